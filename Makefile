@@ -1,0 +1,46 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+POCKET := $(foreach seed,a b c d e,pocket/models/pocket-gpt2-$(seed))
+INGEST := $(BIN)/catalog ingest $(POCKET) --corpus pocket/corpus/heldout.jsonl.gz --model-family pocket-gpt2
+
+.PHONY: demo pocket check-pocket test lint install help clean
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+install: $(INSTALLED) ## The virtual environment with the exact versions of requirements.lock
+
+# torch goes first: an available build without CUDA is taken before anything can ask for another
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.lock)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $(INSTALLED)
+
+demo: $(INSTALLED) ## The main job on 200,000 tokens: ingest the pocket family and answer questions about it
+	$(BIN)/catalog db upgrade
+	HF_HUB_OFFLINE=1 $(INGEST) --max-tokens 200000
+	$(BIN)/catalog report
+
+pocket: $(INSTALLED) ## The same on the whole pocket corpus
+	$(BIN)/catalog db upgrade
+	HF_HUB_OFFLINE=1 $(INGEST)
+	$(BIN)/catalog report
+
+check-pocket: $(INSTALLED) ## Compare the whole pocket corpus with a plain float64 computation
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/acceptance/test_pocket.py --whole-corpus
+
+lint: $(INSTALLED) ## Style, types and the one-way rule
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(INSTALLED) lint ## Everything that CI runs
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+
+clean: ## Forget the virtual environment
+	rm -rf .venv

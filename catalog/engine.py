@@ -1,0 +1,117 @@
+"""Engines: the writer's and the reader's, on the embedded server or on the one that CATALOG_DATABASE_URL names."""
+
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from catalog import embedded, migrate, settings
+from catalog.errors import DatabaseError, SchemaError
+
+READER = "catalog_reader"
+CONNECT_TIMEOUT_SECONDS = 10
+LEAST_SERVER = 150_000
+LEAST_VECTOR = (0, 7)
+
+
+def database_url(url: str | None = None) -> URL:
+    """The URL given, else CATALOG_DATABASE_URL, else the embedded server, which is started.
+
+    Raises:
+        DatabaseError: the text is no PostgreSQL URL, or the embedded server does not start.
+    """
+    given = url or settings.database_url()
+    if given is None:
+        return embedded.start()
+    try:
+        parsed = make_url(given)
+    except (ArgumentError, ValueError):
+        raise DatabaseError(
+            "CATALOG_DATABASE_URL is no database URL; write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+        ) from None
+    if not parsed.drivername.startswith("postgres"):
+        raise DatabaseError(
+            f"CATALOG_DATABASE_URL names {parsed.drivername!r}, but the catalog lives in PostgreSQL; write it as "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def writer_engine(url: str | None = None) -> Engine:
+    """An engine that may write, checked to reach a server that is new enough and has pgvector.
+
+    Raises:
+        DatabaseError: it cannot be reached, is older than PostgreSQL 15, or lacks pgvector 0.7; no password is told.
+    """
+    engine = _engine(database_url(url))
+    try:
+        _check_server(engine)
+    except DatabaseError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def reader_engine(url: str | None = None) -> Engine:
+    """An engine that logs in as `catalog_reader`, so that not even a mistake in our own code could write."""
+    reader = database_url(url).set(username=READER)
+    password = settings.reader_password()
+    return _engine(reader.set(password=password) if password else URL.create(**_without_password(reader)))
+
+
+def _without_password(url: URL) -> dict[str, object]:
+    return {
+        "drivername": url.drivername,
+        "username": url.username,
+        "host": url.host,
+        "port": url.port,
+        "database": url.database,
+        "query": url.query,
+    }
+
+
+def _engine(url: URL) -> Engine:
+    arguments = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "neuron-catalog"}
+    return create_engine(url, connect_args=arguments, pool_pre_ping=True)
+
+
+def unreachable(engine: Engine, error: Exception) -> DatabaseError:
+    """The one sentence for a server that does not answer."""
+    reason = str(getattr(error, "orig", error)).strip().splitlines()[0:1]
+    shown = engine.url.render_as_string(hide_password=True)
+    return DatabaseError(
+        f"the database {shown} cannot be reached ({reason[0] if reason else type(error).__name__}); start it, or correct "
+        "CATALOG_DATABASE_URL, or unset it to use the embedded server."
+    )
+
+
+def _check_server(engine: Engine) -> None:
+    try:
+        with engine.connect() as connection:
+            version = connection.execute(text("SHOW server_version_num")).scalar_one()
+            vector = connection.execute(
+                text("SELECT max(version) FROM pg_available_extension_versions WHERE name = 'vector'")
+            ).scalar()
+    except OperationalError as error:
+        raise unreachable(engine, error) from None
+    except DBAPIError as error:
+        raise DatabaseError(f"the database refuses to say what it is ({error.orig}); try another server.") from None
+    if int(version) < LEAST_SERVER:
+        raise DatabaseError(f"the server is PostgreSQL {int(version) // 10000}, and 15 is the oldest that works; use a newer one.")
+    if vector is None or tuple(int(part) for part in vector.split(".")[:2]) < LEAST_VECTOR:
+        found = "lacks pgvector" if vector is None else f"has pgvector {vector}"
+        raise DatabaseError(f"the server {found}, and 0.7 is the least that works; install pgvector on it.")
+
+
+def check_schema(engine: Engine) -> None:
+    """Raises:
+    SchemaError: the schema is not the one this code needs; the sentence names the command that mends it.
+    """
+    try:
+        found = migrate.current(engine)
+    except OperationalError as error:
+        raise unreachable(engine, error) from None
+    needed = migrate.head()
+    if found == needed:
+        return
+    if found is not None and found not in migrate.known():
+        raise SchemaError(f"the schema is at {found}, which is newer than this code ({needed}); update the code.")
+    raise SchemaError(f"the schema is {'missing' if found is None else 'old, at ' + found}; run `catalog db upgrade`.")

@@ -1,0 +1,25 @@
+"""One exception tree. A message names the value, the rule and the next command, in one sentence."""
+
+
+class CatalogError(Exception):
+    """Anything the user can understand and act on; the command line prints it without a traceback."""
+
+
+class InputError(CatalogError):
+    """A model, corpus, option or file that cannot be used."""
+
+
+class DatabaseError(CatalogError):
+    """The database cannot be reached, or refuses a statement."""
+
+
+class SchemaError(DatabaseError):
+    """The schema in the database is not the one this code needs."""
+
+
+class NotFoundError(CatalogError):
+    """A model, neuron, family or run that the catalog does not have."""
+
+
+class RunError(CatalogError):
+    """A run that cannot be started, resumed or published."""

@@ -1,0 +1,94 @@
+"""Labels: the rules of SPEC 6.6 as SQL over explanations and letter scores, with thresholds from the table `rules`.
+
+Every statement inserts the labels of one family for one run. They read stored rows only, so that changed thresholds are
+applied without a model, a corpus or a cache.
+"""
+
+from sqlalchemy import Connection, Engine, text
+
+RULE_FAMILIES = ("alphabet", "unigram", "token_class", "previous_token")
+
+_THRESHOLD = "(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
+
+# One label per neuron: the letter whose own tokens explain it best (UN Figs. 1a, 18). An empty class of other words
+# with that letter cannot contradict the order of the means.
+_ALPHABET = f"""
+INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence)
+SELECT l.run_id, l.neuron_id, 'alphabet', l.letter, l.variance_reduction, :version,
+       jsonb_build_object('feature', f.name, 'variance_reduction', l.variance_reduction, 'mean_a', l.mean_a,
+                          'mean_b', l.mean_b, 'mean_c', l.mean_c,
+                          'threshold', {_THRESHOLD.format(family="alphabet", parameter="min_variance_reduction")})
+  FROM letter_scores l
+  JOIN features f ON f.id = l.feature_id
+ WHERE l.run_id = :run_id
+   AND l.variance_reduction >= {_THRESHOLD.format(family="alphabet", parameter="min_variance_reduction")}
+   AND ({_THRESHOLD.format(family="alphabet", parameter="require_ordered_means")} = 0
+        OR (l.mean_a > COALESCE(l.mean_b, l.mean_c)
+            AND COALESCE(l.mean_b > l.mean_c, true)
+            AND COALESCE(l.mean_a > l.mean_c, true)))
+"""
+
+# The neuron's best feature over all features and both shifts decides; `{condition}` says which kind it must be.
+_BEST_FEATURE = """
+INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence)
+SELECT e.run_id, e.neuron_id, '{family}', {subtype}, e.variance_reduction, :version,
+       jsonb_build_object('feature', f.name, 'shift', e.shift, 'variance_reduction', e.variance_reduction,
+                          'n_in', e.n_in, 'n_out', e.n_out, 'mean_in', e.mean_in, 'mean_out', e.mean_out,
+                          'cohen_d', e.cohen_d, 'threshold', {threshold},
+                          'runner_up', runner_up.name, 'runner_up_shift', second.shift,
+                          'runner_up_variance_reduction', second.variance_reduction)
+  FROM explanations e
+  JOIN features f ON f.id = e.feature_id
+  LEFT JOIN explanations second ON second.run_id = e.run_id AND second.neuron_id = e.neuron_id AND second.rank = 2
+  LEFT JOIN features runner_up ON runner_up.id = second.feature_id
+ WHERE e.run_id = :run_id AND e.rank = 1 AND e.variance_reduction >= {threshold} AND {condition}
+"""
+
+
+def _best_feature(family: str, subtype: str, condition: str) -> str:
+    threshold = _THRESHOLD.format(family=family, parameter="min_variance_reduction")
+    return _BEST_FEATURE.format(family=family, subtype=subtype, condition=condition, threshold=threshold)
+
+
+RULES = (
+    _ALPHABET,
+    _best_feature(
+        "unigram", "regexp_replace(f.name, '_unigram$', '')", "e.shift = 'current' AND f.family = 'unigram'"
+    ),
+    _best_feature("token_class", "f.name", "e.shift = 'current' AND f.family <> 'unigram'"),
+    _best_feature("previous_token", "f.name", "e.shift = 'previous'"),
+)
+
+
+def newest_version(connection: Connection, drafts: bool) -> int:
+    """The newest published version of the rules; with `drafts` the newest of all."""
+    condition = "" if drafts else "WHERE published_at IS NOT NULL"
+    return int(connection.execute(text(f"SELECT max(version) FROM rule_versions {condition}")).scalar_one())
+
+
+def label_run(connection: Connection, run_id: int, version: int) -> dict[str, int]:
+    """Replace the labels of one run; returns how many each family has."""
+    connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
+    values = {"run_id": run_id, "version": version}
+    return {
+        family: connection.execute(text(rule), values).rowcount
+        for family, rule in zip(RULE_FAMILIES, RULES, strict=True)
+    }
+
+
+def relabel(engine: Engine) -> dict[int, dict[str, int]]:
+    """Apply the newest rules to every published run, in one transaction; a draft becomes the published version.
+
+    Returns:
+        Labels per family, by run.
+    """
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('neuron-catalog publish'))"))
+        version = newest_version(connection, drafts=True)
+        runs = connection.execute(text("SELECT id FROM runs WHERE status = 'published' ORDER BY id")).scalars().all()
+        counts = {run: label_run(connection, run, version) for run in runs}
+        connection.execute(
+            text("UPDATE rule_versions SET published_at = COALESCE(published_at, now()) WHERE version = :version"),
+            {"version": version},
+        )
+    return counts

@@ -1,0 +1,256 @@
+"""Publication: one transaction in which a run's rows become visible, all of them or none."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection, Engine, text
+
+from catalog import staging
+from catalog.copy import copy_columns
+from catalog.labels import label_run, newest_version
+from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TokenizerRow
+from catalog.text import escape
+
+if TYPE_CHECKING:
+    from catalog.runs import RunSpec
+
+
+def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
+    """Write identities, move staged rows, label, and mark the run as published."""
+    with engine.begin() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        tokenizer_id = _tokenizer(connection, driver, rows.tokenizer)
+        for model, ids in rows.models:
+            if ids.is_new:
+                _model(connection, driver, model, ids, tokenizer_id)
+        corpus_id = None if rows.corpus is None else _corpus(connection, driver, rows.corpus, tokenizer_id)
+        _features(connection, driver, rows, tokenizer_id)
+        _members(connection, run_id, rows)
+        _move_staged(driver, run_id)
+        _groups(connection, driver, run_id, rows)
+        if "vocabulary" in rows.parts:
+            label_run(connection, run_id, newest_version(connection, drafts=False))
+        _mark(connection, run_id, spec, rows, corpus_id)
+
+
+def _tokenizer(connection: Connection, driver: psycopg.Connection[Any], row: TokenizerRow) -> int:
+    found = connection.execute(text("SELECT id FROM tokenizers WHERE sha256 = :sha256"), {"sha256": row.sha256}).scalar()
+    if found is not None:
+        return int(found)
+    values = {"sha256": row.sha256, "n_tokens": row.n_tokens, "bos_id": row.bos_id, "newline_id": row.newline_id}
+    key = connection.execute(
+        text(
+            """INSERT INTO tokenizers (sha256, n_tokens, bos_id, newline_id)
+               VALUES (:sha256, :n_tokens, :bos_id, :newline_id) RETURNING id"""
+        ),
+        values,
+    ).scalar_one()
+    n = len(row.token_bytes)
+    copy_columns(
+        driver,
+        "public.tokens",
+        {
+            "tokenizer_id": np.full(n, key, dtype=np.int32),
+            "token_id": np.arange(n, dtype=np.int32),
+            "text": np.array([escape(raw) for raw in row.token_bytes], dtype=object),
+            "bytes": _objects(row.token_bytes),
+        },
+    )
+    return int(key)
+
+
+def _objects(values: list[bytes]) -> np.ndarray:
+    made = np.empty(len(values), dtype=object)
+    made[:] = values
+    return made
+
+
+def _model(
+    connection: Connection, driver: psycopg.Connection[Any], model: ModelRow, ids: ModelIds, tokenizer_id: int
+) -> None:
+    # a model that no run uses any more gives its name away
+    connection.execute(
+        text("UPDATE models SET revision = 'unused-' || id WHERE name = :name AND revision = :revision"),
+        {"name": model.name, "revision": model.revision},
+    )
+    values = {"id": ids.model_id, "tokenizer_id": tokenizer_id, **model._asdict()}
+    columns = ", ".join(values)
+    placeholders = ", ".join(f":{name}" for name in values)
+    connection.execute(text(f"INSERT INTO models ({columns}) VALUES ({placeholders})"), values)
+    flat = np.arange(len(ids.neuron_ids))
+    copy_columns(
+        driver,
+        "public.neurons",
+        {
+            "id": ids.neuron_ids,
+            "model_id": np.full(len(flat), ids.model_id, dtype=np.int32),
+            "layer": (flat // model.d_mlp).astype(np.int16),
+            "index": (flat % model.d_mlp).astype(np.int32),
+        },
+    )
+
+
+def _corpus(connection: Connection, driver: psycopg.Connection[Any], row: CorpusRow, tokenizer_id: int) -> int:
+    found = connection.execute(
+        text("SELECT id FROM corpora WHERE token_sha256 = :sha256"), {"sha256": row.token_sha256}
+    ).scalar()
+    if found is not None:
+        return int(found)
+    values = {
+        key: value for key, value in row._asdict().items() if key not in ("subsets", "token_counts")
+    } | {"tokenizer_id": tokenizer_id, "has_subsets": bool(row.subsets)}
+    columns = ", ".join(values)
+    placeholders = ", ".join(f":{name}" for name in values)
+    key = connection.execute(
+        text(f"INSERT INTO corpora ({columns}) VALUES ({placeholders}) RETURNING id"), values
+    ).scalar_one()
+    for subset, n_rows in row.subsets.items():
+        connection.execute(
+            text("INSERT INTO corpus_subsets VALUES (:key, :subset, :n_rows)"),
+            {"key": key, "subset": subset, "n_rows": n_rows},
+        )
+    seen = np.flatnonzero(row.token_counts)
+    copy_columns(
+        driver,
+        "public.token_counts",
+        {
+            "corpus_id": np.full(len(seen), key, dtype=np.int32),
+            "token_id": seen.astype(np.int32),
+            "count": row.token_counts[seen].astype(np.int64),
+        },
+    )
+    return int(key)
+
+
+def _features(
+    connection: Connection, driver: psycopg.Connection[Any], rows: PublishRows, tokenizer_id: int
+) -> None:
+    """Features that are new get the ids that were reserved for them when explanations were staged."""
+    if not rows.features:
+        return
+    connection.execute(
+        text(
+            """INSERT INTO features (id, name, family, ordinal, definition)
+               VALUES (:id, :name, :family, :ordinal, :definition) ON CONFLICT (name) DO NOTHING"""
+        ),
+        [{"id": rows.feature_ids[feature.name], **feature._asdict()} for feature in rows.features],
+    )
+    have = set(
+        connection.execute(
+            text("SELECT DISTINCT feature_id FROM feature_tokens WHERE tokenizer_id = :id"), {"id": tokenizer_id}
+        ).scalars()
+    )
+    new = [(rows.feature_ids[name], ids) for name, ids in rows.feature_tokens.items() if rows.feature_ids[name] not in have]
+    if new:
+        tokens = np.concatenate([ids for _, ids in new]).astype(np.int32)
+        copy_columns(
+            driver,
+            "public.feature_tokens",
+            {
+                "tokenizer_id": np.full(len(tokens), tokenizer_id, dtype=np.int32),
+                "feature_id": np.repeat([key for key, _ in new], [len(ids) for _, ids in new]).astype(np.int32),
+                "token_id": tokens,
+            },
+        )
+
+
+def _members(connection: Connection, run_id: int, rows: PublishRows) -> None:
+    for ordinal, (_, ids) in enumerate(rows.models):
+        connection.execute(
+            text(
+                """INSERT INTO run_models (run_id, model_id, ordinal, statistics_run_id)
+                   VALUES (:run_id, :model_id, :ordinal, :source) ON CONFLICT DO NOTHING"""
+            ),
+            {
+                "run_id": run_id,
+                "model_id": ids.model_id,
+                "ordinal": ordinal,
+                "source": rows.statistics_run_of[ids.model_id],
+            },
+        )
+    for (one, other), source in rows.pair_run_of.items():
+        connection.execute(
+            text("INSERT INTO run_pairs VALUES (:run_id, :one, :other, :source) ON CONFLICT DO NOTHING"),
+            {"run_id": run_id, "one": one, "other": other, "source": source},
+        )
+    for part, version in rows.parts.items():
+        connection.execute(
+            text("INSERT INTO run_parts (run_id, part, definition_version) VALUES (:run_id, :part, :version)"),
+            {"run_id": run_id, "part": part, "version": version},
+        )
+
+
+def _move_staged(driver: psycopg.Connection[Any], run_id: int) -> None:
+    """Staged rows go to their tables; the staged pairs become a partition."""
+    for table in staging.tables(driver, run_id):
+        staged = sql.Identifier("staging", staging.name_of(run_id, table))
+        if table == "pairs":
+            partition = sql.Identifier(f"pairs_run_{run_id}")
+            driver.execute(sql.SQL("ALTER TABLE {} SET SCHEMA public").format(staged))
+            moved = sql.Identifier("public", staging.name_of(run_id, table))
+            driver.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(moved, partition))
+            driver.execute(
+                sql.SQL("ALTER TABLE public.pairs ATTACH PARTITION public.{} FOR VALUES IN ({})").format(
+                    partition, sql.Literal(run_id)
+                )
+            )
+            continue
+        driver.execute(sql.SQL("INSERT INTO public.{} SELECT * FROM {}").format(sql.Identifier(table), staged))
+        driver.execute(sql.SQL("DROP TABLE {}").format(staged))
+
+
+def _groups(connection: Connection, driver: psycopg.Connection[Any], run_id: int, rows: PublishRows) -> None:
+    if not rows.groups:
+        return
+    ids = np.array(
+        connection.execute(
+            text("SELECT nextval(pg_get_serial_sequence('neuron_groups', 'id')) FROM generate_series(1, :n)"),
+            {"n": len(rows.groups)},
+        )
+        .scalars()
+        .all(),
+        dtype=np.int32,
+    )
+    sizes = np.array([len(group.neuron_ids) for group in rows.groups])
+    copy_columns(
+        driver,
+        "public.neuron_groups",
+        {
+            "id": ids,
+            "run_id": np.full(len(ids), run_id, dtype=np.int32),
+            "size": sizes.astype(np.int16),
+            "lowest_corr": np.array([group.lowest_corr for group in rows.groups], dtype=np.float32),
+        },
+    )
+    copy_columns(
+        driver,
+        "public.group_members",
+        {
+            "group_id": np.repeat(ids, sizes),
+            "neuron_id": np.concatenate([group.neuron_ids for group in rows.groups]).astype(np.int32),
+            "run_id": np.full(sizes.sum(), run_id, dtype=np.int32),
+        },
+    )
+
+
+def _mark(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishRows, corpus_id: int | None) -> None:
+    connection.execute(
+        text(
+            """UPDATE runs SET superseded = true
+               WHERE identity = :identity AND id <> :run_id AND status = 'published'"""
+        ),
+        {"identity": spec.identity, "run_id": run_id},
+    )
+    connection.execute(
+        text(
+            """UPDATE runs SET status = 'published', phase = 'publish', finished_at = now(), error = NULL,
+                      published_at = COALESCE(published_at, now()), corpus_id = COALESCE(corpus_id, :corpus_id),
+                      definition_versions = definition_versions || CAST(:versions AS jsonb)
+               WHERE id = :run_id"""
+        ),
+        {"run_id": run_id, "corpus_id": corpus_id, "versions": json.dumps(rows.parts)},
+    )

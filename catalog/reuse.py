@@ -1,0 +1,109 @@
+"""What earlier published runs already know, so that a sixth seed costs only its five new pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Engine, text
+
+TABLES_OF_PART: dict[str, tuple[str, ...]] = {
+    "weights": ("weight_statistics", "logit_effects"),
+    "activations": ("activation_statistics",),
+    "correlations": (),
+    "vocabulary": ("explanations", "letter_scores", "top_tokens"),
+}
+"""Tables with one model's rows, by the part that fills them; rows per pair are taken over pair by pair."""
+
+
+def tables_of(parts: Sequence[str]) -> list[str]:
+    """The per-model tables of these parts."""
+    return [table for part in parts for table in TABLES_OF_PART[part]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Results of earlier runs with equal tokens, settings and definition versions."""
+
+    models: dict[str, int]
+    """weights sha256 -> the newest run that has every wanted part of the model."""
+    pairs: dict[tuple[str, str], int]
+    """(smaller, larger weights sha256) -> the newest run that has the pair."""
+
+
+# One row per run that could serve: equal numbers, equal tokens, and every wanted part in the wanted version.
+_SERVING = """
+    SELECT r.id
+    FROM runs r
+    JOIN corpora c ON c.id = r.corpus_id
+    WHERE r.status = 'published' AND r.id <> :except_run
+      AND c.token_sha256 = :token_sha256 AND r.settings @> CAST(:settings AS jsonb)
+      AND NOT EXISTS (
+        SELECT 1 FROM unnest(CAST(:parts AS text[]), CAST(:versions AS int[])) AS wanted(part, version)
+        WHERE NOT EXISTS (SELECT 1 FROM run_parts p
+                          WHERE p.run_id = r.id AND p.part = wanted.part AND p.definition_version = wanted.version))
+"""
+
+
+def known_results(
+    engine: Engine,
+    weights_sha256: Sequence[str],
+    token_sha256: str,
+    settings: dict[str, object],
+    versions: dict[str, int],
+    except_run: int,
+) -> Known:
+    """Models and pairs of `weights_sha256` that need no computing."""
+    import json
+
+    values = {
+        "token_sha256": token_sha256,
+        "settings": json.dumps(settings),
+        "parts": list(versions),
+        "versions": list(versions.values()),
+        "except_run": except_run,
+        "shas": list(weights_sha256),
+    }
+    with engine.connect() as connection:
+        models = connection.execute(
+            text(f"""SELECT m.weights_sha256, max(rm.run_id) FROM run_models rm JOIN models m ON m.id = rm.model_id
+                     WHERE rm.run_id IN ({_SERVING}) AND m.weights_sha256 = ANY(:shas) GROUP BY 1"""),
+            values,
+        )
+        found_models = {sha: run for sha, run in models}
+        pairs = connection.execute(
+            text(f"""SELECT least(a.weights_sha256, b.weights_sha256), greatest(a.weights_sha256, b.weights_sha256),
+                            max(rp.run_id)
+                     FROM run_pairs rp JOIN models a ON a.id = rp.model_id JOIN models b ON b.id = rp.other_model_id
+                     WHERE rp.run_id IN ({_SERVING})
+                       AND a.weights_sha256 = ANY(:shas) AND b.weights_sha256 = ANY(:shas) GROUP BY 1, 2"""),
+            values,
+        )
+        found_pairs = {(a, b): run for a, b, run in pairs}
+    return Known(found_models, found_pairs)
+
+
+def best_matches(engine: Engine, run_id: int, model_id: int, other_model_id: int) -> tuple[np.ndarray, ...]:
+    """One direction of a pair as a published run has it, in flat order of the model's neurons.
+
+    Returns:
+        max_corr, flat index of the partner (-1: none), baseline, baseline_sd, baseline_layer (-1: none); NaN undefined.
+    """
+    rows = """
+        SELECT u.max_corr, o.layer * m.d_mlp + o.index, u.baseline, u.baseline_sd, u.baseline_layer
+        FROM universality_by_model u
+        JOIN neurons n ON n.id = u.neuron_id
+        JOIN models m ON m.id = u.other_model_id
+        LEFT JOIN neurons o ON o.id = u.other_neuron_id
+        WHERE u.run_id = :run_id AND n.model_id = :model_id AND u.other_model_id = :other_model_id
+        ORDER BY n.layer, n.index
+    """
+    with engine.connect() as connection:
+        found = connection.execute(
+            text(rows), {"run_id": run_id, "model_id": model_id, "other_model_id": other_model_id}
+        ).all()
+    columns = list(zip(*found, strict=True)) if found else [()] * 5
+    kinds = (float, int, float, float, int)
+    return tuple(
+        np.array([(-1 if kind is int else np.nan) if value is None else value for value in column], dtype=kind)
+        for column, kind in zip(columns, kinds, strict=True)
+    )

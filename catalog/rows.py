@@ -1,0 +1,104 @@
+"""What crosses the border into the catalog, beside columns of numbers."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ModelRow(NamedTuple):
+    """A row of `models`; meanings are the columns' comments."""
+
+    name: str
+    revision: str
+    model_family: str
+    seed: int | None
+    seed_varies: str | None
+    architecture: str
+    activation_function: str
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    n_heads: int
+    d_head: int
+    d_vocab: int
+    n_ctx: int
+    weights_sha256: str
+    weight_processing: str
+    source: str
+
+
+class ModelIds(NamedTuple):
+    """Keys of a model and its neurons, reserved before the rows exist."""
+
+    model_id: int
+    neuron_ids: np.ndarray
+    """(n_layers * d_mlp,) int32, in flat order."""
+    is_new: bool
+
+
+class TokenizerRow(NamedTuple):
+    """A tokenizer and its tokens."""
+
+    sha256: str
+    n_tokens: int
+    bos_id: int
+    newline_id: int | None
+    token_bytes: list[bytes]
+    """Bytes of each id."""
+
+
+class CorpusRow(NamedTuple):
+    """A row of `corpora`, its subsets and its token counts."""
+
+    name: str
+    source: str
+    revision: str | None
+    split: str | None
+    context_length: int
+    n_rows: int
+    n_tokens: int
+    n_kept: int
+    token_sha256: str
+    subsets: dict[str, int]
+    """Rows per subset; empty if the corpus has none."""
+    token_counts: np.ndarray
+    """(ids,) int64 kept occurrences of each id."""
+
+
+class FeatureRow(NamedTuple):
+    """A row of `features`."""
+
+    name: str
+    family: str
+    ordinal: int
+    definition: str
+
+
+class GroupRow(NamedTuple):
+    """A clique of mutual best matches."""
+
+    neuron_ids: np.ndarray
+    """int32 ids, one per model."""
+    lowest_corr: float
+
+
+@dataclass(frozen=True)
+class PublishRows:
+    """Everything that a publication writes beside the staged tables."""
+
+    models: list[tuple[ModelRow, ModelIds]]
+    tokenizer: TokenizerRow
+    corpus: CorpusRow | None
+    features: list[FeatureRow]
+    feature_ids: dict[str, int]
+    """Key of each feature by name, as reserved."""
+    feature_tokens: dict[str, np.ndarray]
+    """Token ids of each feature by name."""
+    statistics_run_of: dict[int, int]
+    """The run that computed each model's own rows."""
+    pair_run_of: dict[tuple[int, int], int]
+    """The run that computed each pair of model ids (smaller, larger)."""
+    groups: list[GroupRow]
+    parts: dict[str, int]
+    """Definition version of each part that is published."""

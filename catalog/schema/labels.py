@@ -1,0 +1,93 @@
+"""Tables of meaning: features, explanations, rules and labels."""
+
+from sqlalchemy import CHAR, BigInteger, DateTime, Double, Identity, Index, Integer, Table, Text, UniqueConstraint, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+from catalog.base import check, column, metadata, refers
+from catalog.schema.statistics import number, of_neuron
+
+FEATURE_FAMILIES = ("type", "symbol", "numeric", "pronoun", "starts", "suffix", "prefix", "word_group", "unigram")
+
+features = Table(
+    "features",
+    metadata,
+    column("id", Integer, "Surrogate key.", Identity(), key=True),
+    column("name", Text, "Name as in SPEC 5, e.g. contains_comma; unigrams end in _unigram."),
+    column("family", Text, "Group of SPEC 5.", check("family_known", f"family IN {FEATURE_FAMILIES}")),
+    column("ordinal", Integer, "Column order; of equal scores the earlier feature wins."),
+    column("definition", Text, "The rule in words."),
+    UniqueConstraint("name"),
+    comment="Yes-or-no properties of tokens.",
+)
+
+feature_tokens = Table(
+    "feature_tokens",
+    metadata,
+    column("tokenizer_id", Integer, "The tokenizer.", refers("tokenizers.id", cascade=True), key=True),
+    column("feature_id", Integer, "The feature.", refers("features.id", cascade=True), key=True),
+    column("token_id", Integer, "A token that has it.", key=True, autoincrement=False),
+    comment="Which tokens have which feature.",
+)
+
+explanations = Table(
+    "explanations",
+    metadata,
+    *of_neuron(),
+    column("feature_id", Integer, "The feature.", refers("features.id"), key=True),
+    column("shift", Text, "current or previous token.", check("shift_known", "shift IN ('current', 'previous')"), key=True),
+    column("variance_reduction", Double, "1 - variance within the two classes / variance (UN eq. 4, SPEC 6.1).", check("variance_reduction_range", "variance_reduction BETWEEN -0.001 AND 1.001")),
+    column("n_in", BigInteger, "Tokens with the feature."),
+    column("n_out", BigInteger, "Tokens without it."),
+    column("mean_in", Double, "Mean post on tokens with it."),
+    column("mean_out", Double, "Mean post on tokens without it."),
+    number("cohen_d", "Difference of the means over the pooled standard deviation."),
+    column("rank", Integer, "Rank of the score among all features and both shifts, 1 the best."),
+    comment="The features that explain each neuron best: the top five, the best of each shift.",
+)
+Index("ix_explanations_run_id_feature_id", explanations.c.run_id, explanations.c.feature_id, explanations.c.variance_reduction.desc())
+
+letter_scores = Table(
+    "letter_scores",
+    metadata,
+    *of_neuron(),
+    column("letter", CHAR(1), "The letter whose tokens explain the neuron best."),
+    column("feature_id", Integer, "Its unigram feature.", refers("features.id")),
+    column("variance_reduction", Double, "Of that feature."),
+    number("mean_a", "Mean post on the letter's own tokens (SPEC 6.5)."),
+    number("mean_b", "Mean post on other tokens that start with the letter."),
+    number("mean_c", "Mean post on the rest."),
+    comment="The best letter of each neuron, for the alphabet rule.",
+)
+
+rule_versions = Table(
+    "rule_versions",
+    metadata,
+    column("version", Integer, "Counts up.", key=True, autoincrement=False),
+    column("created_at", DateTime(timezone=True), "When it was written.", server_default=func.now()),
+    column("published_at", DateTime(timezone=True), "When labels were made by it; NULL for a draft.", null=True),
+    comment="Versions of the label rules.",
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    column("rule_version", Integer, "The version.", refers("rule_versions.version", cascade=True), key=True),
+    column("family", Text, "The family of labels that the rule makes.", key=True),
+    column("parameter", Text, "Name of the threshold.", key=True),
+    column("value", Double, "Its value."),
+    column("description", Text, "What it decides."),
+    comment="Thresholds of the label rules (SPEC 6.6).",
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    *of_neuron(),
+    column("family", Text, "alphabet, unigram, token_class, previous_token.", key=True),
+    column("subtype", Text, "Which letter, word or feature.", key=True),
+    column("score", Double, "Variance reduction for these families."),
+    column("rule_version", Integer, "The rules that gave it.", refers("rule_versions.version")),
+    column("evidence", JSONB, "What the rule looked at."),
+    comment="What each neuron is, by rules that can be run again (SPEC 6.6).",
+)
+Index("ix_labels_run_id_family_subtype_score", labels.c.run_id, labels.c.family, labels.c.subtype, labels.c.score.desc())

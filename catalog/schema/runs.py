@@ -1,0 +1,70 @@
+"""Tables that say what was computed: runs, their models, pairs and parts."""
+
+from sqlalchemy import Boolean, DateTime, Identity, Index, Integer, SmallInteger, Table, Text, func, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from catalog.base import check, column, metadata, refers
+
+Moment = DateTime(timezone=True)
+
+runs = Table(
+    "runs",
+    metadata,
+    column("id", Integer, "Surrogate key.", Identity(), key=True),
+    column("identity", Text, "sha256 over weights, tokens and the settings that change a number."),
+    column("status", Text, "running, published or failed.", check("status_known", "status IN ('running', 'published', 'failed')")),
+    column("phase", Text, "The phase reached: tokenise, accumulate, stage, merge, publish.", null=True),
+    column("superseded", Boolean, "A newer run with the same identity is published.", server_default=text("false")),
+    column("corpus_id", Integer, "The corpus; NULL before publication and for weights alone.", refers("corpora.id"), null=True),
+    column("model_family", Text, "The family named at ingest.", null=True),
+    column("settings", JSONB, "All settings, those that change no number included."),
+    column("definition_versions", JSONB, "Definition version of each part computed."),
+    column("code_version", Text, "git commit of the code."),
+    column("device", Text, "What computed it."),
+    column("host", JSONB, "Machine and library versions, to repeat the run.", server_default=text("'{}'::jsonb")),
+    column("created_at", Moment, "When it was first asked for.", server_default=func.now()),
+    column("started_at", Moment, "When the latest attempt began.", server_default=func.now()),
+    column("finished_at", Moment, "When the latest attempt ended, well or badly.", null=True),
+    column("published_at", Moment, "When readers could first see it.", null=True),
+    column("error", Text, "Why the latest attempt failed.", null=True),
+    check("published_has_time", "(status = 'published') = (published_at IS NOT NULL)"),
+    comment="Computations. Views show published runs only.",
+)
+Index(
+    "ix_runs_one_unpublished_per_identity",
+    runs.c.identity,
+    unique=True,
+    postgresql_where=text("status <> 'published'"),
+)
+
+run_models = Table(
+    "run_models",
+    metadata,
+    column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
+    column("model_id", Integer, "A model in it.", refers("models.id"), key=True),
+    column("ordinal", SmallInteger, "Place on the command line, from 0."),
+    column("statistics_run_id", Integer, "The run that computed the model's own rows; rows are copied from it."),
+    comment="The models of a run.",
+)
+Index("ix_run_models_model_id", run_models.c.model_id, run_models.c.run_id)
+
+run_pairs = Table(
+    "run_pairs",
+    metadata,
+    column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
+    column("model_id", Integer, "One model.", refers("models.id"), key=True),
+    column("other_model_id", Integer, "The other; the larger id.", refers("models.id"), key=True),
+    column("computed_run_id", Integer, "The run that computed the pair; rows are copied from it."),
+    check("ordered", "model_id < other_model_id"),
+    comment="The model pairs of a run, each once.",
+)
+
+run_parts = Table(
+    "run_parts",
+    metadata,
+    column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
+    column("part", Text, "weights, activations, correlations or vocabulary.", key=True),
+    column("definition_version", Integer, "Version of the definitions that the numbers follow."),
+    column("published_at", Moment, "When readers could first see the part.", server_default=func.now()),
+    comment="Which parts a run has.",
+)

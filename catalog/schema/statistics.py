@@ -1,0 +1,149 @@
+"""Tables of what was measured, one row per run and neuron or per pair of neurons."""
+
+from typing import Any
+
+from sqlalchemy import REAL, BigInteger, Boolean, Column, Double, Identity, Index, Integer, SmallInteger, Table, Text, UniqueConstraint
+
+from catalog.base import check, column, metadata, refers
+
+CORRELATION = "BETWEEN -1 AND 1"
+
+
+def of_neuron() -> tuple[Column[Any], Column[Any]]:
+    """The key of a measured row."""
+    return (
+        column("run_id", Integer, "The run that measured it.", refers("runs.id", cascade=True), key=True),
+        column("neuron_id", Integer, "The neuron.", refers("neurons.id", cascade=True), key=True),
+    )
+
+
+def number(name: str, comment: str, *constraints: Any) -> Column[Any]:
+    """A measured number; NULL where undefined."""
+    return column(name, Double, comment, *constraints, null=True)
+
+
+activation_statistics = Table(
+    "activation_statistics",
+    metadata,
+    *of_neuron(),
+    column("n_tokens", BigInteger, "Kept tokens (SPEC 0.3, M_corr)."),
+    number("mean", "Mean pre-activation (SPEC 3.1)."),
+    number("var", "Population variance of pre."),
+    number("skew", "Skewness of pre; NULL if the variance is 0."),
+    number("kurt", "Kurtosis of pre, 3 for a Gaussian; NULL if the variance is 0."),
+    number("post_mean", "Mean post-activation."),
+    number("post_var", "Population variance of post."),
+    number("post_skew", "Skewness of post."),
+    number("post_kurt", "Kurtosis of post, 3 for a Gaussian."),
+    number("sparsity", "Activation frequency: fraction of tokens with pre > 0 (SPEC 3.2).", check("sparsity_fraction", "sparsity BETWEEN 0 AND 1")),
+    column("degenerate", Boolean, "The variance of post is too small for a correlation (SPEC 2.1)."),
+    comment="Moments and frequency of each neuron's activations (UN 4.2, SPEC 3).",
+)
+
+weight_statistics = Table(
+    "weight_statistics",
+    metadata,
+    *of_neuron(),
+    number("w_in_norm", "L2 norm of the input weights, processed (SPEC 4)."),
+    number("w_out_norm", "L2 norm of the output weights, processed."),
+    number("input_bias", "b_in after folding the layer norm."),
+    number("in_out_sim", "Cosine of input and output weights."),
+    number("l2_penalty", "w_in_norm^2 + w_out_norm^2."),
+    number("vocab_mean", "Mean over tokens of cos(W_U[:, v], w_out)."),
+    number("vocab_var", "Population variance of that cosine."),
+    number("vocab_skew", "Skewness of that cosine; NULL if the variance is 0."),
+    number("vocab_kurt", "Kurtosis of that cosine, 3 for a Gaussian."),
+    number("logit_var", "Variance over tokens of w_out . W_U[:, v]."),
+    number("logit_skew", "Skewness of that effect."),
+    number("logit_kurt", "Kurtosis of that effect."),
+    column("vocab_n", Integer, "Tokens in these moments."),
+    comment="What the weights alone say of each neuron (UN 4.2, SPEC 4).",
+)
+
+pairs = Table(
+    "pairs",
+    metadata,
+    *of_neuron(),
+    column("other_neuron_id", Integer, "A neuron of another model.", refers("neurons.id", cascade=True), key=True),
+    column("other_model_id", Integer, "That neuron's model.", refers("models.id", cascade=True)),
+    column("correlation", REAL, "Pearson correlation of post (SPEC 2.1).", check("correlation_range", f"correlation {CORRELATION}")),
+    column("rank", SmallInteger, "1 is the best partner in that model.", check("rank_positive", "rank >= 1")),
+    column("mutual_best", Boolean, "Each is the other's best partner."),
+    comment="The k most correlated partners of each neuron in each other model; partitioned by run.",
+    postgresql_partition_by="LIST (run_id)",
+)
+
+universality = Table(
+    "universality",
+    metadata,
+    *of_neuron(),
+    number("max_corr", "Largest over other models of the best correlation there (SPEC 2.4)."),
+    number("mean_corr", "Mean over other models of the best correlation."),
+    number("min_corr", "Smallest over other models of the best correlation."),
+    number("max_baseline", "Largest over other models of the best correlation with rotated units."),
+    number("mean_baseline", "Mean over other models of that baseline."),
+    number("min_baseline", "Smallest over other models of that baseline."),
+    number("excess_corr", "mean_corr - mean_baseline; universal if above 0.5 (UN eq. 3)."),
+    column("n_models", SmallInteger, "Other models in which the neuron's correlation is defined."),
+    column("n_degenerate", SmallInteger, "Other models in which it is not."),
+    comment="Universality of each neuron over the other models of the run (UN 4.1).",
+)
+Index("ix_universality_run_id_excess_corr", universality.c.run_id, universality.c.excess_corr.desc())
+
+universality_by_model = Table(
+    "universality_by_model",
+    metadata,
+    *of_neuron(),
+    column("other_model_id", Integer, "The other model.", refers("models.id", cascade=True), key=True),
+    column("max_corr", REAL, "Best correlation in that model; NULL if degenerate.", check("max_corr_range", f"max_corr {CORRELATION}"), null=True),
+    column("other_neuron_id", Integer, "The neuron that has it.", refers("neurons.id", cascade=True), null=True),
+    column("baseline", REAL, "Best correlation with rotated units of that model, mean over draws (SPEC 2.2).", null=True),
+    column("baseline_sd", REAL, "Standard deviation over draws; NULL for one draw.", null=True),
+    column("baseline_layer", SmallInteger, "Layer of the largest baseline.", null=True),
+    column("diag_corr", REAL, "Correlation with the neuron of equal layer and index; NULL if shapes differ.", null=True),
+    column("mutual_best", Boolean, "The best partner's best partner is this neuron."),
+    comment="Best match and baseline of each neuron in each other model.",
+)
+
+neuron_groups = Table(
+    "neuron_groups",
+    metadata,
+    column("id", Integer, "Surrogate key.", Identity(), key=True),
+    column("run_id", Integer, "The run.", refers("runs.id", cascade=True)),
+    column("size", SmallInteger, "Neurons in the group, one per model.", check("size_two_or_more", "size >= 2")),
+    column("lowest_corr", REAL, "Lowest correlation between two of them."),
+    comment="Cliques of mutual best matches; a neuron is in one group of a run at most.",
+)
+Index("ix_neuron_groups_run_id_size", neuron_groups.c.run_id, neuron_groups.c.size.desc(), neuron_groups.c.lowest_corr.desc())
+
+group_members = Table(
+    "group_members",
+    metadata,
+    column("group_id", Integer, "The group.", refers("neuron_groups.id", cascade=True), key=True),
+    column("neuron_id", Integer, "A neuron in it.", refers("neurons.id", cascade=True), key=True),
+    column("run_id", Integer, "The group's run.", refers("runs.id", cascade=True)),
+    UniqueConstraint("run_id", "neuron_id"),
+    comment="Neurons of each group.",
+)
+
+top_tokens = Table(
+    "top_tokens",
+    metadata,
+    *of_neuron(),
+    column("rank", SmallInteger, "1 is the token with the largest mean.", key=True),
+    column("token_id", Integer, "Id in the model's tokenizer."),
+    column("mean", Double, "Mean post-activation on the token."),
+    column("n", BigInteger, "Occurrences of the token."),
+    comment="Tokens on which each neuron is most active on average, of those that occur often enough (SPEC 3.3).",
+)
+
+logit_effects = Table(
+    "logit_effects",
+    metadata,
+    *of_neuron(),
+    column("direction", Text, "promoted or suppressed.", check("direction_known", "direction IN ('promoted', 'suppressed')"), key=True),
+    column("rank", SmallInteger, "1 is the strongest.", key=True),
+    column("token_id", Integer, "Id in the model's tokenizer."),
+    column("effect", REAL, "w_out . W_U[:, v]: logits per unit of activation."),
+    comment="Tokens whose logits each neuron raises and lowers most.",
+)

@@ -1,0 +1,107 @@
+"""Tables of rows that no reader may see yet: one per run and table, in the schema `staging`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg import sql
+
+from catalog.copy import copy_columns
+
+
+def name_of(run_id: int, table: str) -> str:
+    """The staging table of a run's rows for `table`, without its schema."""
+    return f"run_{run_id}_{table}"
+
+
+def ensure(connection: psycopg.Connection[Any], run_id: int, table: str) -> str:
+    """Create the staging table unless it exists; returns its qualified name."""
+    name = name_of(run_id, table)
+    connection.execute(
+        sql.SQL("CREATE TABLE IF NOT EXISTS staging.{} (LIKE public.{} INCLUDING CONSTRAINTS)").format(
+            sql.Identifier(name), sql.Identifier(table)
+        )
+    )
+    return f"staging.{name}"
+
+
+def fill(connection: psycopg.Connection[Any], run_id: int, table: str, columns: Mapping[str, np.ndarray]) -> int:
+    """COPY rows into the run's staging table; `run_id` is filled in. Returns the number of rows."""
+    qualified = ensure(connection, run_id, table)
+    n_rows = len(next(iter(columns.values())))
+    return copy_columns(connection, qualified, {"run_id": np.full(n_rows, run_id, dtype=np.int32), **columns})
+
+
+def fill_from_run(
+    connection: psycopg.Connection[Any],
+    run_id: int,
+    table: str,
+    from_run: int,
+    neuron_ids: np.ndarray | None,
+    pairs_of: tuple[int, int] | None,
+) -> int:
+    """Copy rows of an earlier run: those of `neuron_ids`, or those between the two models `pairs_of`."""
+    ensure(connection, run_id, table)
+    names = [name for name in column_names(connection, table) if name != "run_id"]
+    columns = sql.SQL(", ").join(map(sql.Identifier, names))
+    if pairs_of is None:
+        wanted = [] if neuron_ids is None else neuron_ids.tolist()
+        condition: sql.Composable = sql.SQL("neuron_id = ANY({})").format(sql.Literal(wanted))
+    else:
+        one, other = pairs_of
+        condition = sql.SQL(
+            "(other_model_id = {0} AND neuron_id IN (SELECT id FROM public.neurons WHERE model_id = {1})"
+            " OR other_model_id = {1} AND neuron_id IN (SELECT id FROM public.neurons WHERE model_id = {0}))"
+        ).format(sql.Literal(one), sql.Literal(other))
+    statement = sql.SQL(
+        "INSERT INTO staging.{target} (run_id, {columns}) SELECT {run}, {columns} FROM public.{table}"
+        " WHERE run_id = {from_run} AND {condition}"
+    ).format(
+        target=sql.Identifier(name_of(run_id, table)),
+        columns=columns,
+        run=sql.Literal(run_id),
+        table=sql.Identifier(table),
+        from_run=sql.Literal(from_run),
+        condition=condition,
+    )
+    return connection.execute(statement).rowcount
+
+
+def column_names(connection: psycopg.Connection[Any], table: str) -> list[str]:
+    """Columns of a public table, in order."""
+    rows = connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        [f"public.{table}"],
+    )
+    return [name for (name,) in rows]
+
+
+def tables(connection: psycopg.Connection[Any], run_id: int) -> list[str]:
+    """The public tables that the run has staged rows for."""
+    prefix = f"run_{run_id}_"
+    rows = connection.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'staging' AND starts_with(tablename, %s) ORDER BY 1", [prefix]
+    )
+    return [name.removeprefix(prefix) for (name,) in rows]
+
+
+def drop(connection: psycopg.Connection[Any], run_id: int) -> None:
+    """Drop all staging tables of a run."""
+    for table in tables(connection, run_id):
+        connection.execute(sql.SQL("DROP TABLE staging.{}").format(sql.Identifier(name_of(run_id, table))))
+
+
+def index_pairs(connection: psycopg.Connection[Any], run_id: int) -> None:
+    """Give the staged pairs what a partition needs, so that attaching it scans nothing for it."""
+    table = sql.Identifier(name_of(run_id, "pairs"))
+    connection.execute(
+        sql.SQL("ALTER TABLE staging.{} ADD CONSTRAINT {} PRIMARY KEY (run_id, neuron_id, other_neuron_id)").format(
+            table, sql.Identifier(f"pk_pairs_run_{run_id}")
+        )
+    )
+    connection.execute(
+        sql.SQL("ALTER TABLE staging.{} ADD CONSTRAINT {} CHECK (run_id = {})").format(
+            table, sql.Identifier(f"ck_pairs_run_{run_id}_one_run"), sql.Literal(run_id)
+        )
+    )

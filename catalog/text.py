@@ -1,0 +1,16 @@
+"""Token text: kept without loss in a database that knows no NUL, and shown so that white space can be seen."""
+
+
+def escape(raw: bytes) -> str:
+    """Text for the database: valid UTF-8 as it is, a backslash doubled, NUL and stray bytes as \\xNN."""
+    text = raw.replace(b"\\", b"\\\\").decode("utf-8", errors="backslashreplace")
+    return text.replace("\0", "\\x00")
+
+
+VISIBLE = str.maketrans({" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"})
+
+
+def visible(text: str) -> str:
+    """Text for a person: spaces, newlines, tabs and control characters get a sign of their own."""
+    shown = text.translate(VISIBLE)
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in shown)

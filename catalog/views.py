@@ -1,0 +1,196 @@
+"""The views: one per reader's question, each written once and created twice.
+
+In schema `history` a view shows every published run; in `public` it shows, for each model, the newest published run
+that contains it. `{members}` stands for the runs and models that the view may see, and is all that differs.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class View:
+    """A view and what it answers."""
+
+    name: str
+    comment: str
+    select: str
+    """SQL with `{members}` for the relation (run_id, model_id, model, family) and `{schema}` for its own schema."""
+
+
+HELPERS = (
+    (
+        "history.model_names",
+        "The unique name of each model: name, or name@revision where a name has several revisions.",
+        """SELECT m.id AS model_id,
+       CASE WHEN m.revision <> '' AND EXISTS (SELECT 1 FROM public.models o WHERE o.name = m.name AND o.id <> m.id)
+            THEN m.name || '@' || m.revision ELSE m.name END AS model,
+       m.model_family AS family
+  FROM public.models m""",
+    ),
+    (
+        "history.members",
+        "Every model of every published run.",
+        """SELECT rm.run_id, rm.model_id, names.model, names.family
+  FROM public.run_models rm
+  JOIN public.runs r ON r.id = rm.run_id AND r.status = 'published'
+  JOIN history.model_names names ON names.model_id = rm.model_id""",
+    ),
+    (
+        "public.members",
+        "Each model with the newest published run that contains it.",
+        """SELECT DISTINCT ON (rm.model_id) rm.run_id, rm.model_id, names.model, names.family
+  FROM public.run_models rm
+  JOIN public.runs r ON r.id = rm.run_id AND r.status = 'published'
+  JOIN history.model_names names ON names.model_id = rm.model_id
+ ORDER BY rm.model_id, r.published_at DESC, rm.run_id DESC""",
+    ),
+)
+"""Qualified name, comment and text of the relations that the views are built on, in order of creation."""
+
+VIEWS = (
+    View(
+        "neuron_profiles",
+        "One wide row per neuron: statistics of activations and weights, and universality.",
+        """SELECT m.run_id, m.model, m.family, n.layer, n."index" AS neuron,
+       a.mean, a.var, a.skew, a.kurt, a.sparsity,
+       w.w_in_norm, w.w_out_norm, w.input_bias, w.in_out_sim, w.l2_penalty,
+       w.vocab_mean, w.vocab_var, w.vocab_skew, w.vocab_kurt,
+       u.max_corr, u.mean_corr, u.min_corr, u.max_baseline, u.mean_baseline, u.min_baseline,
+       u.excess_corr, u.n_models, u.n_degenerate,
+       COALESCE(u.excess_corr > 0.5, false) AS universal,
+       a.n_tokens, a.degenerate, a.post_mean, a.post_var, a.post_skew, a.post_kurt,
+       w.logit_var, w.logit_skew, w.logit_kurt, w.vocab_n,
+       n.id AS neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  LEFT JOIN public.activation_statistics a ON a.run_id = m.run_id AND a.neuron_id = n.id
+  LEFT JOIN public.weight_statistics w ON w.run_id = m.run_id AND w.neuron_id = n.id
+  LEFT JOIN public.universality u ON u.run_id = m.run_id AND u.neuron_id = n.id""",
+    ),
+    View(
+        "universal_neurons",
+        "The rows of neuron_profiles with excess_corr above 0.5 (UN 4.1).",
+        "SELECT p.* FROM {schema}.neuron_profiles p WHERE p.excess_corr > 0.5",
+    ),
+    View(
+        "neuron_matches",
+        "The best partners of each neuron in every other model, with the standard error (1 - r^2) / sqrt(n).",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
+       names.model AS other_model, o.layer AS other_layer, o."index" AS other_neuron,
+       p.correlation, p.rank, p.mutual_best,
+       (1 - p.correlation::double precision ^ 2) / NULLIF(sqrt(c.n_kept::double precision), 0) AS standard_error,
+       p.neuron_id, p.other_neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.pairs p ON p.run_id = m.run_id AND p.neuron_id = n.id
+  JOIN public.neurons o ON o.id = p.other_neuron_id
+  JOIN history.model_names names ON names.model_id = p.other_model_id
+  JOIN public.runs r ON r.id = m.run_id
+  LEFT JOIN public.corpora c ON c.id = r.corpus_id""",
+    ),
+    View(
+        "neuron_universality_by_model",
+        "Best match and rotated baseline of each neuron in each other model.",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, names.model AS other_model,
+       u.max_corr, o.layer AS other_layer, o."index" AS other_neuron,
+       u.baseline, u.baseline_sd, u.baseline_layer, u.diag_corr, u.mutual_best, u.neuron_id, u.other_neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.universality_by_model u ON u.run_id = m.run_id AND u.neuron_id = n.id
+  JOIN history.model_names names ON names.model_id = u.other_model_id
+  LEFT JOIN public.neurons o ON o.id = u.other_neuron_id""",
+    ),
+    View(
+        "neuron_labels",
+        "What each neuron is, with the score and the version of the rules.",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, l.family, l.subtype, l.score, l.rule_version,
+       l.evidence, l.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.labels l ON l.run_id = m.run_id AND l.neuron_id = n.id""",
+    ),
+    View(
+        "neuron_explanations",
+        "The token features that explain each neuron best.",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, f.name AS feature, e.shift, e.variance_reduction,
+       e.n_in, e.n_out, e.mean_in, e.mean_out, e.cohen_d, e.rank, f.family AS feature_family, e.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.explanations e ON e.run_id = m.run_id AND e.neuron_id = n.id
+  JOIN public.features f ON f.id = e.feature_id""",
+    ),
+    View(
+        "family_counts",
+        "Distinct neurons per family of labels, and how many of them are universal.",
+        """SELECT m.run_id, m.model, l.family, count(DISTINCT l.neuron_id) AS neurons,
+       count(DISTINCT l.neuron_id) FILTER (WHERE u.excess_corr > 0.5) AS universal_neurons
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.labels l ON l.run_id = m.run_id AND l.neuron_id = n.id
+  LEFT JOIN public.universality u ON u.run_id = m.run_id AND u.neuron_id = n.id
+ GROUP BY m.run_id, m.model, l.family""",
+    ),
+    View(
+        "depth_matrix",
+        "Fraction of a layer's neurons whose best match lies in each layer, mean over other models (SPEC 2.5).",
+        """SELECT f.run_id, f.model, f.layer, f.other_layer, avg(f.fraction) AS fraction
+  FROM (SELECT d.run_id, d.model, d.layer, other.layer AS other_layer,
+               count(*) FILTER (WHERE d.match_layer = other.layer)::double precision
+                 / NULLIF(count(*), 0) AS fraction
+          FROM (SELECT m.run_id, m.model, n.layer, u.other_model_id, o.layer AS match_layer
+                  FROM {members} m
+                  JOIN public.neurons n ON n.model_id = m.model_id
+                  JOIN public.universality_by_model u ON u.run_id = m.run_id AND u.neuron_id = n.id
+                  JOIN public.neurons o ON o.id = u.other_neuron_id) d
+          JOIN public.models om ON om.id = d.other_model_id
+         CROSS JOIN LATERAL generate_series(0, om.n_layers - 1) AS other(layer)
+         GROUP BY d.run_id, d.model, d.layer, d.other_model_id, other.layer) f
+ GROUP BY f.run_id, f.model, f.layer, f.other_layer""",
+    ),
+    View(
+        "layer_profiles",
+        "Per layer: neurons, share of universal ones, and medians of the main statistics.",
+        """SELECT p.run_id, p.model, p.layer, count(*) AS n_neurons,
+       count(*) FILTER (WHERE p.universal) AS n_universal,
+       count(*) FILTER (WHERE p.universal)::double precision / count(*) AS share_universal,
+       count(*) FILTER (WHERE p.degenerate) AS n_degenerate,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY p.excess_corr) AS median_excess_corr,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY p.sparsity) AS median_sparsity,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY p.kurt) AS median_kurt,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY p.l2_penalty) AS median_l2_penalty,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY p.vocab_kurt) AS median_vocab_kurt
+  FROM {schema}.neuron_profiles p
+ GROUP BY p.run_id, p.model, p.layer""",
+    ),
+    View(
+        "neuron_group_members",
+        "Cliques of mutual best matches, one row per neuron; with the group's size and lowest correlation.",
+        """SELECT m.run_id, g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron, n.id AS neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.group_members gm ON gm.run_id = m.run_id AND gm.neuron_id = n.id
+  JOIN public.neuron_groups g ON g.id = gm.group_id""",
+    ),
+)
+
+
+def statements() -> list[str]:
+    """CREATE VIEW and COMMENT ON VIEW for all views, in order."""
+    created = [_create(name, comment, select) for name, comment, select in HELPERS]
+    for schema in ("history", "public"):
+        for view in VIEWS:
+            select = view.select.format(members=f"{schema}.members", schema=schema)
+            created.append(_create(f"{schema}.{view.name}", view.comment, select))
+    return [statement for both in created for statement in both]
+
+
+def drop_statements() -> list[str]:
+    """DROP VIEW for all views, in reverse order."""
+    names = [name for name, _, _ in HELPERS]
+    names += [f"{schema}.{view.name}" for schema in ("history", "public") for view in VIEWS]
+    return [f"DROP VIEW {name}" for name in reversed(names)]
+
+
+def _create(name: str, comment: str, select: str) -> tuple[str, str]:
+    quoted = comment.replace("'", "''")
+    return f"CREATE VIEW {name} AS\n{select}", f"COMMENT ON VIEW {name} IS '{quoted}'"

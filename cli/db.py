@@ -1,0 +1,94 @@
+"""`catalog db`: the database and its schema; `catalog sql`: any question, as the role that may only read."""
+
+from typing import Annotated
+
+import typer
+
+from catalog.errors import InputError
+from cli.options import FormatOption
+from cli.output import Format, show_rows, talk, write
+
+app = typer.Typer(name="db", help="The database: schema, address, start, stop.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(sql)
+
+
+def sql(
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement that reads.")],
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """The rows of one SQL statement. It runs as the role catalog_reader, which may only read."""
+    from catalog.sql import run_reader_sql
+
+    show_rows(run_reader_sql(statement), format)
+
+
+@app.command()
+def upgrade() -> None:
+    """Create the schema, or bring it up to this version."""
+    from catalog import migrate
+    from catalog.engine import writer_engine
+
+    engine = writer_engine()
+    before = migrate.current(engine)
+    migrate.upgrade(engine)
+    after = migrate.current(engine)
+    talk(f"the schema is at {after}" + (" already" if after == before else f", before at {before or 'nothing'}"))
+
+
+@app.command()
+def check() -> None:
+    """Whether the schema is the one that is needed; exit 1 if not."""
+    from catalog import migrate
+    from catalog.engine import check_schema, writer_engine
+
+    engine = writer_engine()
+    check_schema(engine)
+    talk(f"the schema is at {migrate.current(engine)}, as it should be")
+
+
+@app.command()
+def url(
+    show_password: Annotated[bool, typer.Option("--show-password", help="Print the password, too.")] = False,
+) -> None:
+    """The database's address, for psql and other clients."""
+    from catalog.engine import database_url
+
+    address = database_url().set(drivername="postgresql")
+    write(address.render_as_string(hide_password=not show_password) + "\n")
+
+
+@app.command()
+def start() -> None:
+    """Start the embedded PostgreSQL. CATALOG_DATABASE_URL names a server of your own instead."""
+    from catalog import embedded
+
+    _refuse_own_server("start")
+    was_running = embedded.running()
+    embedded.start()
+    talk(
+        f"the embedded PostgreSQL {'was running already' if was_running else 'is running'}; its files are in "
+        f"{embedded.data_folder()}"
+    )
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded PostgreSQL; its data stay."""
+    from catalog import embedded
+
+    _refuse_own_server("stop")
+    talk("the embedded PostgreSQL is stopped" if embedded.stop() else "the embedded PostgreSQL was not running")
+
+
+def _refuse_own_server(verb: str) -> None:
+    from catalog import settings
+
+    if settings.database_url() is not None:
+        raise InputError(
+            f"CATALOG_DATABASE_URL names a server of your own, which is not ours to {verb}; unset it to {verb} the "
+            "embedded one."
+        )

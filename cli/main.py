@@ -1,0 +1,74 @@
+"""`catalog`: the commands put together, and the one place where errors become sentences."""
+
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from typer.main import get_command
+
+from cli import compute, db, doctor, models, neurons, page, report, rules, runs
+from cli.failures import TERMINATED, Interrupted, sentence
+from cli.output import talk
+
+app = typer.Typer(
+    name="catalog",
+    help="A catalog of language-model neurons: what each of them does, and which come back in every seed.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={
+        "auto_envvar_prefix": "CATALOG",
+        "help_option_names": ["--help", "-h"],
+        "max_content_width": 100,
+    },
+)
+for noun in (neurons, page, models, compute, db, doctor, report):
+    noun.register(app)
+for group in (runs, rules, db):
+    app.add_typer(group.app)
+
+
+@dataclass
+class Talkativeness:
+    """What `--verbose` asked for; `main` holds it, so that it is known when a command fails."""
+
+    verbose: bool = False
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+) -> None:
+    context.obj.verbose = verbose
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command and exit: 0 done, 1 an error told in a sentence, 2 wrong usage, 130 or 143 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot write a token's characters gets their escapes, not an error.
+        getattr(stream, "reconfigure", lambda errors: None)(errors="backslashreplace")
+    before = signal.signal(signal.SIGTERM, _terminate)
+    asked = Talkativeness()
+    try:
+        get_command(app).main(arguments, prog_name="catalog", obj=asked)
+    except BaseException as error:
+        told = sentence(error)
+        if asked.verbose and not isinstance(error, SystemExit):
+            talk(traceback.format_exc().rstrip())
+        if told is None:
+            raise
+        if told.text:
+            talk(told.text)
+        sys.exit(told.code)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    sys.exit(0)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Interrupted("terminated", TERMINATED)

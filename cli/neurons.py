@@ -1,0 +1,145 @@
+"""Questions about neurons: find, universal, families, matches, groups, layers, depth."""
+
+from typing import Annotated
+
+import typer
+
+from cli.options import (
+    FamilyOption,
+    FormatOption,
+    LayerOption,
+    LimitOption,
+    MinExcessOption,
+    ModelArgument,
+    ModelOption,
+    NeuronArgument,
+    OffsetOption,
+    RunOption,
+    parse_layers,
+    parse_neuron,
+)
+from cli.output import Format, show_count, show_rows
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (find, universal, families, matches, groups, layers, depth):
+        app.command()(command)
+
+
+def find(
+    family: FamilyOption = None,
+    subtype: Annotated[str | None, typer.Option("--subtype", help="Subtype within the family, such as s.")] = None,
+    model: ModelOption = None,
+    layer: LayerOption = None,
+    min_excess: MinExcessOption = None,
+    min_score: Annotated[float | None, typer.Option("--min-score", help="Least score of the label.")] = None,
+    universal: Annotated[bool, typer.Option("--universal", help="Only universal neurons.")] = False,
+    run: RunOption = None,
+    sort: Annotated[str, typer.Option("--sort", help="Order: score, excess or neuron.")] = "score",
+    limit: LimitOption = 50,
+    offset: OffsetOption = 0,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Labelled neurons, one row per label, highest score first."""
+    from catalog import LabelFilter, connect
+
+    wanted = LabelFilter(
+        family=family,
+        subtype=subtype,
+        model=model,
+        layers=parse_layers(layer),
+        min_excess=min_excess,
+        min_score=min_score,
+        universal=universal,
+        run=run,
+        sort=sort,
+        limit=limit,
+        offset=offset,
+    )
+    with connect() as store:
+        found, total = store.find_labels(wanted), store.count_labels(wanted)
+    show_rows(found, format)
+    show_count(len(found), total, "labels")
+
+
+def universal(
+    model: ModelOption = None,
+    layer: LayerOption = None,
+    min_excess: MinExcessOption = None,
+    run: RunOption = None,
+    sort: Annotated[str, typer.Option("--sort", help="Order: excess or neuron.")] = "excess",
+    limit: LimitOption = 50,
+    offset: OffsetOption = 0,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Universal neurons: their excess correlation is above 0.5."""
+    from catalog import UniversalFilter, connect
+
+    wanted = UniversalFilter(
+        model=model,
+        layers=parse_layers(layer),
+        min_excess=min_excess,
+        run=run,
+        sort=sort,
+        limit=limit,
+        offset=offset,
+    )
+    with connect() as store:
+        show_rows(store.universal_neurons(wanted), format)
+
+
+def families(model: ModelOption = None, run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Neurons per model and family, and how many are universal."""
+    from catalog import connect
+
+    with connect() as store:
+        show_rows(store.family_counts(model=model, run=run), format)
+
+
+def matches(
+    model: ModelArgument,
+    neuron: NeuronArgument,
+    other_model: Annotated[str | None, typer.Option("--other-model", help="Only matches in this model.")] = None,
+    run: RunOption = None,
+    limit: LimitOption = 50,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """The neurons of other seeds that correlate most with one."""
+    from catalog import NeuronRef, connect
+
+    with connect() as store:
+        found = store.neuron_matches(
+            NeuronRef(model, *parse_neuron(neuron)), run=run, other_model=other_model, limit=limit
+        )
+    show_rows(found, format)
+
+
+def groups(
+    min_size: Annotated[int, typer.Option("--min-size", min=2, help="Least number of seeds in a group.")] = 2,
+    model: ModelOption = None,
+    run: RunOption = None,
+    limit: LimitOption = 50,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Neurons of different seeds that are all best matches. One row per group and member."""
+    from catalog import connect
+
+    with connect() as store:
+        show_rows(store.groups(min_size=min_size, model=model, run=run, limit=limit), format)
+
+
+def layers(model: ModelOption = None, run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
+    """Each layer of each model: universal share, median statistics."""
+    from catalog import connect
+
+    with connect() as store:
+        show_rows(store.layer_profiles(model=model, run=run), format)
+
+
+def depth(model: ModelOption = None, run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
+    """In which layers of the other seeds the best matches lie."""
+    from catalog import connect
+
+    with connect() as store:
+        show_rows(store.depth_matrix(model=model, run=run), format)

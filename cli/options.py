@@ -1,0 +1,62 @@
+"""Options and arguments that several commands share, and how their text is read.
+
+The environment twin of an option is CATALOG_<COMMAND>_<OPTION>: the root command's `auto_envvar_prefix` makes it from
+the command's words and the parameter's name, so a parameter is always named like its option.
+"""
+
+import re
+from typing import Annotated
+
+import typer
+
+from catalog.errors import InputError
+from cli.output import Format
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
+FamilyOption = Annotated[str | None, typer.Option("--family", help="Neuron family, such as alphabet.")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Only this model.")]
+LayerOption = Annotated[str | None, typer.Option("--layer", help="A layer, or first and last: 3 or 3-5.")]
+MinExcessOption = Annotated[float | None, typer.Option("--min-excess", help="Least excess correlation.")]
+RunOption = Annotated[
+    int | None, typer.Option("--run", min=1, help="Read this run, not the newest published one of each model.")
+]
+LimitOption = Annotated[int, typer.Option("--limit", min=0, help="Most rows; 0 for all.")]
+OffsetOption = Annotated[int, typer.Option("--offset", min=0, help="Rows to skip.")]
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, as in `catalog models`.")]
+NeuronArgument = Annotated[str, typer.Argument(metavar="LAYER.INDEX", help="A neuron: 3.10 is layer 3, neuron 10.")]
+
+_LARGEST_LAYER = 32767
+_LARGEST_INDEX = 2**31 - 1
+
+
+def parse_neuron(text: str) -> tuple[int, int]:
+    """Layer and index of `LAYER.INDEX`, which is text and no decimal number: 3.1 is not 3.10.
+
+    Raises:
+        InputError: the text is no LAYER.INDEX.
+    """
+    found = re.fullmatch(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)", text)
+    if not found or int(found[1]) > _LARGEST_LAYER or int(found[2]) > _LARGEST_INDEX:
+        raise InputError(f"{text!r} is no LAYER.INDEX; write the layer, a point and the index, such as 3.10.")
+    return int(found[1]), int(found[2])
+
+
+def parse_layers(text: str | None) -> tuple[int, int] | None:
+    """First and last layer of `3` or `3-5`, both included; None for None.
+
+    Raises:
+        InputError: the text is no range of layers.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", text)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if not first <= last <= _LARGEST_LAYER:
+        raise InputError(f"--layer {text!r} is no range of layers; write one layer, or first and last, such as 3-5.")
+    return first, last
+
+
+def parse_names(text: str | None) -> tuple[str, ...]:
+    """The parts of a comma list, without surrounding blanks."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

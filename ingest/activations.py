@@ -1,0 +1,83 @@
+"""Batches of tokens and the centred activations of every model on them.
+
+The pivot of a neuron is its mean over the first 4,096 kept tokens, whatever the batch size, so that a result does not
+depend on how the tokens were cut (DECISIONS, Numbers).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ingest.checkpoint import Checkpoint
+from ingest.corpus import TokenCorpus
+
+PIVOT_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Consecutive rows of the corpus."""
+
+    tokens: Tensor
+    """(rows, context) int64."""
+    kept: Tensor
+    """(kept,) int64: positions of the flattened rows that are in M_corr (§0.3)."""
+    current: Tensor
+    """(kept,) int64 token ids."""
+    previous: Tensor
+    """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
+
+
+@dataclass(frozen=True)
+class Pivots:
+    """(neurons,) fp32 each, flat order."""
+
+    pre: Tensor
+    post: Tensor
+
+
+def token_batches(corpus: TokenCorpus, batch_tokens: int, device: torch.device) -> Iterator[TokenBatch]:
+    """The corpus in order, about `batch_tokens` tokens at a time (one row at least)."""
+    context = corpus.tokens.shape[1]
+    step = max(1, batch_tokens // context)
+    for start in range(0, corpus.n_rows, step):
+        rows = np.asarray(corpus.tokens[start : start + step], dtype=np.int64)
+        mask = torch.from_numpy(corpus.kept_mask(rows)).flatten()
+        tokens = torch.from_numpy(rows)
+        previous = torch.full_like(tokens, -1)
+        previous[:, 1:] = tokens[:, :-1]
+        kept = mask.nonzero().squeeze(1)
+        yield TokenBatch(
+            tokens=tokens.to(device),
+            kept=kept.to(device),
+            current=tokens.flatten()[kept].to(device),
+            previous=previous.flatten()[kept].to(device),
+        )
+
+
+def kept_activations(checkpoint: Checkpoint, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    """Pre- and post-activations of all layers at the kept positions, (kept, neurons) fp32 each, flat order."""
+    pre, post = [], []
+    for layer_pre, layer_post in checkpoint.mlp_activations(batch.tokens):
+        pre.append(layer_pre.flatten(0, 1)[batch.kept])
+        post.append(layer_post.flatten(0, 1)[batch.kept])
+    return torch.cat(pre, dim=1), torch.cat(post, dim=1)
+
+
+def pivots(checkpoint: Checkpoint, corpus: TokenCorpus, batch_tokens: int, device: torch.device) -> Pivots:
+    """Means over the first `PIVOT_TOKENS` kept tokens (all of them, if there are fewer)."""
+    sums = torch.zeros(2, checkpoint.n_layers * checkpoint.d_mlp, dtype=torch.float64, device=device)
+    missing = PIVOT_TOKENS
+    for batch in token_batches(corpus, batch_tokens, device):
+        pre, post = kept_activations(checkpoint, batch)
+        sums[0] += pre[:missing].double().sum(0)
+        sums[1] += post[:missing].double().sum(0)
+        missing -= min(missing, len(pre))
+        if missing == 0:
+            break
+    n = PIVOT_TOKENS - missing
+    mean = (sums / max(n, 1)).float()
+    return Pivots(pre=mean[0], post=mean[1])

@@ -1,0 +1,108 @@
+"""Turns sums per token into explanations while they are in memory, and into rows once neuron ids are known."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from catalog.rows import FeatureRow
+from ingest.compute import LayerTokenSums
+from ingest.labels.explanations import Explanations, TopTokens, explain, top_tokens
+from ingest.labels.unigrams import LetterClasses, letter_classes
+from ingest.labels.vocabulary import FeatureTable
+from ingest.prepare import TokenCounts
+from ingest.tokenizer import TokenizerInfo
+from ingest.to_rows import Columns, Ids
+
+SHIFTS = np.array(["current", "previous"], dtype=object)
+
+
+class Explainer:
+    """Explanations of every model of a run, from the sums per token of one span of layers after another."""
+
+    def __init__(
+        self, tables: list[FeatureTable], tokenizer: TokenizerInfo, counts: TokenCounts, min_count: int
+    ) -> None:
+        self.features = FeatureTable.concatenate(tables)
+        self.letters: LetterClasses = letter_classes(tokenizer.strings, excluded_ids=sorted(tokenizer.masked_ids))
+        self.counts = counts
+        self.min_count = min_count
+        self.n_ids = tokenizer.n_tokens
+        self._explanations: dict[int, list[tuple[int, Explanations]]] = defaultdict(list)
+        self._top_tokens: dict[int, list[tuple[int, TopTokens]]] = defaultdict(list)
+
+    def add(self, layer: LayerTokenSums) -> None:
+        """Explain the neurons of one span of layers; ids beyond the tokenizer's never occur in a corpus."""
+        sums = layer.sums[:, : self.n_ids].cpu().numpy()
+        start = layer.neurons.start
+        explanations = explain(
+            self.features,
+            self.letters,
+            counts=self.counts.current[: self.n_ids],
+            counts_previous=self.counts.previous[: self.n_ids],
+            sums=sums[0],
+            sums_previous=sums[1],
+            n=layer.moments.n,
+            mean=layer.moments.mean.cpu().numpy(),
+            variance=layer.moments.var.cpu().numpy(),
+            pivot=layer.pivot.cpu().numpy().astype(np.float64),
+            degenerate=layer.moments.degenerate.cpu().numpy(),
+        )
+        top = top_tokens(
+            self.counts.current[: self.n_ids], sums[0], pivot=layer.pivot.cpu().numpy(), min_count=self.min_count
+        )
+        self._explanations[layer.model].append((start, explanations))
+        self._top_tokens[layer.model].append((start, top))
+
+    def feature_rows(self) -> list[FeatureRow]:
+        """The features of this run, in column order."""
+        columns = zip(self.features.names, self.features.families, self.features.definitions, strict=True)
+        return [FeatureRow(name, family, i, definition) for i, (name, family, definition) in enumerate(columns)]
+
+    def feature_tokens(self) -> dict[str, np.ndarray]:
+        """Token ids of each feature."""
+        return {
+            name: np.flatnonzero(member).astype(np.int32)
+            for name, member in zip(self.features.names, self.features.matrix, strict=True)
+        }
+
+    def columns(self, ids: list[Ids], feature_ids: dict[str, int]) -> Iterator[tuple[str, Columns]]:
+        """Rows of explanations, letter_scores and top_tokens, each with its table."""
+        by_index = np.array([feature_ids[name] for name in self.features.names], dtype=np.int32)
+        for model, parts in self._explanations.items():
+            for start, part in parts:
+                yield "explanations", _explanation_columns(ids[model][start:], part, by_index)
+                yield "letter_scores", _letter_columns(ids[model][start:], part, by_index)
+        for model, spans in self._top_tokens.items():
+            for start, top in spans:
+                yield (
+                    "top_tokens",
+                    {
+                        "neuron_id": ids[model][start:][top.neuron_index],
+                        "rank": top.rank.astype(np.int16),
+                        "token_id": top.token_id.astype(np.int32),
+                        "mean": top.mean,
+                        "n": top.n.astype(np.int64),
+                    },
+                )
+
+
+def _explanation_columns(ids: Ids, part: Explanations, feature_ids: np.ndarray) -> Columns:
+    numbers = ("variance_reduction", "n_in", "n_out", "mean_in", "mean_out", "cohen_d")
+    return {
+        "neuron_id": ids[part.neuron_index],
+        "feature_id": feature_ids[part.feature_index],
+        "shift": SHIFTS[part.shift],
+        **{name: getattr(part, name) for name in numbers},
+        "rank": part.rank.astype(np.int32),
+    }
+
+
+def _letter_columns(ids: Ids, part: Explanations, feature_ids: np.ndarray) -> Columns:
+    letters = part.letters
+    return {
+        "neuron_id": ids[letters.neuron_index],
+        "letter": letters.letter,
+        "feature_id": feature_ids[letters.feature_index],
+        **{name: getattr(letters, name) for name in ("variance_reduction", "mean_a", "mean_b", "mean_c")},
+    }

@@ -1,0 +1,52 @@
+"""What makes two runs the same: weights, tokens, settings and the definition versions of the statistics used."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+from ingest.settings import DEFINITION_VERSIONS, IngestSettings
+
+
+def number_settings(settings: IngestSettings) -> dict[str, object]:
+    """The settings that change a number. Device, memory and batch size do not: a plan never changes a result."""
+    if not settings.needs_corpus:
+        return {}
+    return {
+        "seed": settings.seed,
+        "precision": settings.precision,
+        "baseline_draws": settings.baseline_draws,
+        "top_k": settings.top_k,
+        "min_count": settings.min_count,
+        "keep_eos": settings.keep_eos,
+    }
+
+
+def run_identity(weights_sha256: list[str], token_sha256: str | None, settings: IngestSettings) -> str:
+    """sha256 over the set of models, the tokens and the settings; parts carry their definition versions themselves."""
+    content = {
+        "weights": sorted(weights_sha256),
+        "tokens": token_sha256,
+        "settings": number_settings(settings),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def versions_of(parts: tuple[str, ...]) -> dict[str, int]:
+    """Definition versions of the parts."""
+    return {part: DEFINITION_VERSIONS[part] for part in parts}
+
+
+def code_version() -> str:
+    """The git commit of the running code, `-dirty` if files differ from it; `unknown` outside a checkout."""
+    root = Path(__file__).parent.parent
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()

@@ -1,0 +1,104 @@
+"""The main path: checkpoints and a corpus in, one published run out.
+
+1. `prepare`    open the database, the checkpoints and the corpus; find the run's identity
+2. recognise    a published run with this identity that has every part is answered at once
+3. `compute`    passes over the tokens: moments, sums per token, correlations (phase accumulate)
+4. `stage`      results per neuron id through binary COPY into staging (phase stage)
+5. `merge`      what earlier runs know already, best matches in every other model, groups (phase merge)
+6. `publish`    one transaction: readers see all of it or nothing (phase publish)
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from catalog import runs
+from catalog.engine import check_schema, writer_engine
+from catalog.errors import CatalogError
+from catalog.runs import RunHandle, RunRecord, RunSpec
+from ingest.identity import code_version, number_settings, run_identity, versions_of
+from ingest.prepare import Inputs, load_inputs
+from ingest.progress import Progress
+from ingest.run_work import RunWork
+from ingest.settings import IngestReport, IngestSettings
+
+
+def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
+    """Compute and publish what `settings` asks for, unless a published run has it already.
+
+    Raises:
+        CatalogError: bad input, no database, an old schema, or the same run at work elsewhere; nothing is published.
+    """
+    started = time.monotonic()
+    settings.validate()
+    engine = writer_engine(settings.database_url)
+    try:
+        check_schema(engine)
+        inputs = load_inputs(settings, progress)
+        spec = _spec(settings, inputs)
+        published = None if settings.again else runs.published_run(engine, spec.identity)
+        missing = _missing_parts(settings, published)
+        if published is not None and not missing:
+            message = f"run {published.id} has it all, published {published.published_at:%Y-%m-%d %H:%M}"
+            return IngestReport(published.id, "already_published", False, time.monotonic() - started, message)
+        with _begin(engine, spec, published, missing, settings.again) as handle:
+            if handle.resumed:
+                progress.say(f"run {handle.run_id} was interrupted before; the tokenised corpus is kept, the rest restarts")
+            RunWork(engine, handle, settings, inputs, missing).run(progress)
+            outcome = "published" if published is None else "parts_added"
+            seconds = time.monotonic() - started
+            message = f"run {handle.run_id} is {outcome.replace('_', ' ')} after {seconds:.0f} s"
+            return IngestReport(handle.run_id, outcome, handle.resumed, seconds, message)
+    finally:
+        engine.dispose()
+
+
+def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
+    """What the run is recorded as; everything that is needed to repeat it."""
+    token_sha256 = inputs.corpus.token_sha256 if inputs.corpus is not None else None
+    weights = [checkpoint.weights_sha256 for checkpoint in inputs.checkpoints]
+    numbers = number_settings(settings)
+    record = {
+        **numbers,
+        "models": list(settings.models),
+        "weights_sha256": weights,
+        "corpus": settings.corpus,
+        "token_sha256": token_sha256,
+        "context": inputs.context,
+        "max_tokens": settings.max_tokens,
+        "batch_tokens": settings.batch_tokens,
+        "memory_gb": settings.memory_gb,
+    }
+    return RunSpec(
+        identity=run_identity(weights, token_sha256, settings),
+        settings=record,
+        definition_versions=versions_of(settings.parts),
+        code_version=code_version(),
+        device=inputs.device_description,
+        model_family=settings.model_family,
+        parts=settings.parts,
+    )
+
+
+def _missing_parts(settings: IngestSettings, published: RunRecord | None) -> tuple[str, ...]:
+    """Parts asked for that the published run lacks, or has by another definition."""
+    have = published.parts if published is not None else {}
+    return tuple(part for part, version in versions_of(settings.parts).items() if have.get(part) != version)
+
+
+@contextmanager
+def _begin(
+    engine: runs.Engine, spec: RunSpec, published: RunRecord | None, missing: tuple[str, ...], again: bool
+) -> Iterator[RunHandle]:
+    """The run's row and lock; whatever ends the work early is written into the row."""
+    if published is None:
+        handle = runs.begin_run(engine, spec, again)
+    else:
+        handle = runs.begin_parts(engine, published.id, spec, missing)
+    try:
+        yield handle
+    except BaseException as error:
+        handle.fail(str(error) if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        handle.close()

@@ -1,0 +1,133 @@
+"""Opens what an ingest needs: checkpoints that belong together, the tokenised corpus, and the token features."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from catalog.errors import InputError
+from catalog.settings import home
+from ingest.checkpoint import Checkpoint, check_family, load_checkpoint, parse_model_argument
+from ingest.corpus import CorpusSource, TokenCorpus, tokenise
+from ingest.device import describe, memory_budget, resolve_device
+from ingest.labels.unigrams import unigram_features
+from ingest.labels.vocabulary import FeatureTable, vocabulary_features
+from ingest.progress import Progress
+from ingest.settings import IngestSettings
+from ingest.tokenizer import TokenizerInfo, tokenizer_identity
+
+DEFAULT_CONTEXT = 512
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that is read, nothing that is computed."""
+
+    checkpoints: list[Checkpoint]
+    tokenizer: TokenizerInfo
+    corpus: TokenCorpus | None
+    """None when weights alone are asked for."""
+    context: int
+    device: torch.device
+    device_description: str
+    memory_bytes: int
+
+
+def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
+    """Open the checkpoints and tokenise the corpus.
+
+    Raises:
+        InputError: a model or corpus that cannot be used, or models that do not belong together.
+    """
+    device = resolve_device(settings.device)
+    torch.backends.cuda.matmul.allow_tf32 = settings.precision == "tf32"
+    sources = [parse_model_argument(argument) for argument in settings.models]
+    progress.phase("load", len(sources), "models")
+    checkpoints = []
+    for source in sources:
+        checkpoints.append(load_checkpoint(source, device, settings.precision))
+        progress.advance(1)
+    check_family(checkpoints, weights_only=settings.parts == ("weights",))
+    tokenizer = tokenizer_identity(checkpoints[0].tokenizer)
+    if tokenizer.newline_id is None:
+        progress.say("no token decodes to a newline alone, so newlines cannot be masked")
+    context = _context(settings, checkpoints)
+    corpus = _corpus(settings, tokenizer, checkpoints[0], context, progress) if settings.needs_corpus else None
+    return Inputs(
+        checkpoints=checkpoints,
+        tokenizer=tokenizer,
+        corpus=corpus,
+        context=context,
+        device=device,
+        device_description=describe(device),
+        memory_bytes=memory_budget(device, settings.memory_gb),
+    )
+
+
+def _context(settings: IngestSettings, checkpoints: list[Checkpoint]) -> int:
+    longest = min(checkpoint.n_ctx for checkpoint in checkpoints)
+    if settings.context is not None and settings.context > longest:
+        raise InputError(f"--context {settings.context} is longer than the models read; give at most {longest}.")
+    return settings.context or min(DEFAULT_CONTEXT, longest)
+
+
+def _corpus(
+    settings: IngestSettings, tokenizer: TokenizerInfo, checkpoint: Checkpoint, context: int, progress: Progress
+) -> TokenCorpus:
+    assert settings.corpus is not None
+    source = CorpusSource(
+        location=settings.corpus,
+        subset_column=settings.subset_column,
+        text_column=settings.text_column,
+        split=settings.split,
+        revision=settings.corpus_revision,
+    )
+    progress.phase("tokenise", None, "documents")
+    return tokenise(
+        source,
+        tokenizer,
+        checkpoint.tokenizer,
+        context=context,
+        max_tokens=settings.max_tokens,
+        seed=settings.seed,
+        keep_eos=settings.keep_eos,
+        cache_dir=home() / "corpora",
+        progress=None,
+    )
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """How often each token id occurs at and before a kept position."""
+
+    current: np.ndarray
+    """(d_vocab,) int64."""
+    previous: np.ndarray
+    """(d_vocab,) int64."""
+
+    @property
+    def n_kept(self) -> int:
+        """Positions in M_corr."""
+        return int(self.current.sum())
+
+
+def count_tokens(corpus: TokenCorpus, d_vocab: int, rows_at_once: int = 4096) -> TokenCounts:
+    """Count over the whole corpus, a piece of the memory map at a time."""
+    current = np.zeros(d_vocab, dtype=np.int64)
+    previous = np.zeros(d_vocab, dtype=np.int64)
+    for start in range(0, corpus.n_rows, rows_at_once):
+        rows = np.asarray(corpus.tokens[start : start + rows_at_once])
+        kept = corpus.kept_mask(rows)
+        current += np.bincount(rows[kept], minlength=d_vocab)
+        previous += np.bincount(rows[:, :-1][kept[:, 1:]], minlength=d_vocab)
+    return TokenCounts(current, previous)
+
+
+def token_features(tokenizer: TokenizerInfo, counts: TokenCounts) -> list[FeatureTable]:
+    """The vocabulary features, then the unigram features of this corpus, in column order (§5)."""
+    excluded = np.array(sorted(tokenizer.masked_ids), dtype=np.int64)
+    real = counts.current[: tokenizer.n_tokens]
+    return [
+        vocabulary_features(tokenizer.strings),
+        unigram_features(tokenizer.strings, real, counts.n_kept, excluded_ids=excluded),
+    ]

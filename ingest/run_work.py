@@ -1,0 +1,287 @@
+"""One run's work after its inputs are open: compute, stage, merge, publish."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from sqlalchemy import Engine
+
+from catalog import reuse
+from catalog.publish import PublishRows
+from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, TokenizerRow
+from catalog.runs import RunHandle
+from ingest import to_rows
+from ingest.checkpoint import Checkpoint
+from ingest.compute import ActivationResult, Computation, CoreSettings, PairResult, Work
+from ingest.explain import Explainer
+from ingest.identity import number_settings, versions_of
+from ingest.prepare import Inputs, TokenCounts, count_tokens, token_features
+from ingest.progress import Progress
+from ingest.settings import IngestSettings
+from ingest.statistics.groups import neuron_groups
+from ingest.statistics.universality import BestMatches, best_matches, mutual_best, universality
+from ingest.statistics.weights import logit_effects, weight_statistics
+
+Pair = tuple[int, int]
+"""Indices into the list of checkpoints, the smaller first."""
+
+
+@dataclass
+class RunWork:
+    """Carries one run from open inputs to a published run."""
+
+    engine: Engine
+    handle: RunHandle
+    settings: IngestSettings
+    inputs: Inputs
+    parts: tuple[str, ...]
+    """The parts to compute; a published run that is added to has the others."""
+    matches: dict[Pair, BestMatches] = field(default_factory=dict)
+    """Ordered pairs (a, b): best partners of a's neurons in b."""
+
+    def run(self, progress: Progress) -> None:
+        """All phases; each is recorded in the run's row."""
+        known = self._known()
+        self.handle.set_phase("accumulate")
+        counts = self._counts()
+        explainer = self._explainer(counts)
+        activations, pairs = self._accumulate(explainer, known, progress)
+        progress.phase("stage", None, "tables")
+        self.handle.set_phase("stage")
+        ids = self.handle.reserve([self._model_row(checkpoint) for checkpoint in self.inputs.checkpoints])
+        self._stage_models(ids, activations, explainer, known)
+        self._stage_pairs(ids, pairs)
+        progress.phase("merge", None, "tables")
+        self.handle.set_phase("merge")
+        self._take_over(ids, known)
+        groups = self._merge(ids)
+        progress.phase("publish", None, "transaction")
+        self.handle.set_phase("publish")
+        self.handle.publish(self._publish_rows(ids, counts, explainer, groups, known))
+
+    # --- what earlier runs have ---
+
+    def _known(self) -> reuse.Known:
+        """Models and pairs that an earlier run with equal tokens, settings and definitions has published."""
+        if self.settings.again or self.inputs.corpus is None:
+            return reuse.Known({}, {})
+        return reuse.known_results(
+            self.engine,
+            [checkpoint.weights_sha256 for checkpoint in self.inputs.checkpoints],
+            token_sha256=self.inputs.corpus.token_sha256,
+            settings=number_settings(self.settings),
+            versions=versions_of(self.parts),
+            except_run=self.handle.run_id,
+        )
+
+    def _counts(self) -> TokenCounts | None:
+        if self.inputs.corpus is None:
+            return None
+        d_vocab = max(checkpoint.d_vocab for checkpoint in self.inputs.checkpoints)
+        return count_tokens(self.inputs.corpus, d_vocab)
+
+    def _explainer(self, counts: TokenCounts | None) -> Explainer | None:
+        if counts is None or "vocabulary" not in self.parts:
+            return None
+        return Explainer(token_features(self.inputs.tokenizer, counts), self.inputs.tokenizer, counts, self.settings.min_count)
+
+    # --- phase accumulate ---
+
+    def _accumulate(
+        self, explainer: Explainer | None, known: reuse.Known, progress: Progress
+    ) -> tuple[dict[int, ActivationResult], dict[Pair, PairResult]]:
+        if self.inputs.corpus is None:
+            return {}, {}
+        n = len(self.inputs.checkpoints)
+        new = [model for model in range(n) if self._sha(model) not in known.models]
+        work = Work(
+            pairs=[
+                (a, b)
+                for a in range(n)
+                for b in range(a + 1, n)
+                if "correlations" in self.parts and self._pair_key(a, b) not in known.pairs
+            ],
+            activation_models=new if "activations" in self.parts else [],
+            token_models=new if explainer is not None else [],
+        )
+        core = CoreSettings(
+            batch_tokens=self.settings.batch_tokens,
+            memory_bytes=self.inputs.memory_bytes,
+            seed=self.settings.seed,
+            baseline_draws=self.settings.baseline_draws,
+            top_k=self.settings.top_k,
+            device=self.inputs.device,
+        )
+        if not work.models:
+            return {}, {}
+        consumer = explainer.add if explainer is not None else _ignore
+        return Computation(self.inputs.checkpoints, self.inputs.corpus, work, core, consumer).run(progress)
+
+    # --- phase stage ---
+
+    def _stage_models(
+        self,
+        ids: list[ModelIds],
+        activations: dict[int, ActivationResult],
+        explainer: Explainer | None,
+        known: reuse.Known,
+    ) -> None:
+        for model, checkpoint in enumerate(self.inputs.checkpoints):
+            neurons = ids[model].neuron_ids
+            if "weights" in self.parts and self._sha(model) not in known.models:
+                self._stage_weights(neurons, checkpoint)
+            if model in activations:
+                self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, activations[model]))
+        if explainer is not None:
+            feature_ids = self.handle.feature_ids(explainer.feature_rows())
+            for table, columns in explainer.columns([model.neuron_ids for model in ids], feature_ids):
+                self.handle.stage(table, columns)
+
+    def _stage_weights(self, neurons: np.ndarray, checkpoint: Checkpoint) -> None:
+        w_u = checkpoint.W_U[:, : self.inputs.tokenizer.n_tokens]
+        statistics = weight_statistics(checkpoint.W_in, checkpoint.b_in, checkpoint.W_out, w_u)
+        self.handle.stage("weight_statistics", to_rows.weight_columns(neurons, statistics))
+        for columns in to_rows.logit_effect_columns(neurons, logit_effects(checkpoint.W_out, w_u)):
+            self.handle.stage("logit_effects", columns)
+
+    def _stage_pairs(self, ids: list[ModelIds], pairs: dict[Pair, PairResult]) -> None:
+        for (a, b), result in pairs.items():
+            forward, backward = best_matches(result.forward), best_matches(result.backward)
+            self.matches[a, b], self.matches[b, a] = forward, backward
+            diagonal = None if result.diagonal is None else result.diagonal.numpy()
+            for own, other, directed, match, back in (
+                (a, b, result.forward, forward, backward),
+                (b, a, result.backward, backward, forward),
+            ):
+                mutual = mutual_best(match, back)
+                target = (ids[own].neuron_ids, ids[other].neuron_ids, ids[other].model_id)
+                for columns in to_rows.pair_columns(*target, directed, mutual):
+                    self.handle.stage("pairs", columns)
+                self.handle.stage("universality_by_model", to_rows.match_columns(*target, match, diagonal, mutual))
+
+    # --- phase merge ---
+
+    def _take_over(self, ids: list[ModelIds], known: reuse.Known) -> None:
+        """Copy what an earlier run has: per-neuron rows of known models, and known pairs."""
+        for model in range(len(ids)):
+            run = known.models.get(self._sha(model))
+            if run is not None:
+                for table in reuse.tables_of(self.parts):
+                    self.handle.stage_from_run(table, run, neuron_ids=ids[model].neuron_ids)
+        for a in range(len(ids)):
+            for b in range(a + 1, len(ids)):
+                run = known.pairs.get(self._pair_key(a, b))
+                if run is None or "correlations" not in self.parts:
+                    continue
+                for table in ("pairs", "universality_by_model"):
+                    self.handle.stage_from_run(table, run, pairs_of=(ids[a].model_id, ids[b].model_id))
+                for own, other in ((a, b), (b, a)):
+                    self.matches[own, other] = BestMatches(
+                        *reuse.best_matches(self.engine, run, ids[own].model_id, ids[other].model_id)
+                    )
+
+    def _merge(self, ids: list[ModelIds]) -> list[GroupRow]:
+        """Universality over all other models, and the groups of mutual best matches."""
+        if "correlations" not in self.parts:
+            return []
+        mutual: dict[tuple[tuple[int, int], tuple[int, int]], float] = {}
+        for model in range(len(ids)):
+            others = [self.matches[model, other] for other in range(len(ids)) if other != model]
+            self.handle.stage("universality", to_rows.universality_columns(ids[model].neuron_ids, universality(others)))
+        for a, b in ((a, b) for a, b in self.matches if a < b):
+            match = self.matches[a, b]
+            for i in np.flatnonzero(mutual_best(match, self.matches[b, a])):
+                mutual[(a, int(i)), (b, int(match.other[i]))] = float(match.max_corr[i])
+        return [
+            GroupRow(
+                neuron_ids=np.array([ids[model].neuron_ids[i] for model, i in group.neurons], dtype=np.int32),
+                lowest_corr=group.lowest_corr,
+            )
+            for group in neuron_groups(mutual)
+        ]
+
+    # --- phase publish ---
+
+    def _publish_rows(
+        self,
+        ids: list[ModelIds],
+        counts: TokenCounts | None,
+        explainer: Explainer | None,
+        groups: list[GroupRow],
+        known: reuse.Known,
+    ) -> PublishRows:
+        tokenizer = self.inputs.tokenizer
+        n = len(ids)
+        return PublishRows(
+            models=list(zip([self._model_row(c) for c in self.inputs.checkpoints], ids, strict=True)),
+            tokenizer=TokenizerRow(
+                tokenizer.sha256, tokenizer.n_tokens, tokenizer.bos_id, tokenizer.newline_id, tokenizer.token_bytes
+            ),
+            corpus=self._corpus_row(counts),
+            features=[] if explainer is None else explainer.feature_rows(),
+            feature_ids={} if explainer is None else self.handle.feature_ids(explainer.feature_rows()),
+            feature_tokens={} if explainer is None else explainer.feature_tokens(),
+            statistics_run_of={
+                ids[m].model_id: known.models.get(self._sha(m), self.handle.run_id) for m in range(n)
+            },
+            pair_run_of={
+                (min(ids[a].model_id, ids[b].model_id), max(ids[a].model_id, ids[b].model_id)): known.pairs.get(
+                    self._pair_key(a, b), self.handle.run_id
+                )
+                for a in range(n)
+                for b in range(a + 1, n)
+                if "correlations" in self.parts
+            },
+            groups=groups,
+            parts=versions_of(self.parts),
+        )
+
+    def _corpus_row(self, counts: TokenCounts | None) -> CorpusRow | None:
+        corpus = self.inputs.corpus
+        if corpus is None or counts is None:
+            return None
+        subset_rows = np.bincount(np.asarray(corpus.subset_ids), minlength=len(corpus.subset_names))
+        return CorpusRow(
+            name=corpus.name,
+            source=corpus.source,
+            revision=corpus.revision,
+            split=corpus.split,
+            context_length=self.inputs.context,
+            n_rows=corpus.n_rows,
+            n_tokens=corpus.n_tokens,
+            n_kept=counts.n_kept,
+            token_sha256=corpus.token_sha256,
+            subsets=dict(zip(corpus.subset_names, subset_rows.tolist(), strict=True)),
+            token_counts=counts.current,
+        )
+
+    def _model_row(self, checkpoint: Checkpoint) -> ModelRow:
+        return ModelRow(
+            name=checkpoint.name,
+            revision=checkpoint.revision or "",
+            model_family=self.settings.model_family or checkpoint.architecture,
+            seed=checkpoint.seed,
+            seed_varies=None,
+            architecture=checkpoint.architecture,
+            activation_function=checkpoint.activation_function,
+            n_layers=checkpoint.n_layers,
+            d_model=checkpoint.d_model,
+            d_mlp=checkpoint.d_mlp,
+            n_heads=checkpoint.n_heads,
+            d_head=checkpoint.d_head,
+            d_vocab=checkpoint.d_vocab,
+            n_ctx=checkpoint.n_ctx,
+            weights_sha256=checkpoint.weights_sha256,
+            weight_processing=checkpoint.weight_processing,
+            source=checkpoint.source,
+        )
+
+    def _sha(self, model: int) -> str:
+        return self.inputs.checkpoints[model].weights_sha256
+
+    def _pair_key(self, a: int, b: int) -> tuple[str, str]:
+        first, second = sorted((self._sha(a), self._sha(b)))
+        return first, second
+
+
+def _ignore(_: object) -> None:
+    """Sums per token that nobody asked for."""

@@ -1,0 +1,94 @@
+"""What one ingest was asked to do, and what it answers."""
+
+from dataclasses import dataclass
+
+from catalog.errors import InputError
+
+PARTS = ("weights", "activations", "correlations", "vocabulary")
+"""The parts of a run, each with a definition version of its own; `--only` chooses among them."""
+
+DEFINITION_VERSIONS: dict[str, int] = {"weights": 1, "activations": 1, "correlations": 1, "vocabulary": 1}
+"""Raised whenever a statistic of the part changes its meaning: results of other versions are never mixed."""
+
+PRECISIONS = ("fp32", "tf32")
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """The settings of `catalog ingest`; those that change a number are part of the run's identity."""
+
+    models: tuple[str, ...]
+    """Folders or hub names, each `[NAME=]LOCATION[@REVISION]`."""
+    corpus: str | None = None
+    model_family: str | None = None
+    context: int | None = None
+    """Tokens per row, BOS included; None: min(512, n_ctx)."""
+    max_tokens: int | None = None
+    """Tokens kept, BOS included, after the seeded shuffle of rows."""
+    device: str = "auto"
+    memory_gb: float | None = None
+    """Budget of the accumulators in GiB; None: half of what is free."""
+    precision: str = "fp32"
+    seed: int = 0
+    baseline_draws: int = 1
+    top_k: int = 50
+    only: tuple[str, ...] = ()
+    again: bool = False
+    batch_tokens: int = 4096
+    text_column: str = "text"
+    subset_column: str = "subset"
+    split: str | None = None
+    corpus_revision: str | None = None
+    keep_eos: bool = False
+    min_count: int = 75
+    """Occurrences that a token needs to enter a neuron's list of top tokens (§3.3)."""
+    database_url: str | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts asked for, in the order of `PARTS`."""
+        return tuple(part for part in PARTS if not self.only or part in self.only)
+
+    @property
+    def needs_corpus(self) -> bool:
+        return self.parts != ("weights",)
+
+    def validate(self) -> None:
+        """Raises:
+        InputError: a setting is outside its range; the sentence names value and range.
+        """
+        unknown = [part for part in self.only if part not in PARTS]
+        if unknown:
+            raise InputError(f"--only {unknown[0]!r} is no part of a run; choose from {', '.join(PARTS)}.")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"--precision {self.precision!r} is not offered; choose from {', '.join(PRECISIONS)}.")
+        if self.precision == "tf32" and not self.device.startswith("cuda"):
+            raise InputError("--precision tf32 needs --device cuda:N, because only CUDA devices have TF32 units.")
+        for option, value, least in (
+            ("--max-tokens", self.max_tokens, 1),
+            ("--context", self.context, 2),
+            ("--baseline-draws", self.baseline_draws, 1),
+            ("--top-k", self.top_k, 1),
+            ("--batch-tokens", self.batch_tokens, 1),
+            ("--min-count", self.min_count, 1),
+        ):
+            if value is not None and value < least:
+                raise InputError(f"{option} {value} is too small; give {least} or more.")
+        if self.memory_gb is not None and not self.memory_gb > 0:
+            raise InputError(f"--memory {self.memory_gb} is no budget; give a number of GiB above 0.")
+        if self.needs_corpus and self.corpus is None:
+            raise InputError("--corpus is missing; give a file or a hub name, or --only weights to do without one.")
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest ended in."""
+
+    run_id: int
+    outcome: str
+    """published, already_published or parts_added."""
+    resumed: bool
+    """Whether an earlier attempt at the same run had been killed or had failed."""
+    seconds: float
+    message: str
+    """One sentence for a person."""

@@ -1,0 +1,121 @@
+"""Streaming central moments about a fixed pivot (SPEC §3.1, §3.2).
+
+MomentAccumulator  --update/merge-->  compute()  -->  Moments
+
+Powers of `x - pivot` are summed in fp32 inside blocks of rows and in float64 across blocks. As all shards share the
+pivot, merging is addition; central moments follow from the sums in float64. The pivot (the mean of the first tokens)
+lies within a fraction of a standard deviation of the mean, so the subtraction loses no digits that matter.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+BLOCK_ROWS = 256
+"""Rows per fp32 partial sum: few enough that the block and its powers stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Population moments (ddof 0) per neuron, float64; undefined is NaN."""
+
+    n: int
+    """Tokens."""
+    mean: Float64[Tensor, " neurons"]
+    """In units of the activation."""
+    var: Float64[Tensor, " neurons"]
+    skew: Float64[Tensor, " neurons"]
+    """NaN where degenerate."""
+    kurt: Float64[Tensor, " neurons"]
+    """Not the excess: 3 for a Gaussian. NaN where degenerate."""
+    degenerate: torch.Tensor
+    """bool (neurons,): M2 <= 1e-12 * max(1, sum of squares about the pivot) (§2.1)."""
+
+    def __getitem__(self, neurons: slice) -> "Moments":
+        """The same for a range of neurons."""
+        columns = (self.mean, self.var, self.skew, self.kurt, self.degenerate)
+        return Moments(self.n, *(column[neurons] for column in columns))
+
+
+class MomentAccumulator:
+    """Sums of the first four powers of activations about a pivot."""
+
+    pivot: Tensor
+    """(neurons,) fp32, frozen."""
+    n: int
+    """Tokens seen."""
+    power_sums_: Float64[Tensor, "4 neurons"]
+    """Unnormalised sums of (x - pivot)**k for k = 1..4."""
+
+    def __init__(self, pivot: Tensor) -> None:
+        self.pivot = pivot
+        self.n = 0
+        self.power_sums_ = torch.zeros(4, pivot.shape[0], dtype=torch.float64, device=pivot.device)
+
+    def update(self, centred: Tensor) -> None:
+        """Add a batch `centred` = x - pivot, (tokens, neurons) fp32."""
+        self.n += centred.shape[0]
+        for block in centred.split(BLOCK_ROWS):
+            square = block * block
+            self.power_sums_[0] += block.sum(0)
+            self.power_sums_[1] += square.sum(0)
+            self.power_sums_[2] += (square * block).sum(0)
+            self.power_sums_[3] += square.square_().sum(0)
+
+    def merge(self, other: "MomentAccumulator") -> None:
+        """Add the sums of another shard with the same pivot.
+
+        Raises:
+            ValueError: the pivots differ, so the sums cannot be added.
+        """
+        if not torch.equal(self.pivot, other.pivot):
+            raise ValueError("moments about different pivots cannot be merged")
+        self.n += other.n
+        self.power_sums_ += other.power_sums_
+
+    def compute(self) -> Moments:
+        """Central moments of everything seen.
+
+        Raises:
+            ValueError: nothing was seen.
+        """
+        if self.n == 0:
+            raise ValueError("no tokens were accumulated")
+        m1, m2, m3, m4 = self.power_sums_ / self.n
+        var = (m2 - m1**2).clamp_min(0)
+        third = m3 - 3 * m1 * m2 + 2 * m1**3
+        fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+        degenerate = var * self.n <= 1e-12 * self.power_sums_[1].clamp_min(1)
+        undefined = torch.full_like(var, torch.nan)
+        return Moments(
+            n=self.n,
+            mean=self.pivot.double() + m1,
+            var=var,
+            skew=torch.where(degenerate, undefined, third / var**1.5),
+            kurt=torch.where(degenerate, undefined, fourth / var**2),
+            degenerate=degenerate,
+        )
+
+
+class FrequencyAccumulator:
+    """Counts tokens with pre > 0: the activation frequency, `sparsity` in the tables (§3.2)."""
+
+    def __init__(self, n_neurons: int, device: torch.device) -> None:
+        self.n = 0
+        self.count = torch.zeros(n_neurons, dtype=torch.int64, device=device)
+
+    def update(self, pre: Tensor) -> None:
+        """Add a batch of pre-activations, (tokens, neurons)."""
+        self.n += pre.shape[0]
+        self.count += (pre > 0).sum(0)
+
+    def merge(self, other: "FrequencyAccumulator") -> None:
+        """Add the counts of another shard."""
+        self.n += other.n
+        self.count += other.count
+
+    def compute(self) -> Float64[Tensor, " neurons"]:
+        """Fraction of tokens with pre > 0, in [0, 1]."""
+        return self.count.double() / self.n

@@ -1,0 +1,52 @@
+"""Sums of activations per token id: the sufficient statistics of every token-level explanation (SPEC §3.3, §6.1)."""
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+
+class TokenSumAccumulator:
+    """Sums of `post - pivot` by the current and by the previous token id, for a range of neurons of one model."""
+
+    sums_: Float64[Tensor, "2 tokens neurons"]
+    """[0] by the current token id, [1] by the previous one, about the pivot."""
+
+    def __init__(self, d_vocab: int, n_neurons: int, device: torch.device) -> None:
+        self.sums_ = torch.zeros(2, d_vocab, n_neurons, dtype=torch.float64, device=device)
+
+    @staticmethod
+    def bytes_needed(d_vocab: int, n_neurons: int) -> int:
+        """Bytes of the resident sums."""
+        return 2 * d_vocab * n_neurons * 8
+
+    def update(self, centred: Tensor, current: Tensor, previous: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            centred: (tokens, neurons) fp32, post - pivot.
+            current, previous: (tokens,) int64 ids; a previous id of -1 (first position of a row) belongs to no token.
+        """
+        for shift, ids in enumerate((current, previous)):
+            seen, slot = torch.unique(ids, return_inverse=True)
+            partial = torch.zeros(len(seen), centred.shape[1], device=centred.device)
+            partial.index_add_(0, slot, centred)
+            real = seen >= 0
+            self.sums_[shift].index_add_(0, seen[real], partial[real].double())
+
+    def merge(self, other: "TokenSumAccumulator") -> None:
+        """Add the sums of another shard with the same pivot."""
+        self.sums_ += other.sums_
+
+
+class TokenCountAccumulator:
+    """How often each token id is the current and the previous one of a kept position."""
+
+    counts: Int64[Tensor, "2 tokens"]
+
+    def __init__(self, d_vocab: int) -> None:
+        self.counts = torch.zeros(2, d_vocab, dtype=torch.int64)
+
+    def update(self, current: Tensor, previous: Tensor) -> None:
+        """Add a batch of ids, (tokens,) int64 each."""
+        for shift, ids in enumerate((current, previous)):
+            self.counts[shift] += torch.bincount(ids[ids >= 0].cpu(), minlength=self.counts.shape[1])

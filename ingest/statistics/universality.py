@@ -1,0 +1,96 @@
+"""Per-neuron universality from the best correlations in each other model (UN §4.1, SPEC §2.4)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ingest.statistics.correlation import DirectedCorrelations
+
+
+@dataclass(frozen=True)
+class BestMatches:
+    """Best partner and baseline of every neuron of one model in one other model; undefined is NaN or -1."""
+
+    max_corr: Float[np.ndarray, " neurons"]
+    other: Int[np.ndarray, " neurons"]
+    """Flat index of the partner in the other model."""
+    baseline: Float[np.ndarray, " neurons"]
+    """Mean over draws of each draw's largest correlation with a rotated unit."""
+    baseline_sd: Float[np.ndarray, " neurons"]
+    """Population standard deviation over draws; NaN for a single draw."""
+    baseline_layer: Int[np.ndarray, " neurons"]
+    """Layer of the draw with the largest baseline."""
+
+
+def best_matches(directed: DirectedCorrelations) -> BestMatches:
+    """Reduce one direction of a pair to its best partners."""
+    baseline = directed.baseline.double().numpy()
+    draws = baseline.shape[1]
+    defined = ~np.isnan(baseline).any(1)
+    filled = np.where(defined[:, None], baseline, 0.0)
+    largest = filled.argmax(1)
+    layer = directed.baseline_layer.numpy()[np.arange(len(filled)), largest]
+    return BestMatches(
+        max_corr=directed.top_values[:, 0].numpy(),
+        other=directed.top_index[:, 0].numpy(),
+        baseline=np.where(defined, filled.mean(1), np.nan),
+        baseline_sd=np.where(defined & (draws > 1), filled.std(1), np.nan),
+        baseline_layer=np.where(defined, layer, -1),
+    )
+
+
+def mutual_best(a_to_b: BestMatches, b_to_a: BestMatches) -> np.ndarray:
+    """bool (neurons of a,): the best partner's best partner is the neuron itself."""
+    partner = a_to_b.other
+    back = b_to_a.other[np.clip(partner, 0, None)]
+    return (partner >= 0) & (back == np.arange(len(partner)))
+
+
+@dataclass(frozen=True)
+class Universality:
+    """Summary over all other models, float64 per neuron; NaN where no other model defines it."""
+
+    max_corr: np.ndarray
+    mean_corr: np.ndarray
+    min_corr: np.ndarray
+    max_baseline: np.ndarray
+    mean_baseline: np.ndarray
+    min_baseline: np.ndarray
+    excess_corr: np.ndarray
+    """mean_corr - mean_baseline (eq. 3)."""
+    n_models: np.ndarray
+    """Other models in which the correlation is defined."""
+    n_degenerate: np.ndarray
+    """Other models in which it is not."""
+
+
+def universality(matches: list[BestMatches]) -> Universality:
+    """Combine the matches of one model in each of the other models (at least one)."""
+    corr = np.stack([match.max_corr for match in matches]).astype(np.float64)
+    base = np.stack([match.baseline for match in matches]).astype(np.float64)
+    n_models = (~np.isnan(corr)).sum(0)
+    c_max, c_mean, c_min = _spread(corr)
+    b_max, b_mean, b_min = _spread(base)
+    return Universality(
+        max_corr=c_max,
+        mean_corr=c_mean,
+        min_corr=c_min,
+        max_baseline=b_max,
+        mean_baseline=b_mean,
+        min_baseline=b_min,
+        excess_corr=c_mean - b_mean,
+        n_models=n_models,
+        n_degenerate=len(matches) - n_models,
+    )
+
+
+def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Largest, mean and smallest over the first axis, ignoring NaN; NaN where all are."""
+    missing = np.isnan(values)
+    n = (~missing).sum(0)
+    none = n == 0
+    largest = np.where(missing, -np.inf, values).max(0)
+    smallest = np.where(missing, np.inf, values).min(0)
+    mean = np.where(missing, 0.0, values).sum(0) / np.maximum(n, 1)
+    return tuple(np.where(none, np.nan, column) for column in (largest, mean, smallest))  # type: ignore[return-value]

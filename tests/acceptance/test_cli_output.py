@@ -1,0 +1,159 @@
+"""The four shapes of output, and that nothing but data reaches stdout."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+import typer
+
+from cli import output
+from cli.output import Format
+
+FRAME = pd.DataFrame(
+    {
+        "model": ["a", "b"],
+        "neuron": np.array([7, 10], dtype=np.int32),
+        "score": [0.5, np.nan],
+        "universal": [True, False],
+        "token": [" the\n", "x\x1b[2J"],
+    }
+)
+
+
+def test_table_is_aligned_and_shows_what_is_undefined(capsys):
+    output.show_rows(FRAME, Format.TABLE)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "model  neuron   score  universal  token"
+    assert lines[2] == "a           7  0.5000  yes         the\\n"
+    assert lines[3] == "b          10       –  no         x\\x1b[2J"
+
+
+def test_json_and_jsonl_hold_the_same_objects(capsys):
+    output.show_rows(FRAME, Format.JSON)
+    objects = json.loads(capsys.readouterr().out)
+    output.show_rows(FRAME, Format.JSONL)
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == objects
+    assert objects[0] == {"model": "a", "neuron": 7, "score": 0.5, "universal": True, "token": " the\n"}
+    assert objects[1]["score"] is None
+
+
+def test_csv_reads_back(capsys):
+    output.show_rows(FRAME, Format.CSV)
+    read = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["token"] for row in read] == [" the\n", "x\x1b[2J"]
+    assert [row["score"] for row in read] == ["0.5", ""]
+
+
+@pytest.mark.parametrize(
+    ("format", "expected"),
+    [
+        (Format.TABLE, ""),
+        (Format.JSONL, ""),
+        (Format.JSON, "[]\n"),
+        (Format.CSV, "model,neuron,score,universal,token\n"),
+    ],
+)
+def test_no_rows(capsys, format, expected):
+    output.show_rows(FRAME.iloc[:0], format)
+    assert capsys.readouterr().out == expected
+
+
+def test_wide_and_combining_characters_keep_columns_aligned():
+    lines = output.table_text(["token", "n"], [{"token": "語", "n": 1}, {"token": "e\u0301", "n": 2}]).splitlines()
+    assert lines[2] == "語     1"
+    assert lines[3] == "e\u0301      2"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.float32(0.5), 0.5),
+        (float("inf"), None),
+        (pd.NaT, None),
+        (pd.NA, None),
+        (datetime(2026, 1, 2, 3, 4, 5), "2026-01-02 03:04:05"),
+        (np.array([1, 2]), [1, 2]),
+        ({"a": np.int64(1)}, {"a": 1}),
+        (b"\x00\xff", "00ff"),
+    ],
+)
+def test_plain_values(value, expected):
+    assert output.plain_value(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.0, "0.0000"), (0.12345, "0.1235"), (-12.345, "-12.35"), (1e-5, "1e-05"), (123456.0, "1.23e+05")],
+)
+def test_numbers_in_tables(value, expected):
+    assert output.cell_text(value) == expected
+
+
+def test_page_in_every_format(capsys):
+    section = output.Section("labels", "Labels", ["family", "score"], [{"family": "alphabet", "score": 0.5}])
+    empty = output.Section("top_tokens", "Tokens", ["token"], [])
+    output.show_page("a 1.10", {"model": "a", "layer": 1}, [section, empty], Format.TABLE)
+    text = capsys.readouterr().out
+    assert text.startswith("a 1.10\n  model  a\n  layer  1\n\nLabels\n")
+    assert "Tokens" not in text
+    output.show_page("a 1.10", {"model": "a", "layer": 1}, [section, empty], Format.JSON)
+    whole = json.loads(capsys.readouterr().out)
+    assert whole == {
+        "identity": {"model": "a", "layer": 1},
+        "labels": [{"family": "alphabet", "score": 0.5}],
+        "top_tokens": [],
+    }
+    output.show_page("a 1.10", {"model": "a", "layer": 1}, [section, empty], Format.JSONL)
+    assert json.loads(capsys.readouterr().out) == whole
+    output.show_page("a 1.10", {"model": "a", "layer": 1}, [section, empty], Format.CSV)
+    assert "labels,1,score,0.5\n" in capsys.readouterr().out
+
+
+def test_a_reader_that_goes_away_ends_the_command_in_silence():
+    program = (
+        "import pandas as pd; from cli import output; output.show_rows(pd.DataFrame({'n': range(300000)}), 'jsonl')"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", f"import sys, typer\ntry:\n {program}\nexcept typer.Exit as e: sys.exit(e.exit_code)"],
+        # Unbuffered, Python loses the rest of a write that was cut short, and never sees the error.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert writer.stdout is not None and writer.stderr is not None
+    writer.stdout.readline()
+    writer.stdout.close()
+    talk = writer.stderr.read()
+    writer.stderr.close()
+    assert (writer.wait(), talk) == (output.PIPE_CLOSED, b"")
+
+
+def test_a_closed_pipe_is_an_exit(monkeypatch):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(typer.Exit) as exit:
+            output.write("x")
+    assert exit.value.exit_code == output.PIPE_CLOSED
+
+
+def test_talk_goes_to_stderr_without_control_characters(capsys):
+    output.talk("a\x1b[2Jb")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "a\\x1b[2Jb\n")
+
+
+@pytest.mark.parametrize(
+    ("shown", "total", "expected"), [(2, 2, "2 of 2 labels\n"), (50, 70, "50 of 70 labels; --limit 0 prints all\n")]
+)
+def test_counts(capsys, shown, total, expected):
+    output.show_count(shown, total, "labels")
+    assert capsys.readouterr().err == expected

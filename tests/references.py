@@ -1,0 +1,40 @@
+"""Plain float64 definitions on all data at once: what every streaming statistic must equal."""
+
+import numpy as np
+
+
+def moments(x: np.ndarray) -> dict[str, np.ndarray]:
+    """Population moments of each column of x (tokens, neurons); NaN skew and kurt where the variance is 0."""
+    x = x.astype(np.float64)
+    mean = x.mean(0)
+    centred = x - mean
+    var = (centred**2).mean(0)
+    safe = np.where(var > 0, var, np.nan)
+    return {
+        "mean": mean,
+        "var": var,
+        "skew": (centred**3).mean(0) / safe**1.5,
+        "kurt": (centred**4).mean(0) / safe**2,
+    }
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pearson correlations of the columns of x and y; NaN where a column is constant."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    x, y = x - x.mean(0), y - y.mean(0)
+    norm_x, norm_y = np.sqrt((x**2).sum(0)), np.sqrt((y**2).sum(0))
+    norm_x, norm_y = np.where(norm_x > 0, norm_x, np.nan), np.where(norm_y > 0, norm_y, np.nan)
+    return np.clip((x.T @ y) / np.outer(norm_x, norm_y), -1, 1)
+
+
+def rotated_baseline(x: np.ndarray, y_layers: list[np.ndarray], rotations: list[np.ndarray]) -> np.ndarray:
+    """Largest correlation of each column of x with the rotated units of any layer, by rotating the activations."""
+    rotated = [y.astype(np.float64) @ r.astype(np.float64).T for y, r in zip(y_layers, rotations, strict=True)]
+    return np.nanmax(correlation(x, np.concatenate(rotated, axis=1)), axis=1)
+
+
+def variance_reduction(values: np.ndarray, member: np.ndarray) -> float:
+    """1 - (variance within the two classes) / variance, population variances (SPEC §6.1)."""
+    inside, outside = values[member], values[~member]
+    within = (len(inside) * inside.var() + len(outside) * outside.var()) / len(values)
+    return float(1 - within / values.var())
