@@ -7,9 +7,10 @@ import torch
 
 from catalog.errors import InputError
 from catalog.settings import home
-from ingest.checkpoint import Checkpoint, check_family, load_checkpoint, parse_model_argument
-from ingest.corpus import CorpusSource, TokenCorpus, tokenise
+from ingest.checkpoint import Checkpoint, check_family, open_checkpoint, parse_model_argument
+from ingest.corpus import TokenCorpus, tokenise
 from ingest.device import describe, memory_budget, resolve_device
+from ingest.documents import CorpusSource
 from ingest.labels.unigrams import unigram_features
 from ingest.labels.vocabulary import FeatureTable, vocabulary_features
 from ingest.progress import Progress
@@ -45,10 +46,11 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
     progress.phase("load", len(sources), "models")
     checkpoints = []
     for source in sources:
-        checkpoints.append(load_checkpoint(source, device, settings.precision))
+        checkpoints.append(open_checkpoint(source, device))
         progress.advance(1)
-    check_family(checkpoints, weights_only=settings.parts == ("weights",))
-    tokenizer = tokenizer_identity(checkpoints[0].tokenizer)
+    tokenizers = [tokenizer_identity(checkpoint.tokenizer) for checkpoint in checkpoints]
+    check_family(checkpoints, settings.parts == ("weights",), [info.sha256 for info in tokenizers])
+    tokenizer = tokenizers[0]
     if tokenizer.newline_id is None:
         progress.say("no token decodes to a newline alone, so newlines cannot be masked")
     context = _context(settings, checkpoints)
@@ -92,7 +94,7 @@ def _corpus(
         seed=settings.seed,
         keep_eos=settings.keep_eos,
         cache_dir=home() / "corpora",
-        progress=None,
+        progress=progress.advance,
     )
 
 

@@ -37,10 +37,16 @@ class RunWork:
     """The parts to compute; a published run that is added to has the others."""
     matches: dict[Pair, BestMatches] = field(default_factory=dict)
     """Ordered pairs (a, b): best partners of a's neurons in b."""
+    feature_ids: dict[str, int] = field(default_factory=dict)
+    """Keys reserved for the features of this run."""
 
     def run(self, progress: Progress) -> None:
         """All phases; each is recorded in the run's row."""
         known = self._known()
+        progress.phase("check weights", len(self.inputs.checkpoints), "models")
+        for checkpoint in self.inputs.checkpoints:
+            checkpoint.process(self.inputs.tokenizer.n_tokens)
+            progress.advance(1)
         self.handle.set_phase("accumulate")
         counts = self._counts()
         explainer = self._explainer(counts)
@@ -132,8 +138,8 @@ class RunWork:
             if model in activations:
                 self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, activations[model]))
         if explainer is not None:
-            feature_ids = self.handle.feature_ids(explainer.feature_rows())
-            for table, columns in explainer.columns([model.neuron_ids for model in ids], feature_ids):
+            self.feature_ids = self.handle.feature_ids(explainer.feature_rows())
+            for table, columns in explainer.columns([model.neuron_ids for model in ids], self.feature_ids):
                 self.handle.stage(table, columns)
 
     def _stage_weights(self, neurons: np.ndarray, checkpoint: Checkpoint) -> None:
@@ -218,7 +224,7 @@ class RunWork:
             ),
             corpus=self._corpus_row(counts),
             features=[] if explainer is None else explainer.feature_rows(),
-            feature_ids={} if explainer is None else self.handle.feature_ids(explainer.feature_rows()),
+            feature_ids=self.feature_ids,
             feature_tokens={} if explainer is None else explainer.feature_tokens(),
             statistics_run_of={
                 ids[m].model_id: known.models.get(self._sha(m), self.handle.run_id) for m in range(n)
@@ -239,18 +245,18 @@ class RunWork:
         corpus = self.inputs.corpus
         if corpus is None or counts is None:
             return None
-        subset_rows = np.bincount(np.asarray(corpus.subset_ids), minlength=len(corpus.subset_names))
+        subset_rows = np.bincount(corpus.subset_ids, minlength=len(corpus.subset_names))
         return CorpusRow(
-            name=corpus.name,
-            source=corpus.source,
-            revision=corpus.revision,
-            split=corpus.split,
+            name=corpus.meta.name,
+            source=corpus.meta.source,
+            revision=corpus.meta.revision,
+            split=corpus.meta.split,
             context_length=self.inputs.context,
             n_rows=corpus.n_rows,
             n_tokens=corpus.n_tokens,
             n_kept=counts.n_kept,
             token_sha256=corpus.token_sha256,
-            subsets=dict(zip(corpus.subset_names, subset_rows.tolist(), strict=True)),
+            subsets=dict(zip(corpus.subset_names, subset_rows.tolist(), strict=False)),
             token_counts=counts.current,
         )
 

@@ -1,0 +1,125 @@
+"""Weight processing by TransformerBridge's compatibility mode, and the proof that it kept the function (SPEC §0.2)."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from catalog.errors import InputError
+
+if TYPE_CHECKING:
+    from ingest.checkpoint import Checkpoint
+
+Weights = tuple[Tensor, Tensor, Tensor, Tensor]
+"""W_in (layers, d_model, d_mlp), b_in (layers, d_mlp), W_out (layers, d_mlp, d_model), W_U (d_model, d_vocab)."""
+
+
+def processed_weights(checkpoint: "Checkpoint", n_real_tokens: int) -> Weights:
+    """Fold, centre, check, and copy what is needed.
+
+    Raises:
+        InputError: an invariant of §0.2 fails, or log-probabilities or activations differ from the raw model's.
+    """
+    with _quiet():
+        bridge = _boot(checkpoint)
+    _check_function(checkpoint, bridge, n_real_tokens)
+    weights = (
+        bridge.W_in.detach().float().clone(),
+        bridge.b_in.detach().float().clone(),
+        bridge.W_out.detach().float().clone(),
+        bridge.W_U.detach().float().clone(),
+    )
+    _check_invariants(checkpoint, weights, bridge.b_V.detach())
+    return weights
+
+
+def _boot(checkpoint: "Checkpoint") -> Any:
+    """A processed bridge over a copy of the raw model."""
+    from copy import deepcopy
+
+    from transformer_lens.model_bridge import TransformerBridge
+
+    bridge = TransformerBridge.boot_transformers(
+        checkpoint.source,
+        device=str(next(checkpoint.model.parameters()).device),
+        dtype=torch.float32,
+        tokenizer=checkpoint.tokenizer,
+        hf_model=deepcopy(checkpoint.model),
+    )
+    bridge.enable_compatibility_mode(disable_warnings=True)
+    return bridge
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the library says while it folds is not for our users; what goes wrong is checked afterwards."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)
+
+
+@torch.inference_mode()
+def _check_function(checkpoint: "Checkpoint", bridge: Any, n_real_tokens: int) -> None:
+    """Same log-probabilities, same pre and post, on a batch of random tokens."""
+    from ingest.checkpoint import CHECK_LENGTH, CHECK_ROWS, LOG_PROBABILITY_TOLERANCE
+
+    generator = torch.Generator().manual_seed(0)
+    length = min(CHECK_LENGTH, checkpoint.n_ctx)
+    device = next(checkpoint.model.parameters()).device
+    tokens = torch.randint(n_real_tokens, (CHECK_ROWS, length), generator=generator).to(device)
+    seen: dict[str, Tensor] = {}
+
+    def keep(activation: Tensor, hook: Any) -> Tensor:
+        seen[hook.name] = activation.detach()
+        return activation
+
+    names = [f"blocks.{layer}.mlp.hook_{kind}" for layer in range(checkpoint.n_layers) for kind in ("pre", "post")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logits = bridge.run_with_hooks(tokens, fwd_hooks=[(name, keep) for name in names])
+    raw = checkpoint.model(tokens).logits
+    difference = (raw.log_softmax(-1) - logits.log_softmax(-1)).abs().max().item()
+    if not difference < LOG_PROBABILITY_TOLERANCE:
+        raise InputError(
+            f"after weight processing the log-probabilities of {checkpoint.source} differ by {difference:.1e} from the raw "
+            f"model's, and {LOG_PROBABILITY_TOLERANCE} is allowed; this checkpoint cannot be used."
+        )
+    for layer, own in enumerate(checkpoint.mlp_activations(tokens)):
+        for kind, values in zip(("pre", "post"), own, strict=True):
+            other = seen[f"blocks.{layer}.mlp.hook_{kind}"].reshape(values.shape)
+            scale = values.abs().max().clamp_min(1)
+            if not (values - other).abs().max() <= LOG_PROBABILITY_TOLERANCE * scale:
+                raise InputError(
+                    f"hook_{kind} of layer {layer} of {checkpoint.source} differs from the processed model's; this checkpoint "
+                    "cannot be used."
+                )
+
+
+def _check_invariants(checkpoint: "Checkpoint", weights: Weights, b_v: Tensor) -> None:
+    """Means over d of every read and write, and both means of the unembedding, are zero; value biases are gone."""
+    from ingest.checkpoint import INVARIANT_TOLERANCE
+
+    w_in, _, w_out, w_u = (weight.double() for weight in weights)
+    means = {
+        "W_in over d_model": (w_in.mean(1), w_in),
+        "W_out over d_model": (w_out.mean(2), w_out),
+        "W_U over d_model": (w_u.mean(0), w_u),
+        "W_U over tokens": (w_u.mean(1), w_u),
+        "b_V": (b_v.double(), torch.ones(1)),
+    }
+    for name, (mean, matrix) in means.items():
+        off = (mean.abs().max() / matrix.abs().max().clamp_min(1e-30)).item()
+        if not off <= INVARIANT_TOLERANCE:
+            raise InputError(
+                f"weight processing left {name} of {checkpoint.source} off zero by {off:.1e} of its largest entry; this "
+                "checkpoint cannot be used."
+            )
