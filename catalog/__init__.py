@@ -1,0 +1,37 @@
+"""The catalog of language-model neurons, as Python users see it; opens without torch.
+
+    import catalog
+    with catalog.connect() as store:
+        store.find_labels(catalog.LabelFilter(family="alphabet"))       # a DataFrame
+
+1. `schema`, `views` and `migrations/` say what the database holds;
+2. `runs`, `staging`, `copy` and `publish` bring a run into it, at once or not at all;
+3. `labels` and `rules` turn statistics into families, again and again without computing anything;
+4. `queries` and `neuron_page` ask, `sql` lets anyone ask, `api` puts the questions on one object.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from catalog.api import Catalog, connect
+    from catalog.neuron_page import NeuronPage, NeuronRef
+    from catalog.queries import LabelFilter, UniversalFilter
+
+__all__ = ["Catalog", "LabelFilter", "NeuronPage", "NeuronRef", "UniversalFilter", "connect"]
+
+_HOME = {
+    "Catalog": "catalog.api",
+    "connect": "catalog.api",
+    "LabelFilter": "catalog.queries",
+    "UniversalFilter": "catalog.queries",
+    "NeuronPage": "catalog.neuron_page",
+    "NeuronRef": "catalog.neuron_page",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names load when they are used, so that a command's help does not wait for pandas."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'catalog' has no attribute {name!r}")

@@ -36,17 +36,17 @@ class Recipe:
 
     n_layers: int = 2
     d_model: int = 96
-    d_mlp: int = 512
+    d_mlp: int = 384
     n_heads: int = 4
     context: int = 128
     batch_rows: int = 32
-    steps: int = 3000
+    steps: int = 4000
     learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    penalty: float = 0.0
+    weight_decay: float = 0.1
+    penalty: float = 0.02
     crowding: float = 0.05
-    penalty_warm_up: int = 600
-    later_layers: float = 1.0
+    later_layers: float = 0.3
+    penalty_warm_up: int = 2600
 
 
 def texts() -> list[dict[str, str]]:
@@ -188,7 +188,7 @@ def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> GPT2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["tokenizer", "model"])
-    parser.add_argument("--vocabulary", type=int, default=512)
+    parser.add_argument("--vocabulary", type=int, default=384)
     parser.add_argument("--tokenizer", type=Path, default=HERE / "tokenizer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="pocket-gpt2-a")

@@ -1,0 +1,172 @@
+"""Everything the catalog knows of one neuron."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, text
+
+from catalog.errors import NotFoundError
+from catalog.queries import Values, check_model, check_run, frame, schema_of
+
+PERCENTILE_COLUMNS = (
+    "mean", "var", "skew", "kurt", "sparsity", "post_mean", "post_var", "w_in_norm", "w_out_norm", "input_bias",
+    "in_out_sim", "l2_penalty", "vocab_mean", "vocab_var", "vocab_skew", "vocab_kurt", "logit_var", "logit_skew",
+    "logit_kurt", "max_corr", "mean_corr", "min_corr", "max_baseline", "mean_baseline", "min_baseline", "excess_corr",
+)  # fmt: skip
+"""Statistics shown with their percentile within the layer (SPEC 3.7)."""
+
+
+@dataclass(frozen=True)
+class NeuronRef:
+    """A neuron by model, layer and index."""
+
+    model: str
+    layer: int
+    index: int
+
+
+@dataclass(frozen=True)
+class NeuronPage:
+    """One neuron; every table is ordered."""
+
+    identity: dict[str, Any]
+    statistics: pd.DataFrame
+    """statistic, value, percentile within the layer."""
+    best_matches: pd.DataFrame
+    """One row per other model."""
+    top_tokens: pd.DataFrame
+    explanations: pd.DataFrame
+    letter: pd.DataFrame
+    labels: pd.DataFrame
+    promoted: pd.DataFrame
+    suppressed: pd.DataFrame
+
+
+def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> NeuronPage:
+    """The page of a neuron.
+
+    Raises:
+        NotFoundError: no such model or neuron; the sentence says the ranges.
+    """
+    row = _find(connection, ref, run)
+    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "tokenizer": row["tokenizer_id"]}
+    return NeuronPage(
+        identity={key: row[key] for key in ("model", "family", "layer", "neuron", "universal", "degenerate", "n_tokens", "run_id")},
+        statistics=_statistics(connection, ref, row["run_id"]),
+        best_matches=_best_matches(connection, values),
+        top_tokens=_tokens(connection, "top_tokens", "v.mean, v.n", "", values),
+        explanations=frame(
+            connection,
+            """SELECT e.rank, f.name AS feature, e.shift, e.variance_reduction, e.n_in, e.n_out, e.mean_in, e.mean_out, e.cohen_d
+               FROM explanations e JOIN features f ON f.id = e.feature_id
+               WHERE e.run_id = :run AND e.neuron_id = :neuron ORDER BY e.rank, e.shift, f.name""",
+            values,
+        ),
+        letter=frame(
+            connection,
+            """SELECT letter, variance_reduction, mean_a, mean_b, mean_c FROM letter_scores
+               WHERE run_id = :run AND neuron_id = :neuron""",
+            values,
+        ),
+        labels=frame(
+            connection,
+            """SELECT family, subtype, score, rule_version, evidence FROM labels
+               WHERE run_id = :run AND neuron_id = :neuron ORDER BY family, subtype""",
+            values,
+        ),
+        promoted=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'promoted'", values),
+        suppressed=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'suppressed'", values),
+    )
+
+
+def neuron_matches(
+    connection: Connection, ref: NeuronRef, run: int | None = None, other_model: str | None = None, limit: int = 50
+) -> pd.DataFrame:
+    """The best partners of a neuron: by other model, then rank; `limit` rows, 0 for all."""
+    row = _find(connection, ref, run)
+    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
+    condition = ""
+    if other_model is not None:
+        check_model(connection, other_model, row["run_id"])
+        condition, values["other_model"] = "AND v.other_model = :other_model", other_model
+    if limit:
+        values["limit"] = limit
+    return frame(
+        connection,
+        f"""SELECT v.other_model, v.other_layer, v.other_neuron, v.correlation, v.standard_error, v.rank, v.mutual_best
+            FROM history.neuron_matches v WHERE v.run_id = :run AND v.neuron_id = :neuron {condition}
+            ORDER BY v.rank, v.correlation DESC, v.other_model {"LIMIT :limit" if limit else ""}""",
+        values,
+    )
+
+
+def _find(connection: Connection, ref: NeuronRef, run: int | None) -> Values:
+    """The profile of the neuron and its keys."""
+    check_run(connection, run)
+    check_model(connection, ref.model, run)
+    condition, values = ("", {}) if run is None else ("AND p.run_id = :run", {"run": run})
+    row = connection.execute(
+        text(
+            f"""SELECT p.*, m.tokenizer_id FROM {schema_of(run)}.neuron_profiles p
+                JOIN neurons n ON n.id = p.neuron_id JOIN models m ON m.id = n.model_id
+                WHERE p.model = :model AND p.layer = :layer AND p.neuron = :index {condition}"""
+        ),
+        {"model": ref.model, "layer": ref.layer, "index": ref.index, **values},
+    ).first()
+    if row is not None:
+        return dict(row._mapping)
+    shape = connection.execute(
+        text(
+            """SELECT m.n_layers, m.d_mlp FROM models m JOIN history.model_names n ON n.model_id = m.id
+               WHERE n.model = :model"""
+        ),
+        {"model": ref.model},
+    ).one()
+    raise NotFoundError(
+        f"{ref.model} has no neuron {ref.layer}.{ref.index}; its layers are 0 to {shape.n_layers - 1}, its neurons 0 to "
+        f"{shape.d_mlp - 1}."
+    )
+
+
+def _statistics(connection: Connection, ref: NeuronRef, run: int) -> pd.DataFrame:
+    """One row per statistic: value and percentile 50 * (#{x < v} + #{x <= v} + 1) / n of the layer, ties averaged."""
+    unpivot = ", ".join(f"('{name}', {i}, p.{name}::double precision)" for i, name in enumerate(PERCENTILE_COLUMNS))
+    return frame(
+        connection,
+        f"""WITH layer AS (
+                SELECT p.neuron, s.statistic, s.place, s.value
+                FROM history.neuron_profiles p CROSS JOIN LATERAL (VALUES {unpivot}) AS s(statistic, place, value)
+                WHERE p.run_id = :run AND p.model = :model AND p.layer = :layer),
+            own AS (SELECT * FROM layer WHERE neuron = :index)
+            SELECT own.statistic, own.value,
+                   CASE WHEN own.value IS NULL THEN NULL ELSE
+                   50.0 * (count(*) FILTER (WHERE l.value < own.value) + count(*) FILTER (WHERE l.value <= own.value) + 1)
+                        / NULLIF(count(l.value), 0) END::double precision AS percentile
+            FROM own JOIN layer l ON l.statistic = own.statistic
+            GROUP BY own.statistic, own.place, own.value ORDER BY own.place""",
+        {"run": run, "model": ref.model, "layer": ref.layer, "index": ref.index},
+    )
+
+
+def _best_matches(connection: Connection, values: Values) -> pd.DataFrame:
+    return frame(
+        connection,
+        """SELECT v.other_model, v.other_layer, v.other_neuron, v.max_corr, v.baseline, v.diag_corr, v.mutual_best,
+                  (SELECT string_agg(l.family || ':' || l.subtype, ', ' ORDER BY l.family, l.subtype) FROM labels l
+                    WHERE l.run_id = v.run_id AND l.neuron_id = v.other_neuron_id) AS other_labels
+           FROM history.neuron_universality_by_model v
+           WHERE v.run_id = :run AND v.neuron_id = :neuron ORDER BY v.other_model""",
+        values,
+    )
+
+
+def _tokens(connection: Connection, table: str, columns: str, condition: str, values: Values) -> pd.DataFrame:
+    """Tokens of one neuron in a ranked table, with their text."""
+    return frame(
+        connection,
+        f"""SELECT v.rank, t.text AS token, v.token_id, {columns}
+            FROM {table} v JOIN tokens t ON t.tokenizer_id = :tokenizer AND t.token_id = v.token_id
+            WHERE v.run_id = :run AND v.neuron_id = :neuron {condition} ORDER BY v.rank""",
+        values,
+    )

@@ -1,0 +1,55 @@
+"""The thresholds of the label rules: what they are, and a draft with one of them changed."""
+
+import pandas as pd
+from sqlalchemy import Connection, text
+
+from catalog.errors import InputError, NotFoundError
+from catalog.labels import newest_version
+from catalog.queries import frame
+
+
+def list_rules(connection: Connection) -> pd.DataFrame:
+    """One row per threshold and version, newest version first."""
+    return frame(
+        connection,
+        """SELECT r.rule_version, CASE WHEN v.published_at IS NULL THEN 'draft' ELSE 'published' END AS status,
+                  r.family || '.' || r.parameter AS rule, r.value, r.description
+           FROM rules r JOIN rule_versions v ON v.version = r.rule_version
+           ORDER BY r.rule_version DESC, r.family, r.parameter""",
+    )
+
+
+def set_rule(connection: Connection, rule: str, value: float) -> int:
+    """Change one threshold in the draft version, which is begun as a copy of the newest if there is none.
+
+    Returns:
+        The draft's version.
+    Raises:
+        NotFoundError: no such threshold; the sentence lists them.
+        InputError: the value is no finite number.
+    """
+    if value != value or value in (float("inf"), float("-inf")):
+        raise InputError(f"{value} is no threshold; give a finite number.")
+    connection.execute(text("LOCK TABLE rule_versions IN SHARE ROW EXCLUSIVE MODE"))
+    newest = newest_version(connection, drafts=True)
+    known = connection.execute(
+        text("SELECT family || '.' || parameter FROM rules WHERE rule_version = :newest ORDER BY 1"), {"newest": newest}
+    ).scalars()
+    names = list(known)
+    if rule not in names:
+        raise NotFoundError(f"there is no rule {rule!r}; the rules are {', '.join(names)}.")
+    if newest == newest_version(connection, drafts=False):
+        connection.execute(text("INSERT INTO rule_versions (version) VALUES (:version)"), {"version": newest + 1})
+        connection.execute(
+            text(
+                """INSERT INTO rules (rule_version, family, parameter, value, description)
+                   SELECT rule_version + 1, family, parameter, value, description FROM rules WHERE rule_version = :newest"""
+            ),
+            {"newest": newest},
+        )
+        newest += 1
+    connection.execute(
+        text("UPDATE rules SET value = :value WHERE rule_version = :version AND family || '.' || parameter = :rule"),
+        {"value": value, "version": newest, "rule": rule},
+    )
+    return newest
