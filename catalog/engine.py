@@ -88,7 +88,10 @@ def _check_server(engine: Engine) -> None:
         with engine.connect() as connection:
             version = connection.execute(text("SHOW server_version_num")).scalar_one()
             vector = connection.execute(
-                text("SELECT max(version) FROM pg_available_extension_versions WHERE name = 'vector'")
+                text(
+                    """SELECT COALESCE(installed_version, default_version)
+                       FROM pg_available_extensions WHERE name = 'vector'"""
+                )
             ).scalar()
     except OperationalError as error:
         raise unreachable(engine, error) from None

@@ -8,8 +8,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from catalog import settings
+from catalog.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
@@ -41,7 +43,11 @@ def current(engine: Engine) -> str | None:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the schema up to `revision`, under a lock, and give the reader its password if one is set."""
+    """Bring the schema up to `revision`, under a lock, and give the reader its password if one is set.
+
+    Raises:
+        DatabaseError: the database refuses a step, or another command is changing the schema; nothing is changed.
+    """
     _migrate(engine, command.upgrade, revision)
     password = settings.reader_password()
     if password is not None:
@@ -49,13 +55,24 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Take the schema down to `revision`."""
+    """Take the schema down to `revision`.
+
+    Raises:
+        DatabaseError: as `upgrade`.
+    """
     _migrate(engine, command.downgrade, revision)
 
 
 def _migrate(engine: Engine, step: Any, revision: str) -> None:
-    with engine.connect() as connection:
-        step(config(connection), revision)
+    try:
+        with engine.connect() as connection:
+            step(config(connection), revision)
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise DatabaseError(
+            f"the schema cannot be changed to {revision} ({reason}); nothing was changed, so mend that and repeat the "
+            "command, as a role that may create extensions and roles."
+        ) from error
 
 
 def _set_reader_password(engine: Engine, password: str) -> None:

@@ -22,7 +22,7 @@ TITLES = {
 }
 """The tables of a page, in the order in which they are printed."""
 
-TOKEN_COLUMNS = ("token", "text")
+TOKEN_COLUMN = "token"
 
 
 def register(app: typer.Typer) -> None:
@@ -52,5 +52,6 @@ def _section(name: str, frame: "pd.DataFrame", format: Format) -> Section:
     records: list[dict[str, Any]] = [dict(zip(columns, row, strict=True)) for row in frame.itertuples(index=False)]
     if format is Format.TABLE:
         for record in records:
-            record.update({column: visible(record[column]) for column in TOKEN_COLUMNS if column in record})
+            if TOKEN_COLUMN in record:
+                record[TOKEN_COLUMN] = visible(record[TOKEN_COLUMN])
     return Section(name, TITLES[name], columns, records)

@@ -35,7 +35,7 @@ def delete_run(
     run: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a run with all its rows. Models that no other run has go, too."""
+    """Delete a run with all its rows."""
     from catalog import connect
 
     if not yes:

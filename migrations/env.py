@@ -17,9 +17,9 @@ def include_object(item: object, name: str | None, kind: str, reflected: bool, c
 
 def run(connection: Connection) -> None:
     """Migrate through an open connection."""
+    connection.execute(text("SET statement_timeout = '60s'"))
     connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
     connection.execute(text("SET lock_timeout = '4s'"))
-    connection.execute(text("SET statement_timeout = '60s'"))
     connection.commit()
     try:
         context.configure(

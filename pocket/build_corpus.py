@@ -119,7 +119,17 @@ def technical() -> Iterator[str]:
 def code() -> Iterator[str]:
     """The Python standard library by module."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    skipped = {"test", "tests", "site-packages", "idlelib", "lib2to3", "encodings", "pydoc_data", "__pycache__", "idle_test"}
+    skipped = {
+        "test",
+        "tests",
+        "site-packages",
+        "idlelib",
+        "lib2to3",
+        "encodings",
+        "pydoc_data",
+        "__pycache__",
+        "idle_test",
+    }
     for path in sorted(root.rglob("*.py")):
         if not skipped & set(path.relative_to(root).parts):
             yield path.read_text(errors="replace")
@@ -154,7 +164,9 @@ def main() -> None:
                 taken[side] += len(text)
         print(f"{subset}: {taken[False]:,} characters to train, {kept:,} held out", file=sys.stderr)
     options.folder.mkdir(exist_ok=True)
-    lines = {side: "".join(json.dumps(d, ensure_ascii=False) + "\n" for d in docs).encode() for side, docs in sides.items()}
+    lines = {
+        side: "".join(json.dumps(d, ensure_ascii=False) + "\n" for d in docs).encode() for side, docs in sides.items()
+    }
     (options.folder / "heldout.jsonl.gz").write_bytes(gzip.compress(lines[True], 9, mtime=0))
     (options.folder / "train.jsonl.xz").write_bytes(lzma.compress(lines[False], preset=9))
 

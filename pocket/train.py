@@ -181,7 +181,9 @@ def train(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: int) -> GPT2
         optimizer.zero_grad(set_to_none=True)
         if step % 100 == 0 or step == recipe.steps - 1:
             rate = (step + 1) * batch.numel() / (time.monotonic() - started)
-            print(f"step {step} loss {loss:.3f} total {total:.2f} crowd {crowd:.2f} {rate:,.0f} tokens/s", file=sys.stderr)
+            print(
+                f"step {step} loss {loss:.3f} total {total:.2f} crowd {crowd:.2f} {rate:,.0f} tokens/s", file=sys.stderr
+            )
     return model
 
 
