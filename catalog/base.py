@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, MetaData
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, MetaData
 from sqlalchemy.types import TypeEngine
 
 NAMING_CONVENTION = {
@@ -32,6 +32,11 @@ def column(
 def refers(target: str, cascade: bool = False) -> ForeignKey:
     """A foreign key; `cascade`: the row goes with what it refers to."""
     return ForeignKey(target, ondelete="CASCADE" if cascade else None)
+
+
+def index(name: str, serves: str, *columns: Any, **more: Any) -> Index:
+    """An index that says which question it answers; the database keeps the words as its comment."""
+    return Index(name, *columns, info={"comment": f"Serves {serves}."}, **more)
 
 
 def check(name: str, rule: str) -> CheckConstraint:

@@ -89,8 +89,8 @@ def stop() -> bool:
             return True
         except (psutil.AccessDenied, psutil.TimeoutExpired) as error:
             raise DatabaseError(
-                f"the embedded PostgreSQL in {folder} does not stop ({type(error).__name__}); stop process {info.pid} as "
-                "the user who started it."
+                f"the embedded PostgreSQL in {folder} does not stop ({type(error).__name__}); stop process {info.pid} "
+                "as the user who started it."
             ) from error
     return True
 
@@ -118,7 +118,7 @@ def _start_alone(folder: Path) -> Any:
 
 
 def _initialise(folder: Path) -> None:
-    """Make the server's files beside their place and then move them, so that a killed initdb leaves nothing half done."""
+    """Make the server's files beside their place, then move them: a killed initdb leaves nothing half done."""
     if (folder / "PG_VERSION").exists():
         return
     fresh = folder.with_name(folder.name + ".new")

@@ -78,8 +78,8 @@ def unreachable(engine: Engine, error: Exception) -> DatabaseError:
     reason = str(getattr(error, "orig", error)).strip().splitlines()[0:1]
     shown = engine.url.render_as_string(hide_password=True)
     return DatabaseError(
-        f"the database {shown} cannot be reached ({reason[0] if reason else type(error).__name__}); start it, or correct "
-        "CATALOG_DATABASE_URL, or unset it to use the embedded server."
+        f"the database {shown} cannot be reached ({reason[0] if reason else type(error).__name__}); start it, or "
+        "correct CATALOG_DATABASE_URL, or unset it to use the embedded server."
     )
 
 
@@ -98,7 +98,9 @@ def _check_server(engine: Engine) -> None:
     except DBAPIError as error:
         raise DatabaseError(f"the database refuses to say what it is ({error.orig}); try another server.") from None
     if int(version) < LEAST_SERVER:
-        raise DatabaseError(f"the server is PostgreSQL {int(version) // 10000}, and 15 is the oldest that works; use a newer one.")
+        raise DatabaseError(
+            f"the server is PostgreSQL {int(version) // 10000}, and 15 is the oldest that works; use a newer one."
+        )
     if vector is None or tuple(int(part) for part in vector.split(".")[:2]) < LEAST_VECTOR:
         found = "lacks pgvector" if vector is None else f"has pgvector {vector}"
         raise DatabaseError(f"the server {found}, and 0.7 is the least that works; install pgvector on it.")

@@ -8,7 +8,9 @@ from sqlalchemy import Connection, Engine, text
 
 RULE_FAMILIES = ("alphabet", "unigram", "token_class", "previous_token")
 
-_THRESHOLD = "(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
+_THRESHOLD = (
+    "(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
+)
 
 # One label per neuron: the letter whose own tokens explain it best (UN Figs. 1a, 18). An empty class of other words
 # with that letter cannot contradict the order of the means.
@@ -52,9 +54,7 @@ def _best_feature(family: str, subtype: str, condition: str) -> str:
 
 RULES = (
     _ALPHABET,
-    _best_feature(
-        "unigram", "regexp_replace(f.name, '_unigram$', '')", "e.shift = 'current' AND f.family = 'unigram'"
-    ),
+    _best_feature("unigram", "regexp_replace(f.name, '_unigram$', '')", "e.shift = 'current' AND f.family = 'unigram'"),
     _best_feature("token_class", "f.name", "e.shift = 'current' AND f.family <> 'unigram'"),
     _best_feature("previous_token", "f.name", "e.shift = 'previous'"),
 )

@@ -18,11 +18,23 @@ if TYPE_CHECKING:
     from catalog.runs import RunSpec
 
 
+ROWS_OF_PART: dict[str, tuple[str, ...]] = {
+    "weights": ("weight_statistics", "logit_effects"),
+    "activations": ("activation_statistics",),
+    "correlations": ("universality", "universality_by_model", "group_members", "neuron_groups", "run_pairs"),
+    "vocabulary": ("explanations", "letter_scores", "top_tokens", "labels"),
+}
+"""Tables that hold a part's rows of a run, besides its partition of `pairs`."""
+
+
 def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
     """Write identities, move staged rows, label, and mark the run as published."""
     with engine.begin() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
+        # the server would notice that this process is gone only after the statement that it left running
+        connection.execute(text("SET LOCAL client_connection_check_interval = '1s'"))
+        _forget_parts(connection, run_id, list(rows.parts))
         tokenizer_id = _tokenizer(connection, driver, rows.tokenizer)
         for model, ids in rows.models:
             if ids.is_new:
@@ -37,8 +49,23 @@ def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> 
         _mark(connection, run_id, spec, rows, corpus_id)
 
 
+def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None:
+    """Parts that the run has by another definition make room; readers see the old rows until they see the new ones."""
+    replaced = connection.execute(
+        text("DELETE FROM run_parts WHERE run_id = :run_id AND part = ANY(:parts) RETURNING part"),
+        {"run_id": run_id, "parts": parts},
+    )
+    for part in replaced.scalars().all():
+        if part == "correlations":
+            connection.execute(text(f"DROP TABLE IF EXISTS public.pairs_run_{int(run_id)}"))
+        for table in ROWS_OF_PART[part]:
+            connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id"), {"run_id": run_id})
+
+
 def _tokenizer(connection: Connection, driver: psycopg.Connection[Any], row: TokenizerRow) -> int:
-    found = connection.execute(text("SELECT id FROM tokenizers WHERE sha256 = :sha256"), {"sha256": row.sha256}).scalar()
+    found = connection.execute(
+        text("SELECT id FROM tokenizers WHERE sha256 = :sha256"), {"sha256": row.sha256}
+    ).scalar()
     if found is not None:
         return int(found)
     values = {"sha256": row.sha256, "n_tokens": row.n_tokens, "bos_id": row.bos_id, "newline_id": row.newline_id}
@@ -100,9 +127,10 @@ def _corpus(connection: Connection, driver: psycopg.Connection[Any], row: Corpus
     ).scalar()
     if found is not None:
         return int(found)
-    values = {
-        key: value for key, value in row._asdict().items() if key not in ("subsets", "token_counts")
-    } | {"tokenizer_id": tokenizer_id, "has_subsets": bool(row.subsets)}
+    values = {key: value for key, value in row._asdict().items() if key not in ("subsets", "token_counts")} | {
+        "tokenizer_id": tokenizer_id,
+        "has_subsets": bool(row.subsets),
+    }
     columns = ", ".join(values)
     placeholders = ", ".join(f":{name}" for name in values)
     key = connection.execute(
@@ -126,9 +154,7 @@ def _corpus(connection: Connection, driver: psycopg.Connection[Any], row: Corpus
     return int(key)
 
 
-def _features(
-    connection: Connection, driver: psycopg.Connection[Any], rows: PublishRows, tokenizer_id: int
-) -> None:
+def _features(connection: Connection, driver: psycopg.Connection[Any], rows: PublishRows, tokenizer_id: int) -> None:
     """Features that are new get the ids that were reserved for them when explanations were staged."""
     if not rows.features:
         return
@@ -144,7 +170,9 @@ def _features(
             text("SELECT DISTINCT feature_id FROM feature_tokens WHERE tokenizer_id = :id"), {"id": tokenizer_id}
         ).scalars()
     )
-    new = [(rows.feature_ids[name], ids) for name, ids in rows.feature_tokens.items() if rows.feature_ids[name] not in have]
+    new = [
+        (rows.feature_ids[name], ids) for name, ids in rows.feature_tokens.items() if rows.feature_ids[name] not in have
+    ]
     if new:
         tokens = np.concatenate([ids for _, ids in new]).astype(np.int32)
         copy_columns(

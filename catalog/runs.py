@@ -6,6 +6,7 @@ run next finds the row, sees that nobody holds the lock, and takes it over.
 
 import json
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,9 @@ from catalog.rows import FeatureRow, ModelIds, ModelRow, PublishRows
 PHASES = ("tokenise", "accumulate", "stage", "merge", "publish")
 PUBLISH_LOCK = "hashtext('neuron-catalog publish')"
 """Publications and relabelling of one database follow each other."""
+
+TAKE_OVER_SECONDS = 3.0
+"""How long a lock may outlive the process that held it: the server takes a moment to see that it is gone."""
 
 LIBRARIES = ("torch", "transformer_lens", "transformers", "numpy", "psycopg")
 
@@ -125,8 +129,8 @@ class RunHandle:
             return ModelIds(found.id, np.array(neurons.scalars().all(), dtype=np.int32), False)
         if found is not None and found.used:
             raise InputError(
-                f"the catalog has another model named {model.name!r} with other weights; give this one a name of its own "
-                f"as NEWNAME={model.source}."
+                f"the catalog has another model named {model.name!r} with other weights; give this one a name of its "
+                f"own as NEWNAME={model.source}."
             )
         ids = self._next_ids("neurons", model.n_layers * model.d_mlp)
         return ModelIds(int(self._next_ids("models", 1)[0]), ids, True)
@@ -141,7 +145,9 @@ class RunHandle:
     def feature_ids(self, features: Sequence[FeatureRow]) -> dict[str, int]:
         """Keys of the features by name: those that exist, and new ones for the rest."""
         names = [feature.name for feature in features]
-        rows = self._connection.execute(text("SELECT name, id FROM features WHERE name = ANY(:names)"), {"names": names})
+        rows = self._connection.execute(
+            text("SELECT name, id FROM features WHERE name = ANY(:names)"), {"names": names}
+        )
         ids = {name: key for name, key in rows}
         missing = [name for name in names if name not in ids]
         ids.update(zip(missing, self._next_ids("features", len(missing)).tolist(), strict=True))
@@ -289,12 +295,18 @@ def delete_run(engine: Engine, run_id: int) -> None:
 
 def _locked_connection(engine: Engine, identity: str) -> Connection:
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    locked = connection.execute(
-        text("SELECT pg_try_advisory_lock(hashtextextended(:identity, 0))"), {"identity": identity}
-    ).scalar_one()
-    if not locked:
-        connection.close()
-        raise RunError("another process is at work on this very run; wait for it, or stop it and repeat the command.")
+    # A statement that a killed process left running ends a second later, and its locks with it.
+    connection.execute(text("SET client_connection_check_interval = '1s'"))
+    deadline = time.monotonic() + TAKE_OVER_SECONDS
+    attempt = text("SELECT pg_try_advisory_lock(hashtextextended(:identity, 0))")
+    while not connection.execute(attempt, {"identity": identity}).scalar_one():
+        if time.monotonic() > deadline:
+            connection.invalidate()
+            connection.close()
+            raise RunError(
+                "another process is at work on this very run; wait for it, or stop it and repeat the command."
+            )
+        time.sleep(0.1)
     return connection
 
 

@@ -71,7 +71,8 @@ def fill_from_run(
 def column_names(connection: psycopg.Connection[Any], table: str) -> list[str]:
     """Columns of a public table, in order."""
     rows = connection.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        """SELECT attname FROM pg_attribute
+           WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum""",
         [f"public.{table}"],
     )
     return [name for (name,) in rows]
@@ -81,7 +82,8 @@ def tables(connection: psycopg.Connection[Any], run_id: int) -> list[str]:
     """The public tables that the run has staged rows for."""
     prefix = f"run_{run_id}_"
     rows = connection.execute(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'staging' AND starts_with(tablename, %s) ORDER BY 1", [prefix]
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'staging' AND starts_with(tablename, %s) ORDER BY 1",
+        [prefix],
     )
     return [name.removeprefix(prefix) for (name,) in rows]
 

@@ -135,13 +135,14 @@ VIEWS = (
         "Fraction of a layer's neurons whose best match lies in each layer, mean over other models (SPEC 2.5).",
         """SELECT f.run_id, f.model, f.layer, f.other_layer, avg(f.fraction) AS fraction
   FROM (SELECT d.run_id, d.model, d.layer, other.layer AS other_layer,
-               count(*) FILTER (WHERE d.match_layer = other.layer)::double precision
-                 / NULLIF(count(*), 0) AS fraction
-          FROM (SELECT m.run_id, m.model, n.layer, u.other_model_id, o.layer AS match_layer
+               COALESCE(sum(d.neurons) FILTER (WHERE d.match_layer = other.layer), 0)::double precision
+                 / sum(d.neurons)::double precision AS fraction
+          FROM (SELECT m.run_id, m.model, n.layer, u.other_model_id, o.layer AS match_layer, count(*) AS neurons
                   FROM {members} m
                   JOIN public.neurons n ON n.model_id = m.model_id
                   JOIN public.universality_by_model u ON u.run_id = m.run_id AND u.neuron_id = n.id
-                  JOIN public.neurons o ON o.id = u.other_neuron_id) d
+                  JOIN public.neurons o ON o.id = u.other_neuron_id
+                 GROUP BY m.run_id, m.model, n.layer, u.other_model_id, o.layer) d
           JOIN public.models om ON om.id = d.other_model_id
          CROSS JOIN LATERAL generate_series(0, om.n_layers - 1) AS other(layer)
          GROUP BY d.run_id, d.model, d.layer, d.other_model_id, other.layer) f
@@ -165,7 +166,8 @@ VIEWS = (
     View(
         "neuron_group_members",
         "Cliques of mutual best matches, one row per neuron; with the group's size and lowest correlation.",
-        """SELECT m.run_id, g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron, n.id AS neuron_id
+        """SELECT m.run_id, g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron,
+       n.id AS neuron_id
   FROM {members} m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.group_members gm ON gm.run_id = m.run_id AND gm.neuron_id = n.id

@@ -80,42 +80,48 @@ def _home() -> Finding:
 
 
 def _database() -> Iterator[Finding]:
-    from catalog import settings
-    from catalog.engine import check_schema, reader_engine, writer_engine
+    from catalog.engine import reader_engine, writer_engine
 
-    kind = "CATALOG_DATABASE_URL" if settings.database_url() else "embedded"
     try:
         engine = writer_engine()
     except Exception as error:
         yield _failure("database", error)
         return
-    server, pgvector = _server(engine)
-    yield Finding("database", "ok", f"{kind}: {engine.url.set(drivername='postgresql').render_as_string()}")
-    yield Finding("server", "ok", f"PostgreSQL {server}")
-    yield Finding("pgvector", "ok", pgvector)
     try:
-        check_schema(engine)
-    except Exception as error:
-        yield _failure("schema", error)
-        return
-    yield Finding("schema", "ok", _revision(engine))
-    yield _reader(reader_engine())
+        yield from _server(engine)
+        yield _schema(engine)
+    finally:
+        engine.dispose()
+    reader = reader_engine()
+    try:
+        yield _reader(reader)
+    finally:
+        reader.dispose()
 
 
-def _server(engine: "Engine") -> tuple[str, str]:
-    """Versions of the server and of pgvector."""
+def _server(engine: "Engine") -> Iterator[Finding]:
     from sqlalchemy import text
 
+    from catalog import settings
+
+    kind = "CATALOG_DATABASE_URL" if settings.database_url() else "embedded"
+    yield Finding("database", "ok", f"{kind}: {engine.url.set(drivername='postgresql').render_as_string()}")
     with engine.connect() as connection:
         server = connection.execute(text("SHOW server_version")).scalar_one()
         vector = connection.execute(text("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"))
-        return str(server), str(vector.scalar_one())
+        yield Finding("server", "ok", f"PostgreSQL {server}")
+        yield Finding("pgvector", "ok", str(vector.scalar_one()))
 
 
-def _revision(engine: "Engine") -> str:
+def _schema(engine: "Engine") -> Finding:
     from catalog import migrate
+    from catalog.engine import check_schema
 
-    return migrate.current(engine) or "none"
+    try:
+        check_schema(engine)
+    except Exception as error:
+        return _failure("schema", error)
+    return Finding("schema", "ok", f"version {migrate.current(engine)}")
 
 
 def _reader(engine: "Engine") -> Finding:

@@ -1,12 +1,17 @@
 """`catalog db`: the database and its schema; `catalog sql`: any question, as the role that may only read."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from catalog.errors import InputError
 from cli.options import FormatOption
 from cli.output import Format, show_rows, talk, write
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 app = typer.Typer(name="db", help="The database: schema, address, start, stop.", no_args_is_help=True)
 
@@ -26,16 +31,27 @@ def sql(
     show_rows(run_reader_sql(statement), format)
 
 
+@contextmanager
+def opened() -> "Iterator[Engine]":
+    """The writer's engine, closed afterwards."""
+    from catalog.engine import writer_engine
+
+    engine = writer_engine()
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 @app.command()
 def upgrade() -> None:
     """Create the schema, or bring it up to this version."""
     from catalog import migrate
-    from catalog.engine import writer_engine
 
-    engine = writer_engine()
-    before = migrate.current(engine)
-    migrate.upgrade(engine)
-    after = migrate.current(engine)
+    with opened() as engine:
+        before = migrate.current(engine)
+        migrate.upgrade(engine)
+        after = migrate.current(engine)
     talk(f"the schema is at {after}" + (" already" if after == before else f", before at {before or 'nothing'}"))
 
 
@@ -43,11 +59,11 @@ def upgrade() -> None:
 def check() -> None:
     """Whether the schema is the one that is needed; exit 1 if not."""
     from catalog import migrate
-    from catalog.engine import check_schema, writer_engine
+    from catalog.engine import check_schema
 
-    engine = writer_engine()
-    check_schema(engine)
-    talk(f"the schema is at {migrate.current(engine)}, as it should be")
+    with opened() as engine:
+        check_schema(engine)
+        talk(f"the schema is at {migrate.current(engine)}, as it should be")
 
 
 @app.command()

@@ -72,8 +72,13 @@ def show_count(shown: int, total: int, noun: str) -> None:
 
 def show_rows(frame: "pd.DataFrame", format: Format) -> None:
     """Print a frame's rows; without rows a table and JSON Lines are empty, JSON is `[]` and CSV its header."""
+    show_records([str(column) for column in frame.columns], records_of(frame), format)
+
+
+def records_of(frame: "pd.DataFrame") -> Iterator[Row]:
+    """A frame's rows as records."""
     columns = [str(column) for column in frame.columns]
-    show_records(columns, (dict(zip(columns, row, strict=True)) for row in frame.itertuples(index=False)), format)
+    return (dict(zip(columns, row, strict=True)) for row in frame.itertuples(index=False, name=None))
 
 
 def show_records(columns: Sequence[str], records: Iterable[Row], format: Format) -> None:

@@ -1,11 +1,11 @@
 """`catalog show`: everything that is known of one neuron."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from cli.options import FormatOption, ModelArgument, NeuronArgument, RunOption, parse_neuron
-from cli.output import Format, Section, show_page
+from cli.output import Format, Section, records_of, show_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,10 +48,10 @@ def show(
 def _section(name: str, frame: "pd.DataFrame", format: Format) -> Section:
     from catalog.text import visible
 
-    columns = [str(column) for column in frame.columns]
-    records: list[dict[str, Any]] = [dict(zip(columns, row, strict=True)) for row in frame.itertuples(index=False)]
     if format is Format.TABLE:
-        for record in records:
-            if TOKEN_COLUMN in record:
-                record[TOKEN_COLUMN] = visible(record[TOKEN_COLUMN])
-    return Section(name, TITLES[name], columns, records)
+        # Evidence repeats in JSON what the tables of explanations and letters say.
+        frame = frame.drop(columns="evidence", errors="ignore")
+        if TOKEN_COLUMN in frame:
+            frame = frame.assign(**{TOKEN_COLUMN: [visible(text) for text in frame[TOKEN_COLUMN]]})
+    columns = [str(column) for column in frame.columns]
+    return Section(name, TITLES[name], columns, list(records_of(frame)))

@@ -49,7 +49,8 @@ def most_universal(store: "Catalog", n_models: int, run: int | None = None) -> l
         if (row.model, row.layer, row.neuron) in listed:
             continue
         ref = NeuronRef(row.model, int(row.layer), int(row.neuron))
-        best = store.neuron_matches(ref, run=run, limit=n_models - 1)
+        best = store.neuron_matches(ref, run=run, limit=n_models)
+        best = best[best["rank"] == 1]
         mutual = best[best["mutual_best"]]
         listed.update(zip(mutual["other_model"], mutual["other_layer"], mutual["other_neuron"], strict=True))
         matches = (

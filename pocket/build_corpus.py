@@ -30,6 +30,9 @@ LIMITS = {"literature": 4_200_000, "spanish": 2_600_000, "technical": 3_000_000,
 """Characters taken of each kind, training and held-out together."""
 
 HELD_OUT_SHARE = 0.25
+LONGEST = 60_000
+"""Characters kept of one document."""
+
 HELD_OUT_LIMIT = 580_000
 """Held-out characters kept of each kind: 1.2 to 1.5 million tokens together."""
 
@@ -76,6 +79,7 @@ def books_of(archive: Path) -> Iterator[str]:
 
 
 def pieces(text: str, size: int) -> Iterator[str]:
+    """Whole paragraphs together until they reach `size` characters."""
     piece = ""
     for paragraph in re.split(r"\n\s*\n", text):
         piece += paragraph + "\n\n"
@@ -145,28 +149,32 @@ def shuffled(texts: Iterable[str]) -> list[str]:
     return sorted(texts, key=lambda text: hashlib.sha256(b"order" + text.encode()).digest())
 
 
+def divide(subset: str, texts: Iterable[str], sides: dict[bool, list[dict[str, str]]]) -> None:
+    """Add one kind's documents to the training (False) or the held-out side (True), up to the limits."""
+    taken, kept = {True: 0, False: 0}, 0
+    for text in shuffled(t for t in texts if len(t) > 50):
+        text = text[:LONGEST]
+        if sum(taken.values()) + len(text) > LIMITS[subset]:
+            continue
+        side = held_out(text)
+        if not side or kept + len(text) <= HELD_OUT_LIMIT:
+            sides[side].append({"text": text, "subset": subset})
+            kept += len(text) * side
+        taken[side] += len(text)
+    print(f"{subset}: {taken[False]:,} characters to train, {kept:,} held out", file=sys.stderr)
+
+
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--books", type=Path, required=True, help="the source archive of brotli 1.2.1")
     arguments.add_argument("--folder", type=Path, default=HERE / "corpus", help="where the two files go")
     options = arguments.parse_args()
     kinds = {"literature": literature(options.books), "spanish": spanish(), "technical": technical(), "code": code()}
     sides: dict[bool, list[dict[str, str]]] = {True: [], False: []}
     for subset, texts in kinds.items():
-        taken, kept = {True: 0, False: 0}, 0
-        for text in shuffled(t for t in texts if len(t) > 50):
-            text = text[:60_000]
-            if sum(taken.values()) + len(text) <= LIMITS[subset]:
-                side = held_out(text)
-                if not side or kept + len(text) <= HELD_OUT_LIMIT:
-                    sides[side].append({"text": text, "subset": subset})
-                    kept += len(text) * side
-                taken[side] += len(text)
-        print(f"{subset}: {taken[False]:,} characters to train, {kept:,} held out", file=sys.stderr)
+        divide(subset, texts, sides)
+    lines = {side: "".join(json.dumps(d, ensure_ascii=False) + "\n" for d in sides[side]).encode() for side in sides}
     options.folder.mkdir(exist_ok=True)
-    lines = {
-        side: "".join(json.dumps(d, ensure_ascii=False) + "\n" for d in docs).encode() for side, docs in sides.items()
-    }
     (options.folder / "heldout.jsonl.gz").write_bytes(gzip.compress(lines[True], 9, mtime=0))
     (options.folder / "train.jsonl.xz").write_bytes(lzma.compress(lines[False], preset=9))
 

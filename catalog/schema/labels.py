@@ -1,9 +1,9 @@
 """Tables of meaning: features, explanations, rules and labels."""
 
-from sqlalchemy import CHAR, BigInteger, DateTime, Double, Identity, Index, Integer, Table, Text, UniqueConstraint, func
+from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, Table, Text, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, metadata, refers
+from catalog.base import check, column, index, metadata, refers
 from catalog.schema.statistics import number, of_neuron
 
 FEATURE_FAMILIES = ("type", "symbol", "numeric", "pronoun", "starts", "suffix", "prefix", "word_group", "unigram")
@@ -34,8 +34,15 @@ explanations = Table(
     metadata,
     *of_neuron(),
     column("feature_id", Integer, "The feature.", refers("features.id"), key=True),
-    column("shift", Text, "current or previous token.", check("shift_known", "shift IN ('current', 'previous')"), key=True),
-    column("variance_reduction", Double, "1 - variance within the two classes / variance (UN eq. 4, SPEC 6.1).", check("variance_reduction_range", "variance_reduction BETWEEN -0.001 AND 1.001")),
+    column(
+        "shift", Text, "current or previous token.", check("shift_known", "shift IN ('current', 'previous')"), key=True
+    ),
+    column(
+        "variance_reduction",
+        Double,
+        "1 - variance within the two classes / variance (UN eq. 4, SPEC 6.1).",
+        check("variance_reduction_range", "variance_reduction BETWEEN -0.001 AND 1.001"),
+    ),
     column("n_in", BigInteger, "Tokens with the feature."),
     column("n_out", BigInteger, "Tokens without it."),
     column("mean_in", Double, "Mean post on tokens with it."),
@@ -44,13 +51,21 @@ explanations = Table(
     column("rank", Integer, "Rank of the score among all features and both shifts, 1 the best."),
     comment="The features that explain each neuron best: the top five, the best of each shift.",
 )
-Index("ix_explanations_run_id_feature_id", explanations.c.run_id, explanations.c.feature_id, explanations.c.variance_reduction.desc())
+index(
+    "ix_explanations_run_id_feature_id",
+    "the neurons that one feature explains, best first",
+    explanations.c.run_id,
+    explanations.c.feature_id,
+    explanations.c.variance_reduction.desc(),
+)
 
 letter_scores = Table(
     "letter_scores",
     metadata,
     *of_neuron(),
-    column("letter", CHAR(1), "The letter whose tokens explain the neuron best."),
+    column(
+        "letter", Text, "The letter whose tokens explain the neuron best.", check("letter_a_to_z", "letter ~ '^[a-z]$'")
+    ),
     column("feature_id", Integer, "Its unigram feature.", refers("features.id")),
     column("variance_reduction", Double, "Of that feature."),
     number("mean_a", "Mean post on the letter's own tokens (SPEC 6.5)."),
@@ -90,4 +105,11 @@ labels = Table(
     column("evidence", JSONB, "What the rule looked at."),
     comment="What each neuron is, by rules that can be run again (SPEC 6.6).",
 )
-Index("ix_labels_run_id_family_subtype_score", labels.c.run_id, labels.c.family, labels.c.subtype, labels.c.score.desc())
+index(
+    "ix_labels_run_id_family_subtype_score",
+    "find by family and subtype, highest score first, and the counts per family",
+    labels.c.run_id,
+    labels.c.family,
+    labels.c.subtype,
+    labels.c.score.desc(),
+)

@@ -1,9 +1,9 @@
 """Tables that say what was computed: runs, their models, pairs and parts."""
 
-from sqlalchemy import Boolean, DateTime, Identity, Index, Integer, SmallInteger, Table, Text, func, text
+from sqlalchemy import Boolean, DateTime, Identity, Integer, SmallInteger, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, metadata, refers
+from catalog.base import check, column, index, metadata, refers
 
 Moment = DateTime(timezone=True)
 
@@ -12,10 +12,21 @@ runs = Table(
     metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
     column("identity", Text, "sha256 over weights, tokens and the settings that change a number."),
-    column("status", Text, "running, published or failed.", check("status_known", "status IN ('running', 'published', 'failed')")),
+    column(
+        "status",
+        Text,
+        "running, published or failed.",
+        check("status_known", "status IN ('running', 'published', 'failed')"),
+    ),
     column("phase", Text, "The phase reached: tokenise, accumulate, stage, merge, publish.", null=True),
     column("superseded", Boolean, "A newer run with the same identity is published.", server_default=text("false")),
-    column("corpus_id", Integer, "The corpus; NULL before publication and for weights alone.", refers("corpora.id"), null=True),
+    column(
+        "corpus_id",
+        Integer,
+        "The corpus; NULL before publication and for weights alone.",
+        refers("corpora.id"),
+        null=True,
+    ),
     column("model_family", Text, "The family named at ingest.", null=True),
     column("settings", JSONB, "All settings, those that change no number included."),
     column("definition_versions", JSONB, "Definition version of each part computed."),
@@ -30,8 +41,9 @@ runs = Table(
     check("published_has_time", "(status = 'published') = (published_at IS NOT NULL)"),
     comment="Computations. Views show published runs only.",
 )
-Index(
+index(
     "ix_runs_one_unpublished_per_identity",
+    "begin_run, which takes an interrupted run over, and forbids two of them",
     runs.c.identity,
     unique=True,
     postgresql_where=text("status <> 'published'"),
@@ -46,7 +58,12 @@ run_models = Table(
     column("statistics_run_id", Integer, "The run that computed the model's own rows; rows are copied from it."),
     comment="The models of a run.",
 )
-Index("ix_run_models_model_id", run_models.c.model_id, run_models.c.run_id)
+index(
+    "ix_run_models_model_id",
+    "the view members: the newest published run of each model",
+    run_models.c.model_id,
+    run_models.c.run_id,
+)
 
 run_pairs = Table(
     "run_pairs",

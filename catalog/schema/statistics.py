@@ -2,9 +2,21 @@
 
 from typing import Any
 
-from sqlalchemy import REAL, BigInteger, Boolean, Column, Double, Identity, Index, Integer, SmallInteger, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Identity,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
-from catalog.base import check, column, metadata, refers
+from catalog.base import check, column, index, metadata, refers
 
 CORRELATION = "BETWEEN -1 AND 1"
 
@@ -35,7 +47,11 @@ activation_statistics = Table(
     number("post_var", "Population variance of post."),
     number("post_skew", "Skewness of post."),
     number("post_kurt", "Kurtosis of post, 3 for a Gaussian."),
-    number("sparsity", "Activation frequency: fraction of tokens with pre > 0 (SPEC 3.2).", check("sparsity_fraction", "sparsity BETWEEN 0 AND 1")),
+    number(
+        "sparsity",
+        "Activation frequency: fraction of tokens with pre > 0 (SPEC 3.2).",
+        check("sparsity_fraction", "sparsity BETWEEN 0 AND 1"),
+    ),
     column("degenerate", Boolean, "The variance of post is too small for a correlation (SPEC 2.1)."),
     comment="Moments and frequency of each neuron's activations (UN 4.2, SPEC 3).",
 )
@@ -66,7 +82,12 @@ pairs = Table(
     *of_neuron(),
     column("other_neuron_id", Integer, "A neuron of another model.", refers("neurons.id", cascade=True), key=True),
     column("other_model_id", Integer, "That neuron's model.", refers("models.id", cascade=True)),
-    column("correlation", REAL, "Pearson correlation of post (SPEC 2.1).", check("correlation_range", f"correlation {CORRELATION}")),
+    column(
+        "correlation",
+        REAL,
+        "Pearson correlation of post (SPEC 2.1).",
+        check("correlation_range", f"correlation {CORRELATION}"),
+    ),
     column("rank", SmallInteger, "1 is the best partner in that model.", check("rank_positive", "rank >= 1")),
     column("mutual_best", Boolean, "Each is the other's best partner."),
     comment="The k most correlated partners of each neuron in each other model; partitioned by run.",
@@ -88,19 +109,34 @@ universality = Table(
     column("n_degenerate", SmallInteger, "Other models in which it is not."),
     comment="Universality of each neuron over the other models of the run (UN 4.1).",
 )
-Index("ix_universality_run_id_excess_corr", universality.c.run_id, universality.c.excess_corr.desc())
+index(
+    "ix_universality_run_id_excess_corr",
+    "universal neurons, highest excess correlation first",
+    universality.c.run_id,
+    universality.c.excess_corr.desc(),
+)
 
 universality_by_model = Table(
     "universality_by_model",
     metadata,
     *of_neuron(),
     column("other_model_id", Integer, "The other model.", refers("models.id", cascade=True), key=True),
-    column("max_corr", REAL, "Best correlation in that model; NULL if degenerate.", check("max_corr_range", f"max_corr {CORRELATION}"), null=True),
+    column(
+        "max_corr",
+        REAL,
+        "Best correlation in that model; NULL if degenerate.",
+        check("max_corr_range", f"max_corr {CORRELATION}"),
+        null=True,
+    ),
     column("other_neuron_id", Integer, "The neuron that has it.", refers("neurons.id", cascade=True), null=True),
-    column("baseline", REAL, "Best correlation with rotated units of that model, mean over draws (SPEC 2.2).", null=True),
+    column(
+        "baseline", REAL, "Best correlation with rotated units of that model, mean over draws (SPEC 2.2).", null=True
+    ),
     column("baseline_sd", REAL, "Standard deviation over draws; NULL for one draw.", null=True),
     column("baseline_layer", SmallInteger, "Layer of the largest baseline.", null=True),
-    column("diag_corr", REAL, "Correlation with the neuron of equal layer and index; NULL if shapes differ.", null=True),
+    column(
+        "diag_corr", REAL, "Correlation with the neuron of equal layer and index; NULL if shapes differ.", null=True
+    ),
     column("mutual_best", Boolean, "The best partner's best partner is this neuron."),
     comment="Best match and baseline of each neuron in each other model.",
 )
@@ -114,7 +150,13 @@ neuron_groups = Table(
     column("lowest_corr", REAL, "Lowest correlation between two of them."),
     comment="Cliques of mutual best matches; a neuron is in one group of a run at most.",
 )
-Index("ix_neuron_groups_run_id_size", neuron_groups.c.run_id, neuron_groups.c.size.desc(), neuron_groups.c.lowest_corr.desc())
+index(
+    "ix_neuron_groups_run_id_size",
+    "groups, largest first and then the most alike",
+    neuron_groups.c.run_id,
+    neuron_groups.c.size.desc(),
+    neuron_groups.c.lowest_corr.desc(),
+)
 
 group_members = Table(
     "group_members",
@@ -141,7 +183,13 @@ logit_effects = Table(
     "logit_effects",
     metadata,
     *of_neuron(),
-    column("direction", Text, "promoted or suppressed.", check("direction_known", "direction IN ('promoted', 'suppressed')"), key=True),
+    column(
+        "direction",
+        Text,
+        "promoted or suppressed.",
+        check("direction_known", "direction IN ('promoted', 'suppressed')"),
+        key=True,
+    ),
     column("rank", SmallInteger, "1 is the strongest.", key=True),
     column("token_id", Integer, "Id in the model's tokenizer."),
     column("effect", REAL, "w_out . W_U[:, v]: logits per unit of activation."),

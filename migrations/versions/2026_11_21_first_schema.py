@@ -478,7 +478,7 @@ COMMENT ON COLUMN explanations.rank IS 'Rank of the score among all features and
 CREATE TABLE letter_scores (
 	run_id INTEGER NOT NULL,
 	neuron_id INTEGER NOT NULL,
-	letter CHAR(1) NOT NULL,
+	letter TEXT NOT NULL CONSTRAINT ck_letter_scores_letter_a_to_z CHECK (letter ~ '^[a-z]$'),
 	feature_id INTEGER NOT NULL,
 	variance_reduction DOUBLE PRECISION NOT NULL,
 	mean_a DOUBLE PRECISION,
@@ -669,13 +669,14 @@ COMMENT ON VIEW history.family_counts IS 'Distinct neurons per family of labels,
 CREATE VIEW history.depth_matrix AS
 SELECT f.run_id, f.model, f.layer, f.other_layer, avg(f.fraction) AS fraction
   FROM (SELECT d.run_id, d.model, d.layer, other.layer AS other_layer,
-               count(*) FILTER (WHERE d.match_layer = other.layer)::double precision
-                 / NULLIF(count(*), 0) AS fraction
-          FROM (SELECT m.run_id, m.model, n.layer, u.other_model_id, o.layer AS match_layer
+               COALESCE(sum(d.neurons) FILTER (WHERE d.match_layer = other.layer), 0)::double precision
+                 / sum(d.neurons)::double precision AS fraction
+          FROM (SELECT m.run_id, m.model, n.layer, u.other_model_id, o.layer AS match_layer, count(*) AS neurons
                   FROM history.members m
                   JOIN public.neurons n ON n.model_id = m.model_id
                   JOIN public.universality_by_model u ON u.run_id = m.run_id AND u.neuron_id = n.id
-                  JOIN public.neurons o ON o.id = u.other_neuron_id) d
+                  JOIN public.neurons o ON o.id = u.other_neuron_id
+                 GROUP BY m.run_id, m.model, n.layer, u.other_model_id, o.layer) d
           JOIN public.models om ON om.id = d.other_model_id
          CROSS JOIN LATERAL generate_series(0, om.n_layers - 1) AS other(layer)
          GROUP BY d.run_id, d.model, d.layer, d.other_model_id, other.layer) f
@@ -695,7 +696,8 @@ SELECT p.run_id, p.model, p.layer, count(*) AS n_neurons,
  GROUP BY p.run_id, p.model, p.layer;
 COMMENT ON VIEW history.layer_profiles IS 'Per layer: neurons, share of universal ones, and medians of the main statistics.';
 CREATE VIEW history.neuron_group_members AS
-SELECT m.run_id, g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron, n.id AS neuron_id
+SELECT m.run_id, g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron,
+       n.id AS neuron_id
   FROM history.members m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.group_members gm ON gm.run_id = m.run_id AND gm.neuron_id = n.id
@@ -772,13 +774,14 @@ COMMENT ON VIEW public.family_counts IS 'Distinct neurons per family of labels, 
 CREATE VIEW public.depth_matrix AS
 SELECT f.run_id, f.model, f.layer, f.other_layer, avg(f.fraction) AS fraction
   FROM (SELECT d.run_id, d.model, d.layer, other.layer AS other_layer,
-               count(*) FILTER (WHERE d.match_layer = other.layer)::double precision
-                 / NULLIF(count(*), 0) AS fraction
-          FROM (SELECT m.run_id, m.model, n.layer, u.other_model_id, o.layer AS match_layer
+               COALESCE(sum(d.neurons) FILTER (WHERE d.match_layer = other.layer), 0)::double precision
+                 / sum(d.neurons)::double precision AS fraction
+          FROM (SELECT m.run_id, m.model, n.layer, u.other_model_id, o.layer AS match_layer, count(*) AS neurons
                   FROM public.members m
                   JOIN public.neurons n ON n.model_id = m.model_id
                   JOIN public.universality_by_model u ON u.run_id = m.run_id AND u.neuron_id = n.id
-                  JOIN public.neurons o ON o.id = u.other_neuron_id) d
+                  JOIN public.neurons o ON o.id = u.other_neuron_id
+                 GROUP BY m.run_id, m.model, n.layer, u.other_model_id, o.layer) d
           JOIN public.models om ON om.id = d.other_model_id
          CROSS JOIN LATERAL generate_series(0, om.n_layers - 1) AS other(layer)
          GROUP BY d.run_id, d.model, d.layer, d.other_model_id, other.layer) f
@@ -798,7 +801,8 @@ SELECT p.run_id, p.model, p.layer, count(*) AS n_neurons,
  GROUP BY p.run_id, p.model, p.layer;
 COMMENT ON VIEW public.layer_profiles IS 'Per layer: neurons, share of universal ones, and medians of the main statistics.';
 CREATE VIEW public.neuron_group_members AS
-SELECT m.run_id, g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron, n.id AS neuron_id
+SELECT m.run_id, g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron,
+       n.id AS neuron_id
   FROM public.members m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.group_members gm ON gm.run_id = m.run_id AND gm.neuron_id = n.id

@@ -1,0 +1,272 @@
+"""Every command that reads, against a real database that holds a small published family."""
+
+import csv
+import io
+import json
+from typing import NamedTuple
+
+import pytest
+
+from cli.main import main
+from tests.published import D_MLP, MODELS, N_LAYERS, copied_database, published_home
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    home = published_home()
+    monkeypatch.setenv("CATALOG_HOME", str(home))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    monkeypatch.delenv("CATALOG_DATABASE_URL", raising=False)
+    return monkeypatch
+
+
+@pytest.fixture
+def catalog(settings, capsys):
+    def run(*arguments: str) -> Answer:
+        with pytest.raises(SystemExit) as exit:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return Answer(int(exit.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+READING = [
+    ["find"],
+    ["find", "--family", "alphabet"],
+    ["universal"],
+    ["families"],
+    ["matches", MODELS[0], "1.10"],
+    ["groups"],
+    ["layers"],
+    ["depth"],
+    ["models"],
+    ["runs", "list"],
+    ["rules", "list"],
+    ["sql", "SELECT model, count(*) AS n FROM neuron_profiles GROUP BY model ORDER BY model"],
+]
+
+
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_rows_in_every_format(catalog, arguments):
+    answers = {format: catalog(*arguments, "--format", format) for format in ("table", "json", "jsonl", "csv")}
+    assert {answer.code for answer in answers.values()} == {0}
+    rows = answers["json"].rows
+    assert rows
+    assert [json.loads(line) for line in answers["jsonl"].out.splitlines()] == rows
+    assert len(list(csv.DictReader(io.StringIO(answers["csv"].out)))) == len(rows)
+    table = answers["table"].out.splitlines()
+    assert len(table) == len(rows) + 2
+    assert table[0].split() == list(rows[0])
+    talk = answers["json"].err
+    assert talk == (f"{len(rows)} of {len(rows)} labels\n" if arguments[0] == "find" else "")
+
+
+def test_find_gives_one_row_per_label(catalog):
+    rows = catalog("find", "--format", "json").rows
+    assert list(rows[0]) == ["model", "layer", "neuron", "family", "subtype", "score", "excess_corr", "universal"]
+    assert [(row["family"], row["subtype"]) for row in rows if row["model"] == MODELS[0]] == [
+        ("alphabet", "s"),
+        ("unigram", "s"),
+        ("token_class", "is_digit"),
+        ("previous_token", "contains_comma"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--family", "alphabet", "--subtype", "s"], 3),
+        (["--family", "alphabet", "--subtype", "q"], 0),
+        (["--model", MODELS[1]], 4),
+        (["--layer", "0"], 3),
+        (["--layer", "0-1"], 12),
+        (["--layer", "7-9"], 0),
+        (["--min-score", "0.5"], 9),
+        (["--min-excess", "0.9"], 0),
+        (["--universal"], 12),
+        (["--run", "1"], 12),
+        (["--limit", "5"], 5),
+        (["--limit", "0"], 12),
+        (["--limit", "5", "--offset", "10"], 2),
+        (["--sort", "neuron"], 12),
+    ],
+    ids=str,
+)
+def test_find_filters(catalog, options, expected):
+    answer = catalog("find", *options, "--format", "jsonl")
+    assert (answer.code, len(answer.out.splitlines())) == (0, expected)
+    total = 12 if "--limit" in options else expected
+    assert answer.err.startswith(f"{expected} of {total} labels")
+
+
+def test_an_empty_answer_is_no_error(catalog):
+    answer = catalog("find", "--family", "alphabet", "--subtype", "q")
+    assert answer == (0, "", "0 of 0 labels\n")
+
+
+def test_environment_twins_reach_the_query(catalog, settings):
+    settings.setenv("CATALOG_FIND_FAMILY", "token_class")
+    settings.setenv("CATALOG_FIND_FORMAT", "json")
+    assert [row["family"] for row in catalog("find").rows] == ["token_class"] * 3
+
+
+def test_find_and_sql_agree(catalog):
+    found = catalog("find", "--family", "alphabet", "--format", "json").rows
+    by_sql = catalog(
+        "sql",
+        """SELECT l.model, l.layer, l.neuron, l.family, l.subtype, l.score, p.excess_corr, p.universal
+           FROM neuron_labels l JOIN neuron_profiles p USING (run_id, model, layer, neuron)
+           WHERE l.family = 'alphabet' ORDER BY l.score DESC, l.model, l.layer, l.neuron""",
+        "--format",
+        "json",
+    ).rows
+    assert found == by_sql
+
+
+def test_show_has_every_section_and_visible_tokens(catalog):
+    text = catalog("show", MODELS[0], "1.10").out
+    for title in (
+        "Labels",
+        "Statistics",
+        "Best match in each other model",
+        "Tokens with",
+        "Explanations",
+        "Best letter",
+    ):
+        assert f"\n{title}" in text
+    assert "␣s" in text and "⏎" in text and "\0" not in text
+    page = json.loads(catalog("show", MODELS[0], "1.10", "--format", "json").out)
+    assert page["identity"] | {"model": MODELS[0], "layer": 1, "neuron": 10, "universal": True} == page["identity"]
+    assert [match["other_model"] for match in page["best_matches"]] == list(MODELS[1:])
+    assert [label["family"] for label in page["labels"]] == ["alphabet", "unigram"]
+    assert page["top_tokens"][0]["token"] == " s"
+    assert page["labels"][0]["evidence"]["threshold"] == 0.37
+    assert {"statistic", "value", "percentile"} == set(page["statistics"][0])
+    assert len(page["promoted"]) == len(page["suppressed"]) == 5
+    table = list(csv.DictReader(io.StringIO(catalog("show", MODELS[0], "1.10", "--format", "csv").out)))
+    assert {row["section"] for row in table} == set(page)
+
+
+def test_a_dead_neuron_has_a_page_without_undefined_numbers(catalog):
+    page = json.loads(catalog("show", MODELS[0], "0.0", "--format", "json").out)
+    assert page["identity"]["degenerate"] is True and page["best_matches"] == []
+    values = {row["statistic"]: row["value"] for row in page["statistics"]}
+    assert values["skew"] is None and values["excess_corr"] is None
+    assert "nan" not in catalog("show", MODELS[0], "0.0").out.lower()
+
+
+def test_index_10_is_not_index_1(catalog):
+    neurons = [
+        catalog("show", MODELS[0], text, "--format", "json").rows["identity"]["neuron"] for text in ("1.1", "1.10")
+    ]
+    assert neurons == [1, 10]
+
+
+def test_matches_of_one_model(catalog):
+    rows = catalog("matches", MODELS[0], "1.10", "--other-model", MODELS[2], "--limit", "1", "--format", "json").rows
+    assert [(row["other_model"], row["other_layer"], row["other_neuron"]) for row in rows] == [(MODELS[2], 1, 10)]
+
+
+def test_report_has_its_four_sections(catalog):
+    answer = catalog("report")
+    assert (answer.code, answer.err) == (0, "")
+    headings = [
+        line
+        for line, rule in zip(answer.out.splitlines(), answer.out.splitlines()[1:], strict=False)
+        if rule[:2] == "=="
+    ]
+    assert [heading.split()[0] for heading in headings] == ["Universal", "The", "Neurons", "catalog"]
+    most = answer.out.split(headings[1])[1].split(headings[2])[0]
+    assert f"{MODELS[0]} 1.10" in most and f"{MODELS[1]} 1.10 (0.90), {MODELS[2]} 1.10 (0.90)" in most
+    assert len([line for line in most.splitlines() if line.startswith("pocket")]) == 3
+    assert answer.out.split(headings[3])[1].count("alphabet") == 3
+
+
+def test_show_one_run(catalog):
+    run = json.loads(catalog("runs", "show", "1", "--format", "json").out)["identity"]
+    assert (run["run"], run["status"], run["device"]) == (1, "published", "cpu")
+    assert run["models"] == ", ".join(MODELS)
+    assert "published" in catalog("runs", "show", "1").out
+
+
+def test_doctor_is_content(catalog):
+    answer = catalog("doctor", "--format", "json")
+    assert [(row["check"], row["status"]) for row in answer.rows if row["status"] != "ok"] == []
+    assert [row["check"] for row in answer.rows] == [
+        "python", "packages", "disk", "database", "server", "pgvector", "schema", "reader role", "device",
+    ]  # fmt: skip
+    assert (answer.code, answer.err) == (0, "all is well\n")
+
+
+def test_db_commands(catalog):
+    assert catalog("db", "check").err.startswith("the schema is at ")
+    assert "already" in catalog("db", "upgrade").err
+    assert "already" in catalog("db", "start").err
+    assert catalog("db", "url").out.startswith("postgresql://postgres@/catalog?host=")
+
+
+def test_url_hides_the_password_unless_asked(catalog, settings):
+    settings.setenv("CATALOG_DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/c")
+    assert catalog("db", "url").out == "postgresql://me:***@127.0.0.1:1/c\n"
+    assert catalog("db", "url", "--show-password").out == "postgresql://me:secret@127.0.0.1:1/c\n"
+
+
+def test_rules_are_drafted_applied_and_published(catalog, settings):
+    settings.setenv("CATALOG_DATABASE_URL", copied_database())
+    assert len(catalog("find", "--family", "alphabet", "--format", "jsonl").out.splitlines()) == 3
+    answer = catalog("rules", "set", "alphabet.min_variance_reduction", "0.9")
+    assert (answer.code, answer.out) == (0, "") and "`catalog relabel`" in answer.err
+    assert len(catalog("find", "--family", "alphabet", "--format", "jsonl").out.splitlines()) == 3
+    counts = {row["family"]: row["labels"] for row in catalog("relabel", "--format", "json").rows}
+    assert counts == {"alphabet": 0, "unigram": 3, "token_class": 3, "previous_token": 3}
+    answer = catalog("find", "--family", "alphabet")
+    assert answer == (0, "", "0 of 0 labels\n")
+    versions = {row["rule_version"]: row["status"] for row in catalog("rules", "list", "--format", "json").rows}
+    assert versions == {1: "published", 2: "published"}
+
+
+def test_a_run_is_deleted_only_after_a_yes(catalog, settings):
+    settings.setenv("CATALOG_DATABASE_URL", copied_database())
+    settings.setattr("sys.stdin", io.StringIO("n\n"))
+    answer = catalog("runs", "delete", "1")
+    assert answer.code == 1 and "Traceback" not in answer.err
+    assert len(catalog("runs", "list", "--format", "json").rows) == 1
+    assert catalog("runs", "delete", "1", "--yes").code == 0
+    assert catalog("runs", "list", "--format", "json").rows == []
+    assert catalog("find") == (0, "", "0 of 0 labels\n")
+    assert catalog("runs", "delete", "1", "--yes").err.startswith("error: there is no run 1")
+
+
+def test_a_new_database_gets_its_schema(catalog, settings):
+    """What the service `migrate` of docker-compose.yml runs, on a database without a schema."""
+    from tests.unit.test_compose import SERVICES
+
+    program, *words = SERVICES["migrate"]["command"]
+    assert program == "catalog"
+    settings.setenv("CATALOG_DATABASE_URL", copied_database(template="template0"))
+    assert "`catalog db upgrade`" in catalog("find").err
+    answer = catalog(*words)
+    assert (answer.code, answer.out) == (0, "") and answer.err.startswith("the schema is at ")
+    assert catalog("db", "check").code == 0
+    assert catalog("models", "--format", "json").rows == []
+    assert catalog("report").code == 0
+
+
+@pytest.mark.parametrize("neuron", [f"{N_LAYERS}.0", f"0.{D_MLP}"])
+def test_a_neuron_that_does_not_exist_says_the_ranges(catalog, neuron):
+    answer = catalog("show", MODELS[0], neuron)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == (
+        f"error: {MODELS[0]} has no neuron {neuron}; its layers are 0 to {N_LAYERS - 1}, its neurons 0 to {D_MLP - 1}.\n"
+    )

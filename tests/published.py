@@ -1,0 +1,274 @@
+"""A small published family of models that never existed, made by the real way of staging and publishing.
+
+Three models of two layers of sixteen neurons. Neuron k of one model matches neuron k of the others; of those, 0.3, 1.2 and
+1.10 are universal. 1.10 fires on the letter s, 1.2 on what follows a comma, 0.3 on digits, 0.0 never.
+"""
+
+import atexit
+import functools
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Engine, text
+
+from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow
+from catalog.runs import RunHandle, RunSpec, begin_run
+
+MODELS = ("pocket-gpt2-a", "pocket-gpt2-b", "pocket-gpt2-c")
+N_LAYERS, D_MLP = 2, 16
+N = N_LAYERS * D_MLP
+UNIVERSAL = (3, D_MLP + 2, D_MLP + 10)
+DEAD = 0
+TOKENS = [b"<bos>", b"\n", b"s", b" s", b" the", b",", b"7", b"\x00", b"\xe2\x82", "語".encode(), b" S", b"a\\b"]
+FEATURES = (
+    FeatureRow("contains_comma", "symbol", 0, "the token contains a comma"),
+    FeatureRow("is_digit", "numeric", 1, "the token is a digit"),
+    FeatureRow("s_unigram", "unigram", 2, "the letter s, alone or after a space, of either case"),
+)
+FEATURE_TOKENS = {"contains_comma": [5], "is_digit": [6], "s_unigram": [2, 3, 10]}
+PARTS = {"weights": 1, "activations": 1, "correlations": 1, "vocabulary": 1}
+
+
+def publish_small_family(engine: Engine, identity: str = "small family") -> int:
+    """Publish the family; the run's id."""
+    spec = RunSpec(identity, {"seed": 0}, PARTS, "0" * 40, "cpu", "pocket-gpt2", tuple(PARTS))
+    with begin_run(engine, spec) as handle:
+        models = [_model(seed, name) for seed, name in enumerate(MODELS)]
+        ids = handle.reserve(models)
+        feature_ids = handle.feature_ids(FEATURES)
+        handle.set_phase("stage")
+        for own in ids:
+            _stage_neurons(handle, own, feature_ids)
+            _stage_pairs(handle, own, [other for other in ids if other is not own])
+        handle.set_phase("publish")
+        handle.publish(
+            PublishRows(
+                models=list(zip(models, ids, strict=True)),
+                tokenizer=TokenizerRow("f" * 64, len(TOKENS), 0, 1, TOKENS),
+                corpus=_corpus(),
+                features=list(FEATURES),
+                feature_ids=feature_ids,
+                feature_tokens={name: np.array(ids, dtype=np.int32) for name, ids in FEATURE_TOKENS.items()},
+                statistics_run_of={own.model_id: handle.run_id for own in ids},
+                pair_run_of={
+                    (a.model_id, b.model_id): handle.run_id for a in ids for b in ids if a.model_id < b.model_id
+                },
+                groups=[GroupRow(np.array([own.neuron_ids[k] for own in ids]), 0.9) for k in UNIVERSAL],
+                parts=PARTS,
+            )
+        )
+        return handle.run_id
+
+
+def _model(seed: int, name: str) -> ModelRow:
+    return ModelRow(
+        name=name,
+        revision="",
+        model_family="pocket-gpt2",
+        seed=seed,
+        seed_varies="both",
+        architecture="gpt2",
+        activation_function="gelu_new",
+        n_layers=N_LAYERS,
+        d_model=8,
+        d_mlp=D_MLP,
+        n_heads=2,
+        d_head=4,
+        d_vocab=len(TOKENS),
+        n_ctx=64,
+        weights_sha256=f"{seed:064x}",
+        weight_processing="folded",
+        source=f"pocket/models/{name}",
+    )
+
+
+def _corpus() -> CorpusRow:
+    counts = np.full(len(TOKENS), 1000, dtype=np.int64)
+    return CorpusRow(
+        name="small", source="small.jsonl", revision=None, split=None, context_length=64, n_rows=200, n_tokens=12800,
+        n_kept=12000, token_sha256="e" * 64, subsets={"prose": 150, "code": 50}, token_counts=counts,
+    )  # fmt: skip
+
+
+def _stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]) -> None:
+    """Statistics, explanations, letters and tokens of one model."""
+    neurons = own.neuron_ids
+    spread = np.linspace(0.1, 1.0, N)
+    undefined = np.where(np.arange(N) == DEAD, np.nan, spread)
+    handle.stage(
+        "activation_statistics",
+        {
+            "neuron_id": neurons,
+            "n_tokens": np.full(N, 12000, dtype=np.int64),
+            "degenerate": np.arange(N) == DEAD,
+            **{name: undefined for name in ("skew", "kurt", "post_skew", "post_kurt")},
+            **{name: spread for name in ("mean", "var", "post_mean", "post_var", "sparsity")},
+        },
+    )
+    handle.stage(
+        "weight_statistics",
+        {
+            "neuron_id": neurons,
+            "vocab_n": np.full(N, len(TOKENS), dtype=np.int32),
+            **{
+                name: spread
+                for name in (
+                    "w_in_norm w_out_norm input_bias in_out_sim l2_penalty vocab_mean vocab_var vocab_skew vocab_kurt "
+                    "logit_var logit_skew logit_kurt"
+                ).split()
+            },
+        },
+    )
+    _stage_explanations(handle, neurons, feature_ids)
+    tokens = np.array([3, 2, 1, 7, 8], dtype=np.int32)
+    many = np.repeat(neurons, len(tokens))
+    handle.stage(
+        "top_tokens",
+        {
+            "neuron_id": many,
+            "rank": np.tile(np.arange(1, 6, dtype=np.int16), N),
+            "token_id": np.tile(tokens, N),
+            "mean": np.tile(np.linspace(2, 1, 5), N),
+            "n": np.full(len(many), 1000, dtype=np.int64),
+        },
+    )
+    for direction, sign in (("promoted", 1.0), ("suppressed", -1.0)):
+        handle.stage(
+            "logit_effects",
+            {
+                "neuron_id": many,
+                "direction": np.array([direction] * len(many), dtype=object),
+                "rank": np.tile(np.arange(1, 6, dtype=np.int16), N),
+                "token_id": np.tile(tokens, N),
+                "effect": np.tile(sign * np.linspace(0.9, 0.5, 5), N).astype(np.float32),
+            },
+        )
+
+
+def _stage_explanations(handle: RunHandle, neurons: np.ndarray, feature_ids: dict[str, int]) -> None:
+    best = {3: ("is_digit", "current", 0.6), D_MLP + 2: ("contains_comma", "previous", 0.4)}
+    best[D_MLP + 10] = ("s_unigram", "current", 0.8)
+    chosen = [best.get(k, ("contains_comma", "current", 0.01)) for k in range(N)]
+    handle.stage(
+        "explanations",
+        {
+            "neuron_id": neurons,
+            "feature_id": np.array([feature_ids[name] for name, _, _ in chosen], dtype=np.int32),
+            "shift": np.array([shift for _, shift, _ in chosen], dtype=object),
+            "variance_reduction": np.array([score for _, _, score in chosen]),
+            "n_in": np.full(N, 1000, dtype=np.int64),
+            "n_out": np.full(N, 11000, dtype=np.int64),
+            "mean_in": np.full(N, 2.0),
+            "mean_out": np.full(N, 0.5),
+            "cohen_d": np.full(N, np.nan),
+            "rank": np.ones(N, dtype=np.int32),
+        },
+    )
+    is_letter = np.arange(N) == D_MLP + 10
+    handle.stage(
+        "letter_scores",
+        {
+            "neuron_id": neurons,
+            "letter": np.array(["s"] * N, dtype=object),
+            "feature_id": np.full(N, feature_ids["s_unigram"], dtype=np.int32),
+            "variance_reduction": np.where(is_letter, 0.8, 0.02),
+            "mean_a": np.full(N, 3.0),
+            "mean_b": np.full(N, 2.0),
+            "mean_c": np.full(N, np.nan),
+        },
+    )
+
+
+def _stage_pairs(handle: RunHandle, own: ModelIds, others: list[ModelIds]) -> None:
+    """Correlations of one model's neurons with those of the others."""
+    universal = np.isin(np.arange(N), UNIVERSAL)
+    dead = np.arange(N) == DEAD
+    best = np.where(dead, np.nan, np.where(universal, 0.9, 0.3))
+    baseline = np.where(dead, np.nan, 0.2)
+    alive = np.flatnonzero(~dead)
+    for other in others:
+        for rank, shift, correlation in ((1, 0, best), (2, 1, best / 2)):
+            partners = other.neuron_ids[alive[(np.arange(len(alive)) + shift) % len(alive)]]
+            handle.stage(
+                "pairs",
+                {
+                    "neuron_id": own.neuron_ids[alive],
+                    "other_neuron_id": partners,
+                    "other_model_id": np.full(len(alive), other.model_id, dtype=np.int32),
+                    "correlation": correlation[alive].astype(np.float32),
+                    "rank": np.full(len(alive), rank, dtype=np.int16),
+                    "mutual_best": np.full(len(alive), rank == 1),
+                },
+            )
+        # A staged NULL key needs a masked array; the dead neuron has no row of its own here.
+        handle.stage(
+            "universality_by_model",
+            {
+                "neuron_id": own.neuron_ids[alive],
+                "other_model_id": np.full(len(alive), other.model_id, dtype=np.int32),
+                "max_corr": best[alive].astype(np.float32),
+                "other_neuron_id": other.neuron_ids[alive],
+                "baseline": baseline[alive].astype(np.float32),
+                "baseline_sd": np.full(len(alive), np.nan, dtype=np.float32),
+                "baseline_layer": np.zeros(len(alive), dtype=np.int16),
+                "diag_corr": best[alive].astype(np.float32),
+                "mutual_best": np.ones(len(alive), dtype=bool),
+            },
+        )
+    handle.stage(
+        "universality",
+        {
+            "neuron_id": own.neuron_ids,
+            **{name: best for name in ("max_corr", "mean_corr", "min_corr")},
+            **{name: baseline for name in ("max_baseline", "mean_baseline", "min_baseline")},
+            "excess_corr": best - baseline,
+            "n_models": np.where(dead, 0, len(others)).astype(np.int16),
+            "n_degenerate": np.where(dead, len(others), 0).astype(np.int16),
+        },
+    )
+
+
+@functools.cache
+def published_home() -> Path:
+    """A CATALOG_HOME whose embedded server holds the family, one for each test process; its settings are in place."""
+    from catalog import embedded, migrate
+    from catalog.engine import writer_engine
+
+    home = Path(tempfile.mkdtemp(prefix="catalog-"))
+    before = dict(os.environ)
+    os.environ |= {"CATALOG_HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+    os.environ.pop("CATALOG_DATABASE_URL", None)
+
+    def end() -> None:
+        os.environ |= {"CATALOG_HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+        embedded.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+    atexit.register(end)
+    try:
+        engine = writer_engine()
+        migrate.upgrade(engine)
+        publish_small_family(engine)
+        engine.dispose()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return home
+
+
+def copied_database(template: str = "catalog") -> str:
+    """URL of a new database on the family's server: a copy of the family's, or of another template."""
+    from catalog import embedded
+    from catalog.engine import writer_engine
+
+    name = f"copy_{uuid.uuid4().hex}"
+    server = embedded.start()
+    engine = writer_engine(server.set(database="postgres").render_as_string(hide_password=False))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+    engine.dispose()
+    return server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
