@@ -88,9 +88,7 @@ class Catalog:
         with self._reading() as connection:
             return queries.depth_matrix(connection, model, run)
 
-    def groups(
-        self, min_size: int = 2, model: str | None = None, run: int | None = None, limit: int = 50
-    ) -> "pd.DataFrame":
+    def groups(self, min_size: int = 2, model: str | None = None, run: int | None = None, limit: int = 50) -> "pd.DataFrame":
         """See `catalog.queries.groups`."""
         from catalog import queries
 

@@ -52,20 +52,9 @@ def writer_engine(url: str | None = None) -> Engine:
 
 def reader_engine(url: str | None = None) -> Engine:
     """An engine that logs in as `catalog_reader`, so that not even a mistake in our own code could write."""
-    reader = database_url(url).set(username=READER)
-    password = settings.reader_password()
-    return _engine(reader.set(password=password) if password else URL.create(**_without_password(reader)))
-
-
-def _without_password(url: URL) -> dict[str, object]:
-    return {
-        "drivername": url.drivername,
-        "username": url.username,
-        "host": url.host,
-        "port": url.port,
-        "database": url.database,
-        "query": url.query,
-    }
+    own = database_url(url)
+    reader = URL.create(own.drivername, READER, settings.reader_password(), own.host, own.port, own.database, own.query)
+    return _engine(reader)
 
 
 def _engine(url: URL) -> Engine:

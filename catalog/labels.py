@@ -8,9 +8,7 @@ from sqlalchemy import Connection, Engine, text
 
 RULE_FAMILIES = ("alphabet", "unigram", "token_class", "previous_token")
 
-_THRESHOLD = (
-    "(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
-)
+_THRESHOLD = "(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
 
 # One label per neuron: the letter whose own tokens explain it best (UN Figs. 1a, 18). An empty class of other words
 # with that letter cannot contradict the order of the means.
@@ -70,10 +68,7 @@ def label_run(connection: Connection, run_id: int, version: int) -> dict[str, in
     """Replace the labels of one run; returns how many each family has."""
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
     values = {"run_id": run_id, "version": version}
-    return {
-        family: connection.execute(text(rule), values).rowcount
-        for family, rule in zip(RULE_FAMILIES, RULES, strict=True)
-    }
+    return {family: connection.execute(text(rule), values).rowcount for family, rule in zip(RULE_FAMILIES, RULES, strict=True)}
 
 
 def relabel(engine: Engine) -> dict[int, dict[str, int]]:

@@ -52,7 +52,9 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     row = _find(connection, ref, run)
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "tokenizer": row["tokenizer_id"]}
     return NeuronPage(
-        identity={key: row[key] for key in ("model", "family", "layer", "neuron", "universal", "degenerate", "n_tokens", "run_id")},
+        identity={
+            key: row[key] for key in ("model", "family", "layer", "neuron", "universal", "degenerate", "n_tokens", "run_id")
+        },
         statistics=_statistics(connection, ref, row["run_id"]),
         best_matches=_best_matches(connection, values),
         top_tokens=_tokens(connection, "top_tokens", "v.mean, v.n", "", values),

@@ -63,9 +63,7 @@ def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None
 
 
 def _tokenizer(connection: Connection, driver: psycopg.Connection[Any], row: TokenizerRow) -> int:
-    found = connection.execute(
-        text("SELECT id FROM tokenizers WHERE sha256 = :sha256"), {"sha256": row.sha256}
-    ).scalar()
+    found = connection.execute(text("SELECT id FROM tokenizers WHERE sha256 = :sha256"), {"sha256": row.sha256}).scalar()
     if found is not None:
         return int(found)
     values = {"sha256": row.sha256, "n_tokens": row.n_tokens, "bos_id": row.bos_id, "newline_id": row.newline_id}
@@ -96,9 +94,7 @@ def _objects(values: list[bytes]) -> np.ndarray:
     return made
 
 
-def _model(
-    connection: Connection, driver: psycopg.Connection[Any], model: ModelRow, ids: ModelIds, tokenizer_id: int
-) -> None:
+def _model(connection: Connection, driver: psycopg.Connection[Any], model: ModelRow, ids: ModelIds, tokenizer_id: int) -> None:
     # a model that no run uses any more gives its name away
     connection.execute(
         text("UPDATE models SET revision = 'unused-' || id WHERE name = :name AND revision = :revision"),
@@ -133,9 +129,7 @@ def _corpus(connection: Connection, driver: psycopg.Connection[Any], row: Corpus
     }
     columns = ", ".join(values)
     placeholders = ", ".join(f":{name}" for name in values)
-    key = connection.execute(
-        text(f"INSERT INTO corpora ({columns}) VALUES ({placeholders}) RETURNING id"), values
-    ).scalar_one()
+    key = connection.execute(text(f"INSERT INTO corpora ({columns}) VALUES ({placeholders}) RETURNING id"), values).scalar_one()
     for subset, n_rows in row.subsets.items():
         connection.execute(
             text("INSERT INTO corpus_subsets VALUES (:key, :subset, :n_rows)"),
@@ -170,9 +164,7 @@ def _features(connection: Connection, driver: psycopg.Connection[Any], rows: Pub
             text("SELECT DISTINCT feature_id FROM feature_tokens WHERE tokenizer_id = :id"), {"id": tokenizer_id}
         ).scalars()
     )
-    new = [
-        (rows.feature_ids[name], ids) for name, ids in rows.feature_tokens.items() if rows.feature_ids[name] not in have
-    ]
+    new = [(rows.feature_ids[name], ids) for name, ids in rows.feature_tokens.items() if rows.feature_ids[name] not in have]
     if new:
         tokens = np.concatenate([ids for _, ids in new]).astype(np.int32)
         copy_columns(

@@ -12,6 +12,7 @@ import pandas as pd
 from sqlalchemy import Connection, text
 
 from catalog.errors import InputError, NotFoundError
+from catalog.frames import typed_frame
 
 Values = dict[str, Any]
 
@@ -60,10 +61,11 @@ UNIVERSAL_ORDERS = {
 
 
 def frame(connection: Connection, statement: str, values: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """The rows of a statement; column types are pandas' own, NULL in an integer column makes it nullable."""
+    """The rows of a statement, with the column types of `catalog.frames`."""
     result = connection.execute(text(statement), values or {})
-    made = pd.DataFrame(result.all(), columns=list(result.keys()), dtype=object)
-    return made.convert_dtypes(dtype_backend="numpy_nullable") if len(made) else made
+    assert result.cursor is not None
+    types = [column.type_code for column in result.cursor.description]
+    return typed_frame(list(result.keys()), types, result.all())
 
 
 def schema_of(run: int | None) -> str:
@@ -146,7 +148,9 @@ def universal_neurons(connection: Connection, wanted: UniversalFilter) -> pd.Dat
 
 def family_counts(connection: Connection, model: str | None = None, run: int | None = None) -> pd.DataFrame:
     """Distinct neurons per model and family, ordered by both."""
-    return _of_model(connection, "family_counts", "v.model, v.family, v.neurons, v.universal_neurons", "v.model, v.family", model, run)
+    return _of_model(
+        connection, "family_counts", "v.model, v.family, v.neurons, v.universal_neurons", "v.model, v.family", model, run
+    )
 
 
 def layer_profiles(connection: Connection, model: str | None = None, run: int | None = None) -> pd.DataFrame:
@@ -160,16 +164,12 @@ def depth_matrix(connection: Connection, model: str | None = None, run: int | No
     return _of_model(connection, "depth_matrix", columns, "v.model, v.layer, v.other_layer", model, run)
 
 
-def _of_model(
-    connection: Connection, view: str, columns: str, order: str, model: str | None, run: int | None
-) -> pd.DataFrame:
+def _of_model(connection: Connection, view: str, columns: str, order: str, model: str | None, run: int | None) -> pd.DataFrame:
     check_run(connection, run)
     if model is not None:
         check_model(connection, model, run)
     conditions, values = _conditions("v", model, None, run)
-    return frame(
-        connection, f"SELECT {columns} FROM {schema_of(run)}.{view} v {_where(conditions)} ORDER BY {order}", values
-    )
+    return frame(connection, f"SELECT {columns} FROM {schema_of(run)}.{view} v {_where(conditions)} ORDER BY {order}", values)
 
 
 def groups(
@@ -296,9 +296,7 @@ def check_family(connection: Connection, family: str, run: int | None = None) ->
         raise NotFoundError(f"there is no family {family!r}; the catalog has {listed}.")
 
 
-def _conditions(
-    alias: str, model: str | None, layers: tuple[int, int] | None, run: int | None
-) -> tuple[list[str], Values]:
+def _conditions(alias: str, model: str | None, layers: tuple[int, int] | None, run: int | None) -> tuple[list[str], Values]:
     conditions: list[str] = []
     values: Values = {}
     if run is not None:

@@ -98,9 +98,7 @@ def best_matches(engine: Engine, run_id: int, model_id: int, other_model_id: int
         ORDER BY n.layer, n.index
     """
     with engine.connect() as connection:
-        found = connection.execute(
-            text(rows), {"run_id": run_id, "model_id": model_id, "other_model_id": other_model_id}
-        ).all()
+        found = connection.execute(text(rows), {"run_id": run_id, "model_id": model_id, "other_model_id": other_model_id}).all()
     columns = list(zip(*found, strict=True)) if found else [()] * 5
     kinds = (float, int, float, float, int)
     return tuple(

@@ -145,9 +145,7 @@ class RunHandle:
     def feature_ids(self, features: Sequence[FeatureRow]) -> dict[str, int]:
         """Keys of the features by name: those that exist, and new ones for the rest."""
         names = [feature.name for feature in features]
-        rows = self._connection.execute(
-            text("SELECT name, id FROM features WHERE name = ANY(:names)"), {"names": names}
-        )
+        rows = self._connection.execute(text("SELECT name, id FROM features WHERE name = ANY(:names)"), {"names": names})
         ids = {name: key for name, key in rows}
         missing = [name for name in names if name not in ids]
         ids.update(zip(missing, self._next_ids("features", len(missing)).tolist(), strict=True))
@@ -197,9 +195,7 @@ class RunHandle:
     def __enter__(self) -> "RunHandle":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
             self.fail(str(error) or type(error).__name__)
         self.close()
@@ -288,9 +284,7 @@ def delete_run(engine: Engine, run_id: int) -> None:
             raise RunError(f"run {run_id} is being worked on; stop that process first.")
         connection.execute(text(f"DROP TABLE IF EXISTS public.pairs_run_{int(run_id)}"))
         connection.execute(text("DELETE FROM runs WHERE id = :id"), {"id": run_id})
-        connection.execute(
-            text("DELETE FROM corpora c WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.corpus_id = c.id)")
-        )
+        connection.execute(text("DELETE FROM corpora c WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.corpus_id = c.id)"))
 
 
 def _locked_connection(engine: Engine, identity: str) -> Connection:
@@ -303,9 +297,7 @@ def _locked_connection(engine: Engine, identity: str) -> Connection:
         if time.monotonic() > deadline:
             connection.invalidate()
             connection.close()
-            raise RunError(
-                "another process is at work on this very run; wait for it, or stop it and repeat the command."
-            )
+            raise RunError("another process is at work on this very run; wait for it, or stop it and repeat the command.")
         time.sleep(0.1)
     return connection
 

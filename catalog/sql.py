@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from catalog.engine import reader_engine, unreachable
 from catalog.errors import DatabaseError, InputError
+from catalog.frames import typed_frame
 
 TIME_LIMIT_SECONDS = 60
 
@@ -21,8 +22,6 @@ def run_reader_sql(statement: str, url: str | None = None) -> pd.DataFrame:
         InputError: the statement fails, writes, or is more than one.
         DatabaseError: the database cannot be reached as catalog_reader.
     """
-    import pandas as pd
-
     engine = reader_engine(url)
     try:
         connection = engine.raw_connection()
@@ -38,8 +37,8 @@ def run_reader_sql(statement: str, url: str | None = None) -> pd.DataFrame:
             cursor.execute(statement.encode(), prepare=True)
             if cursor.description is None:
                 raise InputError("the statement returns no rows; give one SELECT.")
-            columns = [column.name for column in cursor.description]
-            return pd.DataFrame(cursor.fetchall(), columns=columns)
+            types = [column.type_code for column in cursor.description]
+            return typed_frame([column.name for column in cursor.description], types, cursor.fetchall())
     except psycopg.Error as error:
         raise InputError(_sentence(error)) from None
     finally:

@@ -30,9 +30,7 @@ def ingest(
     ] = None,
     context: Annotated[
         int | None,
-        typer.Option(
-            "--context", "--context-length", help="Tokens per row with BOS; else the smaller of 512 and n_ctx."
-        ),
+        typer.Option("--context", "--context-length", help="Tokens per row with BOS; else the smaller of 512 and n_ctx."),
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", help="Tokens to keep, after rows are shuffled; else all.")
@@ -51,14 +49,10 @@ def ingest(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Compute a run that is published already.")] = False,
     batch_tokens: Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")] = 4096,
-    subset_column: Annotated[str, typer.Option("--subset-column", help="The corpus's column of subset names.")] = (
-        "subset"
-    ),
+    subset_column: Annotated[str, typer.Option("--subset-column", help="The corpus's column of subset names.")] = ("subset"),
     text_column: Annotated[str, typer.Option("--text-column", help="The corpus's column of text.")] = "text",
     split: Annotated[str | None, typer.Option("--split", help="Split of a data set on the hub.")] = None,
-    corpus_revision: Annotated[
-        str | None, typer.Option("--corpus-revision", help="Revision of a data set on the hub.")
-    ] = None,
+    corpus_revision: Annotated[str | None, typer.Option("--corpus-revision", help="Revision of a data set on the hub.")] = None,
     keep_eos: Annotated[bool, typer.Option("--keep-eos", help="Keep end-of-text tokens between documents.")] = False,
     min_count: Annotated[
         int, typer.Option("--min-count", help="Occurrences that a token needs to be among a neuron's top tokens.")

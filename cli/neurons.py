@@ -109,9 +109,7 @@ def matches(
     from catalog import NeuronRef, connect
 
     with connect() as store:
-        found = store.neuron_matches(
-            NeuronRef(model, *parse_neuron(neuron)), run=run, other_model=other_model, limit=limit
-        )
+        found = store.neuron_matches(NeuronRef(model, *parse_neuron(neuron)), run=run, other_model=other_model, limit=limit)
     show_rows(found, format)
 
 

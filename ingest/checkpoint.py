@@ -106,7 +106,7 @@ class Checkpoint:
 
         handles = [module.register_forward_hook(keep) for module in nonlinearities(self.model, self.architecture)]
         try:
-            self.model.base_model(tokens, use_cache=False)
+            self.model.base_model(tokens, use_cache=False)  # type: ignore[operator]
         finally:
             for handle in handles:
                 handle.remove()
@@ -126,7 +126,7 @@ class Checkpoint:
 
 def nonlinearities(model: nn.Module, architecture: str) -> list[nn.Module]:
     """The activation modules of all blocks, in order."""
-    return [block.get_submodule(NONLINEARITY[architecture]) for block in model.get_submodule(LAYERS[architecture])]  # type: ignore[union-attr]
+    return [block.get_submodule(NONLINEARITY[architecture]) for block in model.get_submodule(LAYERS[architecture]).children()]
 
 
 def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
@@ -235,7 +235,7 @@ def _load(source: ModelSource, what: str, loader: Any, **options: Any) -> Any:
     """Call a from_pretrained; everything that it raises about files becomes one sentence."""
     from safetensors import SafetensorError
 
-    arguments = {"revision": source.revision} if source.revision else {}
+    arguments: dict[str, Any] = {"revision": source.revision} if source.revision else {}
     if source.is_local:
         arguments["local_files_only"] = True
     try:

@@ -292,7 +292,7 @@ def _open(folder: Path, info: TokenizerInfo) -> TokenCorpus | None:
         return None
     digest = hashlib.sha256()
     for start in range(0, meta.n_rows, 4096):
-        digest.update(np.ascontiguousarray(tokens[start : start + 4096]))
+        digest.update(tokens[start : start + 4096].tobytes())
     digest.update(subset_ids.tobytes() + json.dumps([meta.subset_names, meta.context]).encode())
     if digest.hexdigest() != meta.token_sha256 or len(subset_ids) != meta.n_rows:
         return None

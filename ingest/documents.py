@@ -107,7 +107,7 @@ def _documents_of(source: CorpusSource, rows: Iterator[dict[str, Any]], where: s
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
     """One object per line; a .json file may also be one list of objects."""
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, io.open)
+    opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, io.open)
     try:
         with opener(path, "rt", encoding="utf-8", errors="replace", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
@@ -156,9 +156,7 @@ def _hub_rows(source: CorpusSource) -> Iterator[dict[str, Any]]:
     from datasets import load_dataset
 
     try:
-        yield from load_dataset(
-            source.location, split=source.split or "train", revision=source.revision, streaming=True
-        )
+        yield from load_dataset(source.location, split=source.split or "train", revision=source.revision, streaming=True)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(

@@ -11,8 +11,8 @@ from ingest.labels.explanations import Explanations, TopTokens, explain, top_tok
 from ingest.labels.unigrams import LetterClasses, letter_classes
 from ingest.labels.vocabulary import FeatureTable
 from ingest.prepare import TokenCounts
-from ingest.tokenizer import TokenizerInfo
 from ingest.to_rows import Columns, Ids
+from ingest.tokenizer import TokenizerInfo
 
 SHIFTS = np.array(["current", "previous"], dtype=object)
 
@@ -20,9 +20,7 @@ SHIFTS = np.array(["current", "previous"], dtype=object)
 class Explainer:
     """Explanations of every model of a run, from the sums per token of one span of layers after another."""
 
-    def __init__(
-        self, tables: list[FeatureTable], tokenizer: TokenizerInfo, counts: TokenCounts, min_count: int
-    ) -> None:
+    def __init__(self, tables: list[FeatureTable], tokenizer: TokenizerInfo, counts: TokenCounts, min_count: int) -> None:
         self.features = FeatureTable.concatenate(tables)
         self.letters: LetterClasses = letter_classes(tokenizer.strings, excluded_ids=sorted(tokenizer.masked_ids))
         self.counts = counts
@@ -48,9 +46,7 @@ class Explainer:
             pivot=layer.pivot.cpu().numpy().astype(np.float64),
             degenerate=layer.moments.degenerate.cpu().numpy(),
         )
-        top = top_tokens(
-            self.counts.current[: self.n_ids], sums[0], pivot=layer.pivot.cpu().numpy(), min_count=self.min_count
-        )
+        top = top_tokens(self.counts.current[: self.n_ids], sums[0], pivot=layer.pivot.cpu().numpy(), min_count=self.min_count)
         self._explanations[layer.model].append((start, explanations))
         self._top_tokens[layer.model].append((start, top))
 

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from catalog import reuse
 from catalog.publish import PublishRows
-from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, TokenizerRow
+from catalog.rows import CorpusRow, GroupRow, ModelIds, ModelRow, TokenizerRow
 from catalog.runs import RunHandle
 from ingest import to_rows
 from ingest.checkpoint import Checkpoint
@@ -226,9 +226,7 @@ class RunWork:
             features=[] if explainer is None else explainer.feature_rows(),
             feature_ids=self.feature_ids,
             feature_tokens={} if explainer is None else explainer.feature_tokens(),
-            statistics_run_of={
-                ids[m].model_id: known.models.get(self._sha(m), self.handle.run_id) for m in range(n)
-            },
+            statistics_run_of={ids[m].model_id: known.models.get(self._sha(m), self.handle.run_id) for m in range(n)},
             pair_run_of={
                 (min(ids[a].model_id, ids[b].model_id), max(ids[a].model_id, ids[b].model_id)): known.pairs.get(
                     self._pair_key(a, b), self.handle.run_id

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Int
 
 from ingest.compute import ActivationResult
-from ingest.labels.explanations import Explanations, TopTokens
 from ingest.statistics.correlation import DirectedCorrelations
 from ingest.statistics.universality import BestMatches, Universality
 from ingest.statistics.weights import LogitEffects, WeightStatistics

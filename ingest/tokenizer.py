@@ -85,7 +85,7 @@ def _token_bytes(tokenizer: PreTrainedTokenizerBase, vocabulary: dict[str, int],
         elif alphabet is not None and all(c in alphabet for c in token):
             result[i] = bytes(alphabet[c] for c in token)
         else:
-            result[i] = tokenizer.decode([i], clean_up_tokenization_spaces=False).encode()
+            result[i] = str(tokenizer.decode([i], clean_up_tokenization_spaces=False)).encode()
     return result
 
 

@@ -1,7 +1,7 @@
 """A small published family of models that never existed, made by the real way of staging and publishing.
 
-Three models of two layers of sixteen neurons. Neuron k of one model matches neuron k of the others; of those, 0.3, 1.2 and
-1.10 are universal. 1.10 fires on the letter s, 1.2 on what follows a comma, 0.3 on digits, 0.0 never.
+Three models of two layers of sixteen neurons. Neuron k of one model matches neuron k of the others; of those, 0.3, 1.2
+and 1.10 are universal. 1.10 fires on the letter s, 1.2 on what follows a comma, 0.3 on digits, 0.0 never.
 """
 
 import atexit
@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from sqlalchemy import Engine, text
 
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow
 from catalog.runs import RunHandle, RunSpec, begin_run
+from cli.main import main
 
 MODELS = ("pocket-gpt2-a", "pocket-gpt2-b", "pocket-gpt2-c")
 N_LAYERS, D_MLP = 2, 16
@@ -33,35 +35,41 @@ FEATURE_TOKENS = {"contains_comma": [5], "is_digit": [6], "s_unigram": [2, 3, 10
 PARTS = {"weights": 1, "activations": 1, "correlations": 1, "vocabulary": 1}
 
 
-def publish_small_family(engine: Engine, identity: str = "small family") -> int:
-    """Publish the family; the run's id."""
-    spec = RunSpec(identity, {"seed": 0}, PARTS, "0" * 40, "cpu", "pocket-gpt2", tuple(PARTS))
-    with begin_run(engine, spec) as handle:
-        models = [_model(seed, name) for seed, name in enumerate(MODELS)]
-        ids = handle.reserve(models)
-        feature_ids = handle.feature_ids(FEATURES)
-        handle.set_phase("stage")
-        for own in ids:
-            _stage_neurons(handle, own, feature_ids)
-            _stage_pairs(handle, own, [other for other in ids if other is not own])
+def spec_of(identity: str, parts: dict[str, int] = PARTS) -> RunSpec:
+    """What a run of the family is recorded as."""
+    return RunSpec(identity, {"seed": 0}, parts, "0" * 40, "cpu", "pocket-gpt2", tuple(parts))
+
+
+def publish_small_family(engine: Engine, identity: str = "small family", names: Sequence[str] = MODELS) -> int:
+    """Publish the family, or other seeds of it; the run's id."""
+    with begin_run(engine, spec_of(identity)) as handle:
+        rows = stage_small_family(handle, names)
         handle.set_phase("publish")
-        handle.publish(
-            PublishRows(
-                models=list(zip(models, ids, strict=True)),
-                tokenizer=TokenizerRow("f" * 64, len(TOKENS), 0, 1, TOKENS),
-                corpus=_corpus(),
-                features=list(FEATURES),
-                feature_ids=feature_ids,
-                feature_tokens={name: np.array(ids, dtype=np.int32) for name, ids in FEATURE_TOKENS.items()},
-                statistics_run_of={own.model_id: handle.run_id for own in ids},
-                pair_run_of={
-                    (a.model_id, b.model_id): handle.run_id for a in ids for b in ids if a.model_id < b.model_id
-                },
-                groups=[GroupRow(np.array([own.neuron_ids[k] for own in ids]), 0.9) for k in UNIVERSAL],
-                parts=PARTS,
-            )
-        )
+        handle.publish(rows)
         return handle.run_id
+
+
+def stage_small_family(handle: RunHandle, names: Sequence[str] = MODELS) -> PublishRows:
+    """Stage all tables; what is left to write at publication."""
+    models = [_model(seed, name) for seed, name in enumerate(names)]
+    ids = handle.reserve(models)
+    feature_ids = handle.feature_ids(FEATURES)
+    handle.set_phase("stage")
+    for own in ids:
+        _stage_neurons(handle, own, feature_ids)
+        _stage_pairs(handle, own, [other for other in ids if other is not own])
+    return PublishRows(
+        models=list(zip(models, ids, strict=True)),
+        tokenizer=TokenizerRow("f" * 64, len(TOKENS), 0, 1, TOKENS),
+        corpus=_corpus(),
+        features=list(FEATURES),
+        feature_ids=feature_ids,
+        feature_tokens={name: np.array(ids, dtype=np.int32) for name, ids in FEATURE_TOKENS.items()},
+        statistics_run_of={own.model_id: handle.run_id for own in ids},
+        pair_run_of={(a.model_id, b.model_id): handle.run_id for a in ids for b in ids if a.model_id < b.model_id},
+        groups=[GroupRow(np.array([own.neuron_ids[k] for own in ids]), 0.9) for k in UNIVERSAL],
+        parts=PARTS,
+    )
 
 
 def _model(seed: int, name: str) -> ModelRow:
@@ -80,7 +88,7 @@ def _model(seed: int, name: str) -> ModelRow:
         d_head=4,
         d_vocab=len(TOKENS),
         n_ctx=64,
-        weights_sha256=f"{seed:064x}",
+        weights_sha256=f"{name}-{seed:060x}",
         weight_processing="folded",
         source=f"pocket/models/{name}",
     )
@@ -240,11 +248,11 @@ def published_home() -> Path:
 
     home = Path(tempfile.mkdtemp(prefix="catalog-"))
     before = dict(os.environ)
-    os.environ |= {"CATALOG_HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+    os.environ["CATALOG_HOME"] = str(home)
     os.environ.pop("CATALOG_DATABASE_URL", None)
 
     def end() -> None:
-        os.environ |= {"CATALOG_HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+        os.environ["CATALOG_HOME"] = str(home)
         embedded.stop()
         shutil.rmtree(home, ignore_errors=True)
 
@@ -272,3 +280,37 @@ def copied_database(template: str = "catalog") -> str:
         connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
     engine.dispose()
     return server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+
+
+class Answer(NamedTuple):
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> Any:
+        """Stdout as JSON."""
+        return json.loads(self.out)
+
+
+@pytest.fixture(name="settings")
+def use_published_home(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The environment in which commands find the family; more may be set in it."""
+    monkeypatch.setenv("CATALOG_HOME", str(published_home()))
+    monkeypatch.delenv("CATALOG_DATABASE_URL", raising=False)
+    return monkeypatch
+
+
+@pytest.fixture(name="catalog")
+def run_catalog(settings: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """`catalog("find", "--limit", "3")` runs the real command line in this process."""
+
+    def run(*arguments: str) -> Answer:
+        with pytest.raises(SystemExit) as exit:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return Answer(int(exit.value.code or 0), captured.out, captured.err)
+
+    return run

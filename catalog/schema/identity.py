@@ -9,9 +9,7 @@ tokenizers = Table(
     metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
     column("sha256", Text, "sha256 of the token-to-id map and the special ids; equal tokenizers share a row."),
-    column(
-        "n_tokens", Integer, "Token ids that the tokenizer can produce.", check("n_tokens_positive", "n_tokens > 0")
-    ),
+    column("n_tokens", Integer, "Token ids that the tokenizer can produce.", check("n_tokens_positive", "n_tokens > 0")),
     column("bos_id", Integer, "Id put before every row."),
     column("newline_id", Integer, "The one id that decodes to a newline alone; NULL if there is none.", null=True),
     UniqueConstraint("sha256"),
@@ -77,9 +75,7 @@ corpora = Table(
     column("context_length", Integer, "Tokens per row, BOS included."),
     column("n_rows", Integer, "Rows of context_length tokens."),
     column("n_tokens", BigInteger, "Tokens, BOS included."),
-    column(
-        "n_kept", BigInteger, "Positions that enter statistics: neither BOS, EOS, PAD nor newline (SPEC 0.3, M_corr)."
-    ),
+    column("n_kept", BigInteger, "Positions that enter statistics: neither BOS, EOS, PAD nor newline (SPEC 0.3, M_corr)."),
     column("token_sha256", Text, "sha256 of the token ids and subsets of all rows in order."),
     column("has_subsets", Boolean, "Whether documents carried subset names."),
     UniqueConstraint("token_sha256"),

@@ -34,9 +34,7 @@ explanations = Table(
     metadata,
     *of_neuron(),
     column("feature_id", Integer, "The feature.", refers("features.id"), key=True),
-    column(
-        "shift", Text, "current or previous token.", check("shift_known", "shift IN ('current', 'previous')"), key=True
-    ),
+    column("shift", Text, "current or previous token.", check("shift_known", "shift IN ('current', 'previous')"), key=True),
     column(
         "variance_reduction",
         Double,
@@ -63,9 +61,7 @@ letter_scores = Table(
     "letter_scores",
     metadata,
     *of_neuron(),
-    column(
-        "letter", Text, "The letter whose tokens explain the neuron best.", check("letter_a_to_z", "letter ~ '^[a-z]$'")
-    ),
+    column("letter", Text, "The letter whose tokens explain the neuron best.", check("letter_a_to_z", "letter ~ '^[a-z]$'")),
     column("feature_id", Integer, "Its unigram feature.", refers("features.id")),
     column("variance_reduction", Double, "Of that feature."),
     number("mean_a", "Mean post on the letter's own tokens (SPEC 6.5)."),

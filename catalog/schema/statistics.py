@@ -129,14 +129,10 @@ universality_by_model = Table(
         null=True,
     ),
     column("other_neuron_id", Integer, "The neuron that has it.", refers("neurons.id", cascade=True), null=True),
-    column(
-        "baseline", REAL, "Best correlation with rotated units of that model, mean over draws (SPEC 2.2).", null=True
-    ),
+    column("baseline", REAL, "Best correlation with rotated units of that model, mean over draws (SPEC 2.2).", null=True),
     column("baseline_sd", REAL, "Standard deviation over draws; NULL for one draw.", null=True),
     column("baseline_layer", SmallInteger, "Layer of the largest baseline.", null=True),
-    column(
-        "diag_corr", REAL, "Correlation with the neuron of equal layer and index; NULL if shapes differ.", null=True
-    ),
+    column("diag_corr", REAL, "Correlation with the neuron of equal layer and index; NULL if shapes differ.", null=True),
     column("mutual_best", Boolean, "The best partner's best partner is this neuron."),
     comment="Best match and baseline of each neuron in each other model.",
 )

@@ -119,12 +119,10 @@ def explain(
         previous = _class_statistics(f, counts_previous, sums_previous[:, part], n, centre, usable, least_support)
         both = _join(current, previous)
         pieces.append(_kept_rows(both, len(features.names), n, start, pivot[part], usable))
-        letter_pieces.append(
-            _letter_rows(features, letters, both, counts, sums[:, part], n, centre, start, pivot[part])
-        )
+        letter_pieces.append(_letter_rows(features, letters, both, counts, sums[:, part], start, pivot[part]))
     columns = [np.concatenate(column) for column in zip(*pieces, strict=True)]
     letter_columns = [np.concatenate(column) for column in zip(*letter_pieces, strict=True)]
-    return Explanations(*columns, letters=LetterScores(*letter_columns))
+    return Explanations(*columns, LetterScores(*letter_columns))  # type: ignore[arg-type]
 
 
 def _class_statistics(
@@ -195,8 +193,6 @@ def _letter_rows(
     both: _Classes,
     counts: np.ndarray,
     sums: np.ndarray,
-    n: int,
-    centre: np.ndarray,
     start: int,
     pivot: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
@@ -209,9 +205,9 @@ def _letter_rows(
     best = scores.argmax(0)
     neuron = np.flatnonzero(scores.max(0) >= 0)
     letter = np.array(list(places), dtype=object)[best[neuron]]
-    own, starting = _letter_means(letters, counts, sums, n, centre)
+    classes = (letters.own, letters.starting, ~(letters.own | letters.starting))
+    own, starting, rest = (_class_means(members, counts, sums) for members in classes)
     which = np.array([string.ascii_lowercase.index(c) for c in letter], dtype=int)
-    rest = _rest_mean(letters, counts, sums, n, centre)
     return (
         neuron + start,
         letter,
@@ -229,20 +225,10 @@ def _letter_features(features: FeatureTable) -> Iterator[tuple[str, int]]:
             yield name[0], i
 
 
-def _letter_means(
-    letters: LetterClasses, counts: np.ndarray, sums: np.ndarray, n: int, centre: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean about the pivot of classes A and B of every letter, (26, neurons) each."""
-    own, starting = letters.own.astype(float), letters.starting.astype(float)
-    return _ratio(own @ sums, own @ counts), _ratio(starting @ sums, starting @ counts)
-
-
-def _rest_mean(
-    letters: LetterClasses, counts: np.ndarray, sums: np.ndarray, n: int, centre: np.ndarray
-) -> np.ndarray:
-    """Mean about the pivot of class C of every letter."""
-    either = (letters.own | letters.starting).astype(float)
-    return _ratio(n * centre - either @ sums, n - either @ counts)
+def _class_means(members: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Mean about the pivot of one class per letter, (26, neurons); NaN for an empty class."""
+    f = members.astype(np.float64)
+    return _ratio(f @ sums, f @ counts)
 
 
 def top_tokens(

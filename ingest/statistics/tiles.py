@@ -60,9 +60,7 @@ class CrossTile:
         """Add a batch of all neurons of a and b: (tokens, N_a) and (tokens, N_b) fp32 about their pivots."""
         self.products.update(x[:, self.rows.neurons], y[:, self.columns.neurons])
 
-    def compute(
-        self, x: NeuronSums, y: NeuronSums, rotated_a: Rotations, rotated_b: Rotations, k: int
-    ) -> TileCorrelations:
+    def compute(self, x: NeuronSums, y: NeuronSums, rotated_a: Rotations, rotated_b: Rotations, k: int) -> TileCorrelations:
         """Correlations of the tile, reduced to its best partners; ends the accumulation.
 
         Args:

@@ -3,42 +3,13 @@
 import csv
 import io
 import json
-from typing import NamedTuple
 
 import pytest
 
-from cli.main import main
-from tests.published import D_MLP, MODELS, N_LAYERS, copied_database, published_home
+from tests.published import D_MLP, MODELS, N_LAYERS, copied_database, run_catalog, use_published_home
 
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self):
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def settings(monkeypatch):
-    home = published_home()
-    monkeypatch.setenv("CATALOG_HOME", str(home))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
-    monkeypatch.delenv("CATALOG_DATABASE_URL", raising=False)
-    return monkeypatch
-
-
-@pytest.fixture
-def catalog(settings, capsys):
-    def run(*arguments: str) -> Answer:
-        with pytest.raises(SystemExit) as exit:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return Answer(int(exit.value.code or 0), captured.out, captured.err)
-
-    return run
+settings = use_published_home
+catalog = run_catalog
 
 
 READING = [
@@ -167,9 +138,7 @@ def test_a_dead_neuron_has_a_page_without_undefined_numbers(catalog):
 
 
 def test_index_10_is_not_index_1(catalog):
-    neurons = [
-        catalog("show", MODELS[0], text, "--format", "json").rows["identity"]["neuron"] for text in ("1.1", "1.10")
-    ]
+    neurons = [catalog("show", MODELS[0], text, "--format", "json").rows["identity"]["neuron"] for text in ("1.1", "1.10")]
     assert neurons == [1, 10]
 
 
@@ -182,9 +151,7 @@ def test_report_has_its_four_sections(catalog):
     answer = catalog("report")
     assert (answer.code, answer.err) == (0, "")
     headings = [
-        line
-        for line, rule in zip(answer.out.splitlines(), answer.out.splitlines()[1:], strict=False)
-        if rule[:2] == "=="
+        line for line, rule in zip(answer.out.splitlines(), answer.out.splitlines()[1:], strict=False) if rule[:2] == "=="
     ]
     assert [heading.split()[0] for heading in headings] == ["Universal", "The", "Neurons", "catalog"]
     most = answer.out.split(headings[1])[1].split(headings[2])[0]

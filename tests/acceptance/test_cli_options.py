@@ -81,9 +81,7 @@ def test_a_twin_is_used_and_an_option_beats_it(monkeypatch):
     assert seen == [("alphabet", 3, True), ("alphabet", 9, True)]
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("3.1", (3, 1)), ("3.10", (3, 10)), ("0.37", (0, 37)), ("11.3071", (11, 3071))]
-)
+@pytest.mark.parametrize(("text", "expected"), [("3.1", (3, 1)), ("3.10", (3, 10)), ("0.37", (0, 37)), ("11.3071", (11, 3071))])
 def test_a_neuron_is_text_and_no_decimal_number(text, expected):
     assert parse_neuron(text) == expected
 

@@ -117,9 +117,7 @@ def test_page_in_every_format(capsys):
 
 
 def test_a_reader_that_goes_away_ends_the_command_in_silence():
-    program = (
-        "import pandas as pd; from cli import output; output.show_rows(pd.DataFrame({'n': range(300000)}), 'jsonl')"
-    )
+    program = "import pandas as pd; from cli import output; output.show_rows(pd.DataFrame({'n': range(300000)}), 'jsonl')"
     writer = subprocess.Popen(
         [sys.executable, "-c", f"import sys, typer\ntry:\n {program}\nexcept typer.Exit as e: sys.exit(e.exit_code)"],
         # Unbuffered, Python loses the rest of a write that was cut short, and never sees the error.
