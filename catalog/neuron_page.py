@@ -17,6 +17,10 @@ PERCENTILE_COLUMNS = (
 """Statistics shown with their percentile within the layer (SPEC 3.7)."""
 
 
+IDENTITY = ("model", "family", "layer", "neuron", "universal", "degenerate", "n_tokens", "run_id")
+"""What says which neuron a page is about."""
+
+
 @dataclass(frozen=True)
 class NeuronRef:
     """A neuron by model, layer and index."""
@@ -52,15 +56,14 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     row = _find(connection, ref, run)
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "tokenizer": row["tokenizer_id"]}
     return NeuronPage(
-        identity={
-            key: row[key] for key in ("model", "family", "layer", "neuron", "universal", "degenerate", "n_tokens", "run_id")
-        },
+        identity={key: row[key] for key in IDENTITY},
         statistics=_statistics(connection, ref, row["run_id"]),
         best_matches=_best_matches(connection, values),
         top_tokens=_tokens(connection, "top_tokens", "v.mean, v.n", "", values),
         explanations=frame(
             connection,
-            """SELECT e.rank, f.name AS feature, e.shift, e.variance_reduction, e.n_in, e.n_out, e.mean_in, e.mean_out, e.cohen_d
+            """SELECT e.rank, f.name AS feature, e.shift, e.variance_reduction, e.n_in, e.n_out, e.mean_in, e.mean_out,
+                      e.cohen_d
                FROM explanations e JOIN features f ON f.id = e.feature_id
                WHERE e.run_id = :run AND e.neuron_id = :neuron ORDER BY e.rank, e.shift, f.name""",
             values,

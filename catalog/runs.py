@@ -188,7 +188,9 @@ class RunHandle:
             return
 
     def close(self) -> None:
-        """Give the locks back."""
+        """Give the locks back; a second time does nothing."""
+        if self._connection.closed:
+            return
         self._connection.invalidate()
         self._connection.close()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from cli.failures import one_line, sentence, without_passwords
 
 if TYPE_CHECKING:
-    pass
+    from sqlalchemy import Engine
 
 PACKAGE = "neuron-catalog"
 LEAST_PYTHON = (3, 11)

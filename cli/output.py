@@ -112,21 +112,24 @@ def table_text(columns: Sequence[str], records: Sequence[Row]) -> str:
     """Records as an aligned table: numbers to the right, text to the left, a rule below the header."""
     if not records:
         return ""
-    cells = [[cell_text(record[column]) for column in columns] for record in records]
+    decimals = [_decimals(record[column] for record in records) for column in columns]
+    cells = [
+        [cell_text(record[column], places) for column, places in zip(columns, decimals, strict=True)] for record in records
+    ]
     widths = [max(map(_width, texts)) for texts in zip(columns, *cells, strict=True)]
     numeric = [_is_numeric(record[column] for record in records) for column in columns]
     lines = [list(columns), ["─" * width for width in widths], *cells]
     return "".join(_line(line, widths, numeric) for line in lines)
 
 
-def cell_text(value: Any) -> str:
-    """One value as a person reads it: four significant figures, no control characters."""
+def cell_text(value: Any, decimals: int | None = None) -> str:
+    """One value as a person reads it: a float with so many decimals or three figures, no control characters."""
     if value is None:
         return UNDEFINED
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return _number(value)
+        return f"{value:.3g}" if decimals is None else f"{value:.{decimals}f}"
     if isinstance(value, (dict, list)):
         return printable(json.dumps(value, ensure_ascii=False))
     return printable(str(value))
@@ -213,10 +216,14 @@ def _csv_value(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
 
 
-def _number(value: float) -> str:
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
-    return f"{value:.3g}"
+def _decimals(values: Iterable[Any]) -> int | None:
+    """Decimals that suit every float of a column: 4, or 2 for larger numbers; None where neither would show them all."""
+    sizes = [abs(value) for value in values if isinstance(value, float) and value]
+    if sizes and (max(sizes) >= 1e5 or min(sizes) < 1e-4):
+        return None
+    if sizes and max(sizes) >= 10:
+        return 2 if min(sizes) >= 1e-2 else None
+    return 4
 
 
 def _is_numeric(values: Iterable[Any]) -> bool:

@@ -5,23 +5,33 @@ published run. `process` then folds and centres the weights (SPEC §0.2) by Tran
 asserts the invariants, and compares log-probabilities and activations with the raw model.
 
 Folding changes neither pre nor post: pre = LN(x) W_in + b_in is the same number before and after. The raw model's
-forward pass, measured three times quicker than the bridge's, therefore gives the activations, and `process` asserts on a
-batch that they are the processed model's.
+forward pass therefore gives the activations, and `process` asserts on a batch that they are the processed model's. Hooks
+on the raw model's nonlinearities, fused GELU and fused attention took half the bridge's time on small GPT-2s.
 """
 
-import hashlib
-import json
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.activations import NewGELUActivation
+from transformers.utils import logging as transformers_logging
 
 from catalog.errors import InputError
+from ingest.model_files import (
+    LAYERS,
+    ModelSource,
+    load,
+    load_model,
+    read_config,
+    refuse_unsupported,
+    weights_sha256,
+)
+from ingest.model_files import parse_model_argument as parse_model_argument
+
+transformers_logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()
 
 WEIGHT_PROCESSING = "fold_ln, center_writing_weights, center_unembed, fold_value_biases"
 INVARIANT_TOLERANCE = 1e-5
@@ -29,40 +39,8 @@ INVARIANT_TOLERANCE = 1e-5
 LOG_PROBABILITY_TOLERANCE = 1e-4
 CHECK_ROWS, CHECK_LENGTH = 2, 32
 
-LAYERS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "opt": "model.decoder.layers"}
-"""Where each architecture keeps its blocks."""
 NONLINEARITY = {"gpt2": "mlp.act", "gpt_neox": "mlp.act", "opt": "activation_fn"}
 """The module of a block whose input is pre and whose output is post."""
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Where a model is, as given on the command line: [NAME=]LOCATION[@REVISION]."""
-
-    name: str
-    location: str
-    revision: str | None
-    is_local: bool
-
-
-def parse_model_argument(argument: str) -> ModelSource:
-    """Split an argument into name, location and revision; the name defaults to the location's last part.
-
-    Raises:
-        InputError: nothing is left of the argument, or it is a path where nothing is.
-    """
-    name, equals, location = argument.partition("=")
-    if not equals or "/" in name or not name:
-        name, location = "", argument
-    if Path(location).expanduser().exists():
-        folder = Path(location).expanduser().resolve()
-        return ModelSource(name or folder.name, str(folder), None, True)
-    location, _, revision = location.partition("@")
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", location) or location.startswith("."):
-        raise InputError(f"there is no folder {location!r}; give the folder of a checkpoint, or a hub name as OWNER/NAME.")
-    if Path(location).parts[0] != location and Path(Path(location).parts[0]).is_dir():
-        raise InputError(f"there is no folder {location!r}; give the folder of a checkpoint, or a hub name as OWNER/NAME.")
-    return ModelSource(name or location.rsplit("/", 1)[-1], location, revision or None, False)
 
 
 @dataclass
@@ -126,7 +104,11 @@ class Checkpoint:
 
 def nonlinearities(model: nn.Module, architecture: str) -> list[nn.Module]:
     """The activation modules of all blocks, in order."""
-    return [block.get_submodule(NONLINEARITY[architecture]) for block in model.get_submodule(LAYERS[architecture]).children()]
+    return [block.get_submodule(NONLINEARITY[architecture]) for block in _blocks(model, architecture)]
+
+
+def _blocks(model: nn.Module, architecture: str) -> list[nn.Module]:
+    return list(model.get_submodule(LAYERS[architecture]).children())
 
 
 def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
@@ -135,18 +117,20 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
     Raises:
         InputError: no checkpoint there, an architecture that cannot be folded, or weights that are not finite.
     """
-    config = _config(source)
-    _refuse_unsupported(source, config)
-    tokenizer = _load(source, "tokenizer", AutoTokenizer.from_pretrained)
-    model = _load(source, "weights", AutoModelForCausalLM.from_pretrained, dtype="auto", attn_implementation="eager")
+    config = read_config(source)
+    refuse_unsupported(source, config)
+    tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained)
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if not 0 <= highest < config.vocab_size:
+        raise InputError(
+            f"the tokenizer of {source.location} has ids up to {highest} and the model embeds {config.vocab_size}; use the "
+            "tokenizer that the model was trained with."
+        )
+    model = load_model(source)
     sha256 = weights_sha256(model, source)
     model = model.float().to(device).eval()
     d_mlp = nonlinear_width(model, config.model_type)
-    if len(tokenizer) > config.vocab_size:
-        raise InputError(
-            f"the tokenizer of {source.location} has {len(tokenizer)} ids and the model embeds only {config.vocab_size}; "
-            "use the tokenizer that the model was trained with."
-        )
+    _fuse_gelu(model, config.model_type)
     return Checkpoint(
         name=source.name,
         revision=source.revision,
@@ -169,25 +153,17 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
 
 def nonlinear_width(model: nn.Module, architecture: str) -> int:
     """d_mlp, read from the bias of the input matrix of the first block."""
-    block = model.get_submodule(LAYERS[architecture])[0]  # type: ignore[index]
     name = {"gpt2": "mlp.c_fc", "gpt_neox": "mlp.dense_h_to_4h", "opt": "fc1"}[architecture]
-    return int(block.get_submodule(name).bias.shape[0])
+    bias = _blocks(model, architecture)[0].get_submodule(name).bias
+    assert isinstance(bias, Tensor)
+    return len(bias)
 
 
-def weights_sha256(model: nn.Module, source: ModelSource) -> str:
-    """sha256 over names, dtypes, shapes and bytes of all parameters, tied ones once; independent of the file layout.
-
-    Raises:
-        InputError: a parameter holds NaN or infinity; the sentence names it.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.named_parameters(), key=lambda item: item[0]):
-        values = tensor.detach().contiguous()
-        if not torch.isfinite(values).all():
-            raise InputError(f"the weights of {source.location} are not finite in {name}; get an undamaged checkpoint.")
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        digest.update(values.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+def _fuse_gelu(model: nn.Module, architecture: str) -> None:
+    """Put torch's tanh GELU, one kernel, where `gelu_new` is spelled out in six: the same function to 4e-7."""
+    for block in _blocks(model, architecture):
+        if isinstance(block.get_submodule(NONLINEARITY[architecture]), NewGELUActivation):
+            block.set_submodule(NONLINEARITY[architecture], nn.GELU(approximate="tanh"))
 
 
 def check_family(checkpoints: list[Checkpoint], weights_only: bool, tokenizers: list[str]) -> None:
@@ -217,46 +193,3 @@ def check_family(checkpoints: list[Checkpoint], weights_only: bool, tokenizers: 
                 f"{checkpoints[0].source} and {checkpoint.source} have different tokenizers, so their activations belong to "
                 "different tokens; give models that share one."
             )
-
-
-def _config(source: ModelSource) -> Any:
-    if source.is_local:
-        path = Path(source.location) / "config.json"
-        if not path.is_file():
-            raise InputError(f"{source.location} is no checkpoint, it has no config.json; give a Hugging Face model folder.")
-        try:
-            json.loads(path.read_text())
-        except (ValueError, OSError) as error:
-            raise InputError(f"{path} cannot be read ({error}); get an undamaged checkpoint.") from None
-    return _load(source, "configuration", AutoConfig.from_pretrained)
-
-
-def _load(source: ModelSource, what: str, loader: Any, **options: Any) -> Any:
-    """Call a from_pretrained; everything that it raises about files becomes one sentence."""
-    from safetensors import SafetensorError
-
-    arguments: dict[str, Any] = {"revision": source.revision} if source.revision else {}
-    if source.is_local:
-        arguments["local_files_only"] = True
-    try:
-        return loader(source.location, **arguments, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"the {what} of {source.location} cannot be loaded ({reason}); give a complete Hugging Face checkpoint."
-        ) from error
-
-
-def _refuse_unsupported(source: ModelSource, config: Any) -> None:
-    if config.model_type not in LAYERS:
-        raise InputError(f"{source.location} is a {config.model_type!r} model; those that work are {', '.join(LAYERS)}.")
-    if config.model_type == "opt" and not getattr(config, "do_layer_norm_before", True):
-        raise InputError(
-            f"{source.location} normalises after each block (do_layer_norm_before is false), so its layer norms cannot be "
-            "folded into the weights; give a model with pre-layer-norm."
-        )
-    if config.model_type == "opt" and config.word_embed_proj_dim != config.hidden_size:
-        raise InputError(
-            f"{source.location} projects its embeddings (word_embed_proj_dim differs from hidden_size), so its unembedding "
-            "cannot be folded; give a model without a projection."
-        )

@@ -1,6 +1,7 @@
 """Text to rows of tokens: tokenised per document, packed per subset, shuffled, hashed, and memory-mapped (SPEC §1).
 
-1. every kept document is tokenised and appended to a file of its subset (nothing is held but one batch of documents);
+1. every kept document is tokenised whole and appended to a file of its subset (nothing is held but one batch of
+   documents; fast tokenizers took 0.5 to 4 s for a single line of a megabyte, and were linear in its length);
 2. each subset's stream is cut into rows of context-1 tokens behind a BOS; the last partial row is dropped;
 3. rows of all subsets are shuffled by the seed, then cut to `max_tokens`, so that every subset stays;
 4. the row file is renamed into the cache under the hash of all that went into it, with its own sha256 beside it.
@@ -8,80 +9,33 @@
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from catalog.errors import InputError
-from ingest.documents import CorpusSource, Document, content_key, read_documents
+from ingest.corpus_cache import META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta, open_rows, work_folder
+from ingest.corpus_cache import TokenCorpus as TokenCorpus
+from ingest.documents import CorpusSource as CorpusSource
+from ingest.documents import Document, content_key, read_documents
 from ingest.tokenizer import TokenizerInfo
 
 SHORTEST_DOCUMENT = 50
 """Documents must have more characters than this."""
 BATCH_CHARACTERS = 2_000_000
-PIECE_CHARACTERS = 100_000
-"""A longer document is tokenised in pieces cut at line ends or spaces, so that one line of a megabyte stays quick."""
-FORMAT_VERSION = 1
+BATCH_DOCUMENTS = 10_000
+MOST_SUBSETS = 1000
+"""Each subset is one open file while rows are packed."""
+ROWS_AT_ONCE = 4096
+FORMAT_VERSION = 2
 
 OnProgress = Callable[[int], None]
 """Told the number of documents done since the last call."""
-
-
-@dataclass(frozen=True)
-class CorpusMeta:
-    """What is written beside the rows."""
-
-    name: str
-    source: str
-    revision: str | None
-    split: str | None
-    context: int
-    n_rows: int
-    subset_names: list[str]
-    token_sha256: str
-    n_documents: int
-    n_short: int
-    """Documents dropped because they are too short, or are no text."""
-
-
-@dataclass(frozen=True)
-class TokenCorpus:
-    """Rows of tokens on disk."""
-
-    meta: CorpusMeta
-    tokens: np.ndarray
-    """(rows, context) int32, memory-mapped, read-only; column 0 is BOS."""
-    subset_ids: np.ndarray
-    """(rows,) int16 index into `subset_names`."""
-    masked_ids: tuple[int, ...]
-
-    @property
-    def n_rows(self) -> int:
-        return self.meta.n_rows
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens, BOS included."""
-        return self.meta.n_rows * self.meta.context
-
-    @property
-    def token_sha256(self) -> str:
-        return self.meta.token_sha256
-
-    @property
-    def subset_names(self) -> list[str]:
-        return self.meta.subset_names
-
-    def kept_mask(self, rows: np.ndarray) -> np.ndarray:
-        """bool like `rows`: M_corr, the tokens that are neither PAD, BOS, EOS nor newline (SPEC §0.3)."""
-        return ~np.isin(rows, np.array(self.masked_ids))
 
 
 def tokenise(
@@ -102,38 +56,48 @@ def tokenise(
         max_tokens: cut after the shuffle, BOS counted; None keeps all rows.
         keep_eos: put an end-of-text id (masked) between documents.
     Raises:
-        InputError: no such corpus, no text column, no documents, or not one full row.
+        InputError: no such corpus, a damaged one, no text column, no documents, or not one full row.
     """
-    ingredients = {
+    recipe = _Recipe(context, max_tokens, seed, keep_eos)
+    ingredients = asdict(recipe) | {
         "format": FORMAT_VERSION,
         "content": content_key(source),
         "columns": [source.text_column, source.subset_column],
         "tokenizer": info.sha256,
-        "context": context,
-        "max_tokens": max_tokens,
-        "seed": seed,
-        "keep_eos": keep_eos,
     }
     key = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
     folder = cache_dir / key[:32]
-    cached = _open(folder, info)
-    if cached is not None:
-        return cached
-    with _work_folder(cache_dir) as work:
-        streams = _Streams(work / "streams")
-        counts = _fill(streams, source, info, tokenizer, keep_eos, progress)
-        made = work / "made"
-        made.mkdir()
-        _pack(made, streams, source, info, context, max_tokens, seed, counts)
-        if folder.exists():
-            shutil.rmtree(folder)  # damaged, or it would have been opened
-        try:
-            made.rename(folder)
-        except OSError:
-            pass  # another process was quicker; its rows are the same
-    opened = _open(folder, info)
+    found = open_rows(folder, info)
+    if found is None:
+        with work_folder(cache_dir) as work:
+            streams = _Streams(work / "streams")
+            counts = _fill(streams, source, info, tokenizer, keep_eos, progress)
+            found = _keep(work, folder, _pack(streams, source, info, recipe, counts), info)
+    # equal text found under another name is the same tokens, but not the same source
+    meta = replace(found.meta, name=source.name, source=source.location, revision=source.revision, split=source.split)
+    return replace(found, meta=meta)
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What makes different rows of the same tokens; see `tokenise`."""
+
+    context: int
+    max_tokens: int | None
+    seed: int
+    keep_eos: bool
+
+
+def _keep(work: Path, folder: Path, made: Path, info: TokenizerInfo) -> TokenCorpus:
+    """Put finished rows into the cache."""
+    # opened before the move: the map stays, whatever another process does to the folder afterwards
+    opened = open_rows(made, info)
     if opened is None:
-        raise InputError(f"the tokenised corpus in {folder} is damaged; delete the folder and repeat the command.")
+        raise InputError(f"the rows just written below {work} read back differently; check the disk and repeat the command.")
+    with suppress(OSError):  # another process was quicker; its rows are the same
+        if folder.exists() and open_rows(folder, info) is None:
+            folder.rename(work / "damaged")
+        made.rename(folder)
     return opened
 
 
@@ -173,7 +137,12 @@ def _fill(
         usable = [document for document in batch if document.text is not None and len(document.text) > SHORTEST_DOCUMENT]
         dropped += len(batch) - len(usable)
         kept += len(usable)
-        for document, ids in zip(usable, _token_ids(tokenizer, usable), strict=True):
+        for document, ids in zip(usable, _token_ids(tokenizer, usable) if usable else [], strict=True):
+            if document.subset not in streams.names and len(streams.names) == MOST_SUBSETS:
+                raise InputError(
+                    f"column {source.subset_column!r} of {source.location} has more than {MOST_SUBSETS} values, so it names no "
+                    "subsets; name another with --subset-column."
+                )
             streams.append(document.subset, [*ids, info.eos_id] if keep_eos else ids)
         if progress is not None:
             progress(len(batch))
@@ -191,7 +160,7 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
     for document in documents:
         batch.append(document)
         size += len(document.text or "")
-        if size >= BATCH_CHARACTERS:
+        if size >= BATCH_CHARACTERS or len(batch) >= BATCH_DOCUMENTS:
             yield batch
             batch, size = [], 0
     if batch:
@@ -200,115 +169,65 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase, documents: list[Document]) -> list[list[int]]:
     """Ids per document; special tokens written out in the text are text."""
-    pieces: list[str] = []
-    owner: list[int] = []
-    for index, document in enumerate(documents):
-        # a lone surrogate is no character of any encoding
-        text = (document.text or "").encode("utf-8", errors="replace").decode("utf-8")
-        for piece in cut(text):
-            pieces.append(piece)
-            owner.append(index)
-    encoded = tokenizer(pieces, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-    result: list[list[int]] = [[] for _ in documents]
-    for index, ids in zip(owner, encoded, strict=True):
-        result[index].extend(ids)
-    return result
+    # a lone surrogate is no character of any encoding
+    texts = [(document.text or "").encode("utf-8", errors="replace").decode("utf-8") for document in documents]
+    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+    return cast(list[list[int]], encoded)
 
 
-def cut(text: str) -> Iterator[str]:
-    """Pieces of at most `PIECE_CHARACTERS`, cut before a newline, else before a space, else anywhere."""
-    start = 0
-    while len(text) - start > PIECE_CHARACTERS:
-        end = start + PIECE_CHARACTERS
-        at = max(text.rfind("\n", start + 1, end), text.rfind(" ", start + 1, end))
-        end = at if at > start else end
-        yield text[start:end]
-        start = end
-    yield text[start:]
-
-
-def _pack(
-    folder: Path,
-    streams: _Streams,
-    source: CorpusSource,
-    info: TokenizerInfo,
-    context: int,
-    max_tokens: int | None,
-    seed: int,
-    counts: tuple[int, int],
-) -> None:
-    """Cut, shuffle and write the rows, with their hash."""
-    n_rows = np.array([length // (context - 1) for length in streams.lengths])
+def _pack(streams: _Streams, source: CorpusSource, info: TokenizerInfo, recipe: _Recipe, counts: tuple[int, int]) -> Path:
+    """Cut, shuffle and write the rows with their hash; returns the folder that holds them."""
+    n_rows = np.array([length // (recipe.context - 1) for length in streams.lengths])
     if n_rows.sum() == 0:
+        longest = max(streams.lengths)
         raise InputError(
-            f"{source.location} has {max(streams.lengths)} tokens in its largest subset, too few for one row of {context}; "
-            f"give more text or a smaller --context."
+            f"{source.location} has {longest} tokens in its largest subset, too few for one row of {recipe.context}; give more "
+            f"text, or --context {longest + 1} or less."
         )
     subset_of = np.repeat(np.arange(len(n_rows)), n_rows)
     row_of = np.concatenate([np.arange(n) for n in n_rows])
-    order = np.random.default_rng(seed).permutation(len(subset_of))
-    if max_tokens is not None:
-        order = order[: -(-max_tokens // context)]
-    maps = [
-        np.memmap(streams.path(i), dtype=np.int32, mode="r")[: n * (context - 1)].reshape(n, context - 1) if n else None
-        for i, n in enumerate(n_rows)
-    ]
+    order = np.random.default_rng(recipe.seed).permutation(len(subset_of))
+    if recipe.max_tokens is not None:
+        order = order[: -(-recipe.max_tokens // recipe.context)]
+    folder = streams.folder.parent / "made"
+    folder.mkdir()
     digest = hashlib.sha256()
-    with (folder / "tokens.int32").open("wb") as file:
-        for start in range(0, len(order), 4096):
-            rows = np.full((len(order[start : start + 4096]), context), info.bos_id, dtype=np.int32)
-            for i, row in enumerate(order[start : start + 4096]):
-                stream = maps[subset_of[row]]
-                assert stream is not None
-                rows[i, 1:] = stream[row_of[row]]
+    with (folder / TOKENS_FILE).open("wb") as file:
+        for rows in _rows(streams, n_rows, subset_of[order], row_of[order], info.bos_id, recipe.context):
             file.write(rows.tobytes())
             digest.update(rows.tobytes())
     names = streams.names if streams.names != [""] else []
     subset_ids = subset_of[order].astype(np.int16)
-    (folder / "subsets.int16").write_bytes(subset_ids.tobytes())
-    digest.update(subset_ids.tobytes() + json.dumps([names, context]).encode())
+    (folder / SUBSETS_FILE).write_bytes(subset_ids.tobytes())
+    digest.update(subset_ids.tobytes() + json.dumps([names, recipe.context]).encode())
     meta = CorpusMeta(
         name=source.name,
         source=source.location,
         revision=source.revision,
         split=source.split,
-        context=context,
+        context=recipe.context,
         n_rows=len(order),
         subset_names=names,
         token_sha256=digest.hexdigest(),
         n_documents=counts[0],
         n_short=counts[1],
     )
-    (folder / "meta.json").write_text(json.dumps(asdict(meta)))
+    (folder / META_FILE).write_text(json.dumps(asdict(meta)))
+    return folder
 
 
-def _open(folder: Path, info: TokenizerInfo) -> TokenCorpus | None:
-    """The cached corpus, or None if there is none or its bytes are not those that were written."""
-    try:
-        meta = CorpusMeta(**json.loads((folder / "meta.json").read_text()))
-        tokens = np.memmap(folder / "tokens.int32", dtype=np.int32, mode="r", shape=(meta.n_rows, meta.context))
-        subset_ids = np.frombuffer((folder / "subsets.int16").read_bytes(), dtype=np.int16)
-    except (OSError, ValueError, TypeError):
-        return None
-    digest = hashlib.sha256()
-    for start in range(0, meta.n_rows, 4096):
-        digest.update(tokens[start : start + 4096].tobytes())
-    digest.update(subset_ids.tobytes() + json.dumps([meta.subset_names, meta.context]).encode())
-    if digest.hexdigest() != meta.token_sha256 or len(subset_ids) != meta.n_rows:
-        return None
-    return TokenCorpus(meta, tokens, subset_ids, tuple(sorted(info.masked_ids)))
-
-
-@contextmanager
-def _work_folder(cache_dir: Path) -> Iterator[Path]:
-    """A folder of this process beside the cache; those of processes that are gone are removed."""
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    for left in cache_dir.glob("work-*"):
-        pid = left.name.split("-")[1]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"work-{os.getpid()}-", dir=cache_dir))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def _rows(
+    streams: _Streams, n_rows: np.ndarray, subsets: np.ndarray, rows: np.ndarray, bos_id: int, context: int
+) -> Iterator[np.ndarray]:
+    """(up to 4096, context) int32 at a time, in the order of `subsets` and `rows` within each subset's stream."""
+    maps = [
+        np.memmap(streams.path(i), dtype=np.int32, mode="r")[: n * (context - 1)].reshape(n, context - 1) if n else None
+        for i, n in enumerate(n_rows)
+    ]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        piece = np.full((min(ROWS_AT_ONCE, len(rows) - start), context), bos_id, dtype=np.int32)
+        for i in range(len(piece)):
+            stream = maps[subsets[start + i]]
+            assert stream is not None
+            piece[i, 1:] = stream[rows[start + i]]
+        yield piece

@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,9 @@ def content_key(source: CorpusSource) -> list[str]:
     """
     if source.is_local:
         return [_file_sha256(file) for file in local_files(source)]
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source.location) or source.location.endswith((*JSON_LINES, ".parquet")):
+    parts = Path(source.location).parts
+    is_path = (len(parts) > 1 and Path(parts[0]).is_dir()) or source.location.endswith((*JSON_LINES, ".parquet"))
+    if is_path or not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", source.location):
         raise InputError(f"there is no corpus {source.location!r}; give a JSON Lines or Parquet file, or a hub name.")
     return [source.location, source.revision or "", source.split or "train"]
 
@@ -102,28 +105,34 @@ def _documents_of(source: CorpusSource, rows: Iterator[dict[str, Any]], where: s
                 "--text-column."
             )
         text, subset = row[source.text_column], row.get(source.subset_column)
-        yield Document(text if isinstance(text, str) else None, subset if isinstance(subset, str) else "")
+        yield Document(text if isinstance(text, str) else None, _subset_name(subset))
+
+
+def _subset_name(value: Any) -> str:
+    """The value as text that a database takes: no NUL, no lone surrogate; "" for a missing one."""
+    text = "" if value is None else str(value)
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", errors="replace").decode("utf-8")
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
     """One object per line; a .json file may also be one list of objects."""
     opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, io.open)
     try:
-        with opener(path, "rt", encoding="utf-8", errors="replace", newline="\n") as lines:
+        with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
                 if number == 1 and line.lstrip().startswith("["):
                     yield from _objects(json.loads(line + lines.read()), path)
                     return
                 if line.strip():
                     yield from _objects([_parsed(line, path, number)], path)
-    except (OSError, EOFError, lzma.LZMAError, json.JSONDecodeError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); give an undamaged file.") from None
 
 
 def _parsed(line: str, path: Path, number: int) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"line {number} of {path} is no JSON ({error}); give one object per line.") from None
 
 
@@ -148,7 +157,7 @@ def _parquet_rows(path: Path, source: CorpusSource) -> Iterator[dict[str, Any]]:
             )
         for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
             yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read ({error}); give an undamaged Parquet file.") from None
 
 

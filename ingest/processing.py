@@ -1,15 +1,12 @@
 """Weight processing by TransformerBridge's compatibility mode, and the proof that it kept the function (SPEC §0.2)."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from catalog.errors import InputError
+from ingest.quiet import quiet
 
 if TYPE_CHECKING:
     from ingest.checkpoint import Checkpoint
@@ -24,7 +21,7 @@ def processed_weights(checkpoint: "Checkpoint", n_real_tokens: int) -> Weights:
     Raises:
         InputError: an invariant of §0.2 fails, or log-probabilities or activations differ from the raw model's.
     """
-    with _quiet():
+    with quiet():
         bridge = _boot(checkpoint)
     _check_function(checkpoint, bridge, n_real_tokens)
     weights = (
@@ -43,28 +40,17 @@ def _boot(checkpoint: "Checkpoint") -> Any:
 
     from transformer_lens.model_bridge import TransformerBridge
 
+    copy: Any = deepcopy(checkpoint.model)
+    copy.set_attn_implementation("eager")  # the bridge hooks the attention pattern, which fused attention does not give
     bridge = TransformerBridge.boot_transformers(
         checkpoint.source,
         device=str(next(checkpoint.model.parameters()).device),
         dtype=torch.float32,
         tokenizer=checkpoint.tokenizer,
-        hf_model=deepcopy(checkpoint.model),
+        hf_model=copy,
     )
     bridge.enable_compatibility_mode(disable_warnings=True)
     return bridge
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What the library says while it folds is not for our users; what goes wrong is checked afterwards."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
 
 
 @torch.inference_mode()
@@ -83,8 +69,7 @@ def _check_function(checkpoint: "Checkpoint", bridge: Any, n_real_tokens: int) -
         return activation
 
     names = [f"blocks.{layer}.mlp.hook_{kind}" for layer in range(checkpoint.n_layers) for kind in ("pre", "post")]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         logits = bridge.run_with_hooks(tokens, fwd_hooks=[(name, keep) for name in names])
     raw = checkpoint.model(tokens).logits
     difference = (raw.log_softmax(-1) - logits.log_softmax(-1)).abs().max().item()

@@ -2,15 +2,20 @@
 
 For a yes-or-no feature y, VR = β(1-β)(μ₁-μ₀)²/σ², so counts and sums per token id are sufficient for every feature at
 once: n_y = F·count, Σ_y = F·sum, with F the (features, tokens) matrix. Sums are about the neuron's pivot, which leaves
-differences of means unchanged and keeps them from drowning in a large mean. Everything is float64.
+differences of means unchanged and keeps them from drowning in a large mean; no square of an uncentred sum is ever taken.
+The mean outside a class comes from the same sums as the mean inside, so that it is good to rounding even where almost
+every token is inside. Everything is float64.
+
+Features that divide the positions alike (equal columns, complements) get one score, computed once, so that ties are exact
+and go to the earlier column whatever the order of summation (§6.4).
 """
 
 import string
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ingest.labels.unigrams import LetterClasses
 from ingest.labels.vocabulary import FeatureTable
@@ -20,6 +25,8 @@ LEAST_SUPPORT = 100
 """Tokens that both classes need (§6.1)."""
 CHUNK = 512
 """Neurons explained at a time."""
+LEAST_WITHIN = 1e-12
+"""Share of the variance within the classes below which it is rounding, and Cohen's d has no meaning."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +78,38 @@ class TopTokens:
 
 
 @dataclass(frozen=True)
-class _Classes:
-    """Counts and mean activations of the classes of all features and both shifts, for a chunk of neurons."""
+class _Divisions:
+    """The different ways in which features divide the positions of a corpus, each once."""
 
-    n_in: np.ndarray
-    """(2 * features,)."""
-    mean_in: np.ndarray
-    """(2 * features, neurons) about the pivot; NaN for an empty class."""
-    mean_out: np.ndarray
-    reduction: np.ndarray
-    """(2 * features, neurons); NaN where undefined or unsupported."""
+    matrix: Bool[np.ndarray, "divisions tokens"]
+    of_feature: Int[np.ndarray, " features"]
+    swapped: Bool[np.ndarray, " features"]
+    """The feature is true outside its division."""
+
+
+@dataclass(frozen=True)
+class _Neurons:
+    """What is known of a chunk of neurons."""
+
+    start: int
+    """Index of the first one."""
+    centre: Float[np.ndarray, " neurons"]
+    """Mean of post - pivot."""
+    pivot: Float[np.ndarray, " neurons"]
+    variance: Float[np.ndarray, " neurons"]
+    """Of post; NaN where nothing can be explained."""
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """Counts and mean activations of the classes of all features, for a chunk of neurons."""
+
+    n_in: Int[np.ndarray, " features"]
+    mean_in: Float[np.ndarray, "features neurons"]
+    """About the pivot; NaN for an empty class."""
+    mean_out: Float[np.ndarray, "features neurons"]
+    reduction: Float[np.ndarray, "features neurons"]
+    """NaN where undefined or unsupported."""
 
 
 def explain(
@@ -94,56 +123,78 @@ def explain(
     mean: Float[np.ndarray, " neurons"],
     variance: Float[np.ndarray, " neurons"],
     pivot: Float[np.ndarray, " neurons"],
-    degenerate: np.ndarray,
+    degenerate: Bool[np.ndarray, " neurons"],
     least_support: int = LEAST_SUPPORT,
     chunk: int = CHUNK,
 ) -> Explanations:
     """Explain the neurons of one model.
 
     Args:
+        features: the vocabulary features, then the unigram features (§5); at least one.
+        letters: classes A, B and C of each letter (§6.5).
         counts, counts_previous: kept positions whose current (previous) token is each id. A position without a previous
             token belongs to no feature, but to n.
         sums, sums_previous: sums of post - pivot at those positions, float64.
-        n: kept positions.
+        n: kept positions, at least 1.
         mean, variance: of post, population.
         pivot: subtracted from post in the sums.
-        degenerate: bool (neurons,); such neurons have no rows.
+        degenerate: such neurons have no rows; nor have those of variance 0.
+        least_support: positions that both classes of a feature need to be scored.
+        chunk: neurons at a time, which bounds the memory to 6 numbers per feature, shift and neuron of a chunk.
     """
+    divisions = [_divisions(features.matrix, each, n) for each in (counts, counts_previous)]
+    usable = np.where(degenerate | ~(variance > 0), np.nan, variance)
+    places = _letter_features(features)
     pieces, letter_pieces = [], []
-    f = features.matrix.astype(np.float64)
-    for start in range(0, sums.shape[1], chunk):
+    for start in range(0, max(1, sums.shape[1]), chunk):
         part = slice(start, start + chunk)
-        centre = mean[part] - pivot[part]
-        usable = np.where(degenerate[part], np.nan, variance[part])
-        current = _class_statistics(f, counts, sums[:, part], n, centre, usable, least_support)
-        previous = _class_statistics(f, counts_previous, sums_previous[:, part], n, centre, usable, least_support)
-        both = _join(current, previous)
-        pieces.append(_kept_rows(both, len(features.names), n, start, pivot[part], usable))
-        letter_pieces.append(_letter_rows(features, letters, both, counts, sums[:, part], start, pivot[part]))
-    columns = [np.concatenate(column) for column in zip(*pieces, strict=True)]
-    letter_columns = [np.concatenate(column) for column in zip(*letter_pieces, strict=True)]
-    return Explanations(*columns, LetterScores(*letter_columns))  # type: ignore[arg-type]
+        neurons = _Neurons(start, mean[part] - pivot[part], pivot[part], usable[part])
+        current = _class_statistics(divisions[0], counts, sums[:, part], n, neurons, least_support)
+        previous = _class_statistics(divisions[1], counts_previous, sums_previous[:, part], n, neurons, least_support)
+        pieces.append(_kept_rows(current, previous, n, neurons))
+        letter_pieces.append(_letter_rows(places, letters, current, counts, sums[:, part], neurons))
+    return Explanations(**_concatenate(pieces), letters=LetterScores(**_concatenate(letter_pieces)))
+
+
+def _concatenate(pieces: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _divisions(matrix: np.ndarray, counts: np.ndarray, n: int) -> _Divisions:
+    """Group the features by how they divide the tokens that occur."""
+    divided = matrix[:, counts > 0]
+    swapped = np.zeros(len(matrix), dtype=bool)
+    # A position without a token is outside of a feature and of its complement, which then differ.
+    if divided.shape[1] and counts.sum() == n:
+        swapped = divided[:, 0].copy()
+        divided = divided ^ swapped[:, None]
+    keys = np.ascontiguousarray(np.packbits(np.pad(divided, ((0, 0), (1, 0))), axis=1))
+    _, first, of_feature = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return _Divisions(matrix[first] ^ swapped[first][:, None], of_feature.ravel(), swapped)
 
 
 def _class_statistics(
-    f: np.ndarray,
-    counts: np.ndarray,
-    sums: np.ndarray,
-    n: int,
-    centre: np.ndarray,
-    variance: np.ndarray,
-    least_support: int,
+    divisions: _Divisions, counts: np.ndarray, sums: np.ndarray, n: int, neurons: _Neurons, least_support: int
 ) -> _Classes:
-    n_in = f @ counts
+    """One product of the (divisions, tokens) and the (tokens, neurons) matrix, and its arithmetic."""
+    matrix = divisions.matrix.astype(np.float64)
+    complete = counts.sum() == n
+    total = sums.sum(axis=0) if complete else n * neurons.centre
+    n_in = matrix @ counts
     n_out = n - n_in
-    sum_in = f @ sums
-    mean_in = _ratio(sum_in, n_in)
-    mean_out = _ratio(n * centre - sum_in, n_out)
+    sum_in = matrix @ sums
+    mean_in, mean_out = _ratio(sum_in, n_in), _ratio(total - sum_in, n_out)
     beta = (n_in / n)[:, None]
-    defined = (np.minimum(n_in, n_out) >= max(1, least_support))[:, None] & (np.nan_to_num(variance) > 0)
-    safe = np.where(np.nan_to_num(variance) > 0, variance, 1.0)
-    reduction = beta * (1 - beta) * (mean_in - mean_out) ** 2 / safe
-    return _Classes(n_in.astype(np.int64), mean_in, mean_out, np.where(defined, np.clip(reduction, 0, 1), np.nan))
+    reduction = beta * (1 - beta) * (mean_in - mean_out) ** 2 / neurons.variance
+    supported = np.minimum(n_in, n_out) >= max(1, least_support)
+    reduction = np.where(supported[:, None], np.clip(reduction, 0, 1), np.nan)
+    of, swapped = divisions.of_feature, divisions.swapped
+    return _Classes(
+        n_in=np.where(swapped, n_out[of], n_in[of]).astype(np.int64),
+        mean_in=np.where(swapped[:, None], mean_out[of], mean_in[of]),
+        mean_out=np.where(swapped[:, None], mean_in[of], mean_out[of]),
+        reduction=reduction[of],
+    )
 
 
 def _ratio(sums: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -151,84 +202,83 @@ def _ratio(sums: np.ndarray, n: np.ndarray) -> np.ndarray:
     return np.where((n > 0)[:, None], sums / np.maximum(n, 1)[:, None], np.nan)
 
 
-def _join(current: _Classes, previous: _Classes) -> _Classes:
-    names = ("n_in", "mean_in", "mean_out", "reduction")
-    return _Classes(*(np.concatenate([getattr(current, name), getattr(previous, name)]) for name in names))
-
-
-def _kept_rows(
-    both: _Classes, n_features: int, n: int, start: int, pivot: np.ndarray, variance: np.ndarray
-) -> tuple[np.ndarray, ...]:
+def _kept_rows(current: _Classes, previous: _Classes, n: int, neurons: _Neurons) -> dict[str, np.ndarray]:
     """The columns of `Explanations`, without letters."""
-    filled = np.where(np.isnan(both.reduction), -1.0, both.reduction)
-    order = np.argsort(-filled, axis=0, kind="stable")
+    n_features = len(current.n_in)
+    reductions = np.concatenate([current.reduction, previous.reduction])
+    row, neuron, rank = _choose(reductions, n_features)
+    n_in = np.concatenate([current.n_in, previous.n_in])[row]
+    mean_in = np.concatenate([current.mean_in, previous.mean_in])[row, neuron]
+    mean_out = np.concatenate([current.mean_out, previous.mean_out])[row, neuron]
+    reduction = reductions[row, neuron]
+    spread = 1 - reduction > LEAST_WITHIN
+    within = np.sqrt(np.where(spread, (1 - reduction) * neurons.variance[neuron], 1.0))
+    return {
+        "neuron_index": neuron + neurons.start,
+        "feature_index": row % n_features,
+        "shift": row // n_features,
+        "variance_reduction": reduction,
+        "n_in": n_in,
+        "n_out": n - n_in,
+        "mean_in": mean_in + neurons.pivot[neuron],
+        "mean_out": mean_out + neurons.pivot[neuron],
+        "cohen_d": np.where(spread, (mean_in - mean_out) / within, np.nan),
+        "rank": rank,
+    }
+
+
+def _choose(reductions: np.ndarray, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, neurons and ranks that are kept of the (2 * features, neurons) scores, by neuron and then by row."""
+    scores = np.where(np.isnan(reductions), -1.0, reductions)
+    order = np.argsort(-scores, axis=0, kind="stable")
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.arange(1, len(order) + 1)[:, None], axis=0)
     keep = rank <= TOP
-    for shift in (slice(0, n_features), slice(n_features, None)):
-        best = filled[shift].argmax(0) + (shift.start or 0)
+    for first in (0, n_features):
+        best = scores[first : first + n_features].argmax(axis=0) + first
         keep[best, np.arange(keep.shape[1])] = True
-    keep &= filled >= 0
-    neuron, row = np.nonzero(keep.T)
-    reduction, mean_in, mean_out = (values[row, neuron] for values in (both.reduction, both.mean_in, both.mean_out))
-    within = np.sqrt(np.maximum(1 - reduction, 0) * variance[neuron])
-    spread = within > 1e-12
-    return (
-        neuron + start,
-        row % n_features,
-        row // n_features,
-        reduction,
-        both.n_in[row],
-        n - both.n_in[row],
-        mean_in + pivot[neuron],
-        mean_out + pivot[neuron],
-        np.where(spread, (mean_in - mean_out) / np.where(spread, within, 1.0), np.nan),
-        rank[row, neuron],
-    )
+    neuron, row = np.nonzero((keep & (scores >= 0)).T)
+    return row, neuron, rank[row, neuron]
+
+
+def _letter_features(features: FeatureTable) -> dict[str, int]:
+    """Columns of the letters that are features of this corpus."""
+    own_names = {f"{letter}_unigram": letter for letter in string.ascii_lowercase}
+    return {own_names[name]: i for i, name in enumerate(features.names) if name in own_names}
 
 
 def _letter_rows(
-    features: FeatureTable,
+    places: dict[str, int],
     letters: LetterClasses,
-    both: _Classes,
+    current: _Classes,
     counts: np.ndarray,
     sums: np.ndarray,
-    start: int,
-    pivot: np.ndarray,
-) -> tuple[np.ndarray, ...]:
-    """The columns of `LetterScores`: the best of the letters that are features of this corpus."""
-    places = dict(_letter_features(features))
-    if not places:
-        return tuple(np.empty(0, dtype=kind) for kind in (int, object, int, float, float, float, float))
-    index = np.array(list(places.values()))
-    scores = np.where(np.isnan(both.reduction[index]), -1.0, both.reduction[index])
-    best = scores.argmax(0)
-    neuron = np.flatnonzero(scores.max(0) >= 0)
-    letter = np.array(list(places), dtype=object)[best[neuron]]
-    classes = (letters.own, letters.starting, ~(letters.own | letters.starting))
-    own, starting, rest = (_class_means(members, counts, sums) for members in classes)
-    which = np.array([string.ascii_lowercase.index(c) for c in letter], dtype=int)
-    return (
-        neuron + start,
-        letter,
-        index[best[neuron]],
-        scores[best[neuron], neuron],
-        own[which, neuron] + pivot[neuron],
-        starting[which, neuron] + pivot[neuron],
-        rest[which, neuron] + pivot[neuron],
-    )
-
-
-def _letter_features(features: FeatureTable) -> Iterator[tuple[str, int]]:
-    for i, name in enumerate(features.names):
-        if features.families[i] == "unigram" and name.removesuffix("_unigram") in tuple(string.ascii_lowercase):
-            yield name[0], i
+    neurons: _Neurons,
+) -> dict[str, np.ndarray]:
+    """The columns of `LetterScores`; of equal letters the first of the alphabet."""
+    alphabet = sorted(places)
+    columns = np.array([places[letter] for letter in alphabet], dtype=int)
+    scores = np.full((1 + len(columns), sums.shape[1]), -1.0)
+    scores[:-1] = np.nan_to_num(current.reduction[columns], nan=-1.0)
+    best, neuron = scores.argmax(axis=0), np.flatnonzero(scores.max(axis=0) >= 0)
+    best = best[neuron]
+    letter = np.array(alphabet, dtype=object)[best]
+    number = np.array([string.ascii_lowercase.index(each) for each in letter], dtype=int)
+    classes = {"mean_a": letters.own, "mean_b": letters.starting, "mean_c": letters.rest}
+    means = {name: _class_means(members, counts, sums) for name, members in classes.items()}
+    return {
+        "neuron_index": neuron + neurons.start,
+        "letter": letter,
+        "feature_index": columns[best],
+        "variance_reduction": scores[best, neuron],
+        **{name: values[number, neuron] + neurons.pivot[neuron] for name, values in means.items()},
+    }
 
 
 def _class_means(members: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Mean about the pivot of one class per letter, (26, neurons); NaN for an empty class."""
-    f = members.astype(np.float64)
-    return _ratio(f @ sums, f @ counts)
+    """(26, neurons) means about the pivot; NaN for an empty class."""
+    matrix = members.astype(np.float64)
+    return _ratio(matrix @ sums, matrix @ counts)
 
 
 def top_tokens(
@@ -238,10 +288,17 @@ def top_tokens(
     min_count: int,
     k: int = 20,
 ) -> TopTokens:
-    """The k tokens with the largest mean, of those that occur at least `min_count` times; of equals the lowest id."""
-    frequent = np.flatnonzero(counts >= min_count)
+    """The k tokens with the largest mean, of those that occur at least `min_count` times; of equals the lowest id.
+
+    Args:
+        counts: kept positions of each id.
+        sums: sums of post - pivot at those positions, float64.
+        pivot: subtracted from post in the sums.
+        min_count: 75 in the catalog (§3.3); a token that never occurs is never listed.
+    """
+    frequent = np.flatnonzero(counts >= max(1, min_count))
     k = min(k, len(frequent))
-    means = sums[frequent] / np.maximum(counts[frequent], 1)[:, None]
+    means = sums[frequent] / counts[frequent][:, None]
     order = np.argsort(-means, axis=0, kind="stable")[:k]
     neuron = np.repeat(np.arange(sums.shape[1]), k)
     place = order.T.ravel()

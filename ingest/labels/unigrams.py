@@ -29,7 +29,7 @@ def classes(strings: Sequence[str], excluded_ids: Collection[int]) -> dict[str, 
     found: dict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(strings):
         form = normal_form(text)
-        if i not in excluded and form.strip(REPLACEMENT):
+        if i not in excluded and form.replace(REPLACEMENT, "").strip():
             found[form].append(i)
     return found
 
@@ -43,6 +43,16 @@ def unigram_features(
     """The classes that are features, by name `<normal form>_unigram`, in order of their first id.
 
     A class holds at least 3.0e-4 of the kept tokens and four ids; a letter two ids and 100 tokens.
+
+    Names are unique within a table, and no feature of §5.1–5.8 ends in `_unigram`. Tokens collide in one class where
+    lower case joins words (`Polish`, `polish`), where they are of different white space, and where bytes that are no
+    character decode to the same text (`a\ufffd`). NUL, which no database text holds, is written \\x00 in the name.
+
+    Args:
+        strings: text of each token id, decoded alone without clean-up.
+        token_counts: int64, kept positions of each id.
+        n_kept: all kept positions.
+        excluded_ids: special and masked tokens, which belong to no class.
     """
     names, rows, definitions = [], [], []
     for form, ids in classes(strings, excluded_ids).items():
@@ -56,7 +66,7 @@ def unigram_features(
         if enough:
             row = np.zeros(len(strings), dtype=bool)
             row[ids] = True
-            names.append(f"{form}_unigram")
+            names.append(f"{form}_unigram".replace("\0", "\\x00"))
             rows.append(row)
             definitions.append(f"is {form!r}, whatever its case and surrounding white space")
     matrix = np.array(rows, dtype=bool).reshape(len(rows), len(strings))
@@ -65,16 +75,20 @@ def unigram_features(
 
 @dataclass(frozen=True)
 class LetterClasses:
-    """For each letter a to z: its own tokens (A) and other words that start with it (B); the rest is C (SPEC §6.5)."""
+    """For each letter a to z three classes of tokens, without excluded ids (SPEC §6.5)."""
 
     own: Bool[np.ndarray, "26 tokens"]
+    """A: the letter itself."""
     starting: Bool[np.ndarray, "26 tokens"]
+    """B: others that start with it."""
+    rest: Bool[np.ndarray, "26 tokens"]
+    """C."""
 
 
 def letter_classes(strings: Sequence[str], excluded_ids: Collection[int]) -> LetterClasses:
-    """Classes A and B of all letters."""
+    """Classes A, B and C of all letters."""
     forms = [normal_form(text) for text in strings]
-    excluded = np.isin(np.arange(len(forms)), list(excluded_ids))
+    real = ~np.isin(np.arange(len(forms)), list(excluded_ids))
     own = np.array([[form == letter for form in forms] for letter in string.ascii_lowercase])
     starting = np.array([[form.startswith(letter) for form in forms] for letter in string.ascii_lowercase])
-    return LetterClasses(own & ~excluded, starting & ~own & ~excluded)
+    return LetterClasses(own & real, starting & ~own & real, ~starting & real)

@@ -82,8 +82,8 @@ PREFIXES = tuple(
 )
 
 MONTHS = frozenset(
-    "january february march april may june july august september october november december jan feb mar apr jun jul aug sept oct "
-    "nov dec".split()
+    "january february march april may june july august september october november december jan feb mar apr jun jul aug sept "
+    "oct nov dec".split()
 )
 DAYS = frozenset("monday tuesday wednesday thursday friday saturday sunday mon tues wed thurs fri sat sun".split())
 STATES = frozenset(
@@ -94,8 +94,8 @@ STATES = frozenset(
 ) | {"west virginia"}
 """Two-word states stand under their second word alone, except rhode and the unreachable "west virginia"."""
 STATE_CODES = frozenset(
-    "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA RI SC "
-    "SD TN TX UT VT VA WA WV WI WY".split()
+    "AL AK AZ AR CA CO CT DE DC FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA RI "
+    "SC SD TN TX UT VT VA WA WV WI WY".split()
 )
 WEBSITE_SUFFIXES = frozenset("com net org edu gov mil int io co uk ca ai".split())
 LENGTHS = tuple("meter metre inch foot feet yard mile".split())

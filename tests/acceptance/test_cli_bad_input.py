@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from tests.published import MODELS, N_LAYERS, copied_database, run_catalog, use_published_home
+from tests.commands import copied_database, run_catalog, use_published_home
+from tests.published import MODELS, N_LAYERS
 
 settings = use_published_home
 catalog = run_catalog

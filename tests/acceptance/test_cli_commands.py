@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.published import D_MLP, MODELS, N_LAYERS, copied_database, run_catalog, use_published_home
+from tests.commands import copied_database, run_catalog, use_published_home
+from tests.published import D_MLP, MODELS, N_LAYERS
 
 settings = use_published_home
 catalog = run_catalog

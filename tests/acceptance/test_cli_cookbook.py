@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from catalog.sql import run_reader_sql
-from tests.published import MODELS, run_catalog, use_published_home
+from tests.commands import run_catalog, use_published_home
+from tests.published import MODELS
 
 settings = use_published_home
 catalog = run_catalog

@@ -89,11 +89,18 @@ def test_plain_values(value, expected):
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"),
-    [(0.0, "0.0000"), (0.12345, "0.1235"), (-12.345, "-12.35"), (1e-5, "1e-05"), (123456.0, "1.23e+05")],
+    ("values", "expected"),
+    [
+        ([0.0, 0.12345, -1.0], ["0.0000", "0.1235", "-1.0000"]),
+        ([5.46875, 42.1875], ["5.47", "42.19"]),
+        ([42.0, 0.00123], ["42", "0.00123"]),
+        ([1e-5, 0.5], ["1e-05", "0.5"]),
+        ([123456.0], ["1.23e+05"]),
+    ],
 )
-def test_numbers_in_tables(value, expected):
-    assert output.cell_text(value) == expected
+def test_numbers_of_a_column_have_equal_decimals_where_that_shows_them_all(values, expected):
+    lines = output.table_text(["n"], [{"n": value} for value in values]).splitlines()
+    assert [line.strip() for line in lines[2:]] == expected
 
 
 def test_page_in_every_format(capsys):

@@ -1,0 +1,142 @@
+"""Finds a checkpoint in a folder or on the hub, and reads what can be used; everything else is refused in one sentence."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from catalog.errors import InputError
+from ingest.quiet import quiet
+
+LAYERS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "opt": "model.decoder.layers"}
+"""Where each architecture keeps its blocks."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model is, as given on the command line: [NAME=]LOCATION[@REVISION]."""
+
+    name: str
+    location: str
+    revision: str | None
+    is_local: bool
+
+
+def parse_model_argument(argument: str) -> ModelSource:
+    """Split an argument into name, location and revision; the name defaults to the location's last part.
+
+    Raises:
+        InputError: nothing is left of the argument, or it is a path where nothing is.
+    """
+    name, equals, location = argument.partition("=")
+    if not equals or "/" in name or not name:
+        name, location = "", argument
+    if not location.strip():
+        raise InputError(f"the model {argument!r} has no location; give a checkpoint's folder, or a hub name as OWNER/NAME.")
+    if Path(location).expanduser().exists():
+        folder = Path(location).expanduser().resolve()
+        return ModelSource(name or folder.name, str(folder), None, True)
+    location, _, revision = location.rpartition("@") if "@" in location else (location, "", "")
+    if Path(location).expanduser().is_dir():
+        raise InputError(f"{location} is a folder and has no revision {revision!r}; leave out @{revision}.")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", location) or location.startswith("."):
+        raise InputError(f"there is no folder {location!r}; give the folder of a checkpoint, or a hub name as OWNER/NAME.")
+    if Path(location).parts[0] != location and Path(Path(location).parts[0]).is_dir():
+        raise InputError(f"there is no folder {location!r}; give the folder of a checkpoint, or a hub name as OWNER/NAME.")
+    return ModelSource(name or location.rsplit("/", 1)[-1], location, revision or None, False)
+
+
+def read_config(source: ModelSource) -> Any:
+    """The model's configuration.
+
+    Raises:
+        InputError: no config.json in the folder, one that is damaged, or no such model on the hub.
+    """
+    if source.is_local:
+        path = Path(source.location) / "config.json"
+        if not path.is_file():
+            raise InputError(f"{source.location} is no checkpoint, it has no config.json; give a Hugging Face model folder.")
+        try:
+            json.loads(path.read_text())
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path} cannot be read ({error}); get an undamaged checkpoint.") from None
+    return load(source, "configuration", AutoConfig.from_pretrained)
+
+
+def load_model(source: ModelSource) -> Any:
+    """The raw model in the dtype it was saved in.
+
+    Raises:
+        InputError: parameters are missing or of another shape; the library would fill them with random numbers.
+    """
+    options = {"dtype": "auto", "attn_implementation": "sdpa", "output_loading_info": True}
+    model, report = load(source, "weights", AutoModelForCausalLM.from_pretrained, **options)
+    absent = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
+    if absent:
+        raise InputError(
+            f"the weights of {source.location} lack {absent[0]} ({len(absent)} tensors in all are missing); give a complete "
+            "Hugging Face checkpoint."
+        )
+    return model
+
+
+def load(source: ModelSource, what: str, loader: Any, **options: Any) -> Any:
+    """Call a from_pretrained; everything that it raises about files becomes one sentence."""
+    from safetensors import SafetensorError
+
+    arguments: dict[str, Any] = {"revision": source.revision} if source.revision else {}
+    if source.is_local:
+        arguments["local_files_only"] = True
+    try:
+        with quiet():
+            return loader(source.location, **arguments, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, TypeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"the {what} of {source.location} cannot be loaded ({reason}); give a complete Hugging Face checkpoint."
+        ) from error
+
+
+def refuse_unsupported(source: ModelSource, config: Any) -> None:
+    """Raises:
+    InputError: weights of this architecture cannot be processed; the sentence says why.
+    """
+    if config.model_type not in LAYERS:
+        raise InputError(f"{source.location} is a {config.model_type!r} model; those that work are {', '.join(LAYERS)}.")
+    if config.model_type == "opt" and not getattr(config, "do_layer_norm_before", True):
+        raise InputError(
+            f"{source.location} normalises after each block (do_layer_norm_before is false), so its layer norms cannot be "
+            "folded into the weights; give a model with pre-layer-norm."
+        )
+    if config.model_type == "opt" and not (config.enable_bias and config.layer_norm_elementwise_affine):
+        raise InputError(
+            f"{source.location} has no biases or no layer-norm gains (enable_bias, layer_norm_elementwise_affine), which "
+            "weight processing needs; give a model that has them."
+        )
+    if config.model_type == "opt" and config.word_embed_proj_dim != config.hidden_size:
+        raise InputError(
+            f"{source.location} projects its embeddings (word_embed_proj_dim differs from hidden_size), so its unembedding "
+            "cannot be folded; give a model without a projection."
+        )
+
+
+def weights_sha256(model: nn.Module, source: ModelSource) -> str:
+    """sha256 over names, dtypes, shapes and bytes of all parameters, tied ones once; independent of the file layout.
+
+    Raises:
+        InputError: a parameter holds NaN or infinity; the sentence names it.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.named_parameters(), key=lambda item: item[0]):
+        values = tensor.detach().contiguous()
+        if not torch.isfinite(values).all():
+            raise InputError(f"the weights of {source.location} are not finite in {name}; get an undamaged checkpoint.")
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,82 @@
+"""What acceptance tests share: small inputs, an ingest in this process, and the contract views without keys."""
+
+from pathlib import Path
+
+import pandas as pd
+from sqlalchemy import create_engine, make_url, text
+
+from ingest.pipeline import ingest
+from ingest.progress import Silent
+from ingest.settings import IngestReport, IngestSettings
+from tests import factories
+
+CONTRACT = {
+    "neuron_profiles": "model, layer, neuron",
+    "neuron_matches": "model, layer, neuron, other_model, rank",
+    "neuron_labels": "model, layer, neuron, family, subtype",
+    "neuron_explanations": "model, layer, neuron, rank, feature, shift",
+    "neuron_universality_by_model": "model, layer, neuron, other_model",
+    "family_counts": "model, family",
+    "depth_matrix": "model, layer, other_layer",
+    "layer_profiles": "model, layer",
+    "neuron_group_members": "size DESC, lowest_corr DESC, model, layer, neuron",
+}
+"""The views of the public contract, and a total order of each."""
+
+KEYS = ("run_id", "neuron_id", "other_neuron_id", "group_id")
+"""Columns that differ between two runs of the same thing."""
+
+
+def run_ingest(url: str, models: list[Path], corpus: Path | None, **settings: object) -> IngestReport:
+    """An ingest in this process."""
+    return ingest(
+        IngestSettings(
+            models=tuple(map(str, models)), corpus=None if corpus is None else str(corpus), database_url=url, **settings
+        ),
+        Silent(),
+    )
+
+
+def rows(url: str, statement: str, **values: object) -> list[tuple]:
+    """The rows of a statement."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    try:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(statement), values)]
+    finally:
+        engine.dispose()
+
+
+def contract(url: str, run: int | None = None) -> dict[str, pd.DataFrame]:
+    """Every view of the contract as a frame without keys; `run` asks schema history for one run."""
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    source, condition = ("public", "") if run is None else ("history", f"WHERE run_id = {run}")
+    try:
+        with engine.connect() as connection:
+            frames = {
+                name: pd.read_sql(text(f"SELECT * FROM {source}.{name} {condition} ORDER BY {order}"), connection)
+                for name, order in CONTRACT.items()
+            }
+    finally:
+        engine.dispose()
+    return {name: frame.drop(columns=[key for key in KEYS if key in frame]) for name, frame in frames.items()}
+
+
+def assert_same(one: dict[str, pd.DataFrame], other: dict[str, pd.DataFrame]) -> None:
+    """Equal up to 1e-5, the bound for different plans; evidence and rule texts included."""
+    for name in CONTRACT:
+        pd.testing.assert_frame_equal(one[name], other[name], rtol=1e-5, atol=1e-5, obj=name)
+
+
+def tiny_family(folder: Path, names: str = "abc", **shape: int) -> list[Path]:
+    """Random GPT-2s of one tokenizer."""
+    tokenizer = factories.byte_bpe_tokenizer()
+    return [factories.tiny_gpt2(folder / f"tiny-{name}", seed, tokenizer, **shape) for seed, name in enumerate(names)]
+
+
+def small_corpus(folder: Path, n_documents: int = 120) -> Path:
+    """Documents of two subsets."""
+    texts = factories.random_texts(n_documents)
+    return factories.write_jsonl(
+        folder / "corpus.jsonl", [{"text": text, "subset": ("one", "two")[i % 2]} for i, text in enumerate(texts)]
+    )

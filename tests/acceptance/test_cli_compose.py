@@ -1,0 +1,43 @@
+"""What the services of docker-compose.yml run, run outside Docker: the schema, then an ingest of the pocket family."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.commands import copied_database, use_published_home
+from tests.unit.test_compose import SERVICES
+
+ROOT = Path(__file__).parents[2]
+SOME_TOKENS = "4096"
+
+settings = use_published_home
+
+
+def run(words: list[str], url: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"CATALOG_DATABASE_URL": url, "HF_HUB_OFFLINE": "1"} | more
+    program = str(Path(sys.executable).with_name(words[0]))
+    return subprocess.run([program, *words[1:]], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_migrate_then_ingest(settings):
+    url = copied_database(template="template0")
+    migrated = run(SERVICES["migrate"]["command"], url)
+    assert (migrated.returncode, migrated.stdout) == (0, ""), migrated.stderr
+    # The same words as in the file; fewer tokens come by the environment twin.
+    ingested = run(SERVICES["ingest"]["command"], url, CATALOG_INGEST_MAX_TOKENS=SOME_TOKENS)
+    assert (ingested.returncode, ingested.stdout) == (0, ""), ingested.stderr
+    assert "Warning" not in ingested.stderr
+    models = json.loads(run(["catalog", "models", "--format", "json"], url).stdout)
+    assert [model["model"] for model in models] == [f"pocket-gpt2-{seed}" for seed in "abcde"]
+    again = run(SERVICES["ingest"]["command"], url, CATALOG_INGEST_MAX_TOKENS=SOME_TOKENS)
+    assert again.returncode == 0 and "run 1" in again.stderr
+    assert len(json.loads(run(["catalog", "runs", "list", "--format", "json"], url).stdout)) == 1
+
+
+def test_the_service_runs_what_make_pocket_runs():
+    answer = subprocess.run(
+        ["make", "--dry-run", "pocket"], cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert " ".join(SERVICES["ingest"]["command"]) in answer.stdout.replace(".venv/bin/", "")

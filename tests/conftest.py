@@ -1,0 +1,138 @@
+"""Databases for tests: a real server, a migrated template once per session, a copy of it per test.
+
+The server is the one that TEST_DATABASE_URL names, else an embedded one in a temporary folder, which all workers of a
+session share. No test sees the user's own catalog.
+"""
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import URL, Engine, make_url
+
+from catalog import embedded, migrate
+from catalog.engine import writer_engine
+
+SESSION = "CATALOG_TEST_SESSION"
+"""Name of the session, which its workers inherit; its templates are called so."""
+
+READER_PASSWORD = "only-for-tests"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the session, and with it its workers, a home of its own."""
+    os.environ.pop("CATALOG_DATABASE_URL", None)
+    if SESSION not in os.environ:
+        os.environ[SESSION] = f"template_{uuid.uuid4().hex[:12]}"
+        os.environ["CATALOG_HOME"] = tempfile.mkdtemp(prefix="catalog-test-")
+        config.stash[OWNER] = True
+
+
+OWNER = pytest.StashKey[bool]()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The process that began the session clears up after all workers."""
+    if not config.stash.get(OWNER, False):
+        return
+    home = Path(os.environ["CATALOG_HOME"])
+    if os.environ.get("TEST_DATABASE_URL"):
+        with maintenance(server_url()) as connection:
+            drop_database(connection, os.environ[SESSION])
+    embedded.stop()
+    shutil.rmtree(home, ignore_errors=True)
+    del os.environ[SESSION]
+
+
+def server_url() -> URL:
+    """The server of this session, at its maintenance database."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        return make_url(given).set(drivername="postgresql+psycopg")
+    return embedded.start().set(database="postgres")
+
+
+@contextmanager
+def maintenance(server: URL) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(text_of(server), autocommit=True) as connection:
+        yield connection
+
+
+def text_of(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def drop_database(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def database(server: URL, template: str) -> Iterator[str]:
+    """URL of a new database, gone afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    with maintenance(server) as connection:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield text_of(server.set(database=name))
+    finally:
+        with maintenance(server) as connection:
+            drop_database(connection, name)
+
+
+@pytest.fixture(scope="session")
+def server() -> URL:
+    """A PostgreSQL server with pgvector."""
+    return server_url()
+
+
+@pytest.fixture(scope="session")
+def template(server: URL) -> str:
+    """Name of a migrated database without rows; the first worker that needs it makes it."""
+    name = os.environ[SESSION]
+    with maintenance(server) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+            half_done = f"{name}_half_done"
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(half_done)))
+            with pytest.MonkeyPatch.context() as patch:
+                if os.environ.get("TEST_DATABASE_URL"):
+                    patch.setenv("CATALOG_READER_PASSWORD", READER_PASSWORD)
+                engine = writer_engine(text_of(server.set(database=half_done)))
+                migrate.upgrade(engine)
+                engine.dispose()
+            rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+            connection.execute(rename.format(sql.Identifier(half_done), sql.Identifier(name)))
+        connection.execute("SELECT pg_advisory_unlock(hashtext(%s))", [name])
+    return name
+
+
+@pytest.fixture
+def database_url(server: URL, template: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of a migrated database without rows, of this test alone."""
+    if os.environ.get("TEST_DATABASE_URL"):
+        monkeypatch.setenv("CATALOG_READER_PASSWORD", READER_PASSWORD)
+    with database(server, template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(server: URL) -> Iterator[str]:
+    """URL of a database without a schema, of this test alone."""
+    with database(server, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """A writer's engine on a migrated database without rows."""
+    made = writer_engine(database_url)
+    yield made
+    made.dispose()

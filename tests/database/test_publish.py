@@ -1,0 +1,232 @@
+"""Readers see all of a run or nothing of it, whatever happens to the process that publishes."""
+
+import signal
+import threading
+import time
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from catalog import runs
+from catalog.errors import InputError, RunError
+from tests.database.helpers import execute, one, python_until, rows, visible
+from tests.published import D_MLP, MODELS, N, PARTS, publish_small_family, spec_of, stage_small_family
+
+KILLED = """
+import sys, time
+from catalog import publish
+from catalog.engine import writer_engine
+from catalog.runs import begin_run
+from tests.published import spec_of, stage_small_family
+
+def stop_here(*arguments, **more):
+    print("here", flush=True)
+    time.sleep(600)
+
+url, place = sys.argv[1:]
+handle = begin_run(writer_engine(url), spec_of("killed"))
+if place == "begun":
+    stop_here()
+rows = stage_small_family(handle)
+if place == "staged":
+    stop_here()
+handle.set_phase("publish")
+setattr(publish, place, stop_here)
+handle.publish(rows)
+"""
+"""A real publication that stops at a place, to be killed there."""
+
+PLACES = ("begun", "staged", "_tokenizer", "_features", "_move_staged", "_groups", "label_run", "_mark")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_killed_process_leaves_nothing_visible_and_the_next_takes_over(engine, database_url, place):
+    before = visible(engine)
+    process = python_until(KILLED, "here", database_url, place)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert visible(engine) == before
+    assert rows(engine, "SELECT status, published_at FROM runs") == [("running", None)]
+
+    with runs.begin_run(engine, spec_of("killed")) as handle:
+        assert handle.resumed
+        assert rows(engine, "SELECT id, status FROM runs") == [(handle.run_id, "running")]
+        assert one(engine, "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'") == 0
+        handle.publish(stage_small_family(handle))
+    assert rows(engine, "SELECT status FROM runs") == [("published",)]
+    assert one(engine, "SELECT count(*) FROM neuron_profiles") == len(MODELS) * N
+
+
+def test_the_result_after_a_kill_is_that_of_an_undisturbed_run(engine, database_url, server):
+    process = python_until(KILLED, "here", database_url, "_move_staged")
+    process.kill()
+    process.communicate()
+    publish_small_family(engine, "killed")
+    disturbed = views_without_keys(engine)
+    runs.delete_run(engine, one(engine, "SELECT id FROM runs"))
+    publish_small_family(engine, "undisturbed")
+    assert views_without_keys(engine) == disturbed
+
+
+def views_without_keys(engine):
+    views = ["neuron_profiles", "neuron_matches", "neuron_labels", "neuron_explanations", "family_counts", "depth_matrix"]
+    keys = "- 'run_id' - 'neuron_id' - 'other_neuron_id'"
+    return [rows(engine, f"SELECT to_jsonb(v) {keys} FROM {view} v ORDER BY (to_jsonb(v) {keys})::text") for view in views]
+
+
+def test_a_failure_is_recorded_and_leaves_nothing_else(engine):
+    before = visible(engine)
+    with pytest.raises(ZeroDivisionError), runs.begin_run(engine, spec_of("failing")) as handle:
+        stage_small_family(handle)
+        raise ZeroDivisionError("a fault")
+    assert visible(engine) == before
+    assert rows(engine, "SELECT status, error FROM runs") == [("failed", "a fault")]
+    assert one(engine, "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'") == 0
+
+
+def test_an_error_inside_the_publication_undoes_all_of_it(engine):
+    before = visible(engine)
+    with pytest.raises(KeyError), runs.begin_run(engine, spec_of("failing")) as handle:
+        publication = stage_small_family(handle)
+        publication.statistics_run_of.clear()
+        handle.publish(publication)
+    assert visible(engine) == before
+
+
+def test_a_database_that_goes_away_in_the_middle_is_an_error_and_no_partial_run(engine):
+    before = visible(engine)
+    with pytest.raises(OperationalError), runs.begin_run(engine, spec_of("cut off")) as handle:
+        publication = stage_small_family(handle)
+        execute(
+            engine,
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()""",
+        )
+        handle.set_phase("publish")
+        handle.publish(publication)
+    assert visible(engine) == before
+    with runs.begin_run(engine, spec_of("cut off")) as handle:
+        assert handle.resumed
+        handle.publish(stage_small_family(handle))
+
+
+def test_the_same_run_cannot_be_begun_twice_at_once(engine, monkeypatch):
+    monkeypatch.setattr(runs, "TAKE_OVER_SECONDS", 0.2)
+    with runs.begin_run(engine, spec_of("same")):
+        with pytest.raises(RunError, match="another process is at work on this very run"):
+            runs.begin_run(engine, spec_of("same"))
+        with runs.begin_run(engine, spec_of("different")) as other:
+            assert not other.resumed
+    with runs.begin_run(engine, spec_of("same")) as handle:
+        assert handle.resumed
+
+
+def test_two_publications_follow_each_other(engine):
+    order = []
+
+    def second():
+        with runs.begin_run(engine, spec_of("second")) as handle:
+            publication = stage_small_family(handle, ("d", "e"))
+            order.append("second staged")
+            handle.publish(publication)
+
+    with runs.begin_run(engine, spec_of("first")) as handle:
+        publication = stage_small_family(handle)
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.5)
+        order.append("first published")
+        handle.publish(publication)
+    thread.join(timeout=30)
+    assert order == ["first published", "second staged"]
+    assert one(engine, "SELECT count(*) FROM members") == 5
+
+
+def test_done_again_a_run_supersedes_the_former(engine):
+    first, second = publish_small_family(engine, "again"), publish_small_family(engine, "again")
+    assert rows(engine, "SELECT id, status, superseded FROM runs ORDER BY id") == [
+        (first, "published", True),
+        (second, "published", False),
+    ]
+    assert rows(engine, "SELECT DISTINCT run_id FROM neuron_profiles") == [(second,)]
+    assert rows(engine, "SELECT DISTINCT run_id FROM history.neuron_profiles ORDER BY 1") == [(first,), (second,)]
+    record = runs.published_run(engine, "again")
+    assert record is not None and (record.id, record.parts) == (second, PARTS)
+
+
+def test_a_part_of_another_definition_is_replaced_in_place(engine):
+    run_id = publish_small_family(engine, "parts")
+    before = views_without_keys(engine)
+    newer = {part: 2 for part in PARTS}
+    with runs.begin_parts(engine, run_id, spec_of("parts", newer), tuple(newer)) as handle:
+        publication = stage_small_family(handle)
+        handle.publish(type(publication)(**{**vars(publication), "parts": newer}))
+        assert handle.run_id == run_id
+    record = runs.published_run(engine, "parts")
+    assert record is not None and record.parts == newer
+    assert views_without_keys(engine) == before
+
+
+def test_models_keep_their_keys_and_names_are_not_given_twice(engine):
+    publish_small_family(engine, "first")
+    before = rows(engine, "SELECT * FROM neurons ORDER BY id")
+    publish_small_family(engine, "second")
+    assert rows(engine, "SELECT * FROM neurons ORDER BY id") == before
+    with runs.begin_run(engine, spec_of("other")) as handle:
+        models = [row for row, _ in stage_small_family(handle).models]
+        with pytest.raises(InputError, match=r"another model named 'pocket-gpt2-a' with other weights; .*NEWNAME="):
+            handle.reserve([models[0]._replace(weights_sha256="other")])
+
+
+def test_deleting_a_run_takes_all_its_rows_and_gives_its_names_away(engine):
+    empty = visible(engine)
+    run_id = publish_small_family(engine)
+    with pytest.raises(RunError, match="there is no run 77"):
+        runs.delete_run(engine, 77)
+    runs.delete_run(engine, run_id)
+    after = visible(engine)
+    assert {name for name in after if after[name] != empty[name]} <= {
+        f"public.{table}" for table in ("models", "neurons", "tokenizers", "tokens", "features", "feature_tokens")
+    } | {"history.model_names"}
+    assert rows(engine, "SELECT * FROM runs") == []
+    with runs.begin_run(engine, spec_of("new weights")) as handle:
+        models = [row._replace(weights_sha256="other") for row, _ in stage_small_family(handle).models]
+        assert all(ids.is_new for ids in handle.reserve(models))
+
+
+def test_a_run_at_work_is_not_deleted(engine):
+    with runs.begin_run(engine, spec_of("busy")) as handle:
+        with pytest.raises(RunError, match="is being worked on"):
+            runs.delete_run(engine, handle.run_id)
+
+
+def test_what_orphans_staged_is_cleared_by_the_next_run(engine):
+    with runs.begin_run(engine, spec_of("orphan")) as handle:
+        stage_small_family(handle)
+        handle.close()  # as if the process had been killed
+    with runs.begin_run(engine, spec_of("next")):
+        staged = "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'"
+        assert one(engine, staged) == 0
+        assert rows(engine, "SELECT status, error FROM runs WHERE identity = 'orphan'") == [("failed", "interrupted")]
+
+
+def test_rows_of_an_earlier_run_are_taken_over(engine):
+    first = publish_small_family(engine, "first")
+    with runs.begin_run(engine, spec_of("second")) as handle:
+        publication = stage_small_family(handle)
+        ids = [own for _, own in publication.models]
+        for table in ("activation_statistics", "pairs"):
+            execute(engine, f"TRUNCATE staging.run_{handle.run_id}_{table}")
+        for own in ids:
+            assert handle.stage_from_run("activation_statistics", first, neuron_ids=own.neuron_ids) == N
+        pairs = [handle.stage_from_run("pairs", first, pairs_of=(a, b)) for a, b in publication.pair_run_of]
+        handle.publish(publication)
+    # two ranks in both directions of each pair of models, the dead neuron apart
+    assert pairs == [4 * (2 * D_MLP - 1)] * 3
+    for table in ("activation_statistics", "pairs"):
+        columns = "to_jsonb(t) - 'run_id'"
+        old, new = (
+            rows(engine, f"SELECT {columns} FROM {table} t WHERE run_id = :run ORDER BY ({columns})::text", run=run)
+            for run in (first, handle.run_id)
+        )
+        assert old == new and old

@@ -1,0 +1,373 @@
+"""Explanations from sums per token id equal the plain definition on raw activations (SPEC §6.1, §17 oracle 2)."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.labels.explanations import Explanations, explain, top_tokens
+from ingest.labels.unigrams import LetterClasses, letter_classes
+from ingest.labels.vocabulary import FeatureTable
+from tests import references
+
+STRINGS = ["a", " a", "A", "an", " at", "b", " b", "bed", "x", " of", "?", "\n", "12", "the"]
+SHIFTS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Kept positions, each with its token, the one before it (-1: none) and the activations."""
+
+    current: np.ndarray
+    previous: np.ndarray
+    post: np.ndarray
+    """(positions, neurons) float64."""
+
+    def ids(self, shift: int) -> np.ndarray:
+        return self.previous if shift else self.current
+
+    def member(self, features: FeatureTable, feature: int, shift: int) -> np.ndarray:
+        """bool (positions,): the definition of a feature, false where there is no token."""
+        ids = self.ids(shift)
+        return np.where(ids >= 0, features.matrix[feature][np.maximum(ids, 0)], False)
+
+    def sums(self, shift: int, n_tokens: int, pivot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        counts, sums = np.zeros(n_tokens, dtype=np.int64), np.zeros((n_tokens, self.post.shape[1]))
+        seen = self.ids(shift) >= 0
+        np.add.at(counts, self.ids(shift)[seen], 1)
+        np.add.at(sums, self.ids(shift)[seen], (self.post - pivot)[seen])
+        return counts, sums
+
+
+def table(matrix: np.ndarray, names: list[str] | None = None) -> FeatureTable:
+    names = names or [f"feature_{i}" for i in range(len(matrix))]
+    return FeatureTable(names, ["type"] * len(names), list(names), matrix.astype(bool))
+
+
+def no_letters(n_tokens: int) -> LetterClasses:
+    return LetterClasses(*(np.zeros((26, n_tokens), dtype=bool) for _ in range(3)))
+
+
+def explained(
+    raw: Raw,
+    features: FeatureTable,
+    letters: LetterClasses | None = None,
+    pivot: np.ndarray | None = None,
+    least_support: int = 1,
+    chunk: int = 512,
+) -> Explanations:
+    n_tokens = features.matrix.shape[1]
+    pivot = raw.post[: 1 + len(raw.post) // 3].mean(axis=0) if pivot is None else pivot
+    counts, sums = raw.sums(0, n_tokens, pivot)
+    counts_previous, sums_previous = raw.sums(1, n_tokens, pivot)
+    variance = raw.post.var(axis=0)
+    return explain(
+        features,
+        letters or no_letters(n_tokens),
+        counts=counts,
+        counts_previous=counts_previous,
+        sums=sums,
+        sums_previous=sums_previous,
+        n=len(raw.post),
+        mean=raw.post.mean(axis=0),
+        variance=variance,
+        pivot=pivot,
+        degenerate=variance == 0,
+        least_support=least_support,
+        chunk=chunk,
+    )
+
+
+def random_raw(seed: int, n: int, n_tokens: int, n_neurons: int = 4, without_previous: int = 5) -> Raw:
+    """Activations that depend on both tokens; every few positions start a row and have no previous token."""
+    rng = np.random.default_rng(seed)
+    current, previous = rng.integers(0, n_tokens, (2, n))
+    previous[::without_previous] = -1
+    effect = rng.normal(size=(2, n_tokens + 1, n_neurons))
+    post = effect[0, current] + effect[1, previous] + rng.normal(size=(n, n_neurons)) + rng.normal(size=n_neurons) * 5
+    return Raw(current, previous, post)
+
+
+def all_reductions(raw: Raw, features: FeatureTable, least_support: int) -> np.ndarray:
+    """(2 * features, neurons) by the definition, NaN where unsupported."""
+    result = np.full((2 * len(features.names), raw.post.shape[1]), np.nan)
+    for shift in SHIFTS:
+        for feature in range(len(features.names)):
+            member = raw.member(features, feature, shift)
+            if min(member.sum(), (~member).sum()) < max(1, least_support):
+                continue
+            for neuron, values in enumerate(raw.post.T):
+                if values.var() > 0:
+                    row = shift * len(features.names) + feature
+                    result[row, neuron] = references.variance_reduction(values, member)
+    return result
+
+
+def rows_of(found: Explanations, neuron: int) -> dict[tuple[int, int], tuple[int, float]]:
+    """Rank and variance reduction of each (shift, feature) kept for a neuron."""
+    of = found.neuron_index == neuron
+    columns = (found.shift[of], found.feature_index[of], found.rank[of], found.variance_reduction[of])
+    return {(s, f): (r, v) for s, f, r, v in zip(*(column.tolist() for column in columns), strict=True)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(2, 300),
+    n_features=st.integers(1, 12),
+    least_support=st.sampled_from([0, 1, 10, 100]),
+)
+def test_every_row_equals_the_definition(seed: int, n: int, n_features: int, least_support: int) -> None:
+    raw = random_raw(seed, n, n_tokens=9)
+    features = table(np.random.default_rng(seed).random((n_features, 9)) < 0.4)
+    found = explained(raw, features, least_support=least_support)
+    for i in range(len(found.rank)):
+        values = raw.post[:, found.neuron_index[i]]
+        member = raw.member(features, int(found.feature_index[i]), int(found.shift[i]))
+        reduction = references.variance_reduction(values, member)
+        within = (member.sum() * values[member].var() + (~member).sum() * values[~member].var()) / n
+        assert (found.n_in[i], found.n_out[i]) == (member.sum(), (~member).sum())
+        assert found.mean_in[i] == pytest.approx(values[member].mean(), abs=1e-9)
+        assert found.mean_out[i] == pytest.approx(values[~member].mean(), abs=1e-9)
+        assert found.variance_reduction[i] == pytest.approx(reduction, abs=1e-9)
+        if 1 - reduction > 1e-9:
+            d = (values[member].mean() - values[~member].mean()) / np.sqrt(within)
+            assert found.cohen_d[i] == pytest.approx(d, rel=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(2, 300),
+    n_features=st.integers(1, 12),
+    least_support=st.sampled_from([1, 20]),
+)
+def test_kept_rows_are_the_top_five_and_the_best_of_each_shift(seed: int, n: int, n_features: int, least_support: int) -> None:
+    raw = random_raw(seed, n, n_tokens=9)
+    features = table(np.random.default_rng(seed).random((n_features, 9)) < 0.4)
+    found = explained(raw, features, least_support=least_support)
+    for neuron, scores in enumerate(all_reductions(raw, features, least_support).T):
+        rows = rows_of(found, neuron)
+        defined = np.flatnonzero(~np.isnan(scores))
+        best = [np.nanmax(half) for half in (scores[:n_features], scores[n_features:]) if not np.isnan(half).all()]
+        ranks = [rank for rank, _ in rows.values()]
+        assert sorted(ranks)[:5] == list(range(1, 1 + min(5, len(defined))))
+        for half in best:
+            assert any(value == pytest.approx(half, abs=1e-9) for _, value in rows.values())
+        assert len(ranks) <= 5 + len(best)
+        for (shift, feature), (rank, value) in rows.items():
+            assert value == pytest.approx(scores[shift * n_features + feature], abs=1e-9)
+            others = scores[defined]
+            assert (others > value + 1e-9).sum() < rank <= (others > value - 1e-9).sum()
+
+
+def test_oracle_of_six_tokens() -> None:
+    values = np.array([0.0, 0, 1, 3, 0, 2])[:, None]
+    raw = Raw(np.arange(6), np.full(6, -1), values)
+    found = explained(raw, table(np.array([[0, 0, 1, 1, 0, 0]])))
+    assert found.variance_reduction.tolist() == pytest.approx([0.375])
+    assert (found.n_in[0], found.n_out[0], found.shift[0], found.rank[0]) == (2, 4, 0, 1)
+    assert (found.mean_in[0], found.mean_out[0]) == pytest.approx((2, 0.5))
+    assert found.cohen_d[0] == pytest.approx(1.5 / np.sqrt(0.625 * 4 / 3))
+
+
+def test_previous_token_without_one_counts_outside() -> None:
+    # Two rows of three: tokens 0 1 0 and 1 0 0; positions after token 0 fire.
+    raw = Raw(np.array([0, 1, 0, 1, 0, 0]), np.array([-1, 0, 1, -1, 1, 0]), np.array([0.0, 1, 0, 0, 0, 1])[:, None])
+    found = explained(raw, table(np.array([[1, 0]])))
+    rows = rows_of(found, 0)
+    assert rows[1, 0] == (1, pytest.approx(1.0))
+    previous = found.shift == 1
+    assert (found.n_in[previous][0], found.n_out[previous][0]) == (2, 4)
+
+
+def test_a_planted_neuron_has_reduction_one() -> None:
+    raw = random_raw(1, 500, n_tokens=9, n_neurons=3)
+    features = table(np.random.default_rng(3).random((8, 9)) < 0.5)
+    raw.post[:, 1] = raw.member(features, 2, 0)
+    raw.post[:, 2] = raw.member(features, 5, 1)
+    found = explained(raw, features)
+    for neuron, shift, feature in ((1, 0, 2), (2, 1, 5)):
+        first = (found.neuron_index == neuron) & (found.rank == 1)
+        assert (found.shift[first][0], found.feature_index[first][0]) == (shift, feature)
+        assert found.variance_reduction[first][0] == pytest.approx(1)
+        assert (found.mean_in[first][0], found.mean_out[first][0]) == pytest.approx((1, 0), abs=1e-12)
+        assert np.isnan(found.cohen_d[first][0])
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 64])
+def test_any_chunk_gives_the_same(chunk: int) -> None:
+    raw = random_raw(5, 800, n_tokens=len(STRINGS), n_neurons=11)
+    raw.post[:, 4] = 2.5
+    matrix = np.random.default_rng(5).random((20, len(STRINGS))) < 0.3
+    features = table(np.concatenate([matrix, matrix[::-1], ~matrix]))
+    letters = letter_classes(STRINGS, excluded_ids=[])
+    whole = explained(raw, features, letters)
+    parts = explained(raw, features, letters, chunk=chunk)
+    for field in fields(Explanations):
+        if field.name != "letters":
+            one, other = getattr(whole, field.name), getattr(parts, field.name)
+            np.testing.assert_allclose(other, one, rtol=1e-9, atol=0 if one.dtype == int else 1e-12)
+
+
+def test_ties_go_to_the_earlier_column() -> None:
+    # Equal columns and, where every position has a token, complements divide the positions alike.
+    rng = np.random.default_rng(7)
+    raw = random_raw(7, 3000, n_tokens=211, n_neurons=60, without_previous=3001)
+    raw.previous[0] = 0
+    distinct = rng.random((40, 211)) < 0.5
+    order = rng.permutation(120)
+    features = table(np.concatenate([distinct, distinct, ~distinct])[order])
+    source = order % 40
+    found = explained(raw, features)
+    for neuron in range(60):
+        rows = rows_of(found, neuron)
+        top = sorted((rank, shift, feature) for (shift, feature), (rank, _) in rows.items())
+        first_three, fourth = top[:3], top[3]
+        assert len({(shift, source[feature]) for _, shift, feature in first_three}) == 1
+        features_in_order = [feature for _, _, feature in first_three]
+        assert features_in_order == sorted(features_in_order)
+        assert (fourth[1], source[fourth[2]]) != (first_three[0][1], source[first_three[0][2]])
+        assert len({rows[shift, feature][1] for _, shift, feature in first_three}) == 1
+
+
+def test_complements_keep_their_own_sides() -> None:
+    raw = random_raw(8, 400, n_tokens=9)
+    matrix = np.random.default_rng(8).random((1, 9)) < 0.5
+    found = explained(raw, table(np.concatenate([matrix, ~matrix])))
+    for shift in SHIFTS:
+        for feature in range(2):
+            of = (found.shift == shift) & (found.feature_index == feature) & (found.neuron_index == 0)
+            member = raw.member(table(np.concatenate([matrix, ~matrix])), feature, shift)
+            assert found.n_in[of][0] == member.sum()
+            assert found.mean_in[of][0] == pytest.approx(raw.post[member, 0].mean(), abs=1e-9)
+
+
+def test_the_current_token_comes_before_the_previous_one() -> None:
+    raw = random_raw(9, 300, n_tokens=9)
+    same = Raw(raw.current, raw.current, raw.post)
+    found = explained(same, table(np.random.default_rng(9).random((2, 9)) < 0.5))
+    for neuron in range(4):
+        in_order = sorted((rank, shift) for (shift, _), (rank, _) in rows_of(found, neuron).items())
+        assert [shift for _, shift in in_order] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(99, 400), (400, 99), (100, 100), (0, 300), (300, 0)])
+def test_both_classes_need_support(n_in: int, n_out: int) -> None:
+    current = np.repeat([0, 1], [n_in, n_out])
+    raw = Raw(current, np.full(len(current), -1), np.random.default_rng(0).normal(size=(len(current), 1)))
+    found = explained(raw, table(np.array([[1, 0]])), least_support=100)
+    assert len(found.rank) == (1 if min(n_in, n_out) >= 100 else 0)
+
+
+def test_neurons_that_do_not_vary_have_no_rows() -> None:
+    raw = random_raw(2, 200, n_tokens=len(STRINGS), n_neurons=3)
+    raw.post[:, 1] = 3.0
+    names = ["a_unigram", "b_unigram"]
+    features = table(np.array([[s.strip().lower() == name[0] for s in STRINGS] for name in names]), names)
+    found = explained(raw, features, letter_classes(STRINGS, excluded_ids=[]))
+    assert set(found.neuron_index) == {0, 2}
+    assert set(found.letters.neuron_index) == {0, 2}
+    only = explained(Raw(raw.current, raw.previous, raw.post[:, 1:2]), features, letter_classes(STRINGS, []))
+    assert len(only.rank) == len(only.letters.letter) == 0
+
+
+def test_no_neurons_give_no_rows() -> None:
+    raw = Raw(np.arange(4), np.full(4, -1), np.zeros((4, 0)))
+    found = explained(raw, table(np.eye(4)))
+    assert len(found.rank) == len(found.letters.neuron_index) == 0
+
+
+def test_a_large_mean_costs_no_digits() -> None:
+    raw = random_raw(4, 2000, n_tokens=9)
+    features = table(np.random.default_rng(4).random((6, 9)) < 0.4)
+    small = explained(raw, features)
+    far = Raw(raw.current, raw.previous, raw.post + 1e6)
+    large = explained(far, features, pivot=raw.post.mean(axis=0) + 1e6 + 0.125)
+    np.testing.assert_allclose(large.variance_reduction, small.variance_reduction, atol=1e-8)
+    np.testing.assert_array_equal(large.rank, small.rank)
+    np.testing.assert_allclose(large.mean_out, small.mean_out + 1e6, rtol=1e-14)
+
+
+def test_the_mean_outside_a_nearly_full_class_is_of_its_own_tokens() -> None:
+    # The mean of all tokens comes from other sums, good to about 1e-7: too coarse to find 2 tokens of 200,000 by.
+    n = 200_000
+    current = np.zeros(n, dtype=int)
+    current[:2] = 1
+    post = np.random.default_rng(6).normal(size=(n, 1))
+    counts, sums = Raw(current, current, post).sums(0, 2, np.zeros(1))
+    found = explain(
+        table(np.array([[1, 0]])),
+        no_letters(2),
+        counts=counts,
+        counts_previous=counts,
+        sums=sums,
+        sums_previous=sums,
+        n=n,
+        mean=post.mean(axis=0) + 1e-7,
+        variance=post.var(axis=0),
+        pivot=np.zeros(1),
+        degenerate=np.zeros(1, dtype=bool),
+        least_support=1,
+    )
+    assert found.mean_out[0] == pytest.approx(post[:2].mean(), abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(20, 300), least_support=st.sampled_from([1, 20]))
+def test_the_best_letter_and_its_classes(seed: int, n: int, least_support: int) -> None:
+    raw = random_raw(seed, n, n_tokens=len(STRINGS))
+    names = ["x_unigram", "is_of", "b_unigram", "a_unigram", "of_unigram"]
+    members = [("x",), (" of",), ("b", " b"), ("a", " a", "A"), (" of",)]
+    features = table(np.array([[s in member for s in STRINGS] for member in members]), names)
+    found = explained(raw, features, letter_classes(STRINGS, excluded_ids=[]), least_support=least_support).letters
+    scores = all_reductions(raw, features, least_support)[[3, 2, 0]]
+    assert found.neuron_index.tolist() == [i for i in range(4) if not np.isnan(scores[:, i]).all()]
+    for i, neuron in enumerate(found.neuron_index):
+        letter = found.letter[i]
+        assert names[found.feature_index[i]] == f"{letter}_unigram"
+        assert found.variance_reduction[i] == pytest.approx(np.nanmax(scores[:, neuron]), abs=1e-9)
+        own = {"a": ["a", " a", "A"], "b": ["b", " b"], "x": ["x"]}[letter]
+        starting = {"a": ["an", " at"], "b": ["bed"], "x": []}[letter]
+        groups = (own, starting, [s for s in STRINGS if s not in own + starting])
+        for group, mean in zip(groups, (found.mean_a[i], found.mean_b[i], found.mean_c[i]), strict=True):
+            values = raw.post[np.isin(raw.current, [STRINGS.index(s) for s in group]), neuron]
+            assert mean == pytest.approx(values.mean() if len(values) else np.nan, abs=1e-9, nan_ok=True)
+
+
+def test_a_letter_that_is_no_feature_is_not_the_best() -> None:
+    raw = random_raw(3, 300, n_tokens=len(STRINGS), n_neurons=1)
+    raw.post[:, 0] = np.isin(raw.current, [0, 1, 2])
+    features = table(np.array([[s.strip() == "b" for s in STRINGS]]), ["b_unigram"])
+    found = explained(raw, features, letter_classes(STRINGS, excluded_ids=[]))
+    assert found.letters.letter.tolist() == ["b"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 200), min_count=st.integers(0, 12), k=st.integers(1, 12))
+def test_top_tokens_equal_the_definition(seed: int, n: int, min_count: int, k: int) -> None:
+    raw = random_raw(seed, n, n_tokens=15)
+    pivot = np.random.default_rng(seed).normal(size=4)
+    counts, sums = raw.sums(0, 15, pivot)
+    found = top_tokens(counts, sums, pivot=pivot, min_count=min_count, k=k)
+    for neuron in range(4):
+        means = {
+            token: raw.post[raw.current == token, neuron].mean() for token in range(15) if counts[token] >= max(1, min_count)
+        }
+        expected = sorted(means, key=lambda token, means=means: -means[token])[:k]
+        of = found.neuron_index == neuron
+        assert found.token_id[of].tolist() == expected
+        assert found.rank[of].tolist() == list(range(1, len(expected) + 1))
+        np.testing.assert_allclose(found.mean[of], [means[token] for token in expected], atol=1e-9)
+        assert found.n[of].tolist() == counts[expected].tolist()
+
+
+def test_top_tokens_of_equal_mean_are_in_order_of_id() -> None:
+    counts = np.array([100, 80, 74, 200, 75])
+    sums = np.outer(counts, [1.0]) * np.array([1, 2, 9, 1, 2])[:, None]
+    found = top_tokens(counts, sums, pivot=np.array([0.5]), min_count=75, k=3)
+    assert found.token_id.tolist() == [1, 4, 0]
+    assert found.mean.tolist() == [2.5, 2.5, 1.5]
+    assert found.n.tolist() == [80, 75, 100]
