@@ -32,7 +32,7 @@ pocket: $(INSTALLED) ## The same on the whole pocket corpus
 	$(BIN)/catalog report
 
 check-pocket: $(INSTALLED) ## Compare the whole pocket corpus with a plain float64 computation
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/acceptance/test_pocket.py --whole-corpus
+	HF_HUB_OFFLINE=1 POCKET_TOKENS=all $(BIN)/python -m pytest tests/acceptance/test_pocket.py
 
 lint: $(INSTALLED) ## Style, types and the one-way rule
 	$(BIN)/ruff check .

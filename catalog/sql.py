@@ -25,7 +25,7 @@ def run_reader_sql(statement: str, url: str | None = None) -> pd.DataFrame:
     engine = reader_engine(url)
     try:
         connection = engine.raw_connection()
-    except OperationalError as error:
+    except (OperationalError, psycopg.OperationalError) as error:  # the pool does not wrap what the driver raises
         raise _cannot_log_in(engine.url.username, error, unreachable(engine, error)) from None
     try:
         driver = connection.driver_connection
@@ -56,7 +56,7 @@ def _sentence(error: psycopg.Error) -> str:
 
 
 def _cannot_log_in(user: str | None, error: Exception, otherwise: DatabaseError) -> DatabaseError:
-    if "password" in str(error) or "authentication" in str(error):
+    if any(word in str(error) for word in ("password", "authentication", "role")):
         return DatabaseError(
             f"the server does not let {user} in; set CATALOG_READER_PASSWORD and run `catalog db upgrade`, which gives the "
             "role that password."

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
@@ -22,8 +22,8 @@ from catalog.errors import InputError
 from ingest.model_files import (
     LAYERS,
     ModelSource,
-    load,
     load_model,
+    load_tokenizer,
     read_config,
     refuse_unsupported,
     weights_sha256,
@@ -119,13 +119,7 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
     """
     config = read_config(source)
     refuse_unsupported(source, config)
-    tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained)
-    highest = max(tokenizer.get_vocab().values(), default=-1)
-    if not 0 <= highest < config.vocab_size:
-        raise InputError(
-            f"the tokenizer of {source.location} has ids up to {highest} and the model embeds {config.vocab_size}; use the "
-            "tokenizer that the model was trained with."
-        )
+    tokenizer = load_tokenizer(source, config.vocab_size)
     model = load_model(source)
     sha256 = weights_sha256(model, source)
     model = model.float().to(device).eval()

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from catalog.errors import InputError
 from ingest.quiet import quiet
@@ -67,6 +67,24 @@ def read_config(source: ModelSource) -> Any:
         except (ValueError, OSError) as error:
             raise InputError(f"{path} cannot be read ({error}); get an undamaged checkpoint.") from None
     return load(source, "configuration", AutoConfig.from_pretrained)
+
+
+def load_tokenizer(source: ModelSource, d_vocab: int) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        InputError: there is none (the library would make up an empty one), or it gives ids that the model does not embed.
+    """
+    tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained)
+    ids = set(tokenizer.get_vocab().values())
+    if ids <= set(tokenizer.all_special_ids):
+        raise InputError(f"{source.location} has no tokenizer; put the tokenizer files that the model was trained with there.")
+    if max(ids) >= d_vocab:
+        raise InputError(
+            f"the tokenizer of {source.location} has ids up to {max(ids)} and the model embeds {d_vocab}; use the tokenizer "
+            "that the model was trained with."
+        )
+    return tokenizer
 
 
 def load_model(source: ModelSource) -> Any:

@@ -1,63 +1,20 @@
-"""The command line in this process, on an embedded server of its own that holds the small published family."""
+"""The command line in this process, on a database that holds the small published family."""
 
-import atexit
 import functools
 import json
 import os
-import shutil
-import tempfile
 import uuid
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
-from sqlalchemy import text
+from psycopg import sql
+from sqlalchemy import URL
 
+from catalog.engine import writer_engine
 from cli.main import main
 from tests.published import publish_small_family
-
-
-@functools.cache
-def published_home() -> Path:
-    """A CATALOG_HOME whose embedded server holds the family, one for each test process; its settings are in place."""
-    from catalog import embedded, migrate
-    from catalog.engine import writer_engine
-
-    home = Path(tempfile.mkdtemp(prefix="catalog-"))
-    before = dict(os.environ)
-    os.environ["CATALOG_HOME"] = str(home)
-    os.environ.pop("CATALOG_DATABASE_URL", None)
-
-    def end() -> None:
-        os.environ["CATALOG_HOME"] = str(home)
-        embedded.stop()
-        shutil.rmtree(home, ignore_errors=True)
-
-    atexit.register(end)
-    try:
-        engine = writer_engine()
-        migrate.upgrade(engine)
-        publish_small_family(engine)
-        engine.dispose()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    return home
-
-
-def copied_database(template: str = "catalog") -> str:
-    """URL of a new database on the family's server: a copy of the family's, or of another template."""
-    from catalog import embedded
-    from catalog.engine import writer_engine
-
-    name = f"copy_{uuid.uuid4().hex}"
-    server = embedded.start()
-    engine = writer_engine(server.set(database="postgres").render_as_string(hide_password=False))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
-    engine.dispose()
-    return server.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
 
 class Answer(NamedTuple):
@@ -74,11 +31,23 @@ class Answer(NamedTuple):
 
 
 @pytest.fixture(name="settings")
-def use_published_home(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The environment in which commands find the family; more may be set in it."""
-    monkeypatch.setenv("CATALOG_HOME", str(published_home()))
-    monkeypatch.delenv("CATALOG_DATABASE_URL", raising=False)
+def use_published_family(
+    server: URL, template: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> pytest.MonkeyPatch:
+    """The environment in which commands find the family, which they must not change; more may be set in it."""
+    if os.environ.get("TEST_DATABASE_URL"):
+        monkeypatch.setenv("CATALOG_READER_PASSWORD", "only-for-tests")
+    monkeypatch.setenv("CATALOG_DATABASE_URL", _text(server.set(database=_family(server, template, request.config))))
     return monkeypatch
+
+
+@pytest.fixture
+def family_copy(server: URL, template: str, request: pytest.FixtureRequest, settings: pytest.MonkeyPatch) -> Iterator[str]:
+    """The environment with a copy of the family, for a test that changes it."""
+    name = _create(server, _family(server, template, request.config))
+    settings.setenv("CATALOG_DATABASE_URL", _text(server.set(database=name)))
+    yield name
+    _drop(server, name)
 
 
 @pytest.fixture(name="catalog")
@@ -92,3 +61,31 @@ def run_catalog(settings: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         return Answer(int(exit.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@functools.cache
+def _family(server: URL, template: str, config: pytest.Config) -> str:
+    """Name of the family's database, one for each test process."""
+    name = _create(server, template)
+    config.add_cleanup(lambda: _drop(server, name) if os.environ.get("TEST_DATABASE_URL") else None)
+    engine = writer_engine(_text(server.set(database=name)))
+    publish_small_family(engine)
+    engine.dispose()
+    return name
+
+
+def _create(server: URL, template: str) -> str:
+    name = f"family_{uuid.uuid4().hex}"
+    with psycopg.connect(_text(server), autocommit=True) as connection:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    return name
+
+
+def _drop(server: URL, name: str) -> None:
+    with psycopg.connect(_text(server), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _text(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)

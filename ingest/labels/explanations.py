@@ -297,15 +297,23 @@ def top_tokens(
         min_count: 75 in the catalog (§3.3); a token that never occurs is never listed.
     """
     frequent = np.flatnonzero(counts >= max(1, min_count))
-    k = min(k, len(frequent))
-    means = sums[frequent] / counts[frequent][:, None]
-    order = np.argsort(-means, axis=0, kind="stable")[:k]
-    neuron = np.repeat(np.arange(sums.shape[1]), k)
-    place = order.T.ravel()
+    k, n_neurons = min(k, len(frequent)), sums.shape[1]
+    place = np.zeros((n_neurons, k), dtype=int)
+    mean = np.zeros((n_neurons, k))
+    for neuron in range(n_neurons if k else 0):
+        means = sums[frequent, neuron] / counts[frequent]
+        place[neuron] = _largest(means, k)
+        mean[neuron] = means[place[neuron]] + pivot[neuron]
     return TopTokens(
-        neuron_index=neuron,
-        rank=np.tile(np.arange(1, k + 1), sums.shape[1]),
-        token_id=frequent[place],
-        mean=means[place, neuron] + pivot[neuron],
-        n=counts[frequent[place]],
+        neuron_index=np.repeat(np.arange(n_neurons), k),
+        rank=np.tile(np.arange(1, k + 1), n_neurons),
+        token_id=frequent[place.ravel()],
+        mean=mean.ravel(),
+        n=counts[frequent[place.ravel()]],
     )
+
+
+def _largest(values: np.ndarray, k: int) -> np.ndarray:
+    """Places of the k largest values in descending order, of equals the first."""
+    candidates = np.flatnonzero(values >= np.partition(values, len(values) - k)[len(values) - k])
+    return candidates[np.argsort(-values[candidates], kind="stable")][:k]

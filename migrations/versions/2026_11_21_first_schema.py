@@ -578,6 +578,12 @@ COMMENT ON TABLE group_members IS 'Neurons of each group.';
 COMMENT ON COLUMN group_members.group_id IS 'The group.';
 COMMENT ON COLUMN group_members.neuron_id IS 'A neuron in it.';
 COMMENT ON COLUMN group_members.run_id IS 'The group''s run.';
+COMMENT ON INDEX ix_explanations_run_id_feature_id IS 'Serves the neurons that one feature explains, best first.';
+COMMENT ON INDEX ix_labels_run_id_family_subtype_score IS 'Serves find by family and subtype, highest score first, and the counts per family.';
+COMMENT ON INDEX ix_neuron_groups_run_id_size IS 'Serves groups, largest first and then the most alike.';
+COMMENT ON INDEX ix_run_models_model_id IS 'Serves the view members: the newest published run of each model.';
+COMMENT ON INDEX ix_runs_one_unpublished_per_identity IS 'Serves begin_run, which takes an interrupted run over, and forbids two of them.';
+COMMENT ON INDEX ix_universality_run_id_excess_corr IS 'Serves universal neurons, highest excess correlation first.';
 CREATE VIEW history.model_names AS
 SELECT m.id AS model_id,
        CASE WHEN m.revision <> '' AND EXISTS (SELECT 1 FROM public.models o WHERE o.name = m.name AND o.id <> m.id)

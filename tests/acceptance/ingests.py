@@ -62,10 +62,21 @@ def contract(url: str, run: int | None = None) -> dict[str, pd.DataFrame]:
     return {name: frame.drop(columns=[key for key in KEYS if key in frame]) for name, frame in frames.items()}
 
 
+PARTNERS = ["other_layer", "other_neuron"]
+"""Of candidates within 1e-5 either may come first, so partners are compared apart."""
+SWAPPED_PARTNERS = 1e-3
+"""Share of partners that may differ; their correlations may not."""
+
+
 def assert_same(one: dict[str, pd.DataFrame], other: dict[str, pd.DataFrame]) -> None:
     """Equal up to 1e-5, the bound for different plans; evidence and rule texts included."""
     for name in CONTRACT:
-        pd.testing.assert_frame_equal(one[name], other[name], rtol=1e-5, atol=1e-5, obj=name)
+        left, right = one[name], other[name]
+        if set(PARTNERS) <= set(left):
+            differ = (left[PARTNERS].fillna(-1) != right[PARTNERS].fillna(-1)).any(axis=1)
+            assert differ.mean() <= SWAPPED_PARTNERS, f"{name}: {differ.sum()} partners differ"
+            left, right = left.drop(columns=PARTNERS), right.drop(columns=PARTNERS)
+        pd.testing.assert_frame_equal(left, right, rtol=1e-5, atol=1e-5, obj=name)
 
 
 def tiny_family(folder: Path, names: str = "abc", **shape: int) -> list[Path]:

@@ -4,10 +4,10 @@ import socket
 
 import pytest
 
-from tests.commands import copied_database, run_catalog, use_published_home
+from tests.commands import run_catalog, use_published_family
 from tests.published import MODELS, N_LAYERS
 
-settings = use_published_home
+settings = use_published_family
 catalog = run_catalog
 
 FAMILIES = "alphabet (3 neurons), previous_token (3 neurons), token_class (3 neurons), unigram (3 neurons)"
@@ -130,15 +130,15 @@ def test_what_is_no_database_url(catalog, settings, url):
 
 
 @pytest.mark.parametrize("arguments", [["find"], ["models"], ["db", "check"], ["relabel"]], ids=" ".join)
-def test_a_missing_or_old_schema_names_the_command_that_mends_it(catalog, settings, arguments):
-    settings.setenv("CATALOG_DATABASE_URL", copied_database(template="template0"))
+def test_a_missing_or_old_schema_names_the_command_that_mends_it(catalog, settings, empty_database_url, arguments):
+    settings.setenv("CATALOG_DATABASE_URL", empty_database_url)
     answer = catalog(*arguments)
     assert (answer.code, answer.out) == (1, "")
     assert is_one_sentence(answer.err) and "`catalog db upgrade`" in answer.err
 
 
-def test_doctor_names_the_command_that_mends_a_schema(catalog, settings):
-    settings.setenv("CATALOG_DATABASE_URL", copied_database(template="template0"))
+def test_doctor_names_the_command_that_mends_a_schema(catalog, settings, empty_database_url):
+    settings.setenv("CATALOG_DATABASE_URL", empty_database_url)
     answer = catalog("doctor", "--format", "json")
     mends = {row["check"]: row["mend"] for row in answer.rows if row["status"] == "fail"}
     assert answer.code == 1 and "`catalog db upgrade`" in mends["schema"]

@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from tests.commands import copied_database, run_catalog, use_published_home
+from tests.commands import family_copy, run_catalog, use_published_family
 from tests.published import D_MLP, MODELS, N_LAYERS
 
-settings = use_published_home
+settings = use_published_family
 catalog = run_catalog
+copied = family_copy
 
 
 READING = [
@@ -180,6 +181,11 @@ def test_doctor_is_content(catalog):
 def test_db_commands(catalog):
     assert catalog("db", "check").err.startswith("the schema is at ")
     assert "already" in catalog("db", "upgrade").err
+
+
+def test_the_embedded_server_is_found(catalog, settings):
+    settings.delenv("CATALOG_DATABASE_URL")
+    assert "embedded PostgreSQL" in catalog("db", "start").err
     assert "already" in catalog("db", "start").err
     assert catalog("db", "url").out.startswith("postgresql://postgres@/catalog?host=")
 
@@ -190,8 +196,7 @@ def test_url_hides_the_password_unless_asked(catalog, settings):
     assert catalog("db", "url", "--show-password").out == "postgresql://me:secret@127.0.0.1:1/c\n"
 
 
-def test_rules_are_drafted_applied_and_published(catalog, settings):
-    settings.setenv("CATALOG_DATABASE_URL", copied_database())
+def test_rules_are_drafted_applied_and_published(catalog, family_copy):
     assert len(catalog("find", "--family", "alphabet", "--format", "jsonl").out.splitlines()) == 3
     answer = catalog("rules", "set", "alphabet.min_variance_reduction", "0.9")
     assert (answer.code, answer.out) == (0, "") and "`catalog relabel`" in answer.err
@@ -204,8 +209,7 @@ def test_rules_are_drafted_applied_and_published(catalog, settings):
     assert versions == {1: "published", 2: "published"}
 
 
-def test_a_run_is_deleted_only_after_a_yes(catalog, settings):
-    settings.setenv("CATALOG_DATABASE_URL", copied_database())
+def test_a_run_is_deleted_only_after_a_yes(catalog, settings, family_copy):
     settings.setattr("sys.stdin", io.StringIO("n\n"))
     answer = catalog("runs", "delete", "1")
     assert answer.code == 1 and "Traceback" not in answer.err
@@ -216,13 +220,13 @@ def test_a_run_is_deleted_only_after_a_yes(catalog, settings):
     assert catalog("runs", "delete", "1", "--yes").err.startswith("error: there is no run 1")
 
 
-def test_a_new_database_gets_its_schema(catalog, settings):
+def test_a_new_database_gets_its_schema(catalog, settings, empty_database_url):
     """What the service `migrate` of docker-compose.yml runs, on a database without a schema."""
     from tests.unit.test_compose import SERVICES
 
     program, *words = SERVICES["migrate"]["command"]
     assert program == "catalog"
-    settings.setenv("CATALOG_DATABASE_URL", copied_database(template="template0"))
+    settings.setenv("CATALOG_DATABASE_URL", empty_database_url)
     assert "`catalog db upgrade`" in catalog("find").err
     answer = catalog(*words)
     assert (answer.code, answer.out) == (0, "") and answer.err.startswith("the schema is at ")

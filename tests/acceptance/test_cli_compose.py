@@ -6,13 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.commands import copied_database, use_published_home
 from tests.unit.test_compose import SERVICES
 
 ROOT = Path(__file__).parents[2]
 SOME_TOKENS = "4096"
-
-settings = use_published_home
 
 
 def run(words: list[str], url: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -21,8 +18,8 @@ def run(words: list[str], url: str, **more: str) -> subprocess.CompletedProcess[
     return subprocess.run([program, *words[1:]], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_migrate_then_ingest(settings):
-    url = copied_database(template="template0")
+def test_migrate_then_ingest(empty_database_url):
+    url = empty_database_url
     migrated = run(SERVICES["migrate"]["command"], url)
     assert (migrated.returncode, migrated.stdout) == (0, ""), migrated.stderr
     # The same words as in the file; fewer tokens come by the environment twin.

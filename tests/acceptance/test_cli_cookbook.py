@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from catalog.sql import run_reader_sql
-from tests.commands import run_catalog, use_published_home
+from tests.commands import run_catalog, use_published_family
 from tests.published import MODELS
 
-settings = use_published_home
+settings = use_published_family
 catalog = run_catalog
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cookbook.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from catalog import runs
 from catalog.errors import InputError, RunError
 from tests.database.helpers import execute, one, python_until, rows, visible
-from tests.published import D_MLP, MODELS, N, PARTS, publish_small_family, spec_of, stage_small_family
+from tests.published import D_MLP, MODELS, PARTS, N, publish_small_family, spec_of, stage_small_family
 
 KILLED = """
 import sys, time

@@ -1,0 +1,233 @@
+"""The pocket family against a plain float64 computation over all tokens at once.
+
+On 50,000 tokens in `make test`; on the whole corpus with POCKET_TOKENS=all, which is `make check-pocket`.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from catalog.settings import home
+from ingest.checkpoint import open_checkpoint, parse_model_argument
+from ingest.corpus import TokenCorpus, tokenise
+from ingest.documents import CorpusSource
+from ingest.labels.unigrams import unigram_features
+from ingest.labels.vocabulary import FeatureTable, vocabulary_features
+from ingest.prepare import count_tokens
+from ingest.statistics.correlation import rotation
+from ingest.tokenizer import TokenizerInfo, tokenizer_identity
+from tests import factories, references
+from tests.acceptance.ingests import assert_same, contract, rows, run_ingest
+
+ROOT = Path(__file__).parents[2]
+MODELS = [ROOT / "pocket" / "models" / f"pocket-gpt2-{seed}" for seed in "abcde"]
+CORPUS = ROOT / "pocket" / "corpus" / "heldout.jsonl.gz"
+TOKENS = os.environ.get("POCKET_TOKENS", "50000")
+MAX_TOKENS = None if TOKENS == "all" else int(TOKENS)
+SAMPLE = 40
+"""Neurons per model whose universality is computed the plain way, against all neurons of the others."""
+
+
+@dataclass
+class Plain:
+    """All activations at once."""
+
+    info: TokenizerInfo
+    corpus: TokenCorpus
+    current: np.ndarray
+    previous: np.ndarray
+    post: list[np.ndarray]
+    """Per model (kept, neurons) fp32."""
+    pre_sample: list[np.ndarray]
+    shas: list[str]
+    n_layers: int
+    features: FeatureTable
+
+
+def all_at_once(folder: Path) -> Plain:
+    """Forward passes of the raw models, everything kept; post goes to disk, for the whole corpus is large."""
+    device = torch.device("cpu")
+    checkpoints = [open_checkpoint(parse_model_argument(str(path)), device) for path in MODELS]
+    info = tokenizer_identity(checkpoints[0].tokenizer)
+    corpus = tokenise(
+        CorpusSource(str(CORPUS)), info, checkpoints[0].tokenizer, checkpoints[0].n_ctx, MAX_TOKENS, 0, False, home() / "corpora"
+    )
+    tokens = np.asarray(corpus.tokens, dtype=np.int64)
+    kept = ~np.isin(tokens, [info.bos_id, info.eos_id, info.newline_id])
+    previous = np.roll(tokens, 1, axis=1)
+    n_neurons = checkpoints[0].n_layers * checkpoints[0].d_mlp
+    post, pre = [], []
+    for number, checkpoint in enumerate(checkpoints):
+        values = np.lib.format.open_memmap(folder / f"{number}.npy", "w+", np.float32, (int(kept.sum()), n_neurons))
+        pre_values = np.empty((int(kept.sum()), 8), dtype=np.float32)
+        done = 0
+        for start in range(0, len(tokens), 64):
+            layers = checkpoint.mlp_activations(torch.from_numpy(tokens[start : start + 64]))
+            mask = kept[start : start + 64]
+            batch = np.concatenate([layer[1].numpy()[mask] for layer in layers], axis=1)
+            values[done : done + len(batch)] = batch
+            pre_values[done : done + len(batch)] = layers[0][0].numpy()[mask][:, :8]
+            done += len(batch)
+        post.append(values)
+        pre.append(pre_values)
+    counts = count_tokens(corpus, info.n_tokens)
+    tables = [vocabulary_features(info.strings), unigram_features(info.strings, counts.current, counts.n_kept, info.masked_ids)]
+    return Plain(
+        info=info,
+        corpus=corpus,
+        current=tokens[kept],
+        previous=previous[kept],
+        post=post,
+        pre_sample=pre,
+        shas=[checkpoint.weights_sha256 for checkpoint in checkpoints],
+        n_layers=checkpoints[0].n_layers,
+        features=FeatureTable.concatenate(tables),
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
+    return all_at_once(tmp_path_factory.mktemp("plain"))
+
+
+def profile(url: str, columns: str, model: str) -> pd.DataFrame:
+    found = rows(url, f"SELECT {columns} FROM neuron_profiles WHERE model = :model ORDER BY layer, neuron", model=model)
+    return pd.DataFrame(found, columns=columns.split(", "))
+
+
+def test_pocket_family_agrees_with_float64(database_url: str, plain: Plain, tmp_path: Path) -> None:
+    first = run_ingest(database_url, MODELS, CORPUS, max_tokens=MAX_TOKENS, top_k=10)
+    check_pairs(database_url, plain)
+    check_moments(database_url, plain)
+    check_universality(database_url, plain)
+    check_explanations(database_url, plain)
+    check_weights(database_url, plain)
+    if MAX_TOKENS is not None:
+        second = run_ingest(
+            database_url, MODELS, CORPUS, max_tokens=MAX_TOKENS, top_k=10, again=True, batch_tokens=1500, memory_gb=0.03
+        )
+        assert_same(contract(database_url, first.run_id), contract(database_url, second.run_id))
+
+
+def check_pairs(url: str, plain: Plain) -> None:
+    """200 random stored pairs."""
+    found = rows(
+        url,
+        """SELECT model, layer, neuron, other_model, other_layer, other_neuron, correlation FROM neuron_matches
+           ORDER BY md5(model || layer || '.' || neuron || other_model || rank) LIMIT 200""",
+    )
+    assert len(found) == 200
+    d_mlp = plain.post[0].shape[1] // plain.n_layers
+    names = [path.name for path in MODELS]
+    for model, layer, neuron, other_model, other_layer, other_neuron, stored in found:
+        x = plain.post[names.index(model)][:, layer * d_mlp + neuron][:, None]
+        y = plain.post[names.index(other_model)][:, other_layer * d_mlp + other_neuron][:, None]
+        assert stored == pytest.approx(references.correlation(x, y).item(), abs=1e-5)
+
+
+def check_moments(url: str, plain: Plain) -> None:
+    """Post-moments of all neurons of one model, pre-moments of eight neurons of each."""
+    for number, path in enumerate(MODELS):
+        stored = profile(url, "mean, var, skew, kurt, sparsity, post_mean, post_var, post_skew, post_kurt", path.name)
+        expected = references.moments(plain.pre_sample[number])
+        pre = stored[:8]
+        np.testing.assert_allclose(pre["mean"], expected["mean"], atol=1e-5 * np.sqrt(expected["var"]).min())
+        for name in ("var", "skew", "kurt"):
+            np.testing.assert_allclose(pre[name], expected[name], rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(pre["sparsity"], (plain.pre_sample[number] > 0).mean(0))
+        sample = slice(None) if number == 0 and MAX_TOKENS is not None else slice(None, None, 19)
+        post = references.moments(plain.post[number][:, sample])
+        np.testing.assert_allclose(stored["post_mean"][sample], post["mean"], atol=1e-5 * np.sqrt(post["var"]).min())
+        for name in ("var", "skew", "kurt"):
+            np.testing.assert_allclose(stored[f"post_{name}"][sample], post[name], rtol=1e-5, atol=1e-5)
+
+
+def check_universality(url: str, plain: Plain) -> None:
+    """Excess correlation of a sample of neurons: all partners, and activations rotated directly."""
+    n_neurons = plain.post[0].shape[1]
+    d_mlp = n_neurons // plain.n_layers
+    sample = np.sort(np.random.default_rng(1).choice(n_neurons, SAMPLE, replace=False))
+    own = [np.asarray(post[:, sample], dtype=np.float64) for post in plain.post]
+    best = np.full((len(MODELS), len(MODELS), SAMPLE), np.nan)
+    base = np.full_like(best, np.nan)
+    for b, post in enumerate(plain.post):
+        for layer in range(plain.n_layers):
+            y = np.asarray(post[:, layer * d_mlp : (layer + 1) * d_mlp], dtype=np.float64)
+            for a in (a for a in range(len(MODELS)) if a != b):
+                turned = rotation(0, plain.shas[a], plain.shas[b], layer, 0, d_mlp).double().numpy()
+                best[a, b] = np.fmax(best[a, b], np.nanmax(references.correlation(own[a], y), axis=1))
+                base[a, b] = np.fmax(base[a, b], references.rotated_baseline(own[a], [y], [turned]))
+    for a, path in enumerate(MODELS):
+        stored = profile(url, "mean_corr, mean_baseline, excess_corr", path.name).iloc[sample].astype(float)
+        np.testing.assert_allclose(stored["mean_corr"], np.nanmean(best[a], axis=0), atol=1e-5)
+        np.testing.assert_allclose(stored["mean_baseline"], np.nanmean(base[a], axis=0), atol=1e-5)
+        np.testing.assert_allclose(
+            stored["excess_corr"], np.nanmean(best[a], axis=0) - np.nanmean(base[a], axis=0), atol=1e-5
+        )
+
+
+def check_explanations(url: str, plain: Plain) -> None:
+    """The stored variance reductions of 30 neurons, and that no feature does better than the one ranked first."""
+    members = {name: plain.features.matrix[i] for i, name in enumerate(plain.features.names)}
+    d_mlp = plain.post[0].shape[1] // plain.n_layers
+    found = rows(
+        url,
+        """SELECT model, layer, neuron, feature, shift, variance_reduction, n_in, mean_in, mean_out, cohen_d, rank
+           FROM neuron_explanations WHERE neuron % 61 = 0 AND model IN ('pocket-gpt2-a', 'pocket-gpt2-d') ORDER BY 1, 2, 3, rank""",
+    )
+    assert len(found) > 50
+    names = [path.name for path in MODELS]
+    for model, layer, neuron, feature, shift, reduction, n_in, mean_in, mean_out, cohen_d, _ in found:
+        x = plain.post[names.index(model)][:, layer * d_mlp + neuron].astype(np.float64)
+        inside = members[feature][plain.current if shift == "current" else plain.previous]
+        assert n_in == inside.sum()
+        assert reduction == pytest.approx(references.variance_reduction(x, inside), abs=1e-5)
+        assert mean_in == pytest.approx(x[inside].mean(), abs=1e-5 * x.std())
+        assert mean_out == pytest.approx(x[~inside].mean(), abs=1e-5 * x.std())
+        pooled = np.sqrt((inside.sum() * x[inside].var() + (~inside).sum() * x[~inside].var()) / len(x))
+        assert cohen_d == pytest.approx((x[inside].mean() - x[~inside].mean()) / pooled, rel=1e-4, abs=1e-5)
+    model, layer, neuron, *_ = found[0]
+    x = plain.post[names.index(model)][:, layer * d_mlp + neuron].astype(np.float64)
+    best = max(
+        references.variance_reduction(x, member[ids])
+        for member in members.values()
+        for ids in (plain.current, plain.previous)
+        if 100 <= member[ids].sum() <= len(x) - 100
+    )
+    assert found[0][5] == pytest.approx(best, abs=1e-5)
+
+
+def check_weights(url: str, plain: Plain) -> None:
+    """Norms, bias, cosine and vocabulary moments, from raw weights folded and centred here in float64."""
+    for path in MODELS[:2]:
+        model = factories.load_raw(path).double()
+        w_u = model.lm_head.weight.T * model.transformer.ln_f.weight[:, None]
+        w_u = w_u - w_u.mean(0)
+        w_u = (w_u - w_u.mean(1, keepdim=True))[:, : plain.info.n_tokens]
+        expected: dict[str, list[np.ndarray]] = {name: [] for name in ("w_in_norm", "w_out_norm", "input_bias", "in_out_sim")}
+        cosines = []
+        for block in model.transformer.h:
+            gain, shift = block.ln_2.weight, block.ln_2.bias
+            w_in = block.mlp.c_fc.weight * gain[:, None]
+            w_in = w_in - w_in.mean(0)
+            w_out = block.mlp.c_proj.weight - block.mlp.c_proj.weight.mean(1, keepdim=True)
+            expected["w_in_norm"].append(w_in.norm(dim=0).detach().numpy())
+            expected["w_out_norm"].append(w_out.norm(dim=1).detach().numpy())
+            expected["input_bias"].append((block.mlp.c_fc.bias + shift @ block.mlp.c_fc.weight).detach().numpy())
+            cosine = (w_in.T * w_out).sum(1) / (w_in.norm(dim=0) * w_out.norm(dim=1))
+            expected["in_out_sim"].append(cosine.detach().numpy())
+            cosines.append(((w_out / w_out.norm(dim=1, keepdim=True)) @ (w_u / w_u.norm(dim=0))).detach().numpy())
+        stored = profile(
+            url, "w_in_norm, w_out_norm, input_bias, in_out_sim, l2_penalty, vocab_mean, vocab_var, vocab_skew, vocab_kurt", path.name
+        )
+        for name, values in expected.items():
+            np.testing.assert_allclose(stored[name], np.concatenate(values), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(stored["l2_penalty"], stored["w_in_norm"] ** 2 + stored["w_out_norm"] ** 2)
+        moments = references.moments(np.concatenate(cosines).T)
+        for name, values in moments.items():
+            np.testing.assert_allclose(stored[f"vocab_{name}"], values, rtol=1e-4, atol=1e-5)

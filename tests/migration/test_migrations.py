@@ -1,0 +1,241 @@
+"""Migrations: what they make is what the code declares, they go back, and they follow the house law."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, text
+from sqlalchemy.schema import CreateSchema, DropSchema
+
+import catalog.schema  # noqa: F401  (fills the metadata)
+from catalog import migrate, views
+from catalog.base import metadata
+from catalog.engine import check_schema, writer_engine
+from catalog.errors import DatabaseError, SchemaError
+from tests.database.helpers import execute, one, rows
+
+VERSIONS = sorted((migrate.MIGRATIONS / "versions").glob("*.py"))
+
+LINT_EXCLUDED = {
+    "prefer-bigint-over-int": "keys count models, neurons and runs; layers and indices are small by design",
+    "prefer-bigint-over-smallint": "a layer or a rank never exceeds 32,767",
+}
+"""Rules of the linter that do not hold here, with the reason."""
+
+DOWNGRADE_EXCLUDED = ("ban-drop-table", "ban-drop-schema", "ban-drop-view", "ban-drop-column")
+"""Going back is dropping."""
+
+
+def frozen(path: Path) -> tuple[str, str]:
+    """The text of a migration, up and down."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.UPGRADE, module.DOWNGRADE
+
+
+@pytest.fixture
+def bare(empty_database_url):
+    made = writer_engine(empty_database_url)
+    yield made
+    made.dispose()
+
+
+def test_there_is_one_head_and_one_line_of_descent():
+    scripts = ScriptDirectory.from_config(migrate.config())
+    assert len(scripts.get_heads()) == len(scripts.get_bases()) == 1
+    assert len(list(scripts.walk_revisions())) == len(VERSIONS)
+
+
+@pytest.mark.parametrize("path", VERSIONS, ids=lambda path: path.stem)
+def test_a_version_is_dated_and_named_for_what_it_does(path):
+    found = re.fullmatch(r"(\d{4})_(\d{2})_(\d{2})_[a-z][a-z0-9_]*[a-z0-9]", path.stem)
+    assert found, path.stem
+    assert date(*map(int, found.groups())) <= date.today()
+
+
+@pytest.mark.parametrize("path", VERSIONS, ids=lambda path: path.stem)
+def test_a_version_is_frozen(path):
+    """It imports nothing of the catalog, whose code goes on changing."""
+    tree = ast.parse(path.read_text())
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert not [name for name in names if name.split(".")[0] in ("catalog", "ingest", "cli")], names
+
+
+@pytest.mark.parametrize("direction", [0, 1], ids=["up", "down"])
+@pytest.mark.parametrize("path", VERSIONS, ids=lambda path: path.stem)
+def test_the_linter_finds_nothing(path, direction, tmp_path):
+    settings = "SET lock_timeout = '4s'; SET statement_timeout = '60s';\n"  # as env.py does
+    file = tmp_path / f"{path.stem}.sql"
+    file.write_text(settings + frozen(path)[direction])
+    excluded = [*LINT_EXCLUDED, *(DOWNGRADE_EXCLUDED if direction else ())]
+    command = [str(Path(sys.executable).parent / "squawk"), "--pg-version", "15.0", "--assume-in-transaction"]
+    answer = subprocess.run([*command, "--exclude", ",".join(excluded), str(file)], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_up_down_and_up_again_give_the_same_schema(bare):
+    migrate.upgrade(bare)
+    first = everything(bare, "public", "history", "staging")
+    scripts = [script.revision for script in ScriptDirectory.from_config(migrate.config()).walk_revisions()]
+    for older in [*scripts[1:], "base"]:
+        migrate.downgrade(bare, older)
+    assert everything(bare, "public", "history", "staging") == []
+    assert one(bare, "SELECT count(*) FROM pg_namespace WHERE nspname IN ('history', 'staging')") == 0
+    for newer in reversed(scripts):
+        migrate.upgrade(bare, newer)
+    assert everything(bare, "public", "history", "staging") == first
+    assert migrate.current(bare) == migrate.head()
+
+
+def test_going_back_takes_runs_with_it(engine):
+    from tests.published import publish_small_family
+
+    publish_small_family(engine)
+    migrate.downgrade(engine, "base")
+    assert rows(engine, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("alembic_version",)]
+    migrate.upgrade(engine)
+    assert publish_small_family(engine) == 1
+
+
+def test_the_comparison_of_migrated_and_declared_is_empty(engine):
+    with engine.connect() as connection:
+        options = {"compare_type": True, "include_object": _include}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+
+
+def _include(item, name, kind, reflected, compare_to):
+    return not (kind == "table" and name.startswith("pairs_run_"))
+
+
+def test_migrated_is_declared_in_every_word(engine, bare):
+    """Tables, columns, defaults, constraints, indexes, views and all comments, as the server prints them."""
+    with bare.begin() as connection:
+        connection.execute(CreateSchema("history"))
+        metadata.create_all(connection)
+        for table in metadata.tables.values():
+            for index in table.indexes:
+                comment = index.info["comment"].replace("'", "''")
+                connection.execute(text(f"COMMENT ON INDEX {index.name} IS '{comment}'"))
+        for statement in views.statements():
+            connection.exec_driver_sql(statement)
+    execute(engine, "DROP TABLE alembic_version")
+    migrated, declared = everything(engine, "public", "history"), everything(bare, "public", "history")
+    assert migrated == declared
+    kinds = {kind for kind, *_ in migrated}
+    assert kinds == {"r", "p", "v", "i", "I", "S", "constraint"}
+    with bare.begin() as connection:
+        connection.execute(DropSchema("history", cascade=True))
+
+
+def test_everything_has_a_comment_and_every_constraint_a_name_of_ours(engine):
+    execute(engine, "DROP TABLE alembic_version")
+    found = everything(engine, "public", "history")
+    # the columns of a view are those of its tables
+    silent = [row[1:3] for row in found if row[-1] is None and (row[0] in ("r", "p") or (row[0], row[2]) == ("v", None))]
+    assert silent == []
+    indexes = one(
+        engine,
+        """SELECT array_agg(c.relname::text) FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+           WHERE c.relnamespace = 'public'::regnamespace AND obj_description(c.oid, 'pg_class') IS NULL
+             AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = c.oid)""",
+    )
+    assert indexes is None
+    # PostgreSQL 18 keeps NOT NULL as a named constraint of its own naming
+    names = [row[2] for row in found if row[0] == "constraint" and "NOT NULL" not in str(row[3]).split()[:2]]
+    names = [name for name in names if not name.endswith("_not_null")]
+    assert [name for name in names if not re.match(r"(pk|fk|uq|ck)_", name)] == []
+
+
+def everything(engine: Engine, *schemas: str) -> list[tuple]:
+    """What the schemas hold, as the server describes it."""
+    columns = """
+        SELECT c.relkind::text, c.oid::regclass::text, a.attname::text,
+               CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) ELSE pg_get_indexdef(c.oid) END,
+               format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity::text, pg_get_expr(d.adbin, d.adrelid),
+               CASE WHEN a.attname IS NULL THEN obj_description(c.oid, 'pg_class')
+                    ELSE col_description(c.oid, a.attnum) END
+        FROM pg_class c
+        LEFT JOIN LATERAL (SELECT NULL::name AS attname, NULL::oid AS atttypid, NULL::int AS atttypmod,
+                                  NULL::bool AS attnotnull, NULL::"char" AS attidentity, 0::smallint AS attnum
+                           UNION ALL
+                           SELECT attname, atttypid, atttypmod, attnotnull, attidentity, attnum FROM pg_attribute
+                           WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) a ON true
+        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE c.relnamespace::regnamespace::text = ANY(:schemas) AND c.relname NOT LIKE 'alembic_version%'
+        ORDER BY 2, a.attnum"""
+    constraints = """
+        SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace::regnamespace::text = ANY(:schemas)
+          AND conrelid::regclass::text NOT LIKE '%alembic_version' ORDER BY 2, 3"""
+    return rows(engine, columns, schemas=list(schemas)) + rows(engine, constraints, schemas=list(schemas))
+
+
+def test_upgrades_at_once_wait_for_each_other(bare, empty_database_url):
+    program = f"from catalog import engine, migrate; migrate.upgrade(engine.writer_engine({empty_database_url!r}))"
+    processes = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(3)]
+    assert [process.communicate()[1] for process in processes] == [b""] * 3
+    assert [process.returncode for process in processes] == [0] * 3
+    check_schema(bare)
+
+
+def test_a_refused_step_is_one_sentence_and_changes_nothing(bare):
+    execute(bare, "CREATE TABLE models (mine int)")
+    with pytest.raises(DatabaseError, match=r"cannot be changed to head \(relation \"models\" already exists") as caught:
+        migrate.upgrade(bare)
+    assert "\n" not in str(caught.value)
+    assert migrate.current(bare) is None
+    assert rows(bare, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("models",)]
+
+
+def test_an_upgrade_does_not_wait_long_for_a_lock(engine):
+    """Somebody reads a table that a step wants: the step gives up, and nobody queues behind it."""
+    with engine.connect() as reader:
+        reader.execute(text("SELECT * FROM models"))
+        with pytest.raises(DatabaseError, match="lock timeout"):
+            migrate.downgrade(engine, "base")
+    check_schema(engine)
+
+
+def test_timeouts_and_lock_are_given_back(bare):
+    migrate.upgrade(bare)
+    with bare.connect() as connection:
+        for setting in ("lock_timeout", "statement_timeout"):
+            assert connection.execute(text(f"SHOW {setting}")).scalar_one() == "0"
+    assert one(bare, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+def test_an_old_schema_names_the_command(bare, engine):
+    with pytest.raises(SchemaError, match="missing; run `catalog db upgrade`"):
+        check_schema(bare)
+    check_schema(engine)
+    execute(engine, "UPDATE alembic_version SET version_num = '2099_01_01_from_the_future'")
+    with pytest.raises(SchemaError, match="newer than this code"):
+        check_schema(engine)
+
+
+def test_a_second_catalog_on_the_cluster_keeps_the_reader(engine, bare):
+    """Roles belong to the cluster: the second upgrade finds the role, the first downgrade leaves it."""
+    migrate.upgrade(bare)
+    migrate.downgrade(bare, "base")
+    assert one(engine, "SELECT count(*) FROM pg_roles WHERE rolname = 'catalog_reader'") == 1
+    assert one(engine, "SELECT has_table_privilege('catalog_reader', 'models', 'SELECT')") is True
+
+
+def test_alembics_own_command_line_finds_the_migrations(database_url):
+    command = [str(Path(sys.executable).parent / "alembic"), "current"]
+    environment = {"PATH": "", "CATALOG_DATABASE_URL": database_url}
+    answer = subprocess.run(
+        command, cwd=migrate.MIGRATIONS.parent, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stdout.strip()) == (0, f"{migrate.head()} (head)"), answer.stderr
