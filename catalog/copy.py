@@ -75,6 +75,7 @@ def encode(columns: list[tuple[np.ndarray, str]]) -> bytes:
     any_null = False
     for i, (values, kind) in enumerate(columns):
         missing = _missing(values)
+        _check_fits(values, kind)
         rows[f"value{i}"] = np.ma.filled(values, 0) if missing is not None else values
         rows[f"length{i}"] = np.dtype(WIRE_TYPES[kind]).itemsize
         if missing is not None:
@@ -84,6 +85,20 @@ def encode(columns: list[tuple[np.ndarray, str]]) -> bytes:
             keep[missing, offset : offset + np.dtype(WIRE_TYPES[kind]).itemsize] = False
     raw = rows.view(np.uint8).reshape(n_rows, layout.itemsize)
     return raw[keep].tobytes() if any_null else raw.tobytes()
+
+
+def _check_fits(values: np.ndarray, kind: str) -> None:
+    """Raises:
+    OverflowError: an integer would wrap around on its way into the narrower column.
+    TypeError: the column holds another kind of number.
+    """
+    target = np.dtype(WIRE_TYPES[kind])
+    if kind != "bool" and not np.can_cast(values.dtype, target, "same_kind"):
+        raise TypeError(f"values of {values.dtype} do not fit a column of {kind}")
+    if values.dtype.kind in "iu" and target.kind == "i" and not np.can_cast(values.dtype, target) and len(values):
+        limits, least, most = np.iinfo(target), values.min(), values.max()
+        if least is not np.ma.masked and (least < limits.min or most > limits.max):
+            raise OverflowError(f"values from {least} to {most} do not fit a column of {kind}")
 
 
 def _missing(values: np.ndarray) -> np.ndarray | None:

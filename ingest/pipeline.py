@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from catalog import runs
+from catalog import reuse, runs
 from catalog.engine import check_schema, writer_engine
 from catalog.errors import CatalogError
 from catalog.runs import RunHandle, RunRecord, RunSpec
@@ -35,6 +35,10 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
     try:
         check_schema(engine)
         inputs = load_inputs(settings, progress)
+        known = None if settings.again else _known_weights(engine, settings, inputs)
+        if known is not None:
+            message = f"run {known} has the weight statistics of these models already"
+            return IngestReport(known, "already_published", False, time.monotonic() - started, message)
         spec = _spec(settings, inputs)
         published = None if settings.again else runs.published_run(engine, spec.identity)
         missing = _missing_parts(settings, published)
@@ -78,6 +82,13 @@ def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
         model_family=settings.model_family,
         parts=settings.parts,
     )
+
+
+def _known_weights(engine: runs.Engine, settings: IngestSettings, inputs: Inputs) -> int | None:
+    """A run that answers `--only weights`: a new one would hide what that run knows beside the weights."""
+    if settings.needs_corpus:
+        return None
+    return reuse.run_with_weights(engine, inputs.model_keys, versions_of(("weights",))["weights"])
 
 
 def _missing_parts(settings: IngestSettings, published: RunRecord | None) -> tuple[str, ...]:

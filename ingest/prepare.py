@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from catalog.errors import InputError
+from catalog.reuse import ModelKey
 from catalog.settings import home
 from ingest.checkpoint import Checkpoint, check_family, open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus, tokenise
@@ -32,6 +33,11 @@ class Inputs:
     device: torch.device
     device_description: str
     memory_bytes: int
+
+    @property
+    def model_keys(self) -> list[ModelKey]:
+        """What identifies each model in the catalog."""
+        return [ModelKey(c.weights_sha256, c.name, c.revision or "") for c in self.checkpoints]
 
 
 def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:

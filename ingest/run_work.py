@@ -72,7 +72,7 @@ class RunWork:
             return reuse.Known({}, {})
         return reuse.known_results(
             self.engine,
-            [checkpoint.weights_sha256 for checkpoint in self.inputs.checkpoints],
+            self.inputs.model_keys,
             token_sha256=self.inputs.corpus.token_sha256,
             settings=number_settings(self.settings),
             versions=versions_of(self.parts),

@@ -9,7 +9,7 @@ In d_model = 128 an orthonormal basis of all directions without a mean gives eve
   by one step. It copies the class direction `followed` into the direction `after`, which a neuron of layer 1 reads.
 
 A planted neuron reads one direction with gain 1 and bias -1: about 4.5 where it should fire, -1 elsewhere. Fillers are
-half constant (w_in 0, b_in 1), half random and dense.
+half constant (w_in 0, b_in 1), half random and dense in all directions without a role.
 """
 
 from dataclasses import dataclass
@@ -223,7 +223,10 @@ class _Builder:
                     constant.append((layer, index))
                     self._set(layer, index, torch.zeros(D_MODEL), 1.0)
                 else:
-                    self._set(layer, index, self._random(D_MODEL) / D_MODEL**0.5, 0.3 * float(self._random(1)))
+                    # a dense neuron that reads a planted direction by chance would fairly earn its label
+                    roles = torch.stack([self.directions[name] for name in (*CLASSES, "after")])
+                    dense = self._random(D_MODEL) / D_MODEL**0.5
+                    self._set(layer, index, dense - roles.T @ (roles @ dense), 0.3 * float(self._random(1)))
         self.constant = tuple(constant)
 
     def _set(self, layer: int, index: int, w_in: Tensor, b_in: float) -> None:

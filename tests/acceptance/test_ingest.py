@@ -57,7 +57,9 @@ def test_another_seed_computes_only_its_own_pairs(database_url: str, tmp_path: P
     first = run_ingest(database_url, models[:3], corpus)
     second = run_ingest(database_url, models, corpus)
     computed = rows(
-        database_url, "SELECT computed_run_id, count(*) FROM run_pairs WHERE run_id = :run GROUP BY 1 ORDER BY 1", run=second.run_id
+        database_url,
+        "SELECT computed_run_id, count(*) FROM run_pairs WHERE run_id = :run GROUP BY 1 ORDER BY 1",
+        run=second.run_id,
     )
     assert computed == [(first.run_id, 3), (second.run_id, 3)]
     own = rows(
@@ -88,6 +90,27 @@ def test_weights_alone_need_no_corpus_and_one_model(database_url: str, tmp_path:
     report = run_ingest(database_url, [model], None, only=("weights",))
     found = rows(database_url, "SELECT count(*), count(l2_penalty), count(mean), count(excess_corr) FROM neuron_profiles")
     assert report.outcome == "published" and found == [(48, 48, 0, 0)]
+
+
+def test_weights_that_a_run_has_are_not_published_again(database_url: str, tmp_path: Path) -> None:
+    """A newer run of weights alone would hide the correlations of the older one."""
+    models = tiny_family(tmp_path)
+    whole = run_ingest(database_url, models, small_corpus(tmp_path))
+    weights = run_ingest(database_url, models[:1], None, only=("weights",))
+    assert (weights.outcome, weights.run_id) == ("already_published", whole.run_id)
+    assert rows(database_url, "SELECT count(*) = count(excess_corr) FROM neuron_profiles") == [(True,)]
+
+
+def test_the_same_weights_by_another_name_are_another_model(database_url: str, tmp_path: Path) -> None:
+    models, corpus = tiny_family(tmp_path), small_corpus(tmp_path)
+    run_ingest(database_url, models[:2], corpus)
+    renamed = [Path(f"x={models[0]}"), *models[1:]]
+    run_ingest(database_url, renamed, corpus)
+    found = rows(
+        database_url,
+        "SELECT model, count(mean), count(excess_corr), count(l2_penalty) FROM neuron_profiles GROUP BY 1 ORDER BY 1",
+    )
+    assert found == [(model, 48, 48, 48) for model in ("tiny-a", "tiny-b", "tiny-c", "x")]
 
 
 def test_models_of_different_shape(database_url: str, tmp_path: Path) -> None:

@@ -1,10 +1,7 @@
-"""Corpora: packing, shuffling, masks, the cache, odd text, and what is refused."""
+"""Corpora: packing, shuffling, masks, odd text, and what is refused; the fixtures are in conftest.py."""
 
 import json
-import multiprocessing
-import os
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from catalog.errors import InputError
 from ingest import corpus as corpus_module
-from ingest.corpus import CorpusSource, TokenCorpus, tokenise
-from ingest.tokenizer import TokenizerInfo, tokenizer_identity
-from tests.factories import END_OF_TEXT, byte_bpe_tokenizer, random_texts, write_jsonl
+from tests.factories import END_OF_TEXT, random_texts, write_jsonl
 
 CONTEXT = 16
 ODD_TEXTS = {
@@ -32,28 +27,6 @@ ODD_TEXTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    return byte_bpe_tokenizer()
-
-
-@pytest.fixture(scope="module")
-def info(tokenizer: PreTrainedTokenizerFast) -> TokenizerInfo:
-    return tokenizer_identity(tokenizer)
-
-
-@pytest.fixture
-def made(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, info: TokenizerInfo) -> Any:
-    """`tokenise` with defaults, into a cache of this test's own."""
-
-    def make(path: Path, **options: Any) -> TokenCorpus:
-        columns = {key: options.pop(key) for key in ("text_column", "subset_column") if key in options}
-        settings = {"context": CONTEXT, "max_tokens": None, "seed": 0, "keep_eos": False} | options
-        return tokenise(CorpusSource(str(path), **columns), info, tokenizer, cache_dir=tmp_path / "cache", **settings)
-
-    return make
-
-
 def ids_of(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
@@ -65,11 +38,13 @@ def sorted_rows(rows: np.ndarray) -> list[tuple[int, ...]]:
 # --- packing ---------------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_each_subsets_documents_end_to_end_behind_a_bos(tmp_path: Path, tokenizer: Any, info: Any, made: Any) -> None:
+def test_rows_are_each_subsets_documents_end_to_end_behind_a_bos(
+    tmp_path: Path, tokenizer: Any, info: Any, make_corpus: Any
+) -> None:
     texts = random_texts(40)
     subsets = ["even" if i % 2 == 0 else "odd" for i in range(40)]
     path = write_jsonl(tmp_path / "c.jsonl", [{"text": t, "subset": s} for t, s in zip(texts, subsets, strict=True)])
-    corpus = made(path)
+    corpus = make_corpus(path)
     assert corpus.tokens.dtype == np.int32 and not corpus.tokens.flags.writeable
     assert (corpus.tokens[:, 0] == info.bos_id).all()
     for name in ("even", "odd"):
@@ -81,60 +56,60 @@ def test_rows_are_each_subsets_documents_end_to_end_behind_a_bos(tmp_path: Path,
     assert corpus.n_rows == len(corpus.tokens) and corpus.n_tokens == corpus.tokens.size
 
 
-def test_only_documents_of_more_than_fifty_characters_are_kept(tmp_path: Path, made: Any) -> None:
+def test_only_documents_of_more_than_fifty_characters_are_kept(tmp_path: Path, make_corpus: Any) -> None:
     path = write_jsonl(tmp_path / "c.jsonl", ["x" * 50, "é" * 51, "y" * 51, ""])
-    corpus = made(path)
+    corpus = make_corpus(path)
     assert (corpus.meta.n_documents, corpus.meta.n_short) == (2, 2)
     assert corpus.n_rows == (2 * 51 + 51) // (CONTEXT - 1)
 
 
-def test_rows_are_shuffled_before_max_tokens_cuts(tmp_path: Path, made: Any) -> None:
+def test_rows_are_shuffled_before_max_tokens_cuts(tmp_path: Path, make_corpus: Any) -> None:
     rows = [{"text": text, "subset": str(i // 30)} for i, text in enumerate(random_texts(90))]
     path = write_jsonl(tmp_path / "c.jsonl", rows)
-    whole, cut = made(path), made(path, max_tokens=20 * CONTEXT + 1)
+    whole, cut = make_corpus(path), make_corpus(path, max_tokens=20 * CONTEXT + 1)
     assert cut.n_rows == 21
     np.testing.assert_array_equal(cut.tokens, whole.tokens[:21])
     assert set(cut.subset_ids.tolist()) == {0, 1, 2}
-    other = made(path, seed=1)
+    other = make_corpus(path, seed=1)
     assert sorted_rows(other.tokens) == sorted_rows(whole.tokens)
     assert other.token_sha256 != whole.token_sha256
-    assert made(path, max_tokens=10**9).n_rows == whole.n_rows
+    assert make_corpus(path, max_tokens=10**9).n_rows == whole.n_rows
 
 
-def test_keep_eos_ends_each_document_and_is_masked(tmp_path: Path, info: Any, made: Any) -> None:
+def test_keep_eos_ends_each_document_and_is_masked(tmp_path: Path, info: Any, make_corpus: Any) -> None:
     path = write_jsonl(tmp_path / "c.jsonl", random_texts(20))
-    without, kept = made(path), made(path, keep_eos=True)
+    without, kept = make_corpus(path), make_corpus(path, keep_eos=True)
     assert (without.tokens[:, 1:] == info.eos_id).sum() == 0
     assert (kept.tokens[:, 1:] == info.eos_id).sum() in (19, 20)
     assert not kept.kept_mask(kept.tokens)[kept.tokens == info.eos_id].any()
 
 
-def test_the_mask_leaves_out_special_ids_and_newline_alone(tmp_path: Path, info: Any, made: Any) -> None:
-    corpus = made(write_jsonl(tmp_path / "c.jsonl", random_texts(20)))
+def test_the_mask_leaves_out_special_ids_and_newline_alone(tmp_path: Path, info: Any, make_corpus: Any) -> None:
+    corpus = make_corpus(write_jsonl(tmp_path / "c.jsonl", random_texts(20)))
     kept = corpus.kept_mask(corpus.tokens)
     assert kept.shape == corpus.tokens.shape and kept.dtype == bool
     assert set(np.unique(corpus.tokens[~kept])) == {info.bos_id, info.newline_id}
     assert not set(np.unique(corpus.tokens[kept])) & set(info.masked_ids)
 
 
-def test_text_without_subsets_is_one_nameless_subset(tmp_path: Path, made: Any) -> None:
-    corpus = made(write_jsonl(tmp_path / "c.jsonl", random_texts(20)))
+def test_text_without_subsets_is_one_nameless_subset(tmp_path: Path, make_corpus: Any) -> None:
+    corpus = make_corpus(write_jsonl(tmp_path / "c.jsonl", random_texts(20)))
     assert corpus.subset_names == [] and set(corpus.subset_ids.tolist()) == {0}
 
 
-def test_a_subset_too_short_for_a_row_gives_none(tmp_path: Path, made: Any) -> None:
+def test_a_subset_too_short_for_a_row_gives_none(tmp_path: Path, make_corpus: Any) -> None:
     rows = [{"text": text, "subset": "long"} for text in random_texts(20)]
     rows.append({"text": random_texts(1, words_each=12)[0][:60], "subset": "short"})
-    corpus = made(write_jsonl(tmp_path / "c.jsonl", rows), context=100)
+    corpus = make_corpus(write_jsonl(tmp_path / "c.jsonl", rows), context=100)
     assert {corpus.subset_names[i] for i in corpus.subset_ids} == {"long"}
 
 
 # --- formats ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_file_format_gives_the_same_tokens(tmp_path: Path, made: Any) -> None:
+def test_every_file_format_gives_the_same_tokens(tmp_path: Path, make_corpus: Any) -> None:
     rows = [{"text": text, "subset": "ab"[i % 2]} for i, text in enumerate(random_texts(30))]
-    expected = made(write_jsonl(tmp_path / "c.jsonl", rows))
+    expected = make_corpus(write_jsonl(tmp_path / "c.jsonl", rows))
     write_jsonl(tmp_path / "c.jsonl.gz", rows)
     (tmp_path / "c.json").write_text(json.dumps(rows, indent=1).replace("[\n", "[ ", 1))
     (tmp_path / "bom.jsonl").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "c.jsonl").read_bytes().replace(b"\n", b"\r\n"))
@@ -143,23 +118,23 @@ def test_every_file_format_gives_the_same_tokens(tmp_path: Path, made: Any) -> N
     write_jsonl(tmp_path / "folder" / "1.jsonl", rows[:10])
     write_jsonl(tmp_path / "folder" / "2.jsonl.gz", rows[10:])
     for name in ("c.jsonl.gz", "c.json", "bom.jsonl", "c.parquet", "folder"):
-        assert made(tmp_path / name).token_sha256 == expected.token_sha256, name
+        assert make_corpus(tmp_path / name).token_sha256 == expected.token_sha256, name
 
 
-def test_columns_may_have_other_names(tmp_path: Path, made: Any) -> None:
+def test_columns_may_have_other_names(tmp_path: Path, make_corpus: Any) -> None:
     texts = random_texts(20)
-    plain = made(write_jsonl(tmp_path / "a.jsonl", [{"text": text, "subset": "s"} for text in texts]))
+    plain = make_corpus(write_jsonl(tmp_path / "a.jsonl", [{"text": text, "subset": "s"} for text in texts]))
     other = write_jsonl(tmp_path / "b.jsonl", [{"content": text, "kind": "s", "text": 1} for text in texts])
-    assert made(other, text_column="content", subset_column="kind").token_sha256 == plain.token_sha256
+    assert make_corpus(other, text_column="content", subset_column="kind").token_sha256 == plain.token_sha256
 
 
 # --- odd text --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", list(ODD_TEXTS))
-def test_odd_text_is_kept_to_the_byte(kind: str, tmp_path: Path, info: Any, made: Any) -> None:
+def test_odd_text_is_kept_to_the_byte(kind: str, tmp_path: Path, info: Any, make_corpus: Any) -> None:
     text = ODD_TEXTS[kind]
-    corpus = made(write_jsonl(tmp_path / "c.jsonl", [text]), context=2, seed=0)
+    corpus = make_corpus(write_jsonl(tmp_path / "c.jsonl", [text]), context=2, seed=0)
     # rows of one token each: put back in order by their place in the unshuffled stream
     order = np.random.default_rng(0).permutation(corpus.n_rows)
     ids = np.empty(corpus.n_rows, dtype=int)
@@ -168,124 +143,34 @@ def test_odd_text_is_kept_to_the_byte(kind: str, tmp_path: Path, info: Any, made
     assert info.eos_id not in ids
 
 
-def test_a_single_line_of_a_megabyte_takes_time_in_proportion(tmp_path: Path, made: Any) -> None:
+def test_a_single_line_of_a_megabyte_takes_time_in_proportion(tmp_path: Path, make_corpus: Any) -> None:
     line = " ".join(text.replace("\n", " ") for text in random_texts(4000))[:1_000_000]
     seconds = []
     for name, text in (("short", line[:250_000]), ("long", line), ("solid", line.replace(" ", ""))):
         path = write_jsonl(tmp_path / f"{name}.jsonl", [text])
         began = time.process_time()
-        corpus = made(path)
+        corpus = make_corpus(path)
         seconds.append(time.process_time() - began)
         assert corpus.meta.n_documents == 1
     assert seconds[1] < 12 * seconds[0] + 1
     assert seconds[2] < 12 * seconds[0] + 2
 
 
-def test_values_that_are_no_text_are_counted_and_lone_surrogates_survive(tmp_path: Path, made: Any) -> None:
+def test_values_that_are_no_text_are_counted_and_lone_surrogates_survive(tmp_path: Path, make_corpus: Any) -> None:
     good = random_texts(20)
     path = tmp_path / "c.jsonl"
     lines = [json.dumps({"text": text, "subset": None}) for text in good]
     lines += ['{"text": null}', '{"text": 3}', "", '{"text": "' + "\\ud800 abc " * 10 + '", "subset": "\\ud800\\u0000"}']
     path.write_text("\n".join(lines))
-    corpus = made(path)
+    corpus = make_corpus(path)
     assert (corpus.meta.n_documents, corpus.meta.n_short) == (21, 2)
     assert corpus.subset_names == ["", "?\N{REPLACEMENT CHARACTER}"]
 
 
-# --- the cache -------------------------------------------------------------------------------------------------------
-
-
-def test_a_second_call_reads_the_cache(tmp_path: Path, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_jsonl(tmp_path / "c.jsonl", random_texts(20))
-    first = made(path)
-    monkeypatch.setattr(corpus_module, "_fill", None)
-    again = made(path)
-    assert again.meta == first.meta
-    np.testing.assert_array_equal(again.tokens, first.tokens)
-    moved = path.rename(tmp_path / "other.jsonl")
-    assert made(moved).meta.name == "other" and made(moved).meta.source == str(moved)
-
-
-def test_whatever_changes_the_rows_changes_the_cache_entry(tmp_path: Path, made: Any, info: Any) -> None:
-    path = write_jsonl(tmp_path / "c.jsonl", random_texts(20))
-    changes: list[dict[str, Any]] = [
-        {"context": 17},
-        {"max_tokens": 64},
-        {"seed": 3},
-        {"keep_eos": True},
-        {"subset_column": "kind"},
-    ]
-    made(path)
-    for change in changes:
-        made(path, **change)
-    made(write_jsonl(tmp_path / "c.jsonl", random_texts(21)))
-    assert len(list((tmp_path / "cache").iterdir())) == len(changes) + 2
-
-
-@pytest.mark.parametrize("file", ["tokens.int32", "subsets.int16", "meta.json"])
-@pytest.mark.parametrize("damage", ["flipped", "truncated", "gone"])
-def test_a_damaged_cache_is_made_again(file: str, damage: str, tmp_path: Path, made: Any) -> None:
-    path = write_jsonl(tmp_path / "c.jsonl", random_texts(20))
-    first = made(path)
-    expected, sha256 = np.array(first.tokens), first.token_sha256
-    (cached,) = (tmp_path / "cache").glob(f"*/{file}")
-    content = cached.read_bytes()
-    if damage == "gone":
-        cached.unlink()
-    else:
-        cached.write_bytes(content[:-5] if damage == "truncated" else bytes([content[0] ^ 1]) + content[1:])
-    again = made(path)
-    assert again.token_sha256 == sha256
-    np.testing.assert_array_equal(again.tokens, expected)
-    assert cached.read_bytes() == content
-    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [cached.parent.name]
-
-
-def test_nothing_is_left_of_a_failed_or_killed_attempt(tmp_path: Path, made: Any) -> None:
-    good = [{"text": text} for text in random_texts(20)]
-    bad = write_jsonl(tmp_path / "bad.jsonl", [*good, {"other": 1}])
-    with pytest.raises(InputError):
-        made(bad)
-    cache = tmp_path / "cache"
-    assert list(cache.iterdir()) == []
-    (cache / "work-killed").mkdir()
-    (cache / "work-killed" / "rows").write_text("half")
-    (cache / "work-killed.lock").touch()
-    made(write_jsonl(tmp_path / "good.jsonl", good))
-    assert len(list(cache.iterdir())) == 1
-
-
-def _tokenise_in_child(path: Path, cache: Path, answers: Any) -> None:
-    tokenizer = byte_bpe_tokenizer()
-    info = tokenizer_identity(tokenizer)
-    corpus = tokenise(CorpusSource(str(path)), info, tokenizer, CONTEXT, None, 0, False, cache)
-    answers.put((os.getpid(), corpus.token_sha256, int(np.asarray(corpus.tokens, dtype=np.int64).sum())))
-
-
-def test_several_processes_at_once_make_one_cache_entry(tmp_path: Path, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_jsonl(tmp_path / "c.jsonl", random_texts(300))
-    context = multiprocessing.get_context("fork")
-    answers = context.Queue()
-    children = [context.Process(target=_tokenise_in_child, args=(path, tmp_path / "cache", answers)) for _ in range(4)]
-    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 mistrusts a fork beside idle threads
-        for child in children:
-            child.start()
-    found = [answers.get(timeout=120) for _ in children]
-    for child in children:
-        child.join(60)
-        assert child.exitcode == 0
-    corpus = made(path)
-    expected = (corpus.token_sha256, int(np.asarray(corpus.tokens, dtype=np.int64).sum()))
-    assert {answer[1:] for answer in found} == {expected}
-    assert len(list((tmp_path / "cache").iterdir())) == 1
-
-
-def test_progress_hears_of_every_document(tmp_path: Path, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_hears_of_every_document(tmp_path: Path, make_corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus_module, "BATCH_DOCUMENTS", 7)
     heard: list[int] = []
-    made(write_jsonl(tmp_path / "c.jsonl", [*random_texts(20), "short"]), progress=heard.append)
+    make_corpus(write_jsonl(tmp_path / "c.jsonl", [*random_texts(20), "short"]), progress=heard.append)
     assert heard == [7, 7, 7]
 
 
@@ -307,16 +192,16 @@ def test_progress_hears_of_every_document(tmp_path: Path, made: Any, monkeypatch
         ("[" * 100_000 + "\n", "cannot be read|is no JSON"),
     ],
 )
-def test_a_corpus_that_cannot_be_used_is_refused(content: str, says: str, tmp_path: Path, made: Any) -> None:
+def test_a_corpus_that_cannot_be_used_is_refused(content: str, says: str, tmp_path: Path, make_corpus: Any) -> None:
     path = tmp_path / "c.jsonl"
     path.write_text(content)
     with pytest.raises(InputError, match=says) as raised:
-        made(path, context=100)
+        make_corpus(path, context=100)
     assert "\n" not in str(raised.value) and str(raised.value).endswith(".")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_damaged_files_are_refused(tmp_path: Path, made: Any) -> None:
+def test_damaged_files_are_refused(tmp_path: Path, make_corpus: Any) -> None:
     rows = random_texts(50)
     compressed = write_jsonl(tmp_path / "c.jsonl.gz", rows).read_bytes()
     pd.DataFrame({"text": rows}).to_parquet(tmp_path / "c.parquet")
@@ -331,16 +216,16 @@ def test_damaged_files_are_refused(tmp_path: Path, made: Any) -> None:
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=r"cannot be read|is no JSON"):
-            made(tmp_path / name)
+            make_corpus(tmp_path / name)
 
 
-def test_parquet_without_text_names_its_columns(tmp_path: Path, made: Any) -> None:
+def test_parquet_without_text_names_its_columns(tmp_path: Path, make_corpus: Any) -> None:
     pd.DataFrame({"body": ["x"], "n": [1]}).to_parquet(tmp_path / "c.parquet")
     with pytest.raises(InputError, match="no column 'text', its columns are body, n"):
-        made(tmp_path / "c.parquet")
+        make_corpus(tmp_path / "c.parquet")
 
 
-def test_places_without_a_corpus_are_refused_at_once(tmp_path: Path, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_places_without_a_corpus_are_refused_at_once(tmp_path: Path, make_corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "notes.txt").write_text("x")
@@ -354,12 +239,12 @@ def test_places_without_a_corpus_are_refused_at_once(tmp_path: Path, made: Any, 
         ("notes.txt", "is no corpus file"),
     ):
         with pytest.raises(InputError, match=says):
-            made(Path(location))
+            make_corpus(Path(location))
     assert time.monotonic() - began < 1
 
 
-def test_a_column_of_unique_values_names_no_subsets(tmp_path: Path, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_of_unique_values_names_no_subsets(tmp_path: Path, make_corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus_module, "MOST_SUBSETS", 10)
     path = write_jsonl(tmp_path / "c.jsonl", [{"text": t, "subset": str(i)} for i, t in enumerate(random_texts(11))])
     with pytest.raises(InputError, match="more than 10 values"):
-        made(path)
+        make_corpus(path)

@@ -1,0 +1,175 @@
+"""What each view shows: newest runs in `public`, all of them in `history`, and numbers that plain Python gets as well."""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+
+from catalog import runs, views
+from tests.database.helpers import execute, one, rows
+from tests.published import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N, publish_small_family, spec_of, stage_small_family
+
+PROMISED = {
+    "neuron_profiles": "model layer neuron mean var skew kurt sparsity w_in_norm w_out_norm input_bias in_out_sim l2_penalty "
+    "vocab_mean vocab_var vocab_skew vocab_kurt max_corr mean_corr min_corr max_baseline mean_baseline min_baseline "
+    "excess_corr n_models",
+    "universal_neurons": "model layer neuron excess_corr",
+    "neuron_matches": "model layer neuron other_model other_layer other_neuron correlation rank mutual_best",
+    "neuron_labels": "model layer neuron family subtype score rule_version",
+    "neuron_explanations": "model layer neuron feature shift variance_reduction n_in n_out mean_in mean_out cohen_d rank",
+    "family_counts": "model family neurons universal_neurons",
+    "depth_matrix": "model layer other_layer fraction",
+    "neuron_universality_by_model": "model layer neuron other_model max_corr other_layer other_neuron baseline diag_corr",
+    "neuron_group_members": "group_id size lowest_corr model layer neuron",
+    "layer_profiles": "model layer n_neurons share_universal",
+}
+
+
+@pytest.mark.parametrize("schema", ["public", "history"])
+@pytest.mark.parametrize("view", PROMISED)
+def test_views_have_the_columns_that_other_tools_read(engine, schema, view):
+    found = rows(
+        engine,
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = :schema AND table_name = :view",
+        schema=schema,
+        view=view,
+    )
+    assert {*PROMISED[view].split(), "run_id"} <= {name for (name,) in found}
+    assert {view.name for view in views.VIEWS} == set(PROMISED)
+
+
+def test_nothing_undefined_is_a_number(engine):
+    """NULL, never NaN and never zero, for the neuron that never changes."""
+    publish_small_family(engine)
+    ((skew, corr, excess, universal, degenerate),) = rows(
+        engine,
+        """SELECT skew, mean_corr, excess_corr, universal, degenerate FROM neuron_profiles
+           WHERE model = :m AND layer = 0 AND neuron = :n""",
+        m=MODELS[0],
+        n=DEAD,
+    )
+    assert (skew, corr, excess, universal, degenerate) == (None, None, None, False, True)
+
+
+def test_universal_neurons_are_strictly_above_a_half(engine):
+    publish_small_family(engine)
+    assert one(engine, "SELECT count(*) FROM universal_neurons") == len(MODELS) * len(UNIVERSAL)
+    execute(engine, "UPDATE universality SET excess_corr = 0.5 WHERE excess_corr > 0.5")
+    assert one(engine, "SELECT count(*) FROM universal_neurons") == 0
+    assert one(engine, "SELECT sum(universal_neurons) FROM family_counts") == 0
+    execute(engine, "UPDATE universality SET excess_corr = 0.5 + 1e-12 WHERE excess_corr = 0.5")
+    assert one(engine, "SELECT count(*) FROM universal_neurons") == len(MODELS) * len(UNIVERSAL)
+
+
+def test_each_model_is_shown_by_its_newest_run(engine):
+    first = publish_small_family(engine, "a and b", MODELS[:2])
+    second = publish_small_family(engine, "b and c", MODELS[1:])
+    newest = "SELECT DISTINCT model, run_id FROM {} ORDER BY 1"
+    expected = [(MODELS[0], first), (MODELS[1], second), (MODELS[2], second)]
+    for view in ("neuron_profiles", "neuron_matches", "neuron_labels", "layer_profiles", "depth_matrix", "family_counts"):
+        assert rows(engine, newest.format(view)) == expected, view
+    assert len(rows(engine, newest.format("history.neuron_profiles"))) == 4
+    others = rows(engine, "SELECT DISTINCT model, other_model FROM neuron_matches ORDER BY 1")
+    assert others == [(MODELS[0], MODELS[1]), (MODELS[1], MODELS[2]), (MODELS[2], MODELS[1])]
+
+
+def test_a_run_that_is_not_published_is_in_no_view(engine):
+    with runs.begin_run(engine, spec_of("unpublished")) as handle:
+        stage_small_family(handle)
+        for schema in ("public", "history"):
+            for view in PROMISED:
+                assert one(engine, f"SELECT count(*) FROM {schema}.{view}") == 0
+
+
+def test_revisions_of_one_name_are_told_apart(engine):
+    with runs.begin_run(engine, spec_of("revisions")) as handle:
+        publication = stage_small_family(handle)
+        models = [
+            (row._replace(name="gpt", revision=revision), ids)
+            for (row, ids), revision in zip(publication.models, ("", "step1", "step2"), strict=True)
+        ]
+        handle.publish(type(publication)(**{**vars(publication), "models": models}))
+    names = rows(engine, "SELECT DISTINCT model FROM neuron_profiles ORDER BY 1")
+    assert names == [("gpt",), ("gpt@step1",), ("gpt@step2",)]
+    assert one(engine, "SELECT count(DISTINCT other_model) FROM neuron_matches WHERE model = 'gpt'") == 2
+
+
+def test_one_revision_alone_goes_by_its_name(engine):
+    with runs.begin_run(engine, spec_of("revision")) as handle:
+        publication = stage_small_family(handle)
+        models = [(row._replace(revision="main"), ids) for row, ids in publication.models]
+        handle.publish(type(publication)(**{**vars(publication), "models": models}))
+    assert rows(engine, "SELECT DISTINCT model FROM neuron_profiles ORDER BY 1") == [(name,) for name in MODELS]
+
+
+def test_the_depth_matrix_is_the_mean_over_other_models_of_shares_of_a_layer(engine):
+    """Against counting in Python, after the best matches have been shuffled over the layers."""
+    publish_small_family(engine)
+    generator = np.random.default_rng(0)
+    matches = rows(engine, "SELECT run_id, neuron_id, other_model_id, other_neuron_id FROM universality_by_model ORDER BY 2, 3")
+    ids = defaultdict(list)
+    for neuron, model in rows(engine, "SELECT id, model_id FROM neurons ORDER BY id"):
+        ids[model].append(neuron)
+    for _, neuron, other_model, _ in matches:
+        execute(
+            engine,
+            """UPDATE universality_by_model SET other_neuron_id = :other
+               WHERE neuron_id = :neuron AND other_model_id = :model""",
+            other=int(generator.choice(ids[other_model])),
+            neuron=neuron,
+            model=other_model,
+        )
+    layer_of = dict(rows(engine, "SELECT id, layer FROM neurons"))
+    model_of = dict(rows(engine, "SELECT id, model_id FROM neurons"))
+    counts: dict[tuple, Counter] = defaultdict(Counter)
+    for neuron, other_model, other in rows(
+        engine, "SELECT neuron_id, other_model_id, other_neuron_id FROM universality_by_model WHERE other_neuron_id IS NOT NULL"
+    ):
+        counts[model_of[neuron], layer_of[neuron], other_model][layer_of[other]] += 1
+    expected = {}
+    for model in ids:
+        for layer in range(N_LAYERS):
+            shares = [counts[model, layer, other] for other in ids if other != model]
+            for other_layer in range(N_LAYERS):
+                expected[model, layer, other_layer] = np.mean([c[other_layer] / sum(c.values()) for c in shares])
+    found = rows(
+        engine,
+        """SELECT m.id, d.layer, d.other_layer, d.fraction FROM depth_matrix d JOIN models m ON m.name = d.model""",
+    )
+    assert len(found) == len(expected) == len(MODELS) * N_LAYERS**2
+    for *key, fraction in found:
+        assert fraction == pytest.approx(expected[tuple(key)], abs=1e-12)
+    sums = rows(engine, "SELECT sum(fraction) FROM depth_matrix GROUP BY model, layer")
+    assert [value for (value,) in sums] == pytest.approx([1.0] * len(MODELS) * N_LAYERS)
+
+
+def test_layer_profiles_count_and_take_medians(engine):
+    publish_small_family(engine)
+    for model, layer, n, universal, share, median in rows(
+        engine, "SELECT model, layer, n_neurons, n_universal, share_universal, median_excess_corr FROM layer_profiles"
+    ):
+        excess = rows(
+            engine,
+            """SELECT excess_corr FROM neuron_profiles
+               WHERE model = :model AND layer = :layer AND excess_corr IS NOT NULL""",
+            model=model,
+            layer=layer,
+        )
+        assert (n, universal) == (D_MLP, sum(k // D_MLP == layer for k in UNIVERSAL))
+        assert share == universal / n
+        assert median == pytest.approx(np.median([value for (value,) in excess]))
+
+
+def test_weights_alone_make_profiles_without_activations(engine):
+    """`--only weights` needs no corpus: the other columns are NULL."""
+    parts = {"weights": 1}
+    with runs.begin_run(engine, spec_of("weights", parts)) as handle:
+        publication = stage_small_family(handle)
+        for table in ("activation_statistics", "pairs", "universality", "universality_by_model", "explanations"):
+            execute(engine, f"DROP TABLE staging.run_{handle.run_id}_{table}")
+        changes = {"corpus": None, "groups": [], "pair_run_of": {}, "parts": parts}
+        handle.publish(type(publication)(**{**vars(publication), **changes}))
+    assert rows(engine, "SELECT count(*), count(w_in_norm), count(mean), count(excess_corr) FROM neuron_profiles") == [
+        (len(MODELS) * N, len(MODELS) * N, 0, 0)
+    ]
+    assert one(engine, "SELECT count(*) FROM labels") == 0

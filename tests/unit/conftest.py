@@ -1,0 +1,35 @@
+"""A tokenizer, and corpora tokenised with it, for the tests of corpora and their cache."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from ingest.corpus import CorpusSource, TokenCorpus, tokenise
+from ingest.tokenizer import TokenizerInfo, tokenizer_identity
+from tests.factories import byte_bpe_tokenizer
+
+CONTEXT = 16
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return byte_bpe_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def info(tokenizer: PreTrainedTokenizerFast) -> TokenizerInfo:
+    return tokenizer_identity(tokenizer)
+
+
+@pytest.fixture
+def make_corpus(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, info: TokenizerInfo) -> Any:
+    """`tokenise` with defaults, into a cache of this test's own."""
+
+    def make(path: Path, **options: Any) -> TokenCorpus:
+        columns = {key: options.pop(key) for key in ("text_column", "subset_column") if key in options}
+        settings = {"context": CONTEXT, "max_tokens": None, "seed": 0, "keep_eos": False} | options
+        return tokenise(CorpusSource(str(path), **columns), info, tokenizer, cache_dir=tmp_path / "cache", **settings)
+
+    return make
