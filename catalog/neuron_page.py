@@ -88,7 +88,7 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
 def neuron_matches(
     connection: Connection, ref: NeuronRef, run: int | None = None, other_model: str | None = None, limit: int = 50
 ) -> pd.DataFrame:
-    """The best partners of a neuron: by other model, then rank; `limit` rows, 0 for all."""
+    """The best partners of a neuron: by rank, then correlation, then other model; `limit` rows, 0 for all."""
     row = _find(connection, ref, run)
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
     condition = ""

@@ -162,7 +162,15 @@ class RunHandle:
         neuron_ids: np.ndarray | None = None,
         pairs_of: tuple[int, int] | None = None,
     ) -> int:
-        """Stage rows of an earlier run: of some neurons, or between two models. Returns the number of rows."""
+        """Stage rows of an earlier run: of some neurons, or between two models. Returns the number of rows.
+
+        Raises:
+            RunError: the earlier run has been deleted since it was found; from `reserve` on it cannot be.
+        """
+        values = {"run_id": from_run}
+        published = text("SELECT 1 FROM runs WHERE id = :run_id AND status = 'published'")
+        if self._connection.execute(published, values).first() is None:
+            raise RunError(f"run {from_run}, whose results were to be used again, is deleted; repeat the command.")
         return staging.fill_from_run(self._driver, self.run_id, table, from_run, neuron_ids, pairs_of)
 
     def publish(self, rows: PublishRows) -> None:

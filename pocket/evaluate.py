@@ -127,14 +127,10 @@ def labels(current: np.ndarray, previous: np.ndarray, names: list[str]) -> dict[
     return found
 
 
-def report(
-    name: str, x: torch.Tensor, loss: float, rho: np.ndarray, text: HeldOut, classes: dict[str, np.ndarray]
-) -> None:
+def report(name: str, x: torch.Tensor, loss: float, rho: np.ndarray, text: HeldOut, classes: dict[str, np.ndarray]) -> None:
     shares = ", ".join(f"> {bound}: {np.mean(rho > bound):.2%}" for bound in (0.5, 0.4, 0.3))
     silent = np.mean((x > 0.1).float().mean(0).numpy() < 1e-4)
-    print(
-        f"{name}: loss {loss:.3f}, {x.shape[1]} neurons, excess {shares}, largest {rho.max():.2f}, silent {silent:.0%}"
-    )
+    print(f"{name}: loss {loss:.3f}, {x.shape[1]} neurons, excess {shares}, largest {rho.max():.2f}, silent {silent:.0%}")
     current, previous = reductions(x, text.ids, classes), reductions(x, text.previous, classes)
     print(f"   largest previous-token reductions {np.sort(previous.max(0))[::-1][:4].round(2).astype(str).tolist()}")
     found = labels(current, previous, list(classes)) | {"alphabet": letters(x, text.ids, classes, current)}

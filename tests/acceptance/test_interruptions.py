@@ -75,7 +75,8 @@ def test_kill_leaves_nothing_and_the_next_run_completes(
     report = run_ingest(database_url, models, corpus)
     if not published:
         assert report.outcome == "published"
-        assert report.resumed == (phase != "tokenise")
+        # tokenising ends within milliseconds here, so that kill may come before or after the run has its row
+        assert report.resumed or phase == "tokenise"
     assert rows(database_url, "SELECT status, error FROM runs") == [("published", None)]
     assert rows(database_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'") == [(0,)]
     assert_same(contract(database_url), undisturbed)

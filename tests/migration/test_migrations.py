@@ -207,12 +207,16 @@ def test_an_upgrade_does_not_wait_long_for_a_lock(engine):
     check_schema(engine)
 
 
+ADVISORY_LOCKS = """SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+
 def test_timeouts_and_lock_are_given_back(bare):
     migrate.upgrade(bare)
     with bare.connect() as connection:
         for setting in ("lock_timeout", "statement_timeout"):
             assert connection.execute(text(f"SHOW {setting}")).scalar_one() == "0"
-    assert one(bare, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    assert one(bare, ADVISORY_LOCKS) == 0
 
 
 def test_an_old_schema_names_the_command(bare, engine):

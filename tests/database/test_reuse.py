@@ -1,0 +1,97 @@
+"""What earlier runs know is found exactly when models, tokens, settings and definitions are the same."""
+
+import numpy as np
+import pytest
+
+from catalog import runs
+from catalog.errors import RunError
+from catalog.reuse import ModelKey, best_matches, known_results, run_with_weights
+from tests.database.helpers import execute, rows
+from tests.published import DEAD, MODELS, PARTS, N, publish_small_family, spec_of, stage_small_family
+
+SAME = {"token_sha256": "e" * 64, "settings": {"seed": 0}, "versions": PARTS, "except_run": 0}
+"""What the published family was computed with."""
+
+
+@pytest.fixture
+def keys(engine):
+    """The models of a published family as they would be named again, and its run."""
+    publish_small_family(engine)
+    found = rows(engine, "SELECT weights_sha256, name, revision FROM models ORDER BY id")
+    return [ModelKey(*row) for row in found]
+
+
+def test_everything_is_known_of_the_same_models(engine, keys):
+    known = known_results(engine, keys, **SAME)
+    shas = [key.weights_sha256 for key in keys]
+    assert known.models == dict.fromkeys(shas, 1)
+    assert known.pairs == {(a, b): 1 for a in shas for b in shas if a < b}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"token_sha256": "f" * 64},
+        {"settings": {"seed": 1}},
+        {"settings": {"seed": 0, "top_k": 5}},
+        {"versions": {**PARTS, "correlations": 2}},
+        {"versions": {**PARTS, "syntax": 1}},
+        {"except_run": 1},
+    ],
+    ids=["tokens", "setting", "one more setting", "definition", "one more part", "the run itself"],
+)
+def test_nothing_is_known_when_anything_differs(engine, keys, change):
+    known = known_results(engine, keys, **(SAME | change))
+    assert (known.models, known.pairs) == ({}, {})
+
+
+def test_another_model_costs_only_its_own_pairs(engine, keys):
+    sixth = ModelKey("weights of a sixth", "sixth", "")
+    known = known_results(engine, [*keys, sixth], **SAME)
+    assert len(known.models) == len(known.pairs) == len(MODELS)
+    assert not [pair for pair in known.pairs if sixth.weights_sha256 in pair]
+
+
+def test_other_weights_by_the_same_name_and_the_same_by_another_are_unknown(engine, keys):
+    for stranger in (keys[0]._replace(weights_sha256="other"), keys[0]._replace(name="other")):
+        known = known_results(engine, [stranger, keys[1]], **SAME)
+        assert list(known.models) == [keys[1].weights_sha256] and known.pairs == {}
+
+
+def test_a_run_that_is_not_published_is_not_used(engine, keys):
+    execute(engine, "UPDATE runs SET status = 'failed', published_at = NULL")
+    assert known_results(engine, keys, **SAME).models == {}
+    assert run_with_weights(engine, keys, 1) is None
+
+
+def test_weights_are_found_whatever_else_the_run_has(engine, keys):
+    assert run_with_weights(engine, keys, 1) == run_with_weights(engine, keys[:1], 1) == 1
+    assert run_with_weights(engine, keys, 2) is None
+    assert run_with_weights(engine, [*keys, ModelKey("x", "x", "")], 1) is None
+
+
+def test_best_matches_come_back_in_flat_order(engine, keys):
+    ids = [model for (model,) in rows(engine, "SELECT id FROM models ORDER BY id")]
+    corr, other, baseline, _, layer = best_matches(engine, 1, ids[0], ids[1])
+    alive = np.arange(N) != DEAD
+    assert len(corr) == alive.sum()
+    assert other.tolist() == np.flatnonzero(alive).tolist()
+    assert set(layer.tolist()) == {0} and set(baseline.round(3).tolist()) == {0.2}
+
+
+def test_a_run_that_is_deleted_in_the_meantime_is_not_half_used(engine, keys):
+    with runs.begin_run(engine, spec_of("late")) as handle:
+        runs.delete_run(engine, 1)
+        ids = [own for _, own in stage_small_family(handle).models]
+        with pytest.raises(RunError, match="run 1, whose results were to be used again, is deleted"):
+            handle.stage_from_run("activation_statistics", 1, neuron_ids=ids[0].neuron_ids)
+
+
+def test_a_run_in_use_is_not_deleted_under_the_hands_of_another(engine, keys):
+    """Deleting waits for the publication that copies from it, and here gives up first."""
+    with runs.begin_run(engine, spec_of("copying")) as handle:
+        stage_small_family(handle)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SET lock_timeout = '200ms'")
+            with pytest.raises(Exception, match="lock timeout"):
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('neuron-catalog publish'))")
