@@ -29,7 +29,7 @@ def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def rotated_baseline(x: np.ndarray, y_layers: list[np.ndarray], rotations: list[np.ndarray]) -> np.ndarray:
     """Largest correlation of each column of x with the rotated units of any layer, by rotating the activations."""
-    rotated = [y.astype(np.float64) @ r.astype(np.float64).T for y, r in zip(y_layers, rotations, strict=True)]
+    rotated = [y.astype(np.float64, copy=False) @ r.astype(np.float64).T for y, r in zip(y_layers, rotations, strict=True)]
     return np.nanmax(correlation(x, np.concatenate(rotated, axis=1)), axis=1)
 
 

@@ -32,6 +32,9 @@ MAX_TOKENS = None if TOKENS == "all" else int(TOKENS)
 SAMPLE = 40
 """Neurons per model whose universality is computed the plain way, against all neurons of the others."""
 
+BLOCK = 64
+"""Partners compared at a time: the whole corpus in float64 does not fit the memory more than once."""
+
 
 @dataclass
 class Plain:
@@ -161,8 +164,10 @@ def check_universality(url: str, plain: Plain) -> None:
             y = np.asarray(post[:, layer * d_mlp : (layer + 1) * d_mlp], dtype=np.float64)
             for a in (a for a in range(len(MODELS)) if a != b):
                 turned = rotation(0, plain.shas[a], plain.shas[b], layer, 0, d_mlp).double().numpy()
-                best[a, b] = np.fmax(best[a, b], np.nanmax(references.correlation(own[a], y), axis=1))
-                base[a, b] = np.fmax(base[a, b], references.rotated_baseline(own[a], [y], [turned]))
+                for block in range(0, d_mlp, BLOCK):
+                    part = slice(block, block + BLOCK)
+                    best[a, b] = np.fmax(best[a, b], np.nanmax(references.correlation(own[a], y[:, part]), axis=1))
+                    base[a, b] = np.fmax(base[a, b], references.rotated_baseline(own[a], [y], [turned[part]]))
     for a, path in enumerate(MODELS):
         stored = profile(url, "mean_corr, mean_baseline, excess_corr", path.name).iloc[sample].astype(float)
         np.testing.assert_allclose(stored["mean_corr"], np.nanmean(best[a], axis=0), atol=1e-5)
