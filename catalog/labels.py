@@ -6,6 +6,8 @@ applied without a model, a corpus or a cache.
 
 from sqlalchemy import Connection, Engine, text
 
+from catalog import locks
+
 RULE_FAMILIES = ("alphabet", "unigram", "token_class", "previous_token")
 
 _THRESHOLD = "(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
@@ -78,7 +80,7 @@ def relabel(engine: Engine) -> dict[int, dict[str, int]]:
         Labels per family, by run.
     """
     with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('neuron-catalog publish'))"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.PUBLISH})"))
         version = newest_version(connection, drafts=True)
         runs = connection.execute(text("SELECT id FROM runs WHERE status = 'published' ORDER BY id")).scalars().all()
         counts = {run: label_run(connection, run, version) for run in runs}

@@ -19,15 +19,12 @@ import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from catalog import staging
-from catalog.errors import InputError, RunError
+from catalog import locks, staging
+from catalog.errors import CatalogError, InputError, RunError
 from catalog.publish import publish
 from catalog.rows import FeatureRow, ModelIds, ModelRow, PublishRows
 
 PHASES = ("tokenise", "accumulate", "stage", "merge", "publish")
-PUBLISH_LOCK = "hashtext('neuron-catalog publish')"
-"""Publications and relabelling of one database follow each other."""
-
 TAKE_OVER_SECONDS = 3.0
 """How long a lock may outlive the process that held it: the server takes a moment to see that it is gone."""
 
@@ -76,7 +73,7 @@ def published_run(engine: Engine, identity: str) -> RunRecord | None:
 
 
 class RunHandle:
-    """The right to work on one run; a context manager would hide that `fail` and `close` are the caller's words."""
+    """The right to work on one run, given back at the end of a `with`; an error that ends it is written into the row."""
 
     run_id: int
     resumed: bool
@@ -88,13 +85,10 @@ class RunHandle:
         self.spec = spec
         self.resumed = resumed
         self._connection = connection
-        self._published_before = False
 
     @property
     def _driver(self) -> psycopg.Connection[Any]:
-        driver = self._connection.connection.driver_connection
-        assert driver is not None
-        return driver
+        return _driver_of(self._connection)
 
     def set_phase(self, phase: str) -> None:
         """Record the phase that begins; visible to other sessions at once."""
@@ -111,7 +105,7 @@ class RunHandle:
         Raises:
             InputError: the name and revision belong to a model with other weights.
         """
-        self._connection.execute(text(f"SELECT pg_advisory_lock({PUBLISH_LOCK})"))
+        self._connection.execute(text(f"SELECT pg_advisory_lock({locks.PUBLISH})"))
         return [self._reserve(model) for model in models]
 
     def _reserve(self, model: ModelRow) -> ModelIds:
@@ -178,7 +172,6 @@ class RunHandle:
         if "pairs" in staging.tables(self._driver, self.run_id):
             staging.index_pairs(self._driver, self.run_id)
         publish(self.engine, self.run_id, self.spec, rows)
-        self._published_before = True
         self._connection.execute(text("ANALYZE"))
 
     def fail(self, error: str) -> None:
@@ -207,11 +200,11 @@ class RunHandle:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
-            self.fail(str(error) or type(error).__name__)
+            self.fail(str(error) if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}")
         self.close()
 
 
-def begin_run(engine: Engine, spec: RunSpec, again: bool = False) -> RunHandle:
+def begin_run(engine: Engine, spec: RunSpec) -> RunHandle:
     """Begin a run, or take over one that was killed or failed.
 
     Raises:
@@ -240,8 +233,8 @@ def begin_run(engine: Engine, spec: RunSpec, again: bool = False) -> RunHandle:
     return RunHandle(engine, connection, run_id, spec, resumed=row is not None)
 
 
-def begin_parts(engine: Engine, run_id: int, spec: RunSpec, parts: Sequence[str]) -> RunHandle:
-    """Begin to add `parts` to a published run, which stays published all the time.
+def begin_parts(engine: Engine, run_id: int, spec: RunSpec) -> RunHandle:
+    """Begin to add parts to a published run, which stays published all the time.
 
     Raises:
         RunError: another process is at work on the same run.
@@ -262,9 +255,7 @@ def clean_up(connection: Connection) -> None:
         )
     ).all()
     for run_id, identity, status in rows:
-        free = connection.execute(
-            text("SELECT pg_try_advisory_lock(hashtextextended(:identity, 0))"), {"identity": identity}
-        ).scalar_one()
+        free = connection.execute(text(f"SELECT pg_try_advisory_lock({locks.RUN})"), {"identity": identity}).scalar_one()
         if not free:
             continue
         staging.drop(_driver_of(connection), run_id)
@@ -273,7 +264,7 @@ def clean_up(connection: Connection) -> None:
                 text("UPDATE runs SET status = 'failed', error = 'interrupted', finished_at = now() WHERE id = :id"),
                 {"id": run_id},
             )
-        connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:identity, 0))"), {"identity": identity})
+        connection.execute(text(f"SELECT pg_advisory_unlock({locks.RUN})"), {"identity": identity})
 
 
 def delete_run(engine: Engine, run_id: int) -> None:
@@ -283,12 +274,12 @@ def delete_run(engine: Engine, run_id: int) -> None:
         RunError: it is running; or there is no such run.
     """
     with engine.begin() as connection:
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({PUBLISH_LOCK})"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.PUBLISH})"))
         row = connection.execute(text("SELECT identity, status FROM runs WHERE id = :id"), {"id": run_id}).first()
         if row is None:
             raise RunError(f"there is no run {run_id}; `catalog runs list` shows those that exist.")
         free = connection.execute(
-            text("SELECT pg_try_advisory_xact_lock(hashtextextended(:identity, 0))"), {"identity": row.identity}
+            text(f"SELECT pg_try_advisory_xact_lock({locks.RUN})"), {"identity": row.identity}
         ).scalar_one()
         if not free:
             raise RunError(f"run {run_id} is being worked on; stop that process first.")
@@ -302,7 +293,7 @@ def _locked_connection(engine: Engine, identity: str) -> Connection:
     # A statement that a killed process left running ends a second later, and its locks with it.
     connection.execute(text("SET client_connection_check_interval = '1s'"))
     deadline = time.monotonic() + TAKE_OVER_SECONDS
-    attempt = text("SELECT pg_try_advisory_lock(hashtextextended(:identity, 0))")
+    attempt = text(f"SELECT pg_try_advisory_lock({locks.RUN})")
     while not connection.execute(attempt, {"identity": identity}).scalar_one():
         if time.monotonic() > deadline:
             connection.invalidate()

@@ -186,13 +186,6 @@ def statements() -> list[str]:
     return [statement for both in created for statement in both]
 
 
-def drop_statements() -> list[str]:
-    """DROP VIEW for all views, in reverse order."""
-    names = [name for name, _, _ in HELPERS]
-    names += [f"{schema}.{view.name}" for schema in ("history", "public") for view in VIEWS]
-    return [f"DROP VIEW {name}" for name in reversed(names)]
-
-
 def _create(name: str, comment: str, select: str) -> tuple[str, str]:
     quoted = comment.replace("'", "''")
     return f"CREATE VIEW {name} AS\n{select}", f"COMMENT ON VIEW {name} IS '{quoted}'"

@@ -103,9 +103,10 @@ def _server(engine: "Engine") -> Iterator[Finding]:
     from sqlalchemy import text
 
     from catalog import settings
+    from catalog.engine import address
 
     kind = "CATALOG_DATABASE_URL" if settings.database_url() else "embedded"
-    yield Finding("database", "ok", f"{kind}: {engine.url.set(drivername='postgresql').render_as_string()}")
+    yield Finding("database", "ok", f"{kind}: {address(engine.url)}")
     with engine.connect() as connection:
         server = connection.execute(text("SHOW server_version")).scalar_one()
         vector = connection.execute(text("SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"))

@@ -71,10 +71,9 @@ def url(
     show_password: Annotated[bool, typer.Option("--show-password", help="Print the password, too.")] = False,
 ) -> None:
     """The database's address, for psql and other clients."""
-    from catalog.engine import database_url
+    from catalog.engine import address, database_url
 
-    address = database_url().set(drivername="postgresql")
-    write(address.render_as_string(hide_password=not show_password) + "\n")
+    write(address(database_url(), hide_password=not show_password) + "\n")
 
 
 @app.command()

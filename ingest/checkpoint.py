@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
-from transformers.utils import logging as transformers_logging
 
 from catalog.errors import InputError
 from ingest.model_files import (
@@ -29,9 +28,6 @@ from ingest.model_files import (
     weights_sha256,
 )
 from ingest.model_files import parse_model_argument as parse_model_argument
-
-transformers_logging.disable_progress_bar()
-transformers_logging.set_verbosity_error()
 
 WEIGHT_PROCESSING = "fold_ln, center_writing_weights, center_unembed, fold_value_biases"
 INVARIANT_TOLERANCE = 1e-5

@@ -22,7 +22,7 @@ class Explainer:
 
     def __init__(self, tables: list[FeatureTable], tokenizer: TokenizerInfo, counts: TokenCounts, min_count: int) -> None:
         self.features = FeatureTable.concatenate(tables)
-        self.letters: LetterClasses = letter_classes(tokenizer.strings, excluded_ids=sorted(tokenizer.masked_ids))
+        self.letters: LetterClasses = letter_classes(tokenizer.strings, excluded_ids=tokenizer.masked_ids)
         self.counts = counts
         self.min_count = min_count
         self.n_ids = tokenizer.n_tokens

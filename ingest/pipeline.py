@@ -9,13 +9,10 @@
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from catalog import reuse, runs
 from catalog.engine import check_schema, writer_engine
-from catalog.errors import CatalogError
-from catalog.runs import RunHandle, RunRecord, RunSpec
+from catalog.runs import RunRecord, RunSpec
 from ingest.identity import code_version, number_settings, run_identity, versions_of
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
@@ -45,7 +42,8 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
         if published is not None and not missing:
             message = f"run {published.id} has it all, published {published.published_at:%Y-%m-%d %H:%M}"
             return IngestReport(published.id, "already_published", False, time.monotonic() - started, message)
-        with _begin(engine, spec, published, missing, settings.again) as handle:
+        begun = runs.begin_run(engine, spec) if published is None else runs.begin_parts(engine, published.id, spec)
+        with begun as handle:
             if handle.resumed:
                 progress.say(f"run {handle.run_id} was interrupted before; the tokenised corpus is kept, the rest restarts")
             RunWork(engine, handle, settings, inputs, missing).run(progress)
@@ -95,21 +93,3 @@ def _missing_parts(settings: IngestSettings, published: RunRecord | None) -> tup
     """Parts asked for that the published run lacks, or has by another definition."""
     have = published.parts if published is not None else {}
     return tuple(part for part, version in versions_of(settings.parts).items() if have.get(part) != version)
-
-
-@contextmanager
-def _begin(
-    engine: runs.Engine, spec: RunSpec, published: RunRecord | None, missing: tuple[str, ...], again: bool
-) -> Iterator[RunHandle]:
-    """The run's row and lock; whatever ends the work early is written into the row."""
-    if published is None:
-        handle = runs.begin_run(engine, spec, again)
-    else:
-        handle = runs.begin_parts(engine, published.id, spec, missing)
-    try:
-        yield handle
-    except BaseException as error:
-        handle.fail(str(error) if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        handle.close()

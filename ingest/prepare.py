@@ -133,9 +133,8 @@ def count_tokens(corpus: TokenCorpus, d_vocab: int, rows_at_once: int = 4096) ->
 
 def token_features(tokenizer: TokenizerInfo, counts: TokenCounts) -> list[FeatureTable]:
     """The vocabulary features, then the unigram features of this corpus, in column order (§5)."""
-    excluded = np.array(sorted(tokenizer.masked_ids), dtype=np.int64)
     real = counts.current[: tokenizer.n_tokens]
     return [
         vocabulary_features(tokenizer.strings),
-        unigram_features(tokenizer.strings, real, counts.n_kept, excluded_ids=excluded),
+        unigram_features(tokenizer.strings, real, counts.n_kept, excluded_ids=tokenizer.masked_ids),
     ]

@@ -1,7 +1,7 @@
 """Sums of activations per token id: the sufficient statistics of every token-level explanation (SPEC §3.3, §6.1)."""
 
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from torch import Tensor
 
 
@@ -36,17 +36,3 @@ class TokenSumAccumulator:
     def merge(self, other: "TokenSumAccumulator") -> None:
         """Add the sums of another shard with the same pivot."""
         self.sums_ += other.sums_
-
-
-class TokenCountAccumulator:
-    """How often each token id is the current and the previous one of a kept position."""
-
-    counts: Int64[Tensor, "2 tokens"]
-
-    def __init__(self, d_vocab: int) -> None:
-        self.counts = torch.zeros(2, d_vocab, dtype=torch.int64)
-
-    def update(self, current: Tensor, previous: Tensor) -> None:
-        """Add a batch of ids, (tokens,) int64 each."""
-        for shift, ids in enumerate((current, previous)):
-            self.counts[shift] += torch.bincount(ids[ids >= 0].cpu(), minlength=self.counts.shape[1])

@@ -158,7 +158,7 @@ def test_a_part_of_another_definition_is_replaced_in_place(engine):
     run_id = publish_small_family(engine, "parts")
     before = views_without_keys(engine)
     newer = {part: 2 for part in PARTS}
-    with runs.begin_parts(engine, run_id, spec_of("parts", newer), tuple(newer)) as handle:
+    with runs.begin_parts(engine, run_id, spec_of("parts", newer)) as handle:
         publication = stage_small_family(handle)
         handle.publish(type(publication)(**{**vars(publication), "parts": newer}))
         assert handle.run_id == run_id
