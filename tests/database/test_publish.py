@@ -80,7 +80,7 @@ def test_a_failure_is_recorded_and_leaves_nothing_else(engine):
         stage_small_family(handle)
         raise ZeroDivisionError("a fault")
     assert visible(engine) == before
-    assert rows(engine, "SELECT status, error FROM runs") == [("failed", "a fault")]
+    assert rows(engine, "SELECT status, error FROM runs") == [("failed", "ZeroDivisionError: a fault")]
     assert one(engine, "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'") == 0
 
 
