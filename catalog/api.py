@@ -12,6 +12,7 @@ from catalog.engine import check_schema, unreachable, writer_engine
 if TYPE_CHECKING:
     import pandas as pd
 
+    from catalog.jobs import RunProgress
     from catalog.neuron_page import NeuronPage, NeuronRef
     from catalog.queries import LabelFilter, UniversalFilter
 
@@ -137,6 +138,19 @@ class Catalog:
         from catalog import runs
 
         runs.delete_run(self.engine, run)
+
+    def cancel_run(self, run: int) -> None:
+        """End a queued or running run, see `catalog.runs.cancel_run`."""
+        from catalog import runs
+
+        runs.cancel_run(self.engine, run)
+
+    def run_progress(self, run: int) -> "RunProgress":
+        """How far a run is, see `catalog.jobs.run_progress`."""
+        from catalog import jobs
+
+        with self._reading() as connection:
+            return jobs.run_progress(connection, run)
 
     def list_rules(self) -> "pd.DataFrame":
         """See `catalog.rules.list_rules`."""

@@ -23,3 +23,15 @@ class NotFoundError(CatalogError):
 
 class RunError(CatalogError):
     """A run that cannot be started, resumed or published."""
+
+
+class RunEnded(RunError):
+    """The run was cancelled, deleted or published: nothing of it is left to do."""
+
+
+class JobTaken(RunError):
+    """Another process is at this job."""
+
+
+class WorkerRefusal(RunError):
+    """This worker cannot do the job, but another may."""

@@ -5,3 +5,6 @@ PUBLISH = "hashtext('neuron-catalog publish')"
 
 RUN = "hashtextextended(:identity, 0)"
 """The right to work on the run with the bound `identity`; of the session, so that a killed process gives it back."""
+
+JOB = "CAST(:run_id AS int), CAST(:job AS int)"
+"""The right to work on one job of a run; two keys, so that it never meets the locks of one key."""

@@ -10,12 +10,13 @@ from sqlalchemy import Connection, Engine, text
 
 from catalog import staging
 from catalog.copy import copy_columns
+from catalog.errors import RunError
 from catalog.labels import label_run, newest_version
 from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TokenizerRow
 from catalog.text import escape
 
 if TYPE_CHECKING:
-    from catalog.runs import RunSpec
+    from catalog.run_handle import RunSpec
 
 
 ROWS_OF_PART: dict[str, tuple[str, ...]] = {
@@ -34,6 +35,7 @@ def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> 
         assert driver is not None
         # the server would notice that this process is gone only after the statement that it left running
         connection.execute(text("SET LOCAL client_connection_check_interval = '1s'"))
+        _check_wanted(connection, run_id)
         _forget_parts(connection, run_id, list(rows.parts))
         tokenizer_id = _tokenizer(connection, driver, rows.tokenizer)
         for model, ids in rows.models:
@@ -47,6 +49,16 @@ def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> 
         if "vocabulary" in rows.parts:
             label_run(connection, run_id, newest_version(connection, drafts=False))
         _mark(connection, run_id, spec, rows, corpus_id)
+
+
+def _check_wanted(connection: Connection, run_id: int) -> None:
+    """Raises:
+    RunError: the run was cancelled or deleted meanwhile.
+    """
+    row = connection.execute(text("SELECT status, error FROM runs WHERE id = :id FOR UPDATE"), {"id": run_id}).first()
+    if row is None or row.status == "failed":
+        ended = "deleted" if row is None else row.error
+        raise RunError(f"run {run_id} was ended meanwhile ({ended}) and is not published; the same command resumes it.")
 
 
 def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None:
@@ -265,6 +277,7 @@ def _mark(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishRow
         ),
         {"identity": spec.identity, "run_id": run_id},
     )
+    connection.execute(text("DELETE FROM run_job_results WHERE run_id = :run_id"), {"run_id": run_id})
     connection.execute(
         text(
             """UPDATE runs SET status = 'published', phase = 'publish', finished_at = now(), error = NULL,

@@ -13,6 +13,12 @@ def home() -> Path:
     return folder
 
 
+def staging_folder() -> Path:
+    """The folder of sums and checkpoints of unpublished runs: CATALOG_STAGING, else a folder of `home`; not created."""
+    given = os.environ.get("CATALOG_STAGING")
+    return Path(given).expanduser().resolve() if given else home() / "staging"
+
+
 def database_url() -> str | None:
     """The database to use instead of the embedded one: CATALOG_DATABASE_URL."""
     return os.environ.get("CATALOG_DATABASE_URL") or None

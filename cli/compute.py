@@ -14,7 +14,7 @@ UNFINISHED = "nothing was published; the same command resumes"
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (ingest, relabel):
+    for command in (ingest, worker, relabel):
         app.command()(command)
 
 
@@ -39,7 +39,9 @@ def ingest(
     memory: Annotated[
         float | None, typer.Option("--memory", help="GiB for the running sums; else half of what is free.")
     ] = None,
-    precision: Annotated[str, typer.Option("--precision", help="fp32, or tf32 on a CUDA device.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option("--precision", help="Of products: fp32; bf16, where the device has it; tf32 on a CUDA device.")
+    ] = "fp32",
     seed: Annotated[int, typer.Option("--seed", help="Of the shuffle and of the rotated baseline.")] = 0,
     baseline_draws: Annotated[int, typer.Option("--baseline-draws", help="Rotations that the baseline averages.")] = 1,
     top_k: Annotated[int, typer.Option("--top-k", help="Matches to keep per neuron and other model.")] = 50,
@@ -57,6 +59,14 @@ def ingest(
     min_count: Annotated[
         int, typer.Option("--min-count", help="Occurrences that a token needs to be among a neuron's top tokens.")
     ] = 75,
+    jobs: Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")] = None,
+    enqueue: Annotated[bool, typer.Option("--enqueue", help="Leave the jobs to `catalog worker` processes.")] = False,
+    staging: Annotated[
+        str | None, typer.Option("--staging", help="Folder of sums and checkpoints, which all workers must reach.")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option("--checkpoint-minutes", help="A longer job saves its sums so often.")
+    ] = 5.0,
 ) -> None:
     """Compute and publish statistics, matches and labels of neurons."""
     from ingest.pipeline import ingest as run_ingest
@@ -83,10 +93,50 @@ def ingest(
         corpus_revision=corpus_revision,
         keep_eos=keep_eos,
         min_count=min_count,
+        jobs=jobs,
+        enqueue=enqueue,
+        staging=staging,
+        checkpoint_minutes=checkpoint_minutes,
     )
     with when_interrupted(UNFINISHED), watch() as progress:
         report = run_ingest(settings, progress)
     talk(report.message)
+
+
+def worker(
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
+    memory: Annotated[
+        float | None, typer.Option("--memory", help="GiB for the running sums; else half of what is free.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Jobs at a time.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="CPU threads of a computation; else one per core.")
+    ] = None,
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="Leave when nothing is left in the queue.")] = False,
+    heartbeat: Annotated[float, typer.Option("--heartbeat", min=0.1, help="Seconds between signs of life.")] = 10.0,
+    stalled: Annotated[
+        float, typer.Option("--stalled", min=0.3, help="Seconds of silence after which a worker is given up.")
+    ] = 30.0,
+    checkpoint_minutes: Annotated[
+        float | None, typer.Option("--checkpoint-minutes", help="A longer job saves its sums so often; else as the run says.")
+    ] = None,
+) -> None:
+    """Do the jobs of runs that were enqueued, on this device."""
+    from ingest.run_context import WorkerSettings
+    from ingest.worker import work
+
+    settings = WorkerSettings(
+        device=device,
+        memory_gb=memory,
+        concurrency=concurrency,
+        until_empty=until_empty,
+        threads=threads,
+        heartbeat_seconds=heartbeat,
+        stalled_seconds=stalled,
+        checkpoint_minutes=checkpoint_minutes,
+    )
+    with when_interrupted("its job is done again by another worker"), watch() as progress:
+        work(settings, progress)
 
 
 def relabel(format: FormatOption = Format.TABLE) -> None:

@@ -1,13 +1,16 @@
 """`catalog runs`: what was computed, when, from what."""
 
+import time
 from typing import Annotated
 
 import typer
 
+from catalog.errors import RunError
 from cli.options import FormatOption
 from cli.output import Format, show_page, show_rows, talk
+from cli.progress import watch
 
-app = typer.Typer(name="runs", help="Computations: list, show, delete.", no_args_is_help=True)
+app = typer.Typer(name="runs", help="Computations: list, show, watch, cancel, delete.", no_args_is_help=True)
 
 RunArgument = Annotated[int, typer.Argument(metavar="RUN", min=1, help="A run's id, as in `catalog runs list`.")]
 
@@ -28,6 +31,46 @@ def show_run(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
 
     with connect() as store:
         show_page(f"run {run}", store.run(run), [], format)
+
+
+@app.command("watch")
+def watch_run(
+    run: RunArgument,
+    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 2.0,
+) -> None:
+    """Follow a run until it is published or has failed."""
+    from catalog import connect
+
+    with connect() as store, watch() as progress:
+        done: set[int] = set()
+        tokens = 0
+        state = store.run_progress(run)
+        progress.phase(f"run {run}", sum(job.tokens for job in state.jobs) or None, "tokens")
+        while True:
+            for job in state.jobs:
+                if job.done and job.job not in done:
+                    done.add(job.job)
+                    progress.say(f"job {job.job} ({job.kind}) is done, {len(done)} of {len(state.jobs)}; by {job.worker}")
+            now = sum(job.tokens if job.done else job.tokens_done for job in state.jobs)
+            progress.advance(max(0, now - tokens))
+            tokens = max(now, tokens)
+            if state.status not in ("queued", "running"):
+                break
+            time.sleep(every)
+            state = store.run_progress(run)
+    if state.status == "failed":
+        raise RunError(f"run {run} has failed ({state.error}); the same `catalog ingest` resumes it.")
+    talk(f"run {run} is published")
+
+
+@app.command("cancel")
+def cancel_run(run: RunArgument) -> None:
+    """End a queued or running run; the same ingest goes on from what is done."""
+    from catalog import connect
+
+    with connect() as store:
+        store.cancel_run(run)
+    talk(f"run {run} is cancelled; workers leave it within seconds")
 
 
 @app.command("delete")

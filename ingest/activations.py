@@ -21,6 +21,7 @@ PIVOT_TOKENS = 4096
 class TokenBatch:
     """Consecutive rows of the corpus."""
 
+    n_rows: int
     tokens: Tensor
     """(rows, context) int64."""
     kept: Tensor
@@ -39,23 +40,27 @@ class Pivots:
     post: Tensor
 
 
-def token_batches(corpus: TokenCorpus, batch_tokens: int, device: torch.device) -> Iterator[TokenBatch]:
-    """The corpus in order, about `batch_tokens` tokens at a time (one row at least)."""
+def token_batches(
+    corpus: TokenCorpus, batch_tokens: int, device: torch.device, first_row: int = 0, end_row: int | None = None
+) -> Iterator[TokenBatch]:
+    """Rows of the corpus in order, about `batch_tokens` tokens at a time (one row at least)."""
     context = corpus.tokens.shape[1]
     step = max(1, batch_tokens // context)
-    for start in range(0, corpus.n_rows, step):
-        rows = np.asarray(corpus.tokens[start : start + step], dtype=np.int64)
+    end = corpus.n_rows if end_row is None else end_row
+    for start in range(first_row, end, step):
+        rows = np.asarray(corpus.tokens[start : min(start + step, end)], dtype=np.int64)
         mask = torch.from_numpy(corpus.kept_mask(rows)).flatten()
         tokens = torch.from_numpy(rows)
         previous = torch.full_like(tokens, -1)
         previous[:, 1:] = tokens[:, :-1]
         kept = mask.nonzero().squeeze(1)
-        yield TokenBatch(
-            tokens=tokens.to(device),
-            kept=kept.to(device),
-            current=tokens.flatten()[kept].to(device),
-            previous=previous.flatten()[kept].to(device),
-        )
+        columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept])
+        yield TokenBatch(rows.shape[0], *(_to_device(column, device) for column in columns))
+
+
+def _to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Without waiting for the device: a copy from pinned memory runs beside its work."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
 def kept_activations(checkpoint: Checkpoint, batch: TokenBatch) -> tuple[Tensor, Tensor]:

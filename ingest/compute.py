@@ -1,94 +1,53 @@
-"""From checkpoints and tokens to results, without a database: the passes of a plan, one after the other.
+"""Runs one job of a plan: from tokens to results that are safe in the store.
 
-1. pivots of every model from the first 4,096 kept tokens;
-2. per pass: every batch goes once through the models of the pass; the centred activations feed its accumulators;
-3. at the end of a pass its sums per token become explanations and its tiles become best partners, and are freed.
+    pivots      means of the first 4,096 kept tokens of every model; all jobs of a run share them
+    accumulate  rows of the corpus go through the job's models once; the activations feed the job's accumulators
+    combine     sums of jobs over ranges of rows are added up
 
-Moments are taken in the first pass, which therefore sees every model.
+A job that sees all rows, or combines them, turns its sums per token into explanations and its tiles into best partners.
+An ingest and a worker run the same jobs through this code; a long job saves its sums every few minutes.
 """
 
-from collections import defaultdict
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from ingest.activations import Pivots, TokenBatch, kept_activations, pivots, token_batches
+from catalog.jobs import Claim
+from ingest.activations import Pivots, kept_activations, pivots, token_batches
 from ingest.checkpoint import Checkpoint
 from ingest.corpus import TokenCorpus
-from ingest.plan import CrossItem, Item, ModelShape, SelfItem, TokenItem, plan_passes
-from ingest.progress import Progress
-from ingest.statistics.correlation import (
-    DirectedCorrelations,
-    NeuronSums,
-    Products,
-    RotatedLayer,
-    TileCorrelations,
-    merge_tiles,
-    rotate_layer,
-    rotation,
-)
-from ingest.statistics.moments import FrequencyAccumulator, MomentAccumulator, Moments
+from ingest.plan import Job, OwnItem, Plan, TokenItem, own_key
+from ingest.results import Explained, decode, decode_pivots, encode, encode_explained, encode_pivots, encode_tile
+from ingest.statistics.correlation import NeuronSums, Products, RotatedLayer, TileCorrelations, rotate_layer, rotation
+from ingest.statistics.moments import Moments
 from ingest.statistics.tiles import CrossTile
-from ingest.statistics.token_sums import TokenSumAccumulator
+from ingest.store import RunStore
+from ingest.sums import JobSums, ModelMoments
 
-ROTATIONS_KEPT = 64
-"""Rotated layers kept at hand while tiles are computed."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What to compute of the models at hand; indices into the list of checkpoints."""
-
-    pairs: list[tuple[int, int]]
-    activation_models: list[int]
-    token_models: list[int]
-
-    @property
-    def models(self) -> list[int]:
-        paired = {model for pair in self.pairs for model in pair}
-        return sorted(paired | set(self.activation_models) | set(self.token_models))
+ROTATIONS_BYTES = 256 * 2**20
+"""Rotated layers kept at hand while tiles are finished."""
 
 
 @dataclass(frozen=True)
 class CoreSettings:
-    """The settings that the passes need."""
+    """The settings that jobs need."""
 
     batch_tokens: int
-    memory_bytes: int
     seed: int
     baseline_draws: int
     top_k: int
+    precision: str
     device: torch.device
-
-
-@dataclass(frozen=True)
-class ActivationResult:
-    """Activation statistics of one model, per neuron in flat order."""
-
-    pre: Moments
-    post: Moments
-    sparsity: Tensor
-    """(neurons,) float64: fraction of tokens with pre > 0."""
-
-
-@dataclass(frozen=True)
-class PairResult:
-    """Both directions of one pair of models."""
-
-    forward: DirectedCorrelations
-    """Neurons of a, partners in b."""
-    backward: DirectedCorrelations
-    """Neurons of b, partners in a."""
-    diagonal: Tensor | None
-    """(neurons,) float64 correlation of equal indices; None where the shapes differ."""
+    checkpoint_seconds: float
 
 
 @dataclass(frozen=True)
 class LayerTokenSums:
-    """Sums per token id of one span of layers, handed on as soon as its pass ends."""
+    """Sums per token id of one span of layers."""
 
     model: int
     neurons: slice
@@ -101,171 +60,184 @@ class LayerTokenSums:
     """Of post, for exactly these neurons."""
 
 
-TokenSumsConsumer = Callable[[LayerTokenSums], None]
+@dataclass(frozen=True)
+class JobContext:
+    """What all jobs of a run share."""
+
+    checkpoints: list[Checkpoint]
+    corpus: TokenCorpus
+    plan: Plan
+    settings: CoreSettings
+    store: RunStore
+    explain: Callable[[LayerTokenSums], Explained] | None
+    """None where sums per token are not asked for."""
 
 
-@dataclass
-class _ModelState:
-    """The running sums of one model that every pass may need."""
-
-    checkpoint: Checkpoint
-    pivots: Pivots
-    pre: MomentAccumulator = field(init=False)
-    post: MomentAccumulator = field(init=False)
-    frequency: FrequencyAccumulator = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.pre = MomentAccumulator(self.pivots.pre)
-        self.post = MomentAccumulator(self.pivots.post)
-        self.frequency = FrequencyAccumulator(len(self.pivots.pre), self.pivots.pre.device)
-
-    def activations(self, batch: TokenBatch, first_pass: bool) -> Tensor:
-        """(kept, neurons) fp32 post about the pivot; the first pass also adds the moments."""
-        pre, post = kept_activations(self.checkpoint, batch)
-        post -= self.pivots.post
-        if first_pass:
-            self.frequency.update(pre)
-            pre -= self.pivots.pre
-            self.pre.update(pre)
-            self.post.update(post)
-        return post
-
-    @property
-    def sums(self) -> NeuronSums:
-        return NeuronSums(self.post.n, self.post.power_sums_[0], self.post.power_sums_[1])
+Advance = Callable[[int], None]
+"""Told of tokens that are done; may raise to end the job, after a checkpoint."""
 
 
-class Computation:
-    """Runs the passes of one run; see the module docstring."""
+@torch.inference_mode()
+def run_job(context: JobContext, job: Job, claim: Claim, advance: Advance) -> None:
+    """Do a job and write what it found; `claim` is the right to do so.
 
-    def __init__(
-        self,
-        checkpoints: list[Checkpoint],
-        corpus: TokenCorpus,
-        work: Work,
-        settings: CoreSettings,
-        on_token_sums: TokenSumsConsumer,
-    ) -> None:
-        self.checkpoints = checkpoints
-        self.corpus = corpus
-        self.work = work
-        self.settings = settings
-        self.on_token_sums = on_token_sums
-        self.shapes = [ModelShape(c.n_layers, c.d_mlp, c.d_vocab) for c in checkpoints]
-        self.passes = plan_passes(self.shapes, work.pairs, work.token_models, settings.memory_bytes)
-        self._states: dict[int, _ModelState] = {}
-        self._own_products: dict[tuple[int, int], Products] = {}
-        self._tiles: dict[tuple[int, int], list[TileCorrelations]] = defaultdict(list)
-        self._rotated = lru_cache(maxsize=ROTATIONS_KEPT)(self._rotate)
+    Raises:
+        RunError: the run was cancelled, or sums of an earlier job cannot be read, which is then to be done again.
+    """
+    store = context.store
+    if job.kind == "pivots":
+        claim.finish({f"pivots:{model}": encode_pivots(_pivots_of(context, model)) for model in job.models}, None)
+        return
+    known = {model: decode_pivots(store.results(f"pivots:{model}")[0], context.settings.device) for model in job.models}
+    sums = JobSums(job.items, context.plan, known, context.settings.device, context.settings.precision)
+    results: dict[str, bytes] = {}
+    file = None
+    if job.kind == "accumulate":
+        _accumulate(context, job, sums, known, claim, advance)
+        for model, moments in sums.moments.items():
+            results[f"moments:{model}"] = encode(moments.state())
+        if context.plan.file_bytes(job):
+            file = store.leave(job, sums.state())
+    else:
+        wanted = list(sums.state())
+        sums.add(store.sums(_shards(context.plan, job), wanted))
+    if context.plan.whole(job):
+        results |= _Finish(context, job, sums, known).results()
+    claim.finish(results, file)
+    store.drop_checkpoint(job)
 
-    @torch.inference_mode()
-    def run(self, progress: Progress) -> tuple[dict[int, ActivationResult], dict[tuple[int, int], PairResult]]:
-        """Everything that `work` asks for: by model, and by pair."""
-        progress.phase("accumulate", self.corpus.n_tokens * len(self.passes), "tokens")
-        for model in self.work.models:
-            self._states[model] = _ModelState(
-                self.checkpoints[model],
-                pivots(self.checkpoints[model], self.corpus, self.settings.batch_tokens, self.settings.device),
-            )
-        for number, items in enumerate(self.passes):
-            self._run_pass(items, number == 0, progress)
-        activation = {model: self._activation_result(model) for model in self.work.activation_models}
-        return activation, {pair: self._pair_result(pair) for pair in self.work.pairs}
 
-    def _run_pass(self, items: list[Item], first: bool, progress: Progress) -> None:
-        device = self.settings.device
-        tiles = {item: CrossTile(item.rows, item.columns, device) for item in items if isinstance(item, CrossItem)}
-        sums = {
-            item: TokenSumAccumulator(self.shapes[item.model].d_vocab, item.layers.n_neurons, device)
-            for item in items
-            if isinstance(item, TokenItem)
-        }
-        own = {item: self._new_own_products(item) for item in items if isinstance(item, SelfItem)}
-        needed = self.work.models if first else sorted({model for item in items for model in item.models})
-        for batch in token_batches(self.corpus, self.settings.batch_tokens, device):
-            post = {model: self._states[model].activations(batch, first) for model in needed}
-            for item, products in own.items():
-                layer = post[item.model][:, item.layer.neurons]
-                products.update(layer, layer)
-            for token_item, accumulator in sums.items():
-                accumulator.update(post[token_item.model][:, token_item.layers.neurons], batch.current, batch.previous)
-            for tile_item, tile in tiles.items():
-                tile.update(post[tile_item.a], post[tile_item.b])
-            progress.advance(batch.tokens.numel())
-        for products in own.values():
+def _pivots_of(context: JobContext, model: int) -> Pivots:
+    return pivots(context.checkpoints[model], context.corpus, context.settings.batch_tokens, context.settings.device)
+
+
+def _shards(plan: Plan, job: Job) -> list[int]:
+    """The jobs whose sums a combine job adds up."""
+    keys = {item.key for item in job.items}
+    return [n for n in job.after if not keys.isdisjoint(item.key for item in plan.jobs[n].items)]
+
+
+def _accumulate(
+    context: JobContext, job: Job, sums: JobSums, known: dict[int, Pivots], claim: Claim, advance: Advance
+) -> None:
+    """Feed the rows that are left; the sums are saved now and then, and when `advance` or the run's end stops the job."""
+    settings, store, plan = context.settings, context.store, context.plan
+    row = job.first_row
+    resumed = store.resume(job)
+    if resumed is not None:
+        row, arrays = resumed
+        sums.add(arrays)
+        advance((row - job.first_row) * plan.context)
+
+    def save() -> None:
+        store.checkpoint(job, row, {**sums.state(), **sums.moment_state()})
+
+    saved = time.monotonic()
+    for batch in token_batches(context.corpus, settings.batch_tokens, settings.device, row, job.end_row):
+        pre: dict[int, Tensor] = {}
+        post: dict[int, Tensor] = {}
+        for model in job.models:
+            pre[model], post[model] = kept_activations(context.checkpoints[model], batch)
+            post[model] -= known[model].post
+        sums.update(batch, pre, post)
+        row += batch.n_rows
+        try:
+            claim.beat((row - job.first_row) * plan.context)
+            advance(batch.n_rows * plan.context)
+        except JobStopped:
+            save()
+            raise
+        if time.monotonic() - saved >= settings.checkpoint_seconds:
+            save()
+            saved = time.monotonic()
+
+
+class JobStopped(Exception):
+    """The worker is asked to stop; the job is saved and goes back to the queue."""
+
+
+class _Finish:
+    """Turns complete sums into results."""
+
+    def __init__(self, context: JobContext, job: Job, sums: JobSums, known: dict[int, Pivots]) -> None:
+        self.context = context
+        self.job = job
+        self.sums = sums
+        self.known = known
+        self._moments = lru_cache(maxsize=None)(self._read_moments)
+        largest = max((context.plan.shapes[model].d_mlp for model in job.models), default=1)
+        self._rotated = lru_cache(maxsize=max(1, ROTATIONS_BYTES // (4 * largest**2)))(self._rotate)
+
+    def results(self) -> dict[str, bytes]:
+        """Explanations and best partners by name; the accumulators are freed one after the other."""
+        found: dict[str, bytes] = {}
+        for products in self.sums.own.values():
             products.rest()
-        for token_item, accumulator in sums.items():
-            self._hand_on(token_item, accumulator)
-        sums.clear()
-        for tile_item in list(tiles):
-            self._finish_tile(tile_item, tiles.pop(tile_item))
+        while self.sums.tokens:
+            item, accumulator = self.sums.tokens.popitem()
+            assert self.context.explain is not None
+            found[item.key] = encode_explained(self.context.explain(self._layer_sums(item, accumulator.sums_)))
+        while self.sums.tiles:
+            tile_item, tile = self.sums.tiles.popitem()
+            found[tile_item.key] = encode_tile(self._correlations(tile_item.a, tile_item.b, tile))
+        return found
 
-    def _new_own_products(self, item: SelfItem) -> Products:
+    def _correlations(self, a: int, b: int, tile: CrossTile) -> TileCorrelations:
+        draws = range(self.context.settings.baseline_draws)
+        return tile.compute(
+            self._neuron_sums(a),
+            self._neuron_sums(b),
+            rotated_a=lambda layer: [self._rotated(b, a, layer, draw) for draw in draws],
+            rotated_b=lambda layer: [self._rotated(a, b, layer, draw) for draw in draws],
+            k=self.context.settings.top_k,
+        )
+
+    def _layer_sums(self, item: TokenItem, sums: Tensor) -> LayerTokenSums:
+        neurons = item.layers.neurons
+        moments = self._moments(item.model).post.compute()[neurons]
+        return LayerTokenSums(item.model, neurons, sums, self.known[item.model].post[neurons], moments)
+
+    def _neuron_sums(self, model: int) -> NeuronSums:
+        moments: ModelMoments = self._moments(model)
+        return moments.sums
+
+    def _read_moments(self, model: int) -> ModelMoments:
+        if self.job.kind == "accumulate" and model in self.sums.moments:
+            return self.sums.moments[model]
+        merged = ModelMoments(self.known[model])
+        for data in self.context.store.results(f"moments:{model}"):
+            merged.add(decode(data))
+        return merged
+
+    def _own_products(self, model: int, layer: int) -> Tensor:
+        """(d_mlp, d_mlp) float64 products of a layer with itself over all rows."""
+        key = own_key(model, layer)
+        for item, products in self.sums.own.items():
+            if item.key == key:
+                return products.total_
+        item = self._own_item(key)
         n = item.layer.n_neurons
-        products = Products(n, n, self.settings.device)
-        self._own_products[item.model, item.layer.first] = products
-        return products
+        read = Products(n, n, self.context.settings.device, precision="fp32", symmetric=True)
+        live = {f"{key}/{name}": sums for name, sums in read.state().items()}
+        for name, sums in self.context.store.sums(self.job.after, list(live)):
+            live[name] += torch.from_numpy(sums).to(live[name].device)
+        read.rest()
+        return read.total_
 
-    def _hand_on(self, item: TokenItem, accumulator: TokenSumAccumulator) -> None:
-        state, neurons = self._states[item.model], item.layers.neurons
-        self.on_token_sums(
-            LayerTokenSums(
-                model=item.model,
-                neurons=neurons,
-                sums=accumulator.sums_,
-                pivot=state.pivots.post[neurons],
-                moments=state.post.compute()[neurons],
-            )
-        )
-
-    def _finish_tile(self, item: CrossItem, tile: CrossTile) -> None:
-        a, b = item.a, item.b
-        self._tiles[a, b].append(
-            tile.compute(
-                self._states[a].sums,
-                self._states[b].sums,
-                rotated_a=lambda layer: [self._rotated(b, a, layer, d) for d in range(self.settings.baseline_draws)],
-                rotated_b=lambda layer: [self._rotated(a, b, layer, d) for d in range(self.settings.baseline_draws)],
-                k=self.settings.top_k,
-            )
-        )
+    def _own_item(self, key: str) -> OwnItem:
+        items = (item for number in self.job.after for item in self.context.plan.jobs[number].items)
+        return next(item for item in items if isinstance(item, OwnItem) and item.key == key)
 
     def _rotate(self, own: int, other: int, layer: int, draw: int) -> RotatedLayer:
-        shas = [checkpoint.weights_sha256 for checkpoint in self.checkpoints]
-        d_mlp = self.shapes[other].d_mlp
+        shas = [checkpoint.weights_sha256 for checkpoint in self.context.checkpoints]
+        d_mlp = self.context.plan.shapes[other].d_mlp
         neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
-        sums = self._states[other].sums
+        sums = self._neuron_sums(other)
         return rotate_layer(
             layer,
-            rotation(self.settings.seed, shas[own], shas[other], layer, draw, d_mlp),
-            self._own_products[other, layer].total_,
+            rotation(self.context.settings.seed, shas[own], shas[other], layer, draw, d_mlp),
+            self._own_products(other, layer),
             NeuronSums(sums.n, sums.s_x[neurons], sums.s_xx[neurons]),
         )
 
-    def _activation_result(self, model: int) -> ActivationResult:
-        state = self._states[model]
-        return ActivationResult(state.pre.compute(), state.post.compute(), state.frequency.compute())
 
-    def _pair_result(self, pair: tuple[int, int]) -> PairResult:
-        """Join the tiles of a pair; tiles with equal rows (columns) hold different partners of the same neurons."""
-        tiles = self._tiles.pop(pair)
-        a, b = (self.shapes[model] for model in pair)
-        diagonal = None
-        if (a.n_layers, a.d_mlp) == (b.n_layers, b.d_mlp):
-            entries = torch.cat([tile.diagonal for tile in tiles])
-            diagonal = entries[entries[:, 0].argsort(), 1]
-        return PairResult(
-            forward=_join(self.settings.top_k, [(tile.rows, tile.forward) for tile in tiles]),
-            backward=_join(self.settings.top_k, [(tile.columns, tile.backward) for tile in tiles]),
-            diagonal=diagonal,
-        )
-
-
-def _join(k: int, parts: list[tuple[slice, DirectedCorrelations]]) -> DirectedCorrelations:
-    """Concatenate spans of neurons, after merging what different tiles know of the same span."""
-    spans: dict[int, list[DirectedCorrelations]] = defaultdict(list)
-    for neurons, part in parts:
-        spans[neurons.start].append(part)
-    merged = [merge_tiles(spans[start], k) for start in sorted(spans)]
-    names = ("top_values", "top_index", "baseline", "baseline_layer")
-    return DirectedCorrelations(*(torch.cat([getattr(part, name) for part in merged]) for name in names))

@@ -1,6 +1,5 @@
-"""Turns sums per token into explanations while they are in memory, and into rows once neuron ids are known."""
+"""Turns sums per token into explanations, and those into rows once neuron ids are known."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +10,7 @@ from ingest.labels.explanations import Explanations, TopTokens, explain, top_tok
 from ingest.labels.unigrams import LetterClasses, letter_classes
 from ingest.labels.vocabulary import FeatureTable
 from ingest.prepare import TokenCounts
+from ingest.results import Explained
 from ingest.to_rows import Columns, Ids
 from ingest.tokenizer import TokenizerInfo
 
@@ -26,13 +26,10 @@ class Explainer:
         self.counts = counts
         self.min_count = min_count
         self.n_ids = tokenizer.n_tokens
-        self._explanations: dict[int, list[tuple[int, Explanations]]] = defaultdict(list)
-        self._top_tokens: dict[int, list[tuple[int, TopTokens]]] = defaultdict(list)
 
-    def add(self, layer: LayerTokenSums) -> None:
+    def explain(self, layer: LayerTokenSums) -> Explained:
         """Explain the neurons of one span of layers; ids beyond the tokenizer's never occur in a corpus."""
         sums = layer.sums[:, : self.n_ids].cpu().numpy()
-        start = layer.neurons.start
         explanations = explain(
             self.features,
             self.letters,
@@ -47,8 +44,7 @@ class Explainer:
             degenerate=layer.moments.degenerate.cpu().numpy(),
         )
         top = top_tokens(self.counts.current[: self.n_ids], sums[0], pivot=layer.pivot.cpu().numpy(), min_count=self.min_count)
-        self._explanations[layer.model].append((start, explanations))
-        self._top_tokens[layer.model].append((start, top))
+        return Explained(layer.model, layer.neurons.start, explanations, top)
 
     def feature_rows(self) -> list[FeatureRow]:
         """The features of this run, in column order."""
@@ -62,25 +58,24 @@ class Explainer:
             for name, member in zip(self.features.names, self.features.matrix, strict=True)
         }
 
-    def columns(self, ids: list[Ids], feature_ids: dict[str, int]) -> Iterator[tuple[str, Columns]]:
+    def columns(self, parts: list[Explained], ids: list[Ids], feature_ids: dict[str, int]) -> Iterator[tuple[str, Columns]]:
         """Rows of explanations, letter_scores and top_tokens, each with its table."""
         by_index = np.array([feature_ids[name] for name in self.features.names], dtype=np.int32)
-        for model, parts in self._explanations.items():
-            for start, part in parts:
-                yield "explanations", _explanation_columns(ids[model][start:], part, by_index)
-                yield "letter_scores", _letter_columns(ids[model][start:], part, by_index)
-        for model, spans in self._top_tokens.items():
-            for start, top in spans:
-                yield (
-                    "top_tokens",
-                    {
-                        "neuron_id": ids[model][start:][top.neuron_index],
-                        "rank": top.rank.astype(np.int16),
-                        "token_id": top.token_id.astype(np.int32),
-                        "mean": top.mean,
-                        "n": top.n.astype(np.int64),
-                    },
-                )
+        for part in parts:
+            own = ids[part.model][part.start :]
+            yield "explanations", _explanation_columns(own, part.explanations, by_index)
+            yield "letter_scores", _letter_columns(own, part.explanations, by_index)
+            yield "top_tokens", _top_columns(own, part.top)
+
+
+def _top_columns(ids: Ids, top: TopTokens) -> Columns:
+    return {
+        "neuron_id": ids[top.neuron_index],
+        "rank": top.rank.astype(np.int16),
+        "token_id": top.token_id.astype(np.int32),
+        "mean": top.mean,
+        "n": top.n.astype(np.int64),
+    }
 
 
 def _explanation_columns(ids: Ids, part: Explanations, feature_ids: np.ndarray) -> Columns:

@@ -10,14 +10,19 @@
 
 import time
 
-from catalog import reuse, runs
+from catalog import jobs, reuse, runs
 from catalog.engine import check_schema, writer_engine
-from catalog.runs import RunRecord, RunSpec
+from catalog.errors import RunError
+from catalog.run_handle import RunHandle, RunSpec
+from catalog.runs import RunRecord
+from ingest.checkpoint import Checkpoint
 from ingest.identity import code_version, number_settings, run_identity, versions_of
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
+from ingest.queue import open_queue
 from ingest.run_work import RunWork
-from ingest.settings import IngestReport, IngestSettings
+from ingest.settings import IngestReport, IngestSettings, recorded
+from ingest.sums_files import check_writable
 
 
 def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
@@ -42,10 +47,16 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
         if published is not None and not missing:
             message = f"run {published.id} has it all, published {published.published_at:%Y-%m-%d %H:%M}"
             return IngestReport(published.id, "already_published", False, time.monotonic() - started, message)
+        if settings.enqueue and published is not None:
+            raise RunError(
+                f"run {published.id} is published and lacks only {', '.join(missing)}; leave out --enqueue to add them here."
+            )
         begun = runs.begin_run(engine, spec) if published is None else runs.begin_parts(engine, published.id, spec)
         with begun as handle:
             if handle.resumed:
-                progress.say(f"run {handle.run_id} was interrupted before; the tokenised corpus is kept, the rest restarts")
+                progress.say(f"run {handle.run_id} was interrupted before and goes on")
+            if settings.enqueue:
+                return _enqueue(engine, handle, RunWork(engine, handle, settings, inputs, missing), progress, started)
             RunWork(engine, handle, settings, inputs, missing).run(progress)
             outcome = "published" if published is None else "parts_added"
             seconds = time.monotonic() - started
@@ -53,6 +64,30 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
             return IngestReport(handle.run_id, outcome, handle.resumed, seconds, message)
     finally:
         engine.dispose()
+
+
+def _enqueue(engine: runs.Engine, handle: RunHandle, work: RunWork, progress: Progress, started: float) -> IngestReport:
+    """Plan the run and leave its jobs to workers.
+
+    Raises:
+        InputError: there is nothing for workers to do, or the staging folder cannot be written.
+    """
+    planned = work.plan(progress)
+    check_writable(work.store().folder)
+    with engine.connect() as connection:
+        states = jobs.states(connection, handle.run_id)
+    with open_queue(engine.url) as queue:
+        if all(state.done for state in states):
+            queue.put_finish(handle.run_id)
+        else:
+            queue.put(handle.run_id, jobs.ready(states))
+    handle.queue()
+    n = len(planned.plan.jobs)
+    message = (
+        f"run {handle.run_id} is queued as {n} jobs; start `catalog worker` as often as you have devices, "
+        f"`catalog runs watch {handle.run_id}` shows how far it is"
+    )
+    return IngestReport(handle.run_id, "queued", handle.resumed, time.monotonic() - started, message)
 
 
 def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
@@ -68,8 +103,7 @@ def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
         "token_sha256": token_sha256,
         "context": inputs.context,
         "max_tokens": settings.max_tokens,
-        "batch_tokens": settings.batch_tokens,
-        "memory_gb": settings.memory_gb,
+        "ingest": recorded(settings, [_argument(checkpoint) for checkpoint in inputs.checkpoints]),
     }
     return RunSpec(
         identity=run_identity(weights, token_sha256, settings),
@@ -80,6 +114,12 @@ def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
         model_family=settings.model_family,
         parts=settings.parts,
     )
+
+
+def _argument(checkpoint: Checkpoint) -> str:
+    """The model as an argument that means the same in any folder."""
+    revision = f"@{checkpoint.revision}" if checkpoint.revision else ""
+    return f"{checkpoint.name}={checkpoint.source}{revision}"
 
 
 def _known_weights(engine: runs.Engine, settings: IngestSettings, inputs: Inputs) -> int | None:

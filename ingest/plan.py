@@ -1,13 +1,16 @@
-"""Which sums are accumulated together: passes over the tokens whose accumulators fit the memory budget.
+"""What a run accumulates, cut into jobs that fit one device.
 
-Products of a layer with itself and sums per token come first, tiles of model pairs after them, so that the sums a
-tile's correlations need are complete when the tile is. A plan never changes a result, only what it costs: every pass
-runs the forward passes of its models once more.
+    Item   one accumulator: moments of a model, products of a layer with itself, sums per token, a tile of a model pair
+    Job    items that fit the memory budget together, over a range of the corpus's rows; jobs share nothing but results
+    Plan   the jobs of a run and which of them wait for which
+
+A job over all rows turns its sums per token into explanations and its tiles into best partners by itself. A job over some
+rows leaves its sums behind, and a `combine` job adds them up. A plan never changes a result, only what it costs.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from catalog.errors import InputError
 from ingest.statistics.correlation import Products
 from ingest.statistics.tiles import LayerSpan
 from ingest.statistics.token_sums import TokenSumAccumulator
@@ -18,12 +21,45 @@ class ModelShape:
     """What a plan has to know of a model."""
 
     n_layers: int
+    d_model: int
     d_mlp: int
     d_vocab: int
 
+    @property
+    def n_neurons(self) -> int:
+        return self.n_layers * self.d_mlp
+
+    def forward_flop(self, context: int) -> float:
+        """Floating-point operations per token of all blocks, without the unembedding."""
+        weights = 4 * self.d_model**2 + 2 * self.d_model * self.d_mlp
+        return 2.0 * self.n_layers * (weights + context * self.d_model)
+
 
 @dataclass(frozen=True)
-class SelfItem:
+class MomentItem:
+    """Moments of pre and post, and the activation frequency, of one model."""
+
+    model: int
+
+    @property
+    def models(self) -> tuple[int, ...]:
+        return (self.model,)
+
+    @property
+    def key(self) -> str:
+        return f"moments:{self.model}"
+
+    def bytes_needed(self, shapes: list[ModelShape]) -> int:
+        """Bytes of the accumulator while tokens come in."""
+        return 9 * 8 * shapes[self.model].n_neurons
+
+    def flop(self, shapes: list[ModelShape]) -> float:
+        """Products of matrices per token; sums that are no products count nothing."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class OwnItem:
     """The products of one layer with itself, for the rotated baseline."""
 
     model: int
@@ -33,14 +69,15 @@ class SelfItem:
     def models(self) -> tuple[int, ...]:
         return (self.model,)
 
-    def bytes_needed(self, shapes: list[ModelShape]) -> int:
-        """What it takes beyond `resting_bytes` while its pass runs."""
-        return 4 * self.layer.n_neurons**2
-
     @property
-    def resting_bytes(self) -> int:
-        """What stays until the last tile is computed."""
-        return 8 * self.layer.n_neurons**2
+    def key(self) -> str:
+        return own_key(self.model, self.layer.first)
+
+    def bytes_needed(self, shapes: list[ModelShape]) -> int:
+        return Products.bytes_needed(self.layer.n_neurons, self.layer.n_neurons)
+
+    def flop(self, shapes: list[ModelShape]) -> float:
+        return 2.0 * self.layer.n_neurons**2
 
 
 @dataclass(frozen=True)
@@ -54,13 +91,20 @@ class TokenItem:
     def models(self) -> tuple[int, ...]:
         return (self.model,)
 
+    @property
+    def key(self) -> str:
+        return f"tokens:{self.model}:{self.layers.first}"
+
     def bytes_needed(self, shapes: list[ModelShape]) -> int:
         return TokenSumAccumulator.bytes_needed(shapes[self.model].d_vocab, self.layers.n_neurons)
 
+    def flop(self, shapes: list[ModelShape]) -> float:
+        return 0.0
+
 
 @dataclass(frozen=True)
-class CrossItem:
-    """A tile of a model pair."""
+class TileItem:
+    """A tile of a model pair: layers of a × layers of b."""
 
     a: int
     b: int
@@ -71,78 +115,145 @@ class CrossItem:
     def models(self) -> tuple[int, ...]:
         return (self.a, self.b)
 
+    @property
+    def key(self) -> str:
+        return f"tile:{self.a}:{self.b}:{self.rows.first}:{self.columns.first}"
+
+    @property
+    def own_keys(self) -> set[str]:
+        """The products of layers with themselves that its baselines need."""
+        rows = {own_key(self.a, layer) for layer in self.rows.layers}
+        return rows | {own_key(self.b, layer) for layer in self.columns.layers}
+
     def bytes_needed(self, shapes: list[ModelShape]) -> int:
         return Products.bytes_needed(self.rows.n_neurons, self.columns.n_neurons)
 
+    def flop(self, shapes: list[ModelShape]) -> float:
+        return 2.0 * self.rows.n_neurons * self.columns.n_neurons
 
-Item = SelfItem | TokenItem | CrossItem
+
+Item = MomentItem | OwnItem | TokenItem | TileItem
 
 
-def plan_passes(
-    shapes: list[ModelShape], pairs: list[tuple[int, int]], token_models: list[int], budget: int
-) -> list[list[Item]]:
-    """Everything to accumulate, in passes whose accumulators fit `budget` bytes.
+def own_key(model: int, layer: int) -> str:
+    """The key of a layer's products with itself."""
+    return f"own:{model}:{layer}"
 
-    Args:
-        pairs: (a, b) of models to correlate.
-        token_models: models whose sums per token are wanted.
-    Raises:
-        InputError: the budget is too small for the smallest pieces; the sentence says the least that works.
-    """
-    own = [
-        SelfItem(model, LayerSpan(layer, layer, shapes[model].d_mlp))
-        for model in sorted({model for pair in pairs for model in pair})
-        for layer in range(shapes[model].n_layers)
-    ]
-    tokens = [
-        TokenItem(model, LayerSpan(layer, layer, shapes[model].d_mlp))
-        for model in token_models
-        for layer in range(shapes[model].n_layers)
-    ]
-    resting = sum(item.resting_bytes for item in own)
-    items: list[Item] = [*own, *tokens]
-    for a, b in pairs:
-        items += _tiles(a, b, shapes, budget - resting)
-    least = resting + max((item.bytes_needed(shapes) for item in items), default=0)
-    if least > budget:
-        raise InputError(
-            f"--memory {budget / 2**30:.3g} GiB is too small for the sums of one layer; give at least "
-            f"--memory {least / 2**30 + 0.001:.3f}."
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work; see the module docstring."""
+
+    number: int
+    kind: str
+    """pivots, accumulate or combine."""
+    items: tuple[Item, ...]
+    first_row: int
+    end_row: int
+    """Rows of the corpus; a combine job has those of its parts."""
+    after: tuple[int, ...]
+    """Jobs whose results it reads."""
+
+    @property
+    def models(self) -> list[int]:
+        return sorted({model for item in self.items for model in item.models})
+
+    @property
+    def n_rows(self) -> int:
+        return self.end_row - self.first_row
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a run."""
+
+    jobs: tuple[Job, ...]
+    shapes: tuple[ModelShape, ...]
+    n_rows: int
+    context: int
+
+    def whole(self, job: Job) -> bool:
+        """Whether the job sees all rows, so that its sums are complete."""
+        return job.n_rows == self.n_rows
+
+    def tokens(self, job: Job) -> int:
+        """Tokens that go through the models, BOS included."""
+        return job.n_rows * self.context if job.kind == "accumulate" else 0
+
+    def bytes_needed(self, job: Job) -> int:
+        """Bytes of the job's accumulators."""
+        return sum(item.bytes_needed(list(self.shapes)) for item in job.items)
+
+    def product_flop(self, job: Job) -> float:
+        """Operations of the matrix products of activations."""
+        return self.tokens(job) * sum(item.flop(list(self.shapes)) for item in job.items)
+
+    def forward_flop(self, job: Job) -> float:
+        """Operations of the forward passes."""
+        return self.tokens(job) * sum(self.shapes[model].forward_flop(self.context) for model in job.models)
+
+    def file_bytes(self, job: Job) -> int:
+        """Bytes of the sums that the job leaves for others."""
+        items = job.items if job.kind == "accumulate" else ()
+        read = any(job.number in other.after for other in self.jobs)
+        left = [item for item in items if not self.whole(job) or (read and isinstance(item, OwnItem))]
+        # At rest a sum of products is float64 alone, eight of its twelve bytes.
+        return sum(item.bytes_needed(list(self.shapes)) * 2 // 3 for item in left if not isinstance(item, MomentItem))
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as a document; `from_json` reads it back."""
+        return {
+            "shapes": [[s.n_layers, s.d_model, s.d_mlp, s.d_vocab] for s in self.shapes],
+            "n_rows": self.n_rows,
+            "context": self.context,
+            "jobs": [
+                {
+                    "kind": job.kind,
+                    "items": [_item_json(item) for item in job.items],
+                    "rows": [job.first_row, job.end_row],
+                    "after": list(job.after),
+                }
+                for job in self.jobs
+            ],
+        }
+
+
+def from_json(document: dict[str, Any]) -> Plan:
+    """The plan that `as_json` wrote."""
+    shapes = tuple(ModelShape(*shape) for shape in document["shapes"])
+    jobs = [
+        Job(
+            number=number,
+            kind=job["kind"],
+            items=tuple(_item(entry, shapes) for entry in job["items"]),
+            first_row=job["rows"][0],
+            end_row=job["rows"][1],
+            after=tuple(job["after"]),
         )
-    return _pack(items, shapes, budget - resting)
-
-
-def _tiles(a: int, b: int, shapes: list[ModelShape], budget: int) -> list[Item]:
-    """The tiles of a pair: the longer side is halved until two tiles fit the budget."""
-    n_rows, n_columns = shapes[a].n_layers, shapes[b].n_layers
-    d_a, d_b = shapes[a].d_mlp, shapes[b].d_mlp
-    high, wide = n_rows, n_columns
-    while Products.bytes_needed(high * d_a, wide * d_b) > budget // 2 and (high > 1 or wide > 1):
-        if wide == 1 or (high > 1 and high * d_a >= wide * d_b):
-            high = (high + 1) // 2
-        else:
-            wide = (wide + 1) // 2
-    return [
-        CrossItem(
-            a,
-            b,
-            LayerSpan(row, min(row + high, n_rows) - 1, d_a),
-            LayerSpan(column, min(column + wide, n_columns) - 1, d_b),
-        )
-        for row in range(0, n_rows, high)
-        for column in range(0, n_columns, wide)
+        for number, job in enumerate(document["jobs"])
     ]
+    return Plan(tuple(jobs), shapes, document["n_rows"], document["context"])
 
 
-def _pack(items: list[Item], shapes: list[ModelShape], budget: int) -> list[list[Item]]:
-    """Fill passes in order, so that a tile never comes in an earlier pass than the products of its layers."""
-    passes: list[list[Item]] = [[]]
-    free = budget
-    for item in items:
-        size = item.bytes_needed(shapes)
-        if size > free:
-            passes.append([])
-            free = budget
-        passes[-1].append(item)
-        free -= size
-    return passes
+def _item_json(item: Item) -> list[Any]:
+    match item:
+        case MomentItem(model):
+            return ["moments", model]
+        case OwnItem(model, layer):
+            return ["own", model, layer.first, layer.last]
+        case TokenItem(model, layers):
+            return ["tokens", model, layers.first, layers.last]
+        case TileItem(a, b, rows, columns):
+            return ["tile", a, b, rows.first, rows.last, columns.first, columns.last]
+
+
+def _item(entry: list[Any], shapes: tuple[ModelShape, ...]) -> Item:
+    kind, *numbers = entry
+    if kind == "moments":
+        return MomentItem(numbers[0])
+    if kind == "tile":
+        a, b, first, last, left, right = numbers
+        return TileItem(a, b, LayerSpan(first, last, shapes[a].d_mlp), LayerSpan(left, right, shapes[b].d_mlp))
+    model, first, last = numbers
+    span = LayerSpan(first, last, shapes[model].d_mlp)
+    return OwnItem(model, span) if kind == "own" else TokenItem(model, span)

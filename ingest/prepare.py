@@ -131,6 +131,13 @@ def count_tokens(corpus: TokenCorpus, d_vocab: int, rows_at_once: int = 4096) ->
     return TokenCounts(current, previous)
 
 
+def count_kept(inputs: Inputs) -> TokenCounts | None:
+    """The counts of the corpus; None without one."""
+    if inputs.corpus is None:
+        return None
+    return count_tokens(inputs.corpus, max(checkpoint.d_vocab for checkpoint in inputs.checkpoints))
+
+
 def token_features(tokenizer: TokenizerInfo, counts: TokenCounts) -> list[FeatureTable]:
     """The vocabulary features, then the unigram features of this corpus, in column order (§5)."""
     real = counts.current[: tokenizer.n_tokens]

@@ -5,21 +5,27 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import Engine
 
-from catalog import reuse
+from catalog import jobs, reuse
 from catalog.publish import PublishRows
 from catalog.rows import CorpusRow, GroupRow, ModelIds, ModelRow, TokenizerRow
-from catalog.runs import RunHandle
+from catalog.run_handle import RunHandle
 from ingest import to_rows
 from ingest.checkpoint import Checkpoint
-from ingest.compute import ActivationResult, Computation, CoreSettings, PairResult, Work
+from ingest.collect import PairResult, Results, collect
+from ingest.compute import JobContext
 from ingest.explain import Explainer
 from ingest.identity import number_settings, versions_of
-from ingest.prepare import Inputs, TokenCounts, count_tokens, token_features
+from ingest.inline import job_context, run_jobs
+from ingest.plan import ModelShape
+from ingest.planner import Work, make_plan
+from ingest.prepare import Inputs, TokenCounts, count_kept, token_features
 from ingest.progress import Progress
+from ingest.run_plan import RunPlan, stored_plan
 from ingest.settings import IngestSettings
 from ingest.statistics.groups import neuron_groups
 from ingest.statistics.universality import BestMatches, best_matches, mutual_best, universality
 from ingest.statistics.weights import logit_effects, weight_statistics
+from ingest.store import RunStore
 
 Pair = tuple[int, int]
 """Indices into the list of checkpoints, the smaller first."""
@@ -42,29 +48,80 @@ class RunWork:
 
     def run(self, progress: Progress) -> None:
         """All phases; each is recorded in the run's row."""
-        known = self._known()
+        self._process_weights(progress)
+        planned = self.plan(progress)
+        self.handle.set_phase("accumulate")
+        counts = count_kept(self.inputs)
+        explainer = self._explainer(counts)
+        store = self.store()
+        run_jobs(self._job_context(planned, explainer, store), self.handle, progress)
+        self._publish(planned, counts, explainer, store, progress)
+
+    def _process_weights(self, progress: Progress) -> None:
         progress.phase("check weights", len(self.inputs.checkpoints), "models")
         for checkpoint in self.inputs.checkpoints:
             checkpoint.process(self.inputs.tokenizer.n_tokens)
             progress.advance(1)
-        self.handle.set_phase("accumulate")
-        counts = self._counts()
-        explainer = self._explainer(counts)
-        activations, pairs = self._accumulate(explainer, known, progress)
+
+    def _publish(
+        self,
+        planned: RunPlan,
+        counts: TokenCounts | None,
+        explainer: Explainer | None,
+        store: RunStore,
+        progress: Progress,
+    ) -> None:
         progress.phase("stage", None, "tables")
         self.handle.set_phase("stage")
+        results = collect(store, planned.plan, planned.work, self.settings.top_k)
         ids = self.handle.reserve([self._model_row(checkpoint) for checkpoint in self.inputs.checkpoints])
-        self._stage_models(ids, activations, explainer, known)
-        self._stage_pairs(ids, pairs)
+        self._stage_models(ids, results, explainer, planned.known)
+        self._stage_pairs(ids, results.pairs)
         progress.phase("merge", None, "tables")
         self.handle.set_phase("merge")
-        self._take_over(ids, known)
+        self._take_over(ids, planned.known)
         groups = self._merge(ids)
         progress.phase("publish", None, "transaction")
         self.handle.set_phase("publish")
-        self.handle.publish(self._publish_rows(ids, counts, explainer, groups, known))
+        self.handle.publish(self._publish_rows(ids, counts, explainer, groups, planned.known))
+        store.remove()
+        self.handle.forget_folder()
 
-    # --- what earlier runs have ---
+    # --- the plan ---
+
+    def plan(self, progress: Progress) -> RunPlan:
+        """The plan that an interrupted attempt left, if it still holds, else a new one."""
+        weights = [checkpoint.weights_sha256 for checkpoint in self.inputs.checkpoints]
+        versions = versions_of(self.parts)
+        with self.engine.begin() as connection:
+            stored = stored_plan(connection, self.handle.run_id)
+            if stored is not None and (stored.weights, stored.versions) == (weights, versions):
+                states = jobs.states(connection, self.handle.run_id)
+                needed = max((stored.plan.bytes_needed(stored.plan.jobs[s.job]) for s in states if not s.done), default=0)
+                if needed <= self.inputs.memory_bytes:
+                    done = sum(state.done for state in states)
+                    if done and needed:
+                        progress.say(f"{done} of {len(states)} jobs are done already, the rest goes on")
+                    return stored
+            made = self._new_plan(weights, versions)
+            made.record(connection, self.handle.run_id)
+        # Sums and checkpoints of an earlier plan belong to other jobs.
+        self.store().remove()
+        return made
+
+    def _new_plan(self, weights: list[str], versions: dict[str, int]) -> RunPlan:
+        known = self._known()
+        work = self._work(known)
+        corpus = self.inputs.corpus
+        plan = make_plan(
+            work,
+            [ModelShape(c.n_layers, c.d_model, c.d_mlp, c.d_vocab) for c in self.inputs.checkpoints],
+            0 if corpus is None else corpus.n_rows,
+            self.inputs.context,
+            self.inputs.memory_bytes,
+            self.settings.at_least_jobs,
+        )
+        return RunPlan(plan, work, known, weights, versions)
 
     def _known(self) -> reuse.Known:
         """Models and pairs that an earlier run with equal tokens, settings and definitions has published."""
@@ -79,11 +136,21 @@ class RunWork:
             except_run=self.handle.run_id,
         )
 
-    def _counts(self) -> TokenCounts | None:
+    def _work(self, known: reuse.Known) -> Work:
+        n = len(self.inputs.checkpoints)
         if self.inputs.corpus is None:
-            return None
-        d_vocab = max(checkpoint.d_vocab for checkpoint in self.inputs.checkpoints)
-        return count_tokens(self.inputs.corpus, d_vocab)
+            return Work((), (), ())
+        new = tuple(model for model in range(n) if self._sha(model) not in known.models)
+        return Work(
+            pairs=tuple(
+                (a, b)
+                for a in range(n)
+                for b in range(a + 1, n)
+                if "correlations" in self.parts and self._pair_key(a, b) not in known.pairs
+            ),
+            activation_models=new if "activations" in self.parts else (),
+            token_models=new if "vocabulary" in self.parts else (),
+        )
 
     def _explainer(self, counts: TokenCounts | None) -> Explainer | None:
         if counts is None or "vocabulary" not in self.parts:
@@ -92,42 +159,21 @@ class RunWork:
 
     # --- phase accumulate ---
 
-    def _accumulate(
-        self, explainer: Explainer | None, known: reuse.Known, progress: Progress
-    ) -> tuple[dict[int, ActivationResult], dict[Pair, PairResult]]:
+    def store(self) -> RunStore:
+        """Where the run's jobs leave what they found."""
+        return RunStore(self.engine, self.handle.run_id, self.handle.folder(self.settings.staging_folder))
+
+    def _job_context(self, planned: RunPlan, explainer: Explainer | None, store: RunStore) -> JobContext | None:
         if self.inputs.corpus is None:
-            return {}, {}
-        n = len(self.inputs.checkpoints)
-        new = [model for model in range(n) if self._sha(model) not in known.models]
-        work = Work(
-            pairs=[
-                (a, b)
-                for a in range(n)
-                for b in range(a + 1, n)
-                if "correlations" in self.parts and self._pair_key(a, b) not in known.pairs
-            ],
-            activation_models=new if "activations" in self.parts else [],
-            token_models=new if explainer is not None else [],
-        )
-        core = CoreSettings(
-            batch_tokens=self.settings.batch_tokens,
-            memory_bytes=self.inputs.memory_bytes,
-            seed=self.settings.seed,
-            baseline_draws=self.settings.baseline_draws,
-            top_k=self.settings.top_k,
-            device=self.inputs.device,
-        )
-        if not work.models:
-            return {}, {}
-        consumer = explainer.add if explainer is not None else _ignore
-        return Computation(self.inputs.checkpoints, self.inputs.corpus, work, core, consumer).run(progress)
+            return None
+        return job_context(self.settings, self.inputs, planned.plan, explainer, store)
 
     # --- phase stage ---
 
     def _stage_models(
         self,
         ids: list[ModelIds],
-        activations: dict[int, ActivationResult],
+        results: Results,
         explainer: Explainer | None,
         known: reuse.Known,
     ) -> None:
@@ -135,11 +181,11 @@ class RunWork:
             neurons = ids[model].neuron_ids
             if "weights" in self.parts and self._sha(model) not in known.models:
                 self._stage_weights(neurons, checkpoint)
-            if model in activations:
-                self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, activations[model]))
+            if model in results.activations:
+                self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, results.activations[model]))
         if explainer is not None:
             self.feature_ids = self.handle.feature_ids(explainer.feature_rows())
-            for table, columns in explainer.columns([model.neuron_ids for model in ids], self.feature_ids):
+            for table, columns in explainer.columns(results.explained, [model.neuron_ids for model in ids], self.feature_ids):
                 self.handle.stage(table, columns)
 
     def _stage_weights(self, neurons: np.ndarray, checkpoint: Checkpoint) -> None:
@@ -285,7 +331,3 @@ class RunWork:
     def _pair_key(self, a: int, b: int) -> tuple[str, str]:
         first, second = sorted((self._sha(a), self._sha(b)))
         return first, second
-
-
-def _ignore(_: object) -> None:
-    """Sums per token that nobody asked for."""

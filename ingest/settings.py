@@ -1,8 +1,12 @@
 """What one ingest was asked to do, and what it answers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 from catalog.errors import InputError
+from catalog.settings import staging_folder
 
 PARTS = ("weights", "activations", "correlations", "vocabulary")
 """The parts of a run, each with a definition version of its own; `--only` chooses among them."""
@@ -10,7 +14,10 @@ PARTS = ("weights", "activations", "correlations", "vocabulary")
 DEFINITION_VERSIONS: dict[str, int] = {"weights": 1, "activations": 1, "correlations": 1, "vocabulary": 1}
 """Raised whenever a statistic of the part changes its meaning: results of other versions are never mixed."""
 
-PRECISIONS = ("fp32", "tf32")
+JOBS_FOR_WORKERS = 8
+"""Jobs that `--enqueue` makes if `--jobs` does not say otherwise."""
+
+PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,23 @@ class IngestSettings:
     keep_eos: bool = False
     min_count: int = 75
     """Occurrences that a token needs to enter a neuron's list of top tokens (§3.3)."""
+    jobs: int | None = None
+    """Jobs to cut the work into at least; None: as few as memory allows, or `JOBS_FOR_WORKERS` of them for workers."""
+    enqueue: bool = False
+    """Leave the jobs to workers."""
+    staging: str | None = None
+    """Folder of sums and checkpoints, which workers share; None: CATALOG_STAGING, or a folder of the catalog's home."""
+    checkpoint_minutes: float = 5.0
+    """A job that takes longer saves its sums so often."""
     database_url: str | None = None
+
+    @property
+    def at_least_jobs(self) -> int:
+        return self.jobs or (JOBS_FOR_WORKERS if self.enqueue else 1)
+
+    @property
+    def staging_folder(self) -> Path:
+        return Path(self.staging).expanduser().resolve() if self.staging else staging_folder()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -71,13 +94,37 @@ class IngestSettings:
             ("--top-k", self.top_k, 1),
             ("--batch-tokens", self.batch_tokens, 1),
             ("--min-count", self.min_count, 1),
+            ("--jobs", self.jobs, 1),
         ):
             if value is not None and value < least:
                 raise InputError(f"{option} {value} is too small; give {least} or more.")
+        if self.enqueue and not self.needs_corpus:
+            raise InputError("--enqueue has nothing to leave to workers with --only weights; leave it out.")
+        if not self.checkpoint_minutes > 0:
+            raise InputError(f"--checkpoint-minutes {self.checkpoint_minutes} is no interval; give a number above 0.")
         if self.memory_gb is not None and not self.memory_gb > 0:
             raise InputError(f"--memory {self.memory_gb} is no budget; give a number of GiB above 0.")
         if self.needs_corpus and self.corpus is None:
             raise InputError("--corpus is missing; give a file or a hub name, or --only weights to do without one.")
+
+
+def recorded(settings: IngestSettings, models: list[str]) -> dict[str, Any]:
+    """The settings as they are kept with a run: folders in full, no address of a database.
+
+    Args:
+        models: the models, each as NAME=LOCATION with its revision.
+    """
+    fields = {**asdict(settings), "models": models, "staging": str(settings.staging_folder)}
+    del fields["database_url"]
+    if settings.corpus is not None and Path(settings.corpus).exists():
+        fields["corpus"] = str(Path(settings.corpus).resolve())
+    return fields
+
+
+def from_record(fields: Mapping[str, Any]) -> IngestSettings:
+    """The settings that `recorded` wrote."""
+    values = {**fields, "models": tuple(fields["models"]), "only": tuple(fields["only"])}
+    return IngestSettings(**values)
 
 
 @dataclass(frozen=True)

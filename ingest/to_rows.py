@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int
 
-from ingest.compute import ActivationResult
+from ingest.collect import ActivationResult
 from ingest.statistics.correlation import DirectedCorrelations
 from ingest.statistics.universality import BestMatches, Universality
 from ingest.statistics.weights import LogitEffects, WeightStatistics

@@ -1,4 +1,4 @@
-"""Runs migrations: one at a time on a database, patient with nobody's lock, each in its transaction."""
+"""Runs migrations: one at a time on a database, patient with nobody's lock, all steps in one transaction."""
 
 from alembic import context
 from sqlalchemy import Connection, text
@@ -27,7 +27,7 @@ def run(connection: Connection) -> None:
             target_metadata=metadata,
             include_object=include_object,
             compare_server_default=False,
-            transaction_per_migration=True,
+            transaction_per_migration=False,
         )
         with context.begin_transaction():
             context.run_migrations()

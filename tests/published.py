@@ -10,7 +10,8 @@ import numpy as np
 from sqlalchemy import Engine
 
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow
-from catalog.runs import RunHandle, RunSpec, begin_run
+from catalog.run_handle import RunHandle, RunSpec
+from catalog.runs import begin_run
 
 MODELS = ("pocket-gpt2-a", "pocket-gpt2-b", "pocket-gpt2-c")
 N_LAYERS, D_MLP = 2, 16

@@ -15,8 +15,8 @@ runs = Table(
     column(
         "status",
         Text,
-        "running, published or failed.",
-        check("status_known", "status IN ('running', 'published', 'failed')"),
+        "queued (workers compute it), running, published or failed.",
+        check("status_known", "status IN ('queued', 'running', 'published', 'failed')"),
     ),
     column("phase", Text, "The phase reached: tokenise, accumulate, stage, merge, publish.", null=True),
     column("superseded", Boolean, "A newer run with the same identity is published.", server_default=text("false")),
@@ -38,6 +38,8 @@ runs = Table(
     column("finished_at", Moment, "When the latest attempt ended, well or badly.", null=True),
     column("published_at", Moment, "When readers could first see it.", null=True),
     column("error", Text, "Why the latest attempt failed.", null=True),
+    column("plan", JSONB, "How the work is cut into jobs; NULL before it is planned.", null=True),
+    column("staging_folder", Text, "Folder of sums and checkpoints; NULL once it is removed.", null=True),
     check("published_has_time", "(status = 'published') = (published_at IS NOT NULL)"),
     comment="Computations. Views show published runs only.",
 )

@@ -31,7 +31,9 @@ class Products:
     total_: Float64[Tensor, "x y"]
     """Unnormalised; complete after `flush`."""
 
-    def __init__(self, n_x: int, n_y: int, device: torch.device) -> None:
+    def __init__(
+        self, n_x: int, n_y: int, device: torch.device, precision: str = "fp32", symmetric: bool = False
+    ) -> None:
         self.total_ = torch.zeros(n_x, n_y, dtype=torch.float64, device=device)
         self._hot = torch.zeros(n_x, n_y, dtype=torch.float32, device=device)
         self._hot_tokens = 0
@@ -60,6 +62,10 @@ class Products:
         """Give the fp32 half back: no more tokens come."""
         self.flush()
         self._hot = self._hot.new_empty(0)
+
+    def state(self) -> dict[str, Tensor]:
+        self.flush()
+        return {"total": self.total_}
 
     def merge(self, other: "Products") -> None:
         """Add the sums of another shard of tokens (same pivots)."""

@@ -51,7 +51,7 @@ class LayerSpan:
 class CrossTile:
     """Products of (layers of a) × (layers of b) and, at the end, their correlations in both directions."""
 
-    def __init__(self, rows: LayerSpan, columns: LayerSpan, device: torch.device) -> None:
+    def __init__(self, rows: LayerSpan, columns: LayerSpan, device: torch.device, precision: str = "fp32") -> None:
         self.rows = rows
         self.columns = columns
         self.products = Products(rows.n_neurons, columns.n_neurons, device)

@@ -33,6 +33,9 @@ class TokenSumAccumulator:
             real = seen >= 0
             self.sums_[shift].index_add_(0, seen[real], partial[real].double())
 
+    def state(self) -> dict[str, Tensor]:
+        return {"sums": self.sums_}
+
     def merge(self, other: "TokenSumAccumulator") -> None:
         """Add the sums of another shard with the same pivot."""
         self.sums_ += other.sums_

@@ -10,14 +10,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def visible(engine: Engine) -> dict[str, str]:
-    """A digest of each relation that a reader may read, the table of runs excepted: equal digests mean equal rows."""
+    """A digest of each relation that a reader may read, the runs and their jobs excepted: equal digests mean equal rows."""
     with engine.connect() as connection:
         names = connection.execute(
             text(
                 """SELECT quote_ident(schemaname) || '.' || quote_ident(name) FROM (
                      SELECT schemaname, tablename AS name FROM pg_tables
                      UNION ALL SELECT schemaname, viewname FROM pg_views) AS relations
-                   WHERE schemaname IN ('public', 'history') AND name <> 'runs' ORDER BY 1"""
+                   WHERE schemaname IN ('public', 'history')
+                 AND name NOT IN ('runs', 'run_jobs', 'run_job_results') ORDER BY 1"""
             )
         ).scalars()
         statement = "SELECT count(*) || ' ' || COALESCE(md5(string_agg(t::text, ',' ORDER BY t::text)), '') FROM {} AS t"

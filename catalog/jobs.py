@@ -1,0 +1,230 @@
+"""The ledger of a run's jobs: what there is to do, who is at it, and what was found.
+
+A job is done when its row has `finished_at`, which is written in one transaction with its results. Whoever works on one
+holds an advisory lock of its own session on it, and a shared one on the run: a killed process gives both back.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, text
+
+from catalog import locks
+from catalog.errors import JobTaken, RunEnded, RunError
+
+SECONDS_BETWEEN_BEATS = 2.0
+"""How often a job says how far it is, and hears whether its run is cancelled."""
+
+
+class JobRow(NamedTuple):
+    """What is recorded of a job before it begins."""
+
+    job: int
+    kind: str
+    after: list[int]
+    tokens: int
+    bytes: int
+    flop: float
+
+
+class JobState(NamedTuple):
+    """How far a job is."""
+
+    job: int
+    kind: str
+    after: list[int]
+    tokens: int
+    tokens_done: int
+    done: bool
+    attempts: int
+    worker: str | None
+    error: str | None
+
+
+def record_plan(connection: Connection, run_id: int, plan: dict[str, Any], rows: Sequence[JobRow]) -> None:
+    """Write a run's plan, in place of an earlier one, whose results go."""
+    with connection.begin_nested() if connection.in_transaction() else connection.begin():
+        connection.execute(text("DELETE FROM run_job_results WHERE run_id = :run_id"), {"run_id": run_id})
+        connection.execute(text("DELETE FROM run_jobs WHERE run_id = :run_id"), {"run_id": run_id})
+        connection.execute(
+            text("UPDATE runs SET plan = CAST(:plan AS jsonb) WHERE id = :run_id"),
+            {"run_id": run_id, "plan": json.dumps(plan)},
+        )
+        for row in rows:
+            connection.execute(
+                text(
+                    """INSERT INTO run_jobs (run_id, job, kind, after, tokens, bytes, flop)
+                       VALUES (:run_id, :job, :kind, :after, :tokens, :bytes, :flop)"""
+                ),
+                {"run_id": run_id, **row._asdict()},
+            )
+
+
+def plan_of(connection: Connection, run_id: int) -> dict[str, Any] | None:
+    """The run's plan, if it has one."""
+    found: dict[str, Any] | None = connection.execute(
+        text("SELECT plan FROM runs WHERE id = :run_id"), {"run_id": run_id}
+    ).scalar()
+    return found
+
+
+def states(connection: Connection, run_id: int) -> list[JobState]:
+    """All jobs of a run, in order."""
+    rows = connection.execute(
+        text(
+            """SELECT job, kind, after, tokens, tokens_done, finished_at IS NOT NULL, attempts, worker, error
+               FROM run_jobs WHERE run_id = :run_id ORDER BY job"""
+        ),
+        {"run_id": run_id},
+    )
+    return [JobState(*row) for row in rows]
+
+
+class RunProgress(NamedTuple):
+    """How far a run is."""
+
+    status: str
+    phase: str | None
+    error: str | None
+    jobs: list[JobState]
+
+
+def run_progress(connection: Connection, run_id: int) -> RunProgress:
+    """Status and jobs of a run.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    row = connection.execute(text("SELECT status, phase, error FROM runs WHERE id = :id"), {"id": run_id}).first()
+    if row is None:
+        raise RunError(f"there is no run {run_id}; `catalog runs list` shows those that exist.")
+    return RunProgress(row.status, row.phase, row.error, states(connection, run_id))
+
+
+def ready(jobs: Sequence[JobState]) -> list[int]:
+    """Jobs that are not done and wait for none that is not."""
+    done = {job.job for job in jobs if job.done}
+    return [job.job for job in jobs if not job.done and done.issuperset(job.after)]
+
+
+@dataclass
+class Claim:
+    """The right to work on one job."""
+
+    engine: Engine
+    run_id: int
+    job: int
+    _told: float = 0.0
+
+    def beat(self, tokens_done: int) -> None:
+        """Say how far the job is; does something every `SECONDS_BETWEEN_BEATS` only.
+
+        Raises:
+            RunEnded: the run was cancelled or deleted.
+        """
+        if time.monotonic() - self._told < SECONDS_BETWEEN_BEATS:
+            return
+        self._told = time.monotonic()
+        with self.engine.begin() as connection:
+            connection.execute(
+                text("UPDATE run_jobs SET tokens_done = :done WHERE run_id = :run_id AND job = :job"),
+                {"done": tokens_done, "run_id": self.run_id, "job": self.job},
+            )
+            check_alive(connection, self.run_id)
+
+    def finish(self, results: Mapping[str, bytes], sums_file: str | None) -> None:
+        """Write what the job found and that it is done, at once; a job that is done already stays as it is."""
+        values = {"run_id": self.run_id, "job": self.job}
+        with self.engine.begin() as connection:
+            check_alive(connection, self.run_id)
+            found = connection.execute(
+                text(
+                    """UPDATE run_jobs SET finished_at = now(), tokens_done = tokens, sums_file = :sums_file, error = NULL
+                       WHERE run_id = :run_id AND job = :job AND finished_at IS NULL"""
+                ),
+                {**values, "sums_file": sums_file},
+            )
+            if found.rowcount == 0:
+                return
+            for name, data in results.items():
+                connection.execute(
+                    text("INSERT INTO run_job_results VALUES (:run_id, :job, :name, :data)"),
+                    {**values, "name": name, "data": data},
+                )
+
+
+def check_alive(connection: Connection, run_id: int) -> None:
+    """Raises:
+    RunEnded: the run is gone, or no longer wants its jobs done.
+    """
+    row = connection.execute(text("SELECT status, error FROM runs WHERE id = :run_id"), {"run_id": run_id}).first()
+    if row is None:
+        raise RunEnded(f"run {run_id} is deleted; nothing of it is left to do.")
+    if row.status == "failed":
+        raise RunEnded(f"run {run_id} was ended ({row.error}); the same `catalog ingest` resumes it.")
+
+
+@contextmanager
+def claim(engine: Engine, run_id: int, job: int, worker: str, identity: str | None = None) -> Iterator[Claim | None]:
+    """Take a job; None if it is done.
+
+    Args:
+        identity: of the run, where its lock is not held by this process: a share of it keeps others from taking the run.
+    Raises:
+        JobTaken: another process is at it, or holds the run.
+        RunEnded: the run was cancelled or deleted.
+    """
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        connection.execute(text("SET client_connection_check_interval = '1s'"))
+        if not connection.execute(text(f"SELECT pg_try_advisory_lock({locks.JOB})"), {"run_id": run_id, "job": job}).scalar():
+            raise JobTaken(f"another process is at job {job} of run {run_id}.")
+        share = text(f"SELECT pg_try_advisory_lock_shared({locks.RUN})")
+        if identity is not None and not connection.execute(share, {"identity": identity}).scalar():
+            raise JobTaken(f"another process holds run {run_id}.")
+        check_alive(connection, run_id)
+        begun = connection.execute(
+            text(
+                """UPDATE run_jobs SET attempts = attempts + 1, worker = :worker, started_at = now(), tokens_done = 0
+                   WHERE run_id = :run_id AND job = :job AND finished_at IS NULL"""
+            ),
+            {"run_id": run_id, "job": job, "worker": worker},
+        )
+        yield Claim(engine, run_id, job) if begun.rowcount else None
+    finally:
+        connection.invalidate()
+        connection.close()
+
+
+def results(connection: Connection, run_id: int, name: str) -> list[bytes]:
+    """What jobs found under a name, which may end in %, in order of jobs."""
+    rows = connection.execute(
+        text("SELECT data FROM run_job_results WHERE run_id = :run_id AND name LIKE :name ORDER BY job, name"),
+        {"run_id": run_id, "name": name},
+    )
+    return [bytes(data) for data in rows.scalars()]
+
+
+def sums_files(connection: Connection, run_id: int, numbers: Sequence[int]) -> list[str]:
+    """Files of the sums that these jobs left, in order of jobs."""
+    rows = connection.execute(
+        text(
+            """SELECT sums_file FROM run_jobs WHERE run_id = :run_id AND job = ANY(:jobs) AND sums_file IS NOT NULL
+               ORDER BY job"""
+        ),
+        {"run_id": run_id, "jobs": list(numbers)},
+    )
+    return list(rows.scalars())
+
+
+def forget(connection: Connection, run_id: int, numbers: Sequence[int]) -> None:
+    """Have jobs done again, because what they left cannot be read."""
+    values = {"run_id": run_id, "jobs": list(numbers)}
+    connection.execute(text("DELETE FROM run_job_results WHERE run_id = :run_id AND job = ANY(:jobs)"), values)
+    connection.execute(
+        text("UPDATE run_jobs SET finished_at = NULL, sums_file = NULL WHERE run_id = :run_id AND job = ANY(:jobs)"), values
+    )

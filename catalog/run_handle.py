@@ -1,0 +1,190 @@
+"""The right to work on one run: its phases, its keys, what it stages, and its publication."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import psycopg
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from catalog import locks, staging
+from catalog.errors import CatalogError, InputError, RunError
+from catalog.publish import publish
+from catalog.rows import FeatureRow, ModelIds, ModelRow, PublishRows
+
+PHASES = ("tokenise", "accumulate", "stage", "merge", "publish")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a run is recorded as."""
+
+    identity: str
+    settings: dict[str, Any]
+    definition_versions: dict[str, int]
+    code_version: str
+    device: str
+    model_family: str | None
+    parts: tuple[str, ...]
+
+
+class RunHandle:
+    """The right to work on one run, given back at the end of a `with`; an error that ends it is written into the row."""
+
+    run_id: int
+    resumed: bool
+    """An earlier attempt had been killed or had failed."""
+
+    def __init__(self, engine: Engine, connection: Connection, run_id: int, spec: RunSpec, resumed: bool) -> None:
+        self.engine = engine
+        self.run_id = run_id
+        self.spec = spec
+        self.resumed = resumed
+        self._connection = connection
+
+    @property
+    def _driver(self) -> psycopg.Connection[Any]:
+        return driver_of(self._connection)
+
+    def set_phase(self, phase: str) -> None:
+        """Record the phase that begins; visible to other sessions at once."""
+        assert phase in PHASES, phase
+        self._connection.execute(
+            text("UPDATE runs SET phase = :phase WHERE id = :run_id"), {"phase": phase, "run_id": self.run_id}
+        )
+
+    def folder(self, root: Path) -> Path:
+        """The run's own folder of sums and checkpoints: the one it has, or a new name below `root`."""
+        found = self._connection.execute(
+            text(
+                """UPDATE runs SET staging_folder = COALESCE(staging_folder, :folder) WHERE id = :run_id
+                   RETURNING staging_folder"""
+            ),
+            {"run_id": self.run_id, "folder": str(root / f"run-{self.run_id}-{secrets.token_hex(4)}")},
+        ).scalar_one()
+        return Path(found)
+
+    def forget_folder(self) -> None:
+        """The folder is removed."""
+        self._connection.execute(text("UPDATE runs SET staging_folder = NULL WHERE id = :id"), {"id": self.run_id})
+
+    def queue(self) -> None:
+        """Leave the run to workers; nobody holds it until its last job is done."""
+        self._connection.execute(text("UPDATE runs SET status = 'queued' WHERE id = :id"), {"id": self.run_id})
+
+    def reserve(self, models: Sequence[ModelRow]) -> list[ModelIds]:
+        """Keys for the models and their neurons, without rows that a reader could see.
+
+        From here on no other run of this database stages or publishes.
+
+        Raises:
+            InputError: the name and revision belong to a model with other weights.
+        """
+        self._connection.execute(text(f"SELECT pg_advisory_lock({locks.PUBLISH})"))
+        return [self._reserve(model) for model in models]
+
+    def _reserve(self, model: ModelRow) -> ModelIds:
+        found = self._connection.execute(
+            text(
+                """SELECT id, weights_sha256, EXISTS (SELECT 1 FROM run_models r WHERE r.model_id = m.id) AS used
+                   FROM models m WHERE name = :name AND revision = :revision"""
+            ),
+            {"name": model.name, "revision": model.revision},
+        ).first()
+        if found is not None and found.weights_sha256 == model.weights_sha256:
+            neurons = self._connection.execute(
+                text('SELECT id FROM neurons WHERE model_id = :id ORDER BY layer, "index"'), {"id": found.id}
+            )
+            return ModelIds(found.id, np.array(neurons.scalars().all(), dtype=np.int32), False)
+        if found is not None and found.used:
+            raise InputError(
+                f"the catalog has another model named {model.name!r} with other weights; give this one a name of its "
+                f"own as NEWNAME={model.source}."
+            )
+        ids = self._next_ids("neurons", model.n_layers * model.d_mlp)
+        return ModelIds(int(self._next_ids("models", 1)[0]), ids, True)
+
+    def _next_ids(self, table: str, count: int) -> np.ndarray:
+        rows = self._connection.execute(
+            text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)"),
+            {"table": table, "count": count},
+        )
+        return np.array(rows.scalars().all(), dtype=np.int32)
+
+    def feature_ids(self, features: Sequence[FeatureRow]) -> dict[str, int]:
+        """Keys of the features by name: those that exist, and new ones for the rest."""
+        names = [feature.name for feature in features]
+        rows = self._connection.execute(text("SELECT name, id FROM features WHERE name = ANY(:names)"), {"names": names})
+        ids = {name: key for name, key in rows}
+        missing = [name for name in names if name not in ids]
+        ids.update(zip(missing, self._next_ids("features", len(missing)).tolist(), strict=True))
+        return ids
+
+    def stage(self, table: str, columns: Mapping[str, np.ndarray]) -> int:
+        """COPY rows of `table` to the run's staging table; `run_id` is filled in. Returns the number of rows."""
+        return staging.fill(self._driver, self.run_id, table, columns)
+
+    def stage_from_run(
+        self,
+        table: str,
+        from_run: int,
+        neuron_ids: np.ndarray | None = None,
+        pairs_of: tuple[int, int] | None = None,
+    ) -> int:
+        """Stage rows of an earlier run: of some neurons, or between two models. Returns the number of rows.
+
+        Raises:
+            RunError: the earlier run has been deleted since it was found; from `reserve` on it cannot be.
+        """
+        values = {"run_id": from_run}
+        published = text("SELECT 1 FROM runs WHERE id = :run_id AND status = 'published'")
+        if self._connection.execute(published, values).first() is None:
+            raise RunError(f"run {from_run}, whose results were to be used again, is deleted; repeat the command.")
+        return staging.fill_from_run(self._driver, self.run_id, table, from_run, neuron_ids, pairs_of)
+
+    def publish(self, rows: PublishRows) -> None:
+        """Make everything staged visible, in one transaction."""
+        if "pairs" in staging.tables(self._driver, self.run_id):
+            staging.index_pairs(self._driver, self.run_id)
+        publish(self.engine, self.run_id, self.spec, rows)
+        self._connection.execute(text("ANALYZE"))
+
+    def fail(self, error: str) -> None:
+        """Record why the attempt ended; what it staged goes. A dead connection is no second error."""
+        try:
+            staging.drop(self._driver, self.run_id)
+            self._connection.execute(
+                text(
+                    """UPDATE runs SET status = 'failed', error = :error, finished_at = now()
+                       WHERE id = :run_id AND status IN ('queued', 'running')"""
+                ),
+                {"error": error[:2000], "run_id": self.run_id},
+            )
+        except (SQLAlchemyError, psycopg.Error):
+            return
+
+    def close(self) -> None:
+        """Give the locks back; a second time does nothing."""
+        if self._connection.closed:
+            return
+        self._connection.invalidate()
+        self._connection.close()
+
+    def __enter__(self) -> "RunHandle":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            self.fail(str(error) if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}")
+        self.close()
+
+
+def driver_of(connection: Connection) -> psycopg.Connection[Any]:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    return driver

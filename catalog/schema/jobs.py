@@ -1,0 +1,37 @@
+"""Tables of the jobs that a run is cut into, and of what they found before it is published."""
+
+from sqlalchemy import BigInteger, Double, Integer, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from catalog.base import check, column, metadata, refers
+from catalog.schema.runs import Moment
+
+run_jobs = Table(
+    "run_jobs",
+    metadata,
+    column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
+    column("job", SmallInteger, "Number within the run, from 0.", key=True),
+    column("kind", Text, "pivots, accumulate or combine.", check("kind_known", "kind IN ('pivots', 'accumulate', 'combine')")),
+    column("after", ARRAY(SmallInteger), "Jobs of the run whose results it reads."),
+    column("tokens", BigInteger, "Tokens that go through the models, BOS included."),
+    column("bytes", BigInteger, "Memory of its accumulators."),
+    column("flop", Double, "Operations of its matrix products and forward passes."),
+    column("tokens_done", BigInteger, "Tokens of the present attempt that are done.", server_default=text("0")),
+    column("attempts", Integer, "Times it was begun.", server_default=text("0")),
+    column("worker", Text, "Who began it last: host, process and device.", null=True),
+    column("started_at", Moment, "When it was begun last.", null=True),
+    column("finished_at", Moment, "When its results were safe; NULL before.", null=True),
+    column("sums_file", Text, "File of the sums it leaves for other jobs, below the run's staging folder.", null=True),
+    column("error", Text, "Why the latest attempt ended early.", null=True),
+    comment="The pieces of work of each run.",
+)
+
+run_job_results = Table(
+    "run_job_results",
+    metadata,
+    column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
+    column("job", SmallInteger, "The job that found it.", key=True),
+    column("name", Text, "What it is: pivots, moments, a tile, explanations; with the models and layers.", key=True),
+    column("data", LargeBinary, "Arrays in numpy's npz format."),
+    comment="Results of jobs until the run is published; the reader role cannot see them.",
+)

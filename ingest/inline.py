@@ -1,0 +1,61 @@
+"""Does the jobs of a run one after the other, in this process."""
+
+import os
+import platform
+
+import torch
+
+from catalog import jobs
+from catalog.run_handle import RunHandle
+from ingest.compute import CoreSettings, JobContext, run_job
+from ingest.device import describe
+from ingest.explain import Explainer
+from ingest.plan import Plan
+from ingest.prepare import Inputs
+from ingest.progress import Progress
+from ingest.settings import IngestSettings
+from ingest.store import RunStore
+from ingest.sums_files import check_writable
+
+
+def job_context(
+    settings: IngestSettings, inputs: Inputs, plan: Plan, explainer: Explainer | None, store: RunStore
+) -> JobContext:
+    """What the jobs of a run share; its corpus is open."""
+    assert inputs.corpus is not None
+    core = CoreSettings(
+        batch_tokens=settings.batch_tokens,
+        seed=settings.seed,
+        baseline_draws=settings.baseline_draws,
+        top_k=settings.top_k,
+        precision=settings.precision,
+        device=inputs.device,
+        checkpoint_seconds=60 * settings.checkpoint_minutes,
+    )
+    explain = None if explainer is None else explainer.explain
+    return JobContext(inputs.checkpoints, inputs.corpus, plan, core, store, explain)
+
+
+def worker_name(device: torch.device) -> str:
+    """For the ledger: host, process and device."""
+    return f"{platform.node()} {os.getpid()} {describe(device)}"
+
+
+def run_jobs(context: JobContext | None, handle: RunHandle, progress: Progress) -> None:
+    """All jobs that are not done, in order.
+
+    Raises:
+        InputError: the staging folder cannot be written.
+        RunError: the run was cancelled.
+    """
+    if context is None or not context.plan.jobs:
+        return
+    check_writable(context.store.folder)
+    with handle.engine.connect() as connection:
+        done = {state.job for state in jobs.states(connection, handle.run_id) if state.done}
+    todo = [job for job in context.plan.jobs if job.number not in done]
+    progress.phase("accumulate", sum(context.plan.tokens(job) for job in todo), "tokens")
+    for job in todo:
+        with jobs.claim(handle.engine, handle.run_id, job.number, worker_name(context.settings.device)) as claim:
+            if claim is not None:
+                run_job(context, job, claim, progress.advance)

@@ -1,0 +1,211 @@
+"""Cuts a run's work into jobs (see `ingest.plan`).
+
+One job holds everything if it fits. Where several are wanted, for several workers or because memory asks for them, there
+are two ways, and the cheaper one is taken: finer tiles, each of which runs the forward passes of its models again; or
+ranges of rows, whose sums travel through files and are added up.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from catalog.errors import InputError
+from ingest.plan import Item, Job, ModelShape, MomentItem, OwnItem, Plan, TileItem, TokenItem
+from ingest.statistics.tiles import LayerSpan
+
+FORWARD_EFFICIENCY = 0.5
+"""Rate of a forward pass over that of a large matrix product."""
+FLOP_PER_FILE_BYTE = 200.0
+"""Operations in the time that one byte takes to be written and read; both matter only for the choice between plans."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to compute of the models at hand; indices into the list of models."""
+
+    pairs: tuple[tuple[int, int], ...]
+    activation_models: tuple[int, ...]
+    token_models: tuple[int, ...]
+
+    @property
+    def models(self) -> list[int]:
+        paired = {model for pair in self.pairs for model in pair}
+        return sorted(paired | set(self.activation_models) | set(self.token_models))
+
+
+def make_plan(
+    work: Work, shapes: list[ModelShape], n_rows: int, context: int, budget: int, at_least: int = 1
+) -> Plan:
+    """Cut `work` into jobs whose accumulators fit `budget` bytes.
+
+    Args:
+        n_rows, context: of the corpus.
+        at_least: jobs wanted, for as many workers; fewer where there is not enough to cut.
+    Raises:
+        InputError: the budget is too small for the smallest pieces; the sentence says the least that works.
+    """
+    if not work.models:
+        return Plan((), tuple(shapes), n_rows, context)
+    _check_budget(work, shapes, budget)
+    one = _Cut(work, shapes, n_rows, context)
+    whole = one.in_passes(budget)
+    if at_least <= 1 or n_rows < 2:
+        return whole
+    by_rows = one.by_rows(budget, at_least)
+    by_tiles = one.by_tiles(budget, at_least)
+    enough = [plan for plan in (by_rows, by_tiles) if _parallel(plan) >= at_least]
+    return min(enough or [by_rows], key=cost)
+
+
+def cost(plan: Plan) -> float:
+    """Operations, with forward passes and files weighed by what they take of the time of a product."""
+    return sum(
+        plan.product_flop(job) + plan.forward_flop(job) / FORWARD_EFFICIENCY + plan.file_bytes(job) * FLOP_PER_FILE_BYTE
+        for job in plan.jobs
+    )
+
+
+def _parallel(plan: Plan) -> int:
+    return sum(job.kind == "accumulate" for job in plan.jobs)
+
+
+def _check_budget(work: Work, shapes: list[ModelShape], budget: int) -> None:
+    smallest = _items(work, shapes, tile_bytes=0)
+    least = max(item.bytes_needed(shapes) for item in smallest)
+    if least > budget:
+        raise InputError(
+            f"--memory {budget / 2**30:.3g} GiB is too small for the sums of one layer; give at least "
+            f"--memory {least / 2**30 + 0.001:.3f}."
+        )
+
+
+def _items(work: Work, shapes: list[ModelShape], tile_bytes: int, models: list[int] | None = None) -> list[Item]:
+    """All items in the order in which they are packed: those that others wait for come first."""
+    wanted = work.models if models is None else models
+    paired = {model for pair in work.pairs for model in pair}
+    items: list[Item] = [MomentItem(model) for model in wanted]
+    for model in wanted:
+        spans = [LayerSpan(layer, layer, shapes[model].d_mlp) for layer in range(shapes[model].n_layers)]
+        items += [OwnItem(model, span) for span in spans if model in paired]
+        items += [TokenItem(model, span) for span in spans if model in work.token_models]
+    if models is None:
+        items += tiles(work, shapes, tile_bytes)
+    return items
+
+
+def tiles(work: Work, shapes: list[ModelShape], tile_bytes: int) -> list[TileItem]:
+    """The tiles of all pairs: the longer side is halved until a tile has at most `tile_bytes` bytes."""
+    return [tile for a, b in work.pairs for tile in _tiles_of_pair(a, b, shapes, tile_bytes)]
+
+
+def _tiles_of_pair(a: int, b: int, shapes: list[ModelShape], tile_bytes: int) -> list[TileItem]:
+    n_rows, n_columns = shapes[a].n_layers, shapes[b].n_layers
+    d_a, d_b = shapes[a].d_mlp, shapes[b].d_mlp
+
+    def tile(row: int, column: int, high: int, wide: int) -> TileItem:
+        rows = LayerSpan(row, min(row + high, n_rows) - 1, d_a)
+        return TileItem(a, b, rows, LayerSpan(column, min(column + wide, n_columns) - 1, d_b))
+
+    high, wide = n_rows, n_columns
+    while tile(0, 0, high, wide).bytes_needed(shapes) > tile_bytes and (high > 1 or wide > 1):
+        if wide == 1 or (high > 1 and high * d_a >= wide * d_b):
+            high = (high + 1) // 2
+        else:
+            wide = (wide + 1) // 2
+    return [tile(row, column, high, wide) for row in range(0, n_rows, high) for column in range(0, n_columns, wide)]
+
+
+def _pack(items: Iterable[Item], shapes: list[ModelShape], budget: int) -> list[list[Item]]:
+    """Fill passes in order, so that a tile never comes in an earlier pass than the products of its layers."""
+    passes: list[list[Item]] = [[]]
+    free = budget
+    for item in items:
+        size = item.bytes_needed(shapes)
+        if size > free and passes[-1]:
+            passes.append([])
+            free = budget
+        passes[-1].append(item)
+        free -= size
+    return passes
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The ways to cut one run's work."""
+
+    work: Work
+    shapes: list[ModelShape]
+    n_rows: int
+    context: int
+
+    def in_passes(self, budget: int) -> Plan:
+        """As few passes over all rows as the budget allows."""
+        # Two tiles to a pass at least, unless one fits alone: what is left over by the sums of layers is not wasted.
+        items = _items(self.work, self.shapes, budget)
+        passes = _pack(items, self.shapes, budget)
+        if len(passes) > 1:
+            passes = _pack(_items(self.work, self.shapes, budget // 2), self.shapes, budget)
+        return self._plan(passes, 1)
+
+    def by_tiles(self, budget: int, at_least: int) -> Plan:
+        """Jobs over all rows: one per model for its own sums, then one for every few tiles."""
+        base = [
+            one_pass
+            for model in self.work.models
+            for one_pass in _pack(_items(self.work, self.shapes, 0, [model]), self.shapes, budget)
+        ]
+        total = sum(tile.bytes_needed(self.shapes) for tile in tiles(self.work, self.shapes, budget))
+        share = min(budget, max(total // max(1, at_least), 1))
+        fine = tiles(self.work, self.shapes, share)
+        packed = _pack(fine, self.shapes, max(share, max((t.bytes_needed(self.shapes) for t in fine), default=0)))
+        return self._plan([*base, *(one_pass for one_pass in packed if one_pass)], 1)
+
+    def by_rows(self, budget: int, at_least: int) -> Plan:
+        """Every pass over several ranges of rows, and jobs that add their sums up."""
+        passes = _pack(_items(self.work, self.shapes, budget), self.shapes, budget)
+        if len(passes) > 1:
+            passes = _pack(_items(self.work, self.shapes, budget // 2), self.shapes, budget)
+        parts = min(self.n_rows, -(-at_least // len(passes)))
+        return self._plan(passes, parts, combine=at_least)
+
+    def _plan(self, passes: list[list[Item]], parts: int, combine: int = 1) -> Plan:
+        jobs = [Job(0, "pivots", tuple(MomentItem(model) for model in self.work.models), 0, self.n_rows, ())]
+        holders: dict[str, list[int]] = {}
+        edges = [self.n_rows * part // parts for part in range(parts + 1)]
+        accumulate: list[list[int]] = []
+        for items in passes:
+            numbers = list(range(len(jobs), len(jobs) + parts))
+            accumulate.append(numbers)
+            for item in items:
+                holders[item.key] = numbers
+            for number, first, end in zip(numbers, edges, edges[1:], strict=False):
+                after = {0} if parts > 1 else {0} | (self._needs(items, holders) - {number})
+                jobs.append(Job(number, "accumulate", tuple(items), first, end, tuple(sorted(after))))
+        if parts > 1:
+            for items, numbers in zip(passes, accumulate, strict=True):
+                for group in _groups(items, combine, self.shapes):
+                    after = {0, *numbers} | self._needs(group, holders)
+                    jobs.append(Job(len(jobs), "combine", tuple(group), 0, self.n_rows, tuple(sorted(after))))
+        return Plan(tuple(jobs), tuple(self.shapes), self.n_rows, self.context)
+
+    def _needs(self, items: Iterable[Item], holders: dict[str, list[int]]) -> set[int]:
+        """Jobs whose sums are read when tiles and sums per token are finished."""
+        keys: set[str] = set()
+        for item in items:
+            if isinstance(item, TileItem | TokenItem):
+                keys |= {MomentItem(model).key for model in item.models}
+            if isinstance(item, TileItem):
+                keys |= item.own_keys
+        return {number for key in keys for number in holders[key]}
+
+
+def _groups(items: list[Item], wanted: int, shapes: list[ModelShape]) -> list[list[Item]]:
+    """What there is to finish, in at most `wanted` groups of about equal size."""
+    finish = sorted(
+        (item for item in items if isinstance(item, TileItem | TokenItem)),
+        key=lambda item: item.bytes_needed(shapes),
+        reverse=True,
+    )
+    groups: list[list[Item]] = [[] for _ in range(min(wanted, len(finish)))]
+    for item in finish:
+        min(groups, key=lambda group: sum(other.bytes_needed(shapes) for other in group)).append(item)
+    return groups

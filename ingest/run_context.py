@@ -1,0 +1,115 @@
+"""A run as a worker sees it: its inputs, opened again from what the run has recorded, and checked to be the same."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from catalog.errors import CatalogError, RunEnded, WorkerRefusal
+from ingest.compute import JobContext
+from ingest.explain import Explainer
+from ingest.identity import versions_of
+from ingest.inline import job_context
+from ingest.prepare import Inputs, count_kept, load_inputs, token_features
+from ingest.progress import Progress
+from ingest.run_plan import RunPlan, stored_plan
+from ingest.settings import DEFINITION_VERSIONS, IngestSettings, from_record
+from ingest.store import RunStore
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker was started with."""
+
+    device: str = "auto"
+    memory_gb: float | None = None
+    concurrency: int = 1
+    until_empty: bool = False
+    threads: int | None = None
+    """Threads of each computation on the CPU; None: as many as there are cores."""
+    heartbeat_seconds: float = 10.0
+    stalled_seconds: float = 30.0
+    """A worker that was not heard of for so long is given up, and its jobs go to others."""
+    checkpoint_minutes: float | None = None
+    """None: as the run says."""
+    database_url: str | None = None
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run, ready for its jobs."""
+
+    run_id: int
+    identity: str
+    settings: IngestSettings
+    inputs: Inputs
+    planned: RunPlan
+    jobs: JobContext
+
+
+def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Progress) -> RunContext:
+    """Open what a run needs.
+
+    Raises:
+        RunEnded: the run is gone.
+        WorkerRefusal: this worker's definitions, device or files are not those the run needs; others may do it.
+    """
+    with engine.connect() as connection:
+        row = connection.execute(
+            text("SELECT identity, settings, definition_versions, staging_folder FROM runs WHERE id = :id"), {"id": run_id}
+        ).first()
+        planned = stored_plan(connection, run_id) if row is not None else None
+    if row is None or planned is None:
+        raise RunEnded(f"run {run_id} is gone, or what it stands on is.")
+    _check_definitions(run_id, planned.versions)
+    settings = _settings(row.settings["ingest"], worker)
+    try:
+        inputs = load_inputs(settings, progress)
+    except CatalogError as error:
+        raise WorkerRefusal(f"this worker cannot open what run {run_id} reads: {error}") from error
+    _check_inputs(run_id, inputs, planned, row.settings["token_sha256"])
+    counts = count_kept(inputs)
+    assert counts is not None
+    explainer = None
+    if planned.work.token_models:
+        features = token_features(inputs.tokenizer, counts)
+        explainer = Explainer(features, inputs.tokenizer, counts, settings.min_count)
+    store = RunStore(engine, run_id, Path(row.staging_folder))
+    context = job_context(settings, inputs, planned.plan, explainer, store)
+    return RunContext(run_id, row.identity, settings, inputs, planned, context)
+
+
+def _settings(record: dict[str, Any], worker: WorkerSettings) -> IngestSettings:
+    settings = replace(from_record(record), device=worker.device, memory_gb=worker.memory_gb, database_url=worker.database_url)
+    if worker.checkpoint_minutes is not None:
+        settings = replace(settings, checkpoint_minutes=worker.checkpoint_minutes)
+    return settings
+
+
+def _check_definitions(run_id: int, wanted: dict[str, int]) -> None:
+    unknown = [part for part in wanted if part not in DEFINITION_VERSIONS]
+    have = versions_of(tuple(part for part in wanted if part not in unknown))
+    differ = [part for part in wanted if have.get(part) != wanted[part]]
+    if differ:
+        part = differ[0]
+        raise WorkerRefusal(
+            f"run {run_id} was planned with definition {wanted[part]} of {part}, and this worker computes "
+            f"{have.get(part, 'none')}; run the worker with the code that planned it."
+        )
+
+
+def _check_inputs(run_id: int, inputs: Inputs, planned: RunPlan, token_sha256: str) -> None:
+    found = [checkpoint.weights_sha256 for checkpoint in inputs.checkpoints]
+    for checkpoint, sha, wanted in zip(inputs.checkpoints, found, planned.weights, strict=True):
+        if sha != wanted:
+            raise WorkerRefusal(
+                f"{checkpoint.source} holds other weights here ({sha[:12]}) than run {run_id} was planned with "
+                f"({wanted[:12]}); give this worker the same files."
+            )
+    assert inputs.corpus is not None
+    if inputs.corpus.token_sha256 != token_sha256:
+        raise WorkerRefusal(
+            f"{inputs.corpus.meta.source} gives other tokens here ({inputs.corpus.token_sha256[:12]}) than run {run_id} was "
+            f"planned with ({token_sha256[:12]}); give this worker the same corpus."
+        )

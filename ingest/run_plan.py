@@ -1,0 +1,82 @@
+"""The plan of a run, together with what it stands on: kept with the run, so that an interrupted one goes on with it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from catalog import jobs
+from catalog.jobs import JobRow
+from catalog.reuse import Known
+from ingest.plan import Plan, from_json
+from ingest.planner import Work
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run computes, and how."""
+
+    plan: Plan
+    work: Work
+    known: Known
+    """What earlier runs have, which is copied."""
+    weights: list[str]
+    """weights sha256 of the models, in the order of the plan's indices."""
+    versions: dict[str, int]
+    """Definition version of each part."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.versions)
+
+    def record(self, connection: Connection, run_id: int) -> None:
+        """Write it, in place of an earlier plan and its results."""
+        plan = self.plan
+        rows = [
+            JobRow(
+                job=job.number,
+                kind=job.kind,
+                after=list(job.after),
+                tokens=plan.tokens(job),
+                bytes=plan.bytes_needed(job),
+                flop=plan.product_flop(job) + plan.forward_flop(job),
+            )
+            for job in plan.jobs
+        ]
+        document = {
+            "plan": plan.as_json(),
+            "pairs": list(self.work.pairs),
+            "activation_models": list(self.work.activation_models),
+            "token_models": list(self.work.token_models),
+            "known_models": self.known.models,
+            "known_pairs": [[*pair, run] for pair, run in self.known.pairs.items()],
+            "weights": self.weights,
+            "versions": self.versions,
+        }
+        jobs.record_plan(connection, run_id, document, rows)
+
+
+def stored_plan(connection: Connection, run_id: int) -> RunPlan | None:
+    """The run's plan, if it has one and the runs it copies from are still there."""
+    document = jobs.plan_of(connection, run_id)
+    if document is None:
+        return None
+    found = _from_document(document)
+    sources = {*found.known.models.values(), *found.known.pairs.values()}
+    published = text("SELECT count(*) FROM runs WHERE status = 'published' AND id = ANY(:ids)")
+    n = connection.execute(published, {"ids": list(sources)}).scalar_one()
+    return found if n == len(sources) else None
+
+
+def _from_document(document: dict[str, Any]) -> RunPlan:
+    return RunPlan(
+        plan=from_json(document["plan"]),
+        work=Work(
+            pairs=tuple((a, b) for a, b in document["pairs"]),
+            activation_models=tuple(document["activation_models"]),
+            token_models=tuple(document["token_models"]),
+        ),
+        known=Known(document["known_models"], {(one, other): run for one, other, run in document["known_pairs"]}),
+        weights=document["weights"],
+        versions=document["versions"],
+    )

@@ -1,0 +1,112 @@
+"""The accumulators of one job, and their state as named arrays: for checkpoints, and for jobs that add sums up."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ingest.activations import Pivots, TokenBatch
+from ingest.plan import Item, MomentItem, OwnItem, Plan, TileItem, TokenItem
+from ingest.statistics.correlation import NeuronSums, Products
+from ingest.statistics.moments import FrequencyAccumulator, MomentAccumulator
+from ingest.statistics.tiles import CrossTile
+from ingest.statistics.token_sums import TokenSumAccumulator
+
+
+class ModelMoments:
+    """Moments of pre and post and the activation frequency of one model, about its pivots."""
+
+    def __init__(self, pivots: Pivots) -> None:
+        self.pre = MomentAccumulator(pivots.pre)
+        self.post = MomentAccumulator(pivots.post)
+        self.frequency = FrequencyAccumulator(len(pivots.pre), pivots.pre.device)
+
+    def update(self, pre: Tensor, post: Tensor) -> None:
+        """Add (tokens, neurons) fp32 of pre, which is centred in place, and of post about its pivot."""
+        self.frequency.update(pre)
+        pre -= self.pre.pivot
+        self.pre.update(pre)
+        self.post.update(post)
+
+    @property
+    def sums(self) -> NeuronSums:
+        """What correlations need."""
+        return NeuronSums(self.post.n, self.post.power_sums_[0], self.post.power_sums_[1])
+
+    def state(self) -> dict[str, Tensor]:
+        """All sums; `add` takes them."""
+        n = torch.tensor([self.pre.n, self.post.n, self.frequency.n])
+        return {"pre": self.pre.power_sums_, "post": self.post.power_sums_, "count": self.frequency.count, "n": n}
+
+    def add(self, state: Mapping[str, np.ndarray]) -> None:
+        """Add the sums of other rows about the same pivots."""
+        for name, sums in (("pre", self.pre.power_sums_), ("post", self.post.power_sums_), ("count", self.frequency.count)):
+            sums += torch.from_numpy(state[name]).to(sums.device)
+        pre, post, frequency = state["n"].tolist()
+        self.pre.n += pre
+        self.post.n += post
+        self.frequency.n += frequency
+
+
+class JobSums:
+    """Everything a job accumulates, by the keys of its items."""
+
+    def __init__(
+        self, items: tuple[Item, ...], plan: Plan, pivots: dict[int, Pivots], device: torch.device, precision: str
+    ) -> None:
+        self.moments: dict[int, ModelMoments] = {}
+        self.own: dict[OwnItem, Products] = {}
+        self.tokens: dict[TokenItem, TokenSumAccumulator] = {}
+        self.tiles: dict[TileItem, CrossTile] = {}
+        for item in items:
+            match item:
+                case MomentItem(model):
+                    self.moments[model] = ModelMoments(pivots[model])
+                case OwnItem(_, layer):
+                    self.own[item] = Products(layer.n_neurons, layer.n_neurons, device, precision=precision, symmetric=True)
+                case TokenItem(model, layers):
+                    self.tokens[item] = TokenSumAccumulator(plan.shapes[model].d_vocab, layers.n_neurons, device)
+                case TileItem(_, _, rows, columns):
+                    self.tiles[item] = CrossTile(rows, columns, device, precision=precision)
+
+    def update(self, batch: TokenBatch, pre: dict[int, Tensor], post: dict[int, Tensor]) -> None:
+        """Add a batch: per model (kept, neurons) fp32, pre as it is, post about its pivot."""
+        for model, moments in self.moments.items():
+            moments.update(pre[model], post[model])
+        for own_item, products in self.own.items():
+            layer = post[own_item.model][:, own_item.layer.neurons]
+            products.update(layer, layer)
+        for token_item, accumulator in self.tokens.items():
+            accumulator.update(post[token_item.model][:, token_item.layers.neurons], batch.current, batch.previous)
+        for tile_item, tile in self.tiles.items():
+            tile.update(post[tile_item.a], post[tile_item.b])
+
+    def state(self) -> dict[str, Tensor]:
+        """Every sum but the moments under `key/name`: the live tensors, not copies."""
+        parts = {item.key: products for item, products in self.own.items()}
+        parts |= {item.key: tile.products for item, tile in self.tiles.items()}
+        named = {f"{key}/{name}": sums for key, products in parts.items() for name, sums in products.state().items()}
+        for item, accumulator in self.tokens.items():
+            named |= {f"{item.key}/{name}": sums for name, sums in accumulator.state().items()}
+        return named
+
+    def moment_state(self) -> dict[str, Tensor]:
+        """The same of the moments."""
+        return {
+            f"moments:{model}/{name}": sums for model, moments in self.moments.items() for name, sums in moments.state().items()
+        }
+
+    def add(self, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
+        """Add arrays of `state` and `moment_state` of other rows, one after the other."""
+        live = self.state()
+        moments: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+        for name, sums in arrays:
+            key, _, part = name.partition("/")
+            if key.startswith("moments:"):
+                moments[key][part] = sums
+            else:
+                live[name] += torch.from_numpy(sums).to(live[name].device)
+        for key, state in moments.items():
+            self.moments[int(key.partition(":")[2])].add(state)

@@ -1,0 +1,74 @@
+"""Sums on disk: named float64 arrays in one checked file that is either whole or not there.
+
+The format is numpy's .npz without compression: arrays are written and read in pieces, without a second copy in memory,
+and the archive holds a CRC-32 of each, which reading verifies. A file appears under its name only when it is complete and
+on the disk.
+"""
+
+import os
+import secrets
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from catalog.errors import InputError, RunError
+
+PART = ".part"
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray | Tensor]) -> int:
+    """Write arrays under their names; returns the bytes of the file.
+
+    Raises:
+        OSError: there is no room, or no permission; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")
+    try:
+        with part.open("wb") as file:
+            np.savez(file, **{name: _numpy(values) for name, values in arrays.items()})
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path.stat().st_size
+
+
+def read(path: Path, names: list[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of a file, one after the other; all of them, or those of `names` that it has.
+
+    Raises:
+        RunError: the file is missing, cut short, or its bytes are not those that were written.
+    """
+    try:
+        with np.load(path) as archive:
+            for name in archive.files if names is None else names:
+                if name in archive.files:
+                    yield name, archive[name]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"the sums in {path} cannot be read ({error}); repeat the command, which computes them again.") from None
+
+
+def check_writable(folder: Path) -> None:
+    """Raises:
+    InputError: no file can be made in the staging folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f"probe.{secrets.token_hex(4)}{PART}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"the staging folder {folder} cannot be written ({error.strerror}); name another with --staging or CATALOG_STAGING."
+        ) from None
+
+
+def _numpy(values: np.ndarray | Tensor) -> Any:
+    return values if isinstance(values, np.ndarray) else values.detach().cpu().numpy()
