@@ -65,11 +65,16 @@ def _to_device(values: Tensor, device: torch.device) -> Tensor:
 
 def kept_activations(checkpoint: Checkpoint, batch: TokenBatch) -> tuple[Tensor, Tensor]:
     """Pre- and post-activations of all layers at the kept positions, (kept, neurons) fp32 each, flat order."""
-    pre, post = [], []
-    for layer_pre, layer_post in checkpoint.mlp_activations(batch.tokens):
-        pre.append(layer_pre.flatten(0, 1)[batch.kept])
-        post.append(layer_post.flatten(0, 1)[batch.kept])
-    return torch.cat(pre, dim=1), torch.cat(post, dim=1)
+    d_mlp = checkpoint.d_mlp
+    pre, post = torch.empty(2, len(batch.kept), checkpoint.n_layers * d_mlp, device=batch.tokens.device)
+
+    def keep(layer: int, layer_pre: Tensor, layer_post: Tensor) -> None:
+        neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
+        pre[:, neurons] = layer_pre[batch.kept]
+        post[:, neurons] = layer_post[batch.kept]
+
+    checkpoint.visit_activations(batch.tokens, keep)
+    return pre, post
 
 
 def pivots(checkpoint: Checkpoint, corpus: TokenCorpus, batch_tokens: int, device: torch.device) -> Pivots:

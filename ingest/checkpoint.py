@@ -9,6 +9,7 @@ forward pass therefore gives the activations, and `process` asserts on a batch t
 on the raw model's nonlinearities, fused GELU and fused attention took half the bridge's time on small GPT-2s.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -66,24 +67,37 @@ class Checkpoint:
     W_U: Float[Tensor, "d_model d_vocab"] = field(init=False, repr=False)
 
     @torch.inference_mode()
+    def visit_activations(self, tokens: Tensor, visit: Callable[[int, Tensor, Tensor], None]) -> None:
+        """Call `visit(layer, pre, post)` as the forward pass reaches each layer; the unembedding is not computed.
+
+        Args:
+            tokens: (rows, context) int64, BOS included.
+            visit: takes pre and post, (rows * context, d_mlp) fp32 each, which it must not keep.
+        """
+
+        def hook(layer: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+            def seen(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+                visit(layer, inputs[0].reshape(-1, self.d_mlp), output.reshape(-1, self.d_mlp))
+
+            return seen
+
+        modules = nonlinearities(self.model, self.architecture)
+        handles = [module.register_forward_hook(hook(layer)) for layer, module in enumerate(modules)]
+        try:
+            self.model.base_model(tokens, use_cache=False)  # type: ignore[operator]
+        finally:
+            for handle in handles:
+                handle.remove()
+
     def mlp_activations(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """(pre, post) of every layer, each (rows, context, d_mlp) fp32; the unembedding is not computed.
+        """(pre, post) of every layer, each (rows, context, d_mlp) fp32.
 
         Args:
             tokens: (rows, context) int64, BOS included.
         """
         found: list[tuple[Tensor, Tensor]] = []
         shape = (*tokens.shape, self.d_mlp)
-
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            found.append((inputs[0].reshape(shape), output.reshape(shape)))
-
-        handles = [module.register_forward_hook(keep) for module in nonlinearities(self.model, self.architecture)]
-        try:
-            self.model.base_model(tokens, use_cache=False)  # type: ignore[operator]
-        finally:
-            for handle in handles:
-                handle.remove()
+        self.visit_activations(tokens, lambda _, pre, post: found.append((pre.reshape(shape), post.reshape(shape))))
         return found
 
     def process(self, n_real_tokens: int) -> None:

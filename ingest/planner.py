@@ -17,6 +17,9 @@ FORWARD_EFFICIENCY = 0.5
 FLOP_PER_FILE_BYTE = 200.0
 """Operations in the time that one byte takes to be written and read; both matter only for the choice between plans."""
 
+MOST_FILE_BYTES = 8 * 2**30
+"""Of two ways to cut, one that leaves more than this in the staging folder is not taken."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -52,8 +55,9 @@ def make_plan(
         return whole
     by_rows = one.by_rows(budget, at_least)
     by_tiles = one.by_tiles(budget, at_least)
-    enough = [plan for plan in (by_rows, by_tiles) if _parallel(plan) >= at_least]
-    return min(enough or [by_rows], key=cost)
+    enough = [plan for plan in (by_tiles, by_rows) if _parallel(plan) >= at_least]
+    modest = [plan for plan in enough if sum(map(plan.file_bytes, plan.jobs)) <= MOST_FILE_BYTES]
+    return min(modest or enough[:1] or [by_rows], key=cost)
 
 
 def cost(plan: Plan) -> float:

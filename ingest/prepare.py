@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from catalog.errors import InputError
 from catalog.reuse import ModelKey
@@ -59,8 +60,10 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
     tokenizer = tokenizers[0]
     if tokenizer.newline_id is None:
         progress.say("no token decodes to a newline alone, so newlines cannot be masked")
-    context = _context(settings, checkpoints)
-    corpus = _corpus(settings, tokenizer, checkpoints[0], context, progress) if settings.needs_corpus else None
+    context = context_length(settings, [checkpoint.n_ctx for checkpoint in checkpoints])
+    corpus = None
+    if settings.needs_corpus:
+        corpus = open_corpus(settings, tokenizer, checkpoints[0].tokenizer, context, progress)
     return Inputs(
         checkpoints=checkpoints,
         tokenizer=tokenizer,
@@ -72,16 +75,22 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
     )
 
 
-def _context(settings: IngestSettings, checkpoints: list[Checkpoint]) -> int:
-    longest = min(checkpoint.n_ctx for checkpoint in checkpoints)
+def context_length(settings: IngestSettings, n_ctx: list[int]) -> int:
+    """Tokens per row.
+
+    Raises:
+        InputError: the models cannot read rows so long.
+    """
+    longest = min(n_ctx)
     if settings.context is not None and settings.context > longest:
         raise InputError(f"--context {settings.context} is longer than the models read; give at most {longest}.")
     return settings.context or min(DEFAULT_CONTEXT, longest)
 
 
-def _corpus(
-    settings: IngestSettings, tokenizer: TokenizerInfo, checkpoint: Checkpoint, context: int, progress: Progress
+def open_corpus(
+    settings: IngestSettings, info: TokenizerInfo, tokenizer: PreTrainedTokenizerBase, context: int, progress: Progress
 ) -> TokenCorpus:
+    """The corpus in rows of `context` tokens, from the cache or tokenised now."""
     assert settings.corpus is not None
     source = CorpusSource(
         location=settings.corpus,
@@ -93,8 +102,8 @@ def _corpus(
     progress.phase("tokenise", None, "documents")
     return tokenise(
         source,
+        info,
         tokenizer,
-        checkpoint.tokenizer,
         context=context,
         max_tokens=settings.max_tokens,
         seed=settings.seed,

@@ -67,7 +67,8 @@ def all_at_once(folder: Path) -> Plain:
     n_neurons = checkpoints[0].n_layers * checkpoints[0].d_mlp
     post, pre = [], []
     for number, checkpoint in enumerate(checkpoints):
-        values = np.lib.format.open_memmap(folder / f"{number}.npy", "w+", np.float32, (int(kept.sum()), n_neurons))
+        # on disk a neuron's activations lie together, for that is how they are read
+        values = np.lib.format.open_memmap(folder / f"{number}.npy", "w+", np.float32, (n_neurons, int(kept.sum()))).T
         pre_values = np.empty((int(kept.sum()), 8), dtype=np.float32)
         done = 0
         for start in range(0, len(tokens), 64):

@@ -1,0 +1,75 @@
+"""`catalog plan`: the jobs an ingest would have, from the configurations of its models, before anything is computed."""
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+from catalog.errors import InputError
+from ingest.device import memory_budget, resolve_device
+from ingest.estimate import JobEstimate, Rates, estimate, measure
+from ingest.model_files import ModelSource, load_tokenizer, parse_model_argument, read_config, refuse_unsupported
+from ingest.plan import ModelShape
+from ingest.planner import Work, make_plan
+from ingest.prepare import context_length, open_corpus
+from ingest.progress import Progress
+from ingest.settings import IngestSettings
+from ingest.tokenizer import tokenizer_identity
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A plan and what it costs."""
+
+    jobs: list[JobEstimate]
+    rates: Rates
+    budget_bytes: int
+    context: int
+    tokens: int
+
+
+def preview(settings: IngestSettings, progress: Progress) -> Preview:
+    """Plan an ingest; reads the models' configurations, and the corpus unless only a number of tokens is given.
+
+    Raises:
+        InputError: a model or setting that cannot be used, or a budget that is too small.
+    """
+    if settings.corpus is None and settings.max_tokens is None:
+        raise InputError("a plan needs the number of tokens; give --corpus, or --max-tokens for a corpus of any kind.")
+    replace(settings, corpus=settings.corpus or "any").validate()
+    device = resolve_device(settings.device)
+    sources = [parse_model_argument(argument) for argument in settings.models]
+    configs = [read_config(source) for source in sources]
+    for source, config in zip(sources, configs, strict=True):
+        refuse_unsupported(source, config)
+    shapes = [_shape(config) for config in configs]
+    context = context_length(settings, [config.max_position_embeddings for config in configs])
+    models = tuple(range(len(shapes)))
+    work = Work(
+        pairs=tuple(combinations(models, 2)) if "correlations" in settings.parts else (),
+        activation_models=models if "activations" in settings.parts else (),
+        token_models=models if "vocabulary" in settings.parts else (),
+    )
+    if not work.models:
+        raise InputError("weights alone need no plan; leave out --only, or name a part that reads the corpus.")
+    budget = memory_budget(device, settings.memory_gb)
+    rows = _rows(settings, sources[0], configs[0], context, progress)
+    plan = make_plan(work, shapes, rows, context, budget, settings.at_least_jobs)
+    rates = measure(device, shapes, settings.precision)
+    names = [source.name for source in sources]
+    return Preview(estimate(plan, names, settings.batch_tokens, rates), rates, budget, context, rows * context)
+
+
+def _rows(settings: IngestSettings, source: ModelSource, config: Any, context: int, progress: Progress) -> int:
+    if settings.corpus is None:
+        assert settings.max_tokens is not None
+        return max(1, settings.max_tokens // context)
+    tokenizer = load_tokenizer(source, config.vocab_size)
+    return open_corpus(settings, tokenizer_identity(tokenizer), tokenizer, context, progress).n_rows
+
+
+def _shape(config: Any) -> ModelShape:
+    d_model = config.hidden_size
+    d_mlp = next(
+        (value for name in ("n_inner", "intermediate_size", "ffn_dim") if (value := getattr(config, name, None))), 4 * d_model
+    )
+    return ModelShape(config.num_hidden_layers, d_model, d_mlp, config.vocab_size)

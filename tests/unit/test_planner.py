@@ -1,0 +1,141 @@
+"""A plan covers all of the work exactly once, fits the budget, and its jobs wait for what they read."""
+
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalog.errors import InputError
+from ingest.plan import Job, ModelShape, MomentItem, OwnItem, Plan, TileItem, TokenItem, from_json, own_key
+from ingest.planner import Work, cost, make_plan
+
+N_ROWS, CONTEXT = 40, 16
+LARGE = 10**9
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Work, list[ModelShape]]:
+    n = draw(st.integers(2, 4))
+    shapes = [
+        ModelShape(draw(st.integers(1, 5)), draw(st.integers(4, 16)), draw(st.integers(2, 9)), draw(st.integers(5, 30)))
+        for _ in range(n)
+    ]
+    pairs = draw(st.sets(st.sampled_from(list(combinations(range(n), 2)))))
+    models = st.sets(st.sampled_from(range(n)))
+    return Work(tuple(sorted(pairs)), tuple(sorted(draw(models))), tuple(sorted(draw(models)))), shapes
+
+
+def least(work: Work, shapes: list[ModelShape]) -> int:
+    """The budget of which the refusal speaks, in bytes."""
+    plan = make_plan(work, shapes, N_ROWS, CONTEXT, LARGE)
+    layers = [item for job in plan.jobs for item in job.items if not isinstance(item, TileItem)]
+    tiles = [12 * shapes[a].d_mlp * shapes[b].d_mlp for a, b in work.pairs]
+    return max([*(item.bytes_needed(shapes) for item in layers), *tiles])
+
+
+def accumulating(plan: Plan) -> list[Job]:
+    return [job for job in plan.jobs if job.kind == "accumulate"]
+
+
+def cells(plan: Plan) -> dict[tuple[object, ...], list[tuple[int, int]]]:
+    """For everything that is to be summed, down to single layers: the ranges of rows in which it is."""
+    found: dict[tuple[object, ...], list[tuple[int, int]]] = {}
+    for job in accumulating(plan):
+        for item in job.items:
+            if isinstance(item, TileItem):
+                keys = [("tile", item.a, item.b, row, column) for row in item.rows.layers for column in item.columns.layers]
+            elif isinstance(item, TokenItem):
+                keys = [("tokens", item.model, layer) for layer in item.layers.layers]
+            else:
+                keys = [(item.key,)]
+            for key in keys:
+                found.setdefault(key, []).append((job.first_row, job.end_row))
+    return found
+
+
+def wanted(work: Work, shapes: list[ModelShape]) -> set[tuple[object, ...]]:
+    layers = {model: range(shapes[model].n_layers) for model in range(len(shapes))}
+    paired = {model for pair in work.pairs for model in pair}
+    keys: set[tuple[object, ...]] = {(MomentItem(model).key,) for model in work.models}
+    keys |= {(own_key(model, layer),) for model in paired for layer in layers[model]}
+    keys |= {("tokens", model, layer) for model in work.token_models for layer in layers[model]}
+    return keys | {("tile", a, b, row, column) for a, b in work.pairs for row in layers[a] for column in layers[b]}
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.floats(1, 6), st.integers(1, 9))
+def test_a_plan_covers_everything_once_and_fits(case: tuple[Work, list[ModelShape]], room: float, at_least: int) -> None:
+    work, shapes = case
+    if not work.models:
+        assert make_plan(work, shapes, N_ROWS, CONTEXT, LARGE, at_least).jobs == ()
+        return
+    budget = int(least(work, shapes) * room)
+    plan = make_plan(work, shapes, N_ROWS, CONTEXT, budget, at_least)
+    found = cells(plan)
+    assert set(found) == wanted(work, shapes)
+    for ranges in found.values():
+        assert sorted(ranges)[0][0] == 0 and sorted(ranges)[-1][1] == N_ROWS
+        assert all(one[1] == other[0] for one, other in zip(sorted(ranges), sorted(ranges)[1:], strict=False))
+    assert all(plan.bytes_needed(job) <= budget for job in accumulating(plan))
+    assert [job.number for job in plan.jobs] == list(range(len(plan.jobs)))
+    assert from_json(plan.as_json()) == plan
+    assert cost(plan) > 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.floats(1, 6), st.integers(1, 9))
+def test_whatever_a_job_reads_is_there_before_it(case: tuple[Work, list[ModelShape]], room: float, at_least: int) -> None:
+    work, shapes = case
+    if not work.models:
+        return
+    plan = make_plan(work, shapes, N_ROWS, CONTEXT, int(least(work, shapes) * room), at_least)
+    for job in plan.jobs:
+        assert all(number < job.number for number in job.after)
+        if job.kind == "pivots" or not plan.whole(job):
+            continue
+        before = {item.key for number in job.after for item in plan.jobs[number].items} | {item.key for item in job.items}
+        for item in job.items:
+            if isinstance(item, TileItem):
+                assert item.own_keys <= before
+            if isinstance(item, TileItem | TokenItem):
+                assert {MomentItem(model).key for model in item.models} <= before
+    whole = [job for job in plan.jobs if plan.whole(job) and job.kind != "pivots"]
+    finished = [item.key for job in whole for item in job.items if isinstance(item, TileItem | TokenItem)]
+    assert len(finished) == len(set(finished))
+    assert set(finished) == {i.key for job in accumulating(plan) for i in job.items if isinstance(i, TileItem | TokenItem)}
+
+
+def test_sums_that_others_read_are_left_in_files_and_no_others() -> None:
+    work = Work(((0, 1),), (0, 1), (0,))
+    shapes = [ModelShape(3, 8, 6, 20), ModelShape(2, 8, 6, 20)]
+    alone = make_plan(work, shapes, N_ROWS, CONTEXT, LARGE)
+    assert [alone.file_bytes(job) for job in alone.jobs] == [0, 0]
+    for job in accumulating(split := make_plan(work, shapes, N_ROWS, CONTEXT, LARGE, at_least=4)):
+        holds = any(isinstance(item, OwnItem) for item in job.items) or not split.whole(job)
+        assert (split.file_bytes(job) > 0) == holds
+
+
+@pytest.mark.parametrize("at_least", [2, 3, 8])
+def test_as_many_jobs_as_are_wanted(at_least: int) -> None:
+    work = Work(((0, 1),), (0, 1), (0, 1))
+    small = [ModelShape(2, 16, 8, 20)] * 2
+    assert len(accumulating(make_plan(work, small, N_ROWS, CONTEXT, LARGE, at_least))) >= at_least
+
+
+def test_large_models_are_cut_by_tiles_and_small_ones_by_rows() -> None:
+    """Sums of GPT-2 small would be 11 GB in every file; a pocket model's forward pass costs more than its sums."""
+    work = Work(((0, 1),), (0, 1), ())
+    gpt2 = [ModelShape(12, 768, 3072, 50257)] * 2
+    by_tiles = make_plan(work, gpt2, 100_000, 512, 64 * 2**30, at_least=8)
+    assert all(by_tiles.whole(job) for job in by_tiles.jobs)
+    pocket = [ModelShape(2, 128, 384, 365)] * 2
+    by_rows = make_plan(work, pocket, 100_000, 128, 2**30, at_least=8)
+    assert sum(job.kind == "combine" for job in by_rows.jobs) >= 1
+
+
+def test_a_budget_too_small_says_the_least_that_works() -> None:
+    work, shapes = Work(((0, 1),), (0, 1), (0, 1)), [ModelShape(2, 8, 64, 100)] * 2
+    with pytest.raises(InputError, match=r"give at least --memory 0\.001"):
+        make_plan(work, shapes, N_ROWS, CONTEXT, 1000)
+    assert make_plan(work, shapes, N_ROWS, CONTEXT, least(work, shapes)).jobs
