@@ -11,8 +11,10 @@ from cli.progress import watch
 if TYPE_CHECKING:
     from ingest.preview import Preview
 
-COLUMNS = ("job", "kind", "what", "after", "tokens")
-COLUMNS += ("product_tflop", "forward_tflop", "sums_gib", "peak_gib", "file_gib", "seconds")
+COLUMNS = (
+    *("job", "kind", "what", "after", "tokens"),
+    *("product_tflop", "forward_tflop", "sums_gib", "peak_gib", "file_gib", "seconds"),
+)
 GIB = 2**30
 
 

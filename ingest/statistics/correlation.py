@@ -7,8 +7,10 @@
 UN §4.1, SPEC §2. Activations arrive about a pivot shared by all shards. A tile is (layers of a) × (layers of b); its
 products are summed in fp32 over at most `FLUSH_TOKENS` tokens and then added to a float64 master, which bounds the
 relative rounding of a sum by about FLUSH_TOKENS · 2^-24 in the worst case and, as errors are random, stays below 1e-6
-of the product of the standard deviations in practice (tested against float64). The baseline needs no second pass:
-cov(x, Ry) = C_xy Rᵀ and var(Ry)_k = R_k Σ_yy R_kᵀ (§2.2).
+of the product of the standard deviations in practice (tested against float64). In bf16 the operands are rounded to 2^-9,
+which adds at most about 2^-8 · sqrt(Σ x²y²) / (σx σy n) to a correlation: below 1e-4 from some ten thousand tokens on
+(measured by `bench/precision.py`, see docs/performance.md). The baseline needs no second pass: cov(x, Ry) = C_xy Rᵀ and
+var(Ry)_k = R_k Σ_yy R_kᵀ (§2.2).
 """
 
 import hashlib
@@ -18,25 +20,41 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from ingest.statistics.precision import add_product
+
 FLUSH_TOKENS = 65_536
 """Tokens that fp32 sums may span before they move to float64."""
+
+FLUSH_CHUNK_BYTES = 16 * 2**20
+"""Size of the float64 temporary while fp32 sums move to their master."""
+
+STRIP = 128
+"""Rows of a symmetric product at a time: narrow strips waste little below the diagonal, wide ones multiply faster."""
 
 ROW_CHUNK_BYTES = 64 * 2**20
 """Size of the float64 temporaries while a tile is turned into correlations."""
 
 
 class Products:
-    """Sum over tokens of xᵀy: fp32 while hot, float64 at rest."""
+    """Sum over tokens of xᵀy: fp32 while hot, float64 at rest. No batch makes a temporary of the size of the sums."""
 
     total_: Float64[Tensor, "x y"]
-    """Unnormalised; complete after `flush`."""
+    """Unnormalised; complete after `flush`, or after `rest` where `symmetric`."""
 
     def __init__(
         self, n_x: int, n_y: int, device: torch.device, precision: str = "fp32", symmetric: bool = False
     ) -> None:
+        """Empty sums.
+
+        Args:
+            precision: fp32, tf32 or bf16, see `ingest.statistics.precision`.
+            symmetric: x and y will be the same; only the half above the diagonal is summed, and mirrored by `rest`.
+        """
         self.total_ = torch.zeros(n_x, n_y, dtype=torch.float64, device=device)
         self._hot = torch.zeros(n_x, n_y, dtype=torch.float32, device=device)
         self._hot_tokens = 0
+        self._precision = precision
+        self._symmetric = symmetric
 
     @staticmethod
     def bytes_needed(n_x: int, n_y: int) -> int:
@@ -47,23 +65,41 @@ class Products:
         """Add a batch; x (tokens, n_x) and y (tokens, n_y) fp32, both about their pivots."""
         for start in range(0, x.shape[0], FLUSH_TOKENS):
             part = slice(start, start + FLUSH_TOKENS)
-            self._hot.addmm_(x[part].T, y[part])
+            for rows in self._strips():
+                columns = slice(rows.start if self._symmetric else 0, None)
+                add_product(self._hot[rows, columns], x[part, rows], y[part, columns], self._precision)
             self._hot_tokens += x[part].shape[0]
             if self._hot_tokens >= FLUSH_TOKENS:
                 self.flush()
 
+    def _strips(self) -> list[slice]:
+        """Rows that are multiplied at once."""
+        n = self._hot.shape[0]
+        width = STRIP if self._symmetric else n
+        return [slice(start, start + width) for start in range(0, n, width)]
+
     def flush(self) -> None:
-        """Move what is hot to the float64 master."""
-        self.total_ += self._hot
+        """Move what is hot to the float64 master, some rows at a time."""
+        if self._hot_tokens == 0:
+            return
+        step = max(1, FLUSH_CHUNK_BYTES // (8 * self.total_.shape[1]))
+        for start in range(0, len(self.total_), step):
+            self.total_[start : start + step] += self._hot[start : start + step]
         self._hot.zero_()
         self._hot_tokens = 0
 
     def rest(self) -> None:
-        """Give the fp32 half back: no more tokens come."""
+        """Give the fp32 half back and mirror what is symmetric: no more tokens come."""
         self.flush()
         self._hot = self._hot.new_empty(0)
+        if self._symmetric:
+            for start in range(0, len(self.total_), STRIP):
+                rows = slice(start, start + STRIP)
+                self.total_[start:, rows] = self.total_[rows, start:].T.clone()
+            self._symmetric = False
 
     def state(self) -> dict[str, Tensor]:
+        """The live sums, which may be added to; those of other tokens add up with them."""
         self.flush()
         return {"total": self.total_}
 
@@ -228,7 +264,7 @@ def correlate(products: Tensor, x: NeuronSums, y: NeuronSums) -> Tensor:
     Args:
         products: (n_x, n_y) float64 xᵀy about the pivots; overwritten.
     """
-    products -= torch.outer(x.s_x, y.s_x) / x.n
+    products.addr_(x.s_x, y.s_x, alpha=-1.0 / x.n)
     products *= x.inverse_norm[:, None]
     products *= y.inverse_norm[None, :]
     return products.clamp_(-1, 1)

@@ -54,7 +54,7 @@ class CrossTile:
     def __init__(self, rows: LayerSpan, columns: LayerSpan, device: torch.device, precision: str = "fp32") -> None:
         self.rows = rows
         self.columns = columns
-        self.products = Products(rows.n_neurons, columns.n_neurons, device)
+        self.products = Products(rows.n_neurons, columns.n_neurons, device, precision)
 
     def update(self, x: Tensor, y: Tensor) -> None:
         """Add a batch of all neurons of a and b: (tokens, N_a) and (tokens, N_b) fp32 about their pivots."""
@@ -89,7 +89,7 @@ def _directed(correlation: Tensor, partners: LayerSpan, rotated: Rotations, k: i
     draws = [list(draw) for draw in zip(*per_layer, strict=True)]
     chunk = max(1, ROW_CHUNK_BYTES // (8 * correlation.shape[1]))
     parts = []
-    for rows in correlation.split(chunk):
+    for rows in map(Tensor.contiguous, correlation.split(chunk)):
         values, index = top_partners(rows, k, partners.neurons.start)
         baseline, layers = baseline_maximum(rows, draws, partners.starts())
         parts.append((values.cpu(), index.cpu(), baseline.cpu(), layers.cpu()))

@@ -4,6 +4,18 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+MOST_SLOTS = 1024
+"""Distinct ids of a batch up to which one product with their indicators is faster than adding row by row."""
+
+
+def _sums_by_slot(values: Tensor, slot: Tensor, n_slots: int) -> Tensor:
+    """(slots, neurons) fp32: sums of the rows of `values`, (tokens, neurons), by slot."""
+    if n_slots > MOST_SLOTS:
+        return torch.zeros(n_slots, values.shape[1], device=values.device).index_add_(0, slot, values)
+    indicator = torch.zeros(len(slot), n_slots, device=values.device)
+    indicator.scatter_(1, slot[:, None], 1.0)
+    return indicator.T @ values
+
 
 class TokenSumAccumulator:
     """Sums of `post - pivot` by the current and by the previous token id, for a range of neurons of one model."""
@@ -28,12 +40,12 @@ class TokenSumAccumulator:
         """
         for shift, ids in enumerate((current, previous)):
             seen, slot = torch.unique(ids, return_inverse=True)
-            partial = torch.zeros(len(seen), centred.shape[1], device=centred.device)
-            partial.index_add_(0, slot, centred)
+            partial = _sums_by_slot(centred, slot, len(seen))
             real = seen >= 0
             self.sums_[shift].index_add_(0, seen[real], partial[real].double())
 
     def state(self) -> dict[str, Tensor]:
+        """The live sums, which may be added to."""
         return {"sums": self.sums_}
 
     def merge(self, other: "TokenSumAccumulator") -> None:
