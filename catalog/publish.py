@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Engine, text
 
-from catalog import staging
+from catalog import checksums, staging
 from catalog.copy import copy_columns
 from catalog.errors import RunError
 from catalog.labels import label_run, newest_version
@@ -49,6 +49,7 @@ def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> 
         if "vocabulary" in rows.parts:
             label_run(connection, run_id, newest_version(connection, drafts=False))
         _mark(connection, run_id, spec, rows, corpus_id)
+        checksums.record_publication(connection, run_id, rows.parts)
 
 
 def _check_wanted(connection: Connection, run_id: int) -> None:
