@@ -26,13 +26,16 @@ _FEATURES = """(SELECT feature_id FROM explanations WHERE run_id = :run_id
 OF_RUN = ("runs", "run_models", "run_parts")
 """What describes the run; written at every publication of the run."""
 
-OF_PART: dict[str, tuple[str, ...]] = {
+ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "weights": ("weight_statistics", "logit_effects"),
     "activations": ("activation_statistics",),
-    "correlations": ("pairs", "universality", "universality_by_model", "neuron_groups", "group_members", "run_pairs"),
-    "vocabulary": ("explanations", "letter_scores", "top_tokens", "features", "feature_tokens", "labels"),
+    "correlations": ("pairs", "universality", "universality_by_model", "group_members", "neuron_groups", "run_pairs"),
+    "vocabulary": ("explanations", "letter_scores", "top_tokens", "labels"),
 }
-"""What a part measured and what its rows point to; written when the part is published."""
+"""Tables that hold a part's rows of a run; their checksums are written when the part is published."""
+
+USED_BY_PART = {"vocabulary": ("features", "feature_tokens")}
+"""Tables that a part's rows point to, likewise."""
 
 OF_INPUTS = ("models", "neurons", "tokenizers", "tokens", "corpora", "corpus_subsets", "token_counts")
 """What was read, shared with other runs and never changed; written once."""
@@ -66,7 +69,8 @@ class Checksum:
 
 def tables_of(parts: Iterable[str]) -> list[str]:
     """The tables whose checksums a run with these parts has."""
-    return [*OF_RUN, *OF_INPUTS, *(table for part in parts for table in OF_PART[part])]
+    own = [table for part in parts for table in (*USED_BY_PART.get(part, ()), *ROWS_OF_PART[part])]
+    return [*OF_RUN, *OF_INPUTS, *own]
 
 
 def record_publication(connection: Connection, run_id: int, parts: Iterable[str]) -> None:

@@ -19,15 +19,6 @@ if TYPE_CHECKING:
     from catalog.run_handle import RunSpec
 
 
-ROWS_OF_PART: dict[str, tuple[str, ...]] = {
-    "weights": ("weight_statistics", "logit_effects"),
-    "activations": ("activation_statistics",),
-    "correlations": ("universality", "universality_by_model", "group_members", "neuron_groups", "run_pairs"),
-    "vocabulary": ("explanations", "letter_scores", "top_tokens", "labels"),
-}
-"""Tables that hold a part's rows of a run, besides its partition of `pairs`."""
-
-
 def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
     """Write identities, move staged rows, label, and mark the run as published."""
     with engine.begin() as connection:
@@ -71,7 +62,7 @@ def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None
     for part in replaced.scalars().all():
         if part == "correlations":
             connection.execute(text(f"DROP TABLE IF EXISTS public.pairs_run_{int(run_id)}"))
-        for table in ROWS_OF_PART[part]:
+        for table in checksums.ROWS_OF_PART[part]:
             connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id"), {"run_id": run_id})
 
 

@@ -7,7 +7,7 @@ what was wrong when it was published, and changes of somebody who rewrote the ch
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from catalog import checksums, locks, staging
 from catalog.errors import NotFoundError, RunError
@@ -27,13 +27,20 @@ class Finding(NamedTuple):
     """In words."""
 
 
-def verify(connection: Connection, run_id: int) -> Iterator[Finding]:
-    """Check one published run, by a transaction that should be REPEATABLE READ.
+def verify(engine: Engine, run_id: int) -> list[Finding]:
+    """Check one published run.
 
     Raises:
         NotFoundError: there is no such run.
         RunError: it is not published.
     """
+    with engine.connect() as connection:
+        reading = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        return list(checks(reading, run_id))
+
+
+def checks(connection: Connection, run_id: int) -> Iterator[Finding]:
+    """The same within a transaction."""
     status = connection.execute(text("SELECT status FROM runs WHERE id = :run_id"), {"run_id": run_id}).scalar()
     if status is None:
         raise NotFoundError(f"there is no run {run_id}; `catalog runs list` shows those that exist.")
