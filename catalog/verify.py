@@ -54,7 +54,7 @@ def checks(connection: Connection, run_id: int) -> Iterator[Finding]:
             count, example = connection.execute(text(statement), {"run_id": run_id}).one()
             finding = "" if not count else f"{count:,} against the rule, such as {example}"
             yield Finding("structure", rule.name, "differs" if count else "ok", finding)
-    yield _staged(connection, run_id)
+    yield _leftovers(connection, run_id)
 
 
 def _checksums(connection: Connection, run_id: int, parts: list[str]) -> Iterator[Finding]:
@@ -89,17 +89,22 @@ def _columns(connection: Connection, table: str) -> list[str]:
     return staging.column_names(driver, table)
 
 
-def _staged(connection: Connection, run_id: int) -> Finding:
-    """Staged rows belong to a process at work on the run, else they are leftovers."""
-    rule = "schema staging holds nothing of the run"
-    prefix = {"prefix": f"run_{run_id}_"}
-    tables = connection.execute(
-        text("SELECT tablename FROM pg_tables WHERE schemaname = 'staging' AND starts_with(tablename, :prefix)"), prefix
-    ).scalars().all()  # fmt: skip
-    if not tables:
+def _leftovers(connection: Connection, run_id: int) -> Finding:
+    """Staged rows and results of jobs belong to a process at work on the run, else they are leftovers."""
+    rule = "nothing is left of its computation"
+    left = connection.execute(
+        text(
+            """SELECT 'staging.' || tablename FROM pg_tables
+               WHERE schemaname = 'staging' AND starts_with(tablename, 'run_' || :run_id || '_')
+               UNION ALL SELECT 'job ' || job || ' in run_job_results' FROM run_job_results WHERE run_id = :run_id"""
+        ),
+        {"run_id": run_id},
+    )
+    found = left.scalars().all()
+    if not found:
         return Finding("structure", rule, "ok", "")
     identity = connection.execute(text("SELECT identity FROM runs WHERE id = :run_id"), {"run_id": run_id}).scalar_one()
     if not connection.execute(text(f"SELECT pg_try_advisory_lock({locks.RUN})"), {"identity": identity}).scalar_one():
         return Finding("structure", rule, "unknown", "a process is adding parts to the run")
     connection.execute(text(f"SELECT pg_advisory_unlock({locks.RUN})"), {"identity": identity})
-    return Finding("structure", rule, "differs", f"{len(tables)} tables are left, such as staging.{tables[0]}")
+    return Finding("structure", rule, "differs", f"{len(found):,} things against the rule, such as {found[0]}")

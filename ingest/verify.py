@@ -127,7 +127,7 @@ def recompute(engine: Engine, run_id: int, size: int, seed: int, device: str, pr
 
 def _settings(recorded: dict[str, Any], device: str) -> IngestSettings:
     """The settings that the run was computed with, as far as they decide what is read."""
-    given = {**recorded, **recorded.get("ingest", {})}
+    given = recorded.get("ingest", recorded)
     known = {field.name: given[field.name] for field in fields(IngestSettings) if field.name in given}
     known["models"] = tuple(known["models"])
     return replace(IngestSettings(**known), device=device, precision="fp32", only=(), database_url=None)
