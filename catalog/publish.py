@@ -1,12 +1,14 @@
 """Publication: one transaction in which a run's rows become visible, all of them or none."""
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from catalog import checksums, staging
 from catalog.copy import copy_columns
@@ -17,6 +19,10 @@ from catalog.text import escape
 
 if TYPE_CHECKING:
     from catalog.run_handle import RunSpec
+
+
+LOCK_ATTEMPTS = 50
+"""Tries, a fifth of a second each, to have no reader of `pairs` at the moment of publication."""
 
 
 def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
@@ -41,6 +47,26 @@ def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> 
             label_run(connection, run_id, newest_version(connection, drafts=False))
         _mark(connection, run_id, spec, rows, corpus_id)
         checksums.record_publication(connection, run_id, rows.parts)
+        if "correlations" in rows.parts:
+            _let_readers_pass(connection)
+
+
+def _let_readers_pass(connection: Connection) -> None:
+    """Hold `pairs` alone while the transaction commits; a reader who keeps it for long is not waited for.
+
+    A commit is seen a moment before the other sessions hear of the new partition, for which attaching it does not lock
+    them out: without this, a reader who begins in that moment finds the run published and its pairs missing.
+    """
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            with connection.begin_nested():
+                connection.execute(text("SET LOCAL lock_timeout = '100ms'"))
+                connection.execute(text("LOCK TABLE ONLY pairs IN ACCESS EXCLUSIVE MODE"))
+            return
+        except OperationalError as error:
+            if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                raise
+        time.sleep(0.1)
 
 
 def _check_wanted(connection: Connection, run_id: int) -> None:
