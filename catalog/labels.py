@@ -6,7 +6,7 @@ applied without a model, a corpus or a cache.
 
 from sqlalchemy import Connection, Engine, text
 
-from catalog import locks
+from catalog import checksums, locks
 
 RULE_FAMILIES = ("alphabet", "unigram", "token_class", "previous_token")
 
@@ -84,6 +84,8 @@ def relabel(engine: Engine) -> dict[int, dict[str, int]]:
         version = newest_version(connection, drafts=True)
         runs = connection.execute(text("SELECT id FROM runs WHERE status = 'published' ORDER BY id")).scalars().all()
         counts = {run: label_run(connection, run, version) for run in runs}
+        for run in runs:
+            checksums.record(connection, run, ["labels"])
         connection.execute(
             text("UPDATE rule_versions SET published_at = COALESCE(published_at, now()) WHERE version = :version"),
             {"version": version},

@@ -1,14 +1,16 @@
 """Publication: one transaction in which a run's rows become visible, all of them or none."""
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
-from catalog import staging
+from catalog import checksums, staging
 from catalog.copy import copy_columns
 from catalog.errors import RunError
 from catalog.labels import label_run, newest_version
@@ -19,13 +21,8 @@ if TYPE_CHECKING:
     from catalog.run_handle import RunSpec
 
 
-ROWS_OF_PART: dict[str, tuple[str, ...]] = {
-    "weights": ("weight_statistics", "logit_effects"),
-    "activations": ("activation_statistics",),
-    "correlations": ("universality", "universality_by_model", "group_members", "neuron_groups", "run_pairs"),
-    "vocabulary": ("explanations", "letter_scores", "top_tokens", "labels"),
-}
-"""Tables that hold a part's rows of a run, besides its partition of `pairs`."""
+LOCK_ATTEMPTS = 50
+"""Tries, a fifth of a second each, to have no reader of `pairs` at the moment of publication."""
 
 
 def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
@@ -49,6 +46,27 @@ def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> 
         if "vocabulary" in rows.parts:
             label_run(connection, run_id, newest_version(connection, drafts=False))
         _mark(connection, run_id, spec, rows, corpus_id)
+        checksums.record_publication(connection, run_id, rows.parts)
+        if "correlations" in rows.parts:
+            _let_readers_pass(connection)
+
+
+def _let_readers_pass(connection: Connection) -> None:
+    """Hold `pairs` alone while the transaction commits; a reader who keeps it for long is not waited for.
+
+    A commit is seen a moment before the other sessions hear of the new partition, for which attaching it does not lock
+    them out: without this, a reader who begins in that moment finds the run published and its pairs missing.
+    """
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            with connection.begin_nested():
+                connection.execute(text("SET LOCAL lock_timeout = '100ms'"))
+                connection.execute(text("LOCK TABLE ONLY pairs IN ACCESS EXCLUSIVE MODE"))
+            return
+        except OperationalError as error:
+            if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                raise
+        time.sleep(0.1)
 
 
 def _check_wanted(connection: Connection, run_id: int) -> None:
@@ -70,7 +88,7 @@ def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None
     for part in replaced.scalars().all():
         if part == "correlations":
             connection.execute(text(f"DROP TABLE IF EXISTS public.pairs_run_{int(run_id)}"))
-        for table in ROWS_OF_PART[part]:
+        for table in checksums.ROWS_OF_PART[part]:
             connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id"), {"run_id": run_id})
 
 

@@ -65,7 +65,7 @@ def watch_run(
 
 @app.command("cancel")
 def cancel_run(run: RunArgument) -> None:
-    """End a queued or running run; the same ingest goes on from what is done."""
+    """End a queued or running run; the same ingest resumes it."""
     from catalog import connect
 
     with connect() as store:

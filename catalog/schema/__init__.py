@@ -1,5 +1,5 @@
-"""All tables: identity (who), runs (when and how), jobs, statistics (what was measured), labels (what it means)."""
+"""All tables: identity (who), runs (when and how), jobs, statistics (what was measured), labels (what it means), checksums."""
 
-from catalog.schema import identity, jobs, labels, runs, statistics
+from catalog.schema import checksums, identity, jobs, labels, runs, statistics
 
-__all__ = ["identity", "jobs", "labels", "runs", "statistics"]
+__all__ = ["checksums", "identity", "jobs", "labels", "runs", "statistics"]
