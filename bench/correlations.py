@@ -20,7 +20,7 @@ from torch import Tensor
 from bench import published
 from bench.report import machine, table
 from ingest.statistics.correlation import NeuronSums, Products, rotate_layer, rotation
-from ingest.statistics.precision import cpu_has_bf16
+from ingest.statistics.precision import has_bf16
 from ingest.statistics.tiles import CrossTile, LayerSpan
 
 BATCH = 4096
@@ -110,7 +110,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "published": lambda: published.both_directions(x, y, arguments.width, rotations),
         "ours, fp32": lambda: ours(x, y, arguments.width, rotations, "fp32"),
     }
-    if cpu_has_bf16():
+    if has_bf16(torch.device("cpu")):
         procedures["ours, bf16"] = lambda: ours(x, y, arguments.width, rotations, "bf16")
     seconds: dict[str, list[float]] = {name: [] for name in procedures}
     found: dict[str, list[Tensor]] = {}

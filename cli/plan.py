@@ -52,7 +52,7 @@ def plan(
     batch_tokens: Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")] = 4096,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the jobs of an ingest with operations, memory, files and expected time, before anything runs."""
+    """Show the jobs that an ingest would have, and their cost."""
     from ingest.preview import preview
     from ingest.settings import IngestSettings
 

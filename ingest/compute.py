@@ -24,7 +24,7 @@ from ingest.plan import Job, OwnItem, Plan, TokenItem, own_key
 from ingest.results import Explained, decode, decode_pivots, encode, encode_explained, encode_pivots, encode_tile
 from ingest.statistics.correlation import NeuronSums, Products, RotatedLayer, TileCorrelations, rotate_layer, rotation
 from ingest.statistics.moments import Moments
-from ingest.statistics.tiles import CrossTile
+from ingest.statistics.tiles import CrossTile, LayerSpan
 from ingest.store import RunStore
 from ingest.sums import JobSums, ModelMoments
 
@@ -165,6 +165,7 @@ class _Finish:
         self.sums = sums
         self.known = known
         self._moments = lru_cache(maxsize=None)(self._read_moments)
+        self._squares = lru_cache(maxsize=None)(self._read_squares)
         largest = max((context.plan.shapes[model].d_mlp for model in job.models), default=1)
         self._rotated = lru_cache(maxsize=max(1, ROTATIONS_BYTES // (4 * largest**2)))(self._rotate)
 
@@ -185,8 +186,8 @@ class _Finish:
     def _correlations(self, a: int, b: int, tile: CrossTile) -> TileCorrelations:
         draws = range(self.context.settings.baseline_draws)
         return tile.compute(
-            self._neuron_sums(a),
-            self._neuron_sums(b),
+            self._neuron_sums(a, tile.rows),
+            self._neuron_sums(b, tile.columns),
             rotated_a=lambda layer: [self._rotated(b, a, layer, draw) for draw in draws],
             rotated_b=lambda layer: [self._rotated(a, b, layer, draw) for draw in draws],
             k=self.context.settings.top_k,
@@ -197,9 +198,22 @@ class _Finish:
         moments = self._moments(item.model).post.compute()[neurons]
         return LayerTokenSums(item.model, neurons, sums, self.known[item.model].post[neurons], moments)
 
-    def _neuron_sums(self, model: int) -> NeuronSums:
-        moments: ModelMoments = self._moments(model)
-        return moments.sums
+    def _neuron_sums(self, model: int, span: LayerSpan) -> NeuronSums:
+        """Sums of all neurons of a model, those of the layers of `span` as they were multiplied.
+
+        Where products round activations, the squares must be of rounded ones, too: most of the error cancels.
+        """
+        sums: NeuronSums = self._moments(model).sums
+        if self.context.settings.precision == "fp32":
+            return sums
+        s_xx = sums.s_xx.clone()
+        for layer in span.layers:
+            s_xx[layer * span.d_mlp : (layer + 1) * span.d_mlp] = self._squares(model, layer)
+        return NeuronSums(sums.n, sums.s_x, s_xx)
+
+    def _read_squares(self, model: int, layer: int) -> Tensor:
+        """(d_mlp,) float64 sums of squares about the pivot, by the products of the layer with itself."""
+        return self._own_products(model, layer).diagonal().clone()
 
     def _read_moments(self, model: int) -> ModelMoments:
         if self.job.kind == "accumulate" and model in self.sums.moments:
@@ -232,7 +246,7 @@ class _Finish:
         shas = [checkpoint.weights_sha256 for checkpoint in self.context.checkpoints]
         d_mlp = self.context.plan.shapes[other].d_mlp
         neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
-        sums = self._neuron_sums(other)
+        sums = self._neuron_sums(other, LayerSpan(layer, layer, d_mlp))
         return rotate_layer(
             layer,
             rotation(self.context.settings.seed, shas[own], shas[other], layer, draw, d_mlp),

@@ -5,6 +5,7 @@ import os
 import torch
 
 from catalog.errors import InputError
+from ingest.statistics.precision import has_bf16
 
 
 def resolve_device(name: str) -> torch.device:
@@ -26,6 +27,16 @@ def resolve_device(name: str) -> torch.device:
     elif device.type != "cpu":
         raise InputError(f"--device {name} is not offered; give auto, cpu or cuda:N.")
     return device
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raises:
+    InputError: the device has no instructions for products in this precision.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise InputError("--precision tf32 needs --device cuda:N, because only CUDA devices have TF32 units.")
+    if precision == "bf16" and not has_bf16(device):
+        raise InputError(f"--precision bf16 would be slower than fp32 on {device}, which has no bf16 units; leave it out.")
 
 
 def memory_budget(device: torch.device, gib: float | None) -> int:

@@ -11,7 +11,7 @@ from catalog.reuse import ModelKey
 from catalog.settings import home
 from ingest.checkpoint import Checkpoint, check_family, open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus, tokenise
-from ingest.device import describe, memory_budget, resolve_device
+from ingest.device import check_precision, describe, memory_budget, resolve_device
 from ingest.documents import CorpusSource
 from ingest.labels.unigrams import unigram_features
 from ingest.labels.vocabulary import FeatureTable, vocabulary_features
@@ -48,7 +48,7 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
         InputError: a model or corpus that cannot be used, or models that do not belong together.
     """
     device = resolve_device(settings.device)
-    torch.backends.cuda.matmul.allow_tf32 = settings.precision == "tf32"
+    check_precision(settings.precision, device)
     sources = [parse_model_argument(argument) for argument in settings.models]
     progress.phase("load", len(sources), "models")
     checkpoints = []

@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from catalog.errors import InputError
-from ingest.device import memory_budget, resolve_device
+from ingest.device import check_precision, memory_budget, resolve_device
 from ingest.estimate import JobEstimate, Rates, estimate, measure
 from ingest.model_files import ModelSource, load_tokenizer, parse_model_argument, read_config, refuse_unsupported
 from ingest.plan import ModelShape
@@ -37,6 +37,7 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
         raise InputError("a plan needs the number of tokens; give --corpus, or --max-tokens for a corpus of any kind.")
     replace(settings, corpus=settings.corpus or "any").validate()
     device = resolve_device(settings.device)
+    check_precision(settings.precision, device)
     sources = [parse_model_argument(argument) for argument in settings.models]
     configs = [read_config(source) for source in sources]
     for source, config in zip(sources, configs, strict=True):

@@ -85,8 +85,6 @@ class IngestSettings:
             raise InputError(f"--only {unknown[0]!r} is no part of a run; choose from {', '.join(PARTS)}.")
         if self.precision not in PRECISIONS:
             raise InputError(f"--precision {self.precision!r} is not offered; choose from {', '.join(PRECISIONS)}.")
-        if self.precision == "tf32" and not self.device.startswith("cuda"):
-            raise InputError("--precision tf32 needs --device cuda:N, because only CUDA devices have TF32 units.")
         for option, value, least in (
             ("--max-tokens", self.max_tokens, 1),
             ("--context", self.context, 2),

@@ -20,9 +20,12 @@ BLOCK_COLUMNS = 2048
 """Columns of a bf16 product on the CPU at a time, which bounds its temporary."""
 
 
-def cpu_has_bf16() -> bool:
-    """Whether products of bfloat16 are faster than those of fp32 here: the CPU has instructions for them."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 in hardware; without that, bf16 is only slower and less exact than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @contextmanager

@@ -15,12 +15,13 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
-CATALOG_SERVICES = ("migrate", "ingest", "ingest-gpu")
+CATALOG_SERVICES = ("migrate", "ingest", "ingest-gpu", "worker")
 
 
 def test_the_services():
     assert set(SERVICES) == {"db", *CATALOG_SERVICES}
     assert SERVICES["ingest-gpu"]["profiles"] == ["gpu"]
+    assert SERVICES["worker"]["profiles"] == ["workers"]
     assert all("profiles" not in SERVICES[name] for name in ("db", "migrate", "ingest"))
 
 
@@ -40,6 +41,7 @@ def test_the_database_has_a_volume_a_healthcheck_and_a_password_from_env():
         ("migrate", "db", "service_healthy"),
         ("ingest", "migrate", "service_completed_successfully"),
         ("ingest-gpu", "migrate", "service_completed_successfully"),
+        ("worker", "migrate", "service_completed_successfully"),
     ],
 )
 def test_services_wait_for_each_other(service, needs, condition):

@@ -1,0 +1,131 @@
+"""Where the wall time of the main job goes: five pocket models, everything included.
+
+    python -m bench.wall_time [--tokens N] [--json FILE]
+
+An ingest with an empty catalog and an empty cache, on an embedded server of its own. Forward passes and matrix products are
+timed inside the process; what forward hooks copy counts as neither. The published procedure needs, for the same five models,
+20 directed runs of two passes each, with a forward pass of both models in every one of them.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.report import machine, table
+
+POCKET = Path(__file__).parents[1] / "pocket"
+MODELS = [str(POCKET / "models" / f"pocket-gpt2-{seed}") for seed in "abcde"]
+CORPUS = str(POCKET / "corpus" / "heldout.jsonl.gz")
+
+
+class Clock:
+    """Seconds by name; what runs inside another timed part is not counted twice."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._open: list[float] = []
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time a block, without what is timed inside it."""
+        began = time.perf_counter()
+        self._open.append(0.0)
+        try:
+            yield
+        finally:
+            whole = time.perf_counter() - began
+            self.seconds[name] += whole - self._open.pop()
+            if self._open:
+                self._open[-1] += whole
+
+    def wrap(self, owner: Any, function: str, name: str) -> None:
+        """Time every call of a function from now on."""
+        inner: Callable[..., Any] = getattr(owner, function)
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            with self.part(name):
+                return inner(*arguments, **named)
+
+        setattr(owner, function, timed)
+
+
+def instrument(clock: Clock) -> None:
+    """Put the clock around the parts of the main job."""
+    from ingest import activations, checkpoint, compute, run_work, sums
+    from ingest.statistics import correlation
+
+    inner = checkpoint.Checkpoint.visit_activations
+
+    def visit(self: checkpoint.Checkpoint, tokens: Any, take: Callable[..., None]) -> None:
+        def timed_take(*arguments: Any) -> None:
+            with clock.part("copies of activations"):
+                take(*arguments)
+
+        with clock.part("forward passes"):
+            inner(self, tokens, timed_take)
+
+    checkpoint.Checkpoint.visit_activations = visit  # type: ignore[method-assign]
+    clock.wrap(correlation, "add_product", "matrix products")
+    clock.wrap(correlation.Products, "flush", "flushes to float64")
+    clock.wrap(sums.ModelMoments, "update", "moments")
+    clock.wrap(sums.TokenSumAccumulator, "update", "sums per token")
+    clock.wrap(compute._Finish, "results", "rotation, best partners, explanations")
+    clock.wrap(activations, "pivots", "pivots")
+    clock.wrap(run_work.RunWork, "_process_weights", "folding and checking weights")
+    clock.wrap(run_work.RunWork, "_publish", "rows, COPY, publication")
+
+
+def measure(tokens: int | None) -> dict[str, Any]:
+    """One ingest, timed."""
+    from catalog import embedded, migrate
+    from catalog.engine import writer_engine
+    from ingest import pipeline
+    from ingest.progress import Silent
+    from ingest.settings import IngestSettings
+
+    clock = Clock()
+    instrument(clock)
+    engine = writer_engine()
+    migrate.upgrade(engine)
+    engine.dispose()
+    clock.wrap(pipeline, "load_inputs", "loading, tokenising")
+    began = time.perf_counter()
+    with clock.part("everything else"):
+        pipeline.ingest(IngestSettings(tuple(MODELS), CORPUS, model_family="pocket", max_tokens=tokens), Silent())
+    wall = time.perf_counter() - began
+    embedded.stop()
+    rows = [
+        {"part": name, "seconds": seconds, "% of wall": 100 * seconds / wall}
+        for name, seconds in sorted(clock.seconds.items(), key=lambda item: -item[1])
+    ]
+    core = sum(clock.seconds[name] for name in ("forward passes", "matrix products"))
+    rows.append({"part": "**forward passes and products**", "seconds": core, "% of wall": 100 * core / wall})
+    rows.append({"part": "wall", "seconds": wall, "% of wall": 100.0})
+    return {"tokens": tokens, "rows": rows}
+
+
+def main() -> None:
+    """Measure, print, and write JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, help="tokens of the corpus; all of them if not given")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    os.environ.pop("CATALOG_DATABASE_URL", None)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    with tempfile.TemporaryDirectory(prefix="bench-") as home:
+        os.environ["CATALOG_HOME"] = home
+        result = measure(arguments.tokens) | {"machine": machine()}
+    print(table(result["rows"]))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
