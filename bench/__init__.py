@@ -1,0 +1,1 @@
+"""Benchmarks: what the catalog costs, measured. Each module prints Markdown tables."""
