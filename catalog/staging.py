@@ -9,7 +9,6 @@ from psycopg import sql
 
 from catalog.copy import copy_columns
 
-
 PLACED = ("universality",)
 """Tables whose rows say where their neuron is; staged rows leave that out, for new neurons have no row yet."""
 

@@ -43,11 +43,10 @@ SELECT :run_id, f.model_id, f.layer, f.other_layer, avg(f.fraction)
  GROUP BY f.model_id, f.layer, f.other_layer
 """
 
-_EXCESS = """
-UPDATE labels l SET excess_corr = u.excess_corr
-  FROM labels own LEFT JOIN universality u ON u.run_id = own.run_id AND u.neuron_id = own.neuron_id
- WHERE own.run_id = :run_id AND own.excess_corr IS DISTINCT FROM u.excess_corr
-   AND (l.run_id, l.neuron_id, l.family, l.subtype) = (own.run_id, own.neuron_id, own.family, own.subtype)
+_OWN_EXCESS = "(SELECT u.excess_corr FROM universality u WHERE u.run_id = l.run_id AND u.neuron_id = l.neuron_id)"
+_EXCESS = f"""
+UPDATE labels l SET excess_corr = {_OWN_EXCESS}
+ WHERE l.run_id = :run_id AND l.excess_corr IS DISTINCT FROM {_OWN_EXCESS}
 """
 
 _LABELS = """
