@@ -63,6 +63,7 @@ _STATISTICS = """
   LEFT JOIN public.activation_statistics a ON a.run_id = m.run_id AND a.neuron_id = n.id
   LEFT JOIN public.weight_statistics w ON w.run_id = m.run_id AND w.neuron_id = n.id"""
 
+# A grouped or ordered LATERAL is answered model by model from the primary key, however many runs there are.
 VIEWS = (
     View(
         "neuron_profiles",
@@ -138,7 +139,8 @@ VIEWS = (
         "Fraction of a layer's neurons whose best match lies in each layer, mean over other models (SPEC 2.5).",
         """SELECT m.run_id, m.model, d.layer, d.other_layer, d.fraction
   FROM {members} m
-  JOIN public.depth_summaries d ON d.run_id = m.run_id AND d.model_id = m.model_id""",
+ CROSS JOIN LATERAL (SELECT * FROM public.depth_summaries d WHERE d.run_id = m.run_id AND d.model_id = m.model_id
+                      ORDER BY d.layer, d.other_layer) d""",
     ),
     View(
         "layer_profiles",
@@ -147,7 +149,8 @@ VIEWS = (
        s.n_universal::double precision / s.n_neurons AS share_universal, s.n_degenerate,
        s.median_excess_corr, s.median_sparsity, s.median_kurt, s.median_l2_penalty, s.median_vocab_kurt
   FROM {members} m
-  JOIN public.layer_summaries s ON s.run_id = m.run_id AND s.model_id = m.model_id""",
+ CROSS JOIN LATERAL (SELECT * FROM public.layer_summaries s WHERE s.run_id = m.run_id AND s.model_id = m.model_id
+                      ORDER BY s.layer) s""",
     ),
     View(
         "neuron_group_members",

@@ -207,14 +207,16 @@ COMMENT ON VIEW history.family_counts IS 'Distinct neurons per family of labels,
 CREATE VIEW history.depth_matrix AS
 SELECT m.run_id, m.model, d.layer, d.other_layer, d.fraction
   FROM history.members m
-  JOIN public.depth_summaries d ON d.run_id = m.run_id AND d.model_id = m.model_id;
+ CROSS JOIN LATERAL (SELECT * FROM public.depth_summaries d WHERE d.run_id = m.run_id AND d.model_id = m.model_id
+                      ORDER BY d.layer, d.other_layer) d;
 COMMENT ON VIEW history.depth_matrix IS 'Fraction of a layer''s neurons whose best match lies in each layer, mean over other models (SPEC 2.5).';
 CREATE VIEW history.layer_profiles AS
 SELECT m.run_id, m.model, s.layer, s.n_neurons, s.n_universal,
        s.n_universal::double precision / s.n_neurons AS share_universal, s.n_degenerate,
        s.median_excess_corr, s.median_sparsity, s.median_kurt, s.median_l2_penalty, s.median_vocab_kurt
   FROM history.members m
-  JOIN public.layer_summaries s ON s.run_id = m.run_id AND s.model_id = m.model_id;
+ CROSS JOIN LATERAL (SELECT * FROM public.layer_summaries s WHERE s.run_id = m.run_id AND s.model_id = m.model_id
+                      ORDER BY s.layer) s;
 COMMENT ON VIEW history.layer_profiles IS 'Per layer: neurons, share of universal ones, and medians of the main statistics.';
 CREATE VIEW public.universal_neurons AS
 SELECT m.run_id, m.model, m.family, n.layer, n."index" AS neuron,
@@ -249,14 +251,16 @@ COMMENT ON VIEW public.family_counts IS 'Distinct neurons per family of labels, 
 CREATE VIEW public.depth_matrix AS
 SELECT m.run_id, m.model, d.layer, d.other_layer, d.fraction
   FROM public.members m
-  JOIN public.depth_summaries d ON d.run_id = m.run_id AND d.model_id = m.model_id;
+ CROSS JOIN LATERAL (SELECT * FROM public.depth_summaries d WHERE d.run_id = m.run_id AND d.model_id = m.model_id
+                      ORDER BY d.layer, d.other_layer) d;
 COMMENT ON VIEW public.depth_matrix IS 'Fraction of a layer''s neurons whose best match lies in each layer, mean over other models (SPEC 2.5).';
 CREATE VIEW public.layer_profiles AS
 SELECT m.run_id, m.model, s.layer, s.n_neurons, s.n_universal,
        s.n_universal::double precision / s.n_neurons AS share_universal, s.n_degenerate,
        s.median_excess_corr, s.median_sparsity, s.median_kurt, s.median_l2_penalty, s.median_vocab_kurt
   FROM public.members m
-  JOIN public.layer_summaries s ON s.run_id = m.run_id AND s.model_id = m.model_id;
+ CROSS JOIN LATERAL (SELECT * FROM public.layer_summaries s WHERE s.run_id = m.run_id AND s.model_id = m.model_id
+                      ORDER BY s.layer) s;
 COMMENT ON VIEW public.layer_profiles IS 'Per layer: neurons, share of universal ones, and medians of the main statistics.';
 GRANT SELECT ON label_totals, layer_summaries, depth_summaries TO catalog_reader;
 GRANT SELECT ON history.layer_profiles, history.depth_matrix, history.family_counts, history.neuron_labels, history.universal_neurons, public.layer_profiles, public.depth_matrix, public.family_counts, public.neuron_labels, public.universal_neurons TO catalog_reader;
