@@ -120,11 +120,8 @@ def _find(connection: Connection, ref: NeuronRef, run: int | None) -> Values:
     condition, values = ("", {}) if run is None else ("AND p.run_id = :run", {"run": run})
     row = connection.execute(
         text(
-            f"""SELECT p.*, n.model_id, m.tokenizer_id, own.first_id, own.last_id
-                FROM {schema_of(run)}.neuron_profiles p
+            f"""SELECT p.*, n.model_id, m.tokenizer_id FROM {schema_of(run)}.neuron_profiles p
                 JOIN neurons n ON n.id = p.neuron_id JOIN models m ON m.id = n.model_id
-               CROSS JOIN LATERAL (SELECT min(o.id) AS first_id, max(o.id) AS last_id FROM neurons o
-                                    WHERE o.model_id = n.model_id AND o.layer = n.layer) own
                 WHERE p.model = :model AND p.layer = :layer AND p.neuron = :index {condition}"""
         ),
         {"model": ref.model, "layer": ref.layer, "index": ref.index, **values},
@@ -146,9 +143,12 @@ def _find(connection: Connection, ref: NeuronRef, run: int | None) -> Values:
 
 def _statistics(connection: Connection, row: Values) -> pd.DataFrame:
     """One row per statistic: value and percentile 50 * (#{x < v} + #{x <= v} + 1) / n of the layer, ties averaged."""
+    # the count keeps the planner from looking for the least key among all neurons
+    keys = "SELECT min(id) AS first_id, max(id) AS last_id, count(*) FROM neurons WHERE model_id = :model_id AND layer = :layer"
+    layer = {**row, **connection.execute(text(keys), {key: row[key] for key in ("model_id", "layer")}).one()._mapping}
     shown = []
     for table, columns in RANKED.items():
-        for name, (below, up_to, n) in zip(columns, _ranks(connection, table, columns, row), strict=True):
+        for name, (below, up_to, n) in zip(columns, _ranks(connection, table, columns, layer), strict=True):
             value = row[name]
             shown.append((name, value, None if value is None else 50.0 * (below + up_to + 1) / n))
     return typed_frame(("statistic", "value", "percentile"), (TEXTS[-1], NUMBERS[0], NUMBERS[0]), shown)
