@@ -1,1 +1,3 @@
-"""Benchmarks: what the catalog costs, measured. Each module prints Markdown tables."""
+"""Reproducible benchmarks; each prints a table."""
+
+import ingest  # noqa: F401  (before torch, for it says how threads wait)

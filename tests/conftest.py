@@ -17,6 +17,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import URL, Engine, make_url
 
+import ingest  # noqa: F401  (before torch, for it says how threads wait)
 from catalog import embedded, migrate
 from catalog.engine import writer_engine
 
