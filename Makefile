@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 POCKET := $(foreach seed,a b c d e,pocket/models/pocket-gpt2-$(seed))
 INGEST := $(BIN)/catalog ingest $(POCKET) --corpus pocket/corpus/heldout.jsonl.gz --model-family pocket-gpt2
 
-.PHONY: demo pocket check-pocket test lint install help clean
+.PHONY: demo pocket check-pocket bench test lint install help clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ lint: $(INSTALLED) ## Style, types and the one-way rule
 
 test: $(INSTALLED) lint ## Everything that CI runs
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+
+bench: $(INSTALLED) ## Every benchmark of the computation (about an hour); results go to docs/performance.md
+	$(BIN)/python -m bench
 
 clean: ## Forget the virtual environment
 	rm -rf .venv

@@ -23,14 +23,17 @@ _TOKENIZERS = f"(SELECT tokenizer_id FROM models WHERE id IN {_MODELS})"
 _FEATURES = """(SELECT feature_id FROM explanations WHERE run_id = :run_id
                 UNION SELECT feature_id FROM letter_scores WHERE run_id = :run_id)"""
 
-OF_RUN = ("runs", "run_models", "run_parts")
-"""What describes the run; written at every publication of the run."""
+SUMMED = ("labels", "label_totals", "layer_summaries", "depth_summaries")
+"""What is written again whenever a part of the run changes (`catalog.summaries`)."""
+
+OF_RUN = ("runs", "run_models", "run_parts", *SUMMED)
+"""What describes the run as a whole; checksums are written at every publication of the run."""
 
 ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "weights": ("weight_statistics", "logit_effects"),
     "activations": ("activation_statistics",),
     "correlations": ("pairs", "universality", "universality_by_model", "group_members", "neuron_groups", "run_pairs"),
-    "vocabulary": ("explanations", "letter_scores", "top_tokens", "labels"),
+    "vocabulary": ("explanations", "letter_scores", "top_tokens", "labels", "label_totals"),
 }
 """Tables that hold a part's rows of a run; their checksums are written when the part is published."""
 
@@ -70,7 +73,7 @@ class Checksum:
 def tables_of(parts: Iterable[str]) -> list[str]:
     """The tables whose checksums a run with these parts has."""
     own = [table for part in parts for table in (*USED_BY_PART.get(part, ()), *ROWS_OF_PART[part])]
-    return [*OF_RUN, *OF_INPUTS, *own]
+    return list(dict.fromkeys([*OF_RUN, *OF_INPUTS, *own]))
 
 
 def record_publication(connection: Connection, run_id: int, parts: Iterable[str]) -> None:

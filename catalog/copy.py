@@ -5,7 +5,8 @@ Fixed-width columns give every row the same layout, so a chunk is one (rows, byt
 NULLs are cut out by a mask. Columns of text make rows of different length and go through psycopg's row writer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,36 @@ def copy_columns(connection: psycopg.Connection[Any], table: str, columns: Mappi
     with connection.cursor().copy(statement) as copy:
         if all(kind in WIRE_TYPES for kind in kinds):
             copy.write(HEADER)
-            for start in range(0, n_rows, CHUNK_ROWS):
-                rows = slice(start, start + CHUNK_ROWS)
-                copy.write(encode([(values[rows], kind) for values, kind in zip(columns.values(), kinds, strict=True)]))
+            for chunk in _chunks(list(columns.values()), kinds):
+                copy.write(chunk)
             copy.write(TRAILER)
         else:
             copy.set_types(kinds)
             for row in zip(*(_python_values(values) for values in columns.values()), strict=True):
                 copy.write_row(row)
     return n_rows
+
+
+def _chunks(columns: list[np.ndarray], kinds: list[str]) -> Iterator[memoryview]:
+    """The rows in pieces; the next piece is laid out in a thread while the caller sends this one."""
+    n_rows = len(columns[0])
+    layouts = [Layout(kinds, min(n_rows, CHUNK_ROWS)) for _ in range(2 if n_rows > CHUNK_ROWS else 1)]
+
+    def piece(number: int) -> memoryview:
+        rows = slice(number * CHUNK_ROWS, (number + 1) * CHUNK_ROWS)
+        return layouts[number % len(layouts)].encode([values[rows] for values in columns])
+
+    last = -(-n_rows // CHUNK_ROWS) - 1
+    if last <= 0:
+        yield from (piece(number) for number in range(last + 1))
+        return
+    with ThreadPoolExecutor(1) as thread:
+        ahead = thread.submit(piece, 0)
+        for number in range(last + 1):
+            ready = ahead.result()
+            if number < last:
+                ahead = thread.submit(piece, number + 1)
+            yield ready
 
 
 def column_types(connection: psycopg.Connection[Any], table: str, names: list[str]) -> list[str]:
@@ -62,29 +84,51 @@ def column_types(connection: psycopg.Connection[Any], table: str, names: list[st
     return [found[name] for name in names]
 
 
+class Layout:
+    """The bytes of one chunk of rows of fixed-width columns; what is the same in every chunk is written once."""
+
+    def __init__(self, kinds: Sequence[str], n_rows: int) -> None:
+        """Args:
+        kinds: type name of each column, a key of WIRE_TYPES.
+        n_rows: rows of the longest chunk.
+        """
+        self._kinds = [(kind, np.dtype(WIRE_TYPES[kind])) for kind in kinds]
+        fields: list[tuple[str, Any]] = [("fields", ">i2")]
+        for i, (_, wire) in enumerate(self._kinds):
+            fields += [(f"length{i}", ">i4"), (f"value{i}", wire)]
+        self._rows = np.zeros(n_rows, dtype=np.dtype(fields))
+        self._rows["fields"] = len(kinds)
+        for i, (_, wire) in enumerate(self._kinds):
+            self._rows[f"length{i}"] = wire.itemsize
+
+    def encode(self, columns: Sequence[np.ndarray]) -> memoryview:
+        """The rows in COPY's binary format, without header and trailer; valid until the next call."""
+        n_rows = len(columns[0])
+        rows = self._rows[:n_rows]
+        raw = rows.view(np.uint8).reshape(n_rows, rows.dtype.itemsize)
+        keep: np.ndarray | None = None
+        for i, (values, (kind, wire)) in enumerate(zip(columns, self._kinds, strict=True)):
+            missing = _missing(values)
+            _check_fits(values, kind)
+            if missing is None:
+                rows[f"value{i}"] = np.ma.getdata(values)
+                continue
+            keep = np.ones(raw.shape, dtype=bool) if keep is None else keep
+            rows[f"value{i}"] = np.ma.filled(values, 0)
+            rows[f"length{i}"] = np.where(missing, -1, wire.itemsize)
+            offset = rows.dtype.fields[f"value{i}"][1]  # type: ignore[index]
+            keep[missing, offset : offset + wire.itemsize] = False
+        if keep is None:
+            return raw.reshape(-1).data
+        chosen = raw[keep]
+        for i, (_, wire) in enumerate(self._kinds):
+            rows[f"length{i}"] = wire.itemsize
+        return chosen.data
+
+
 def encode(columns: list[tuple[np.ndarray, str]]) -> bytes:
     """The rows of fixed-width columns in COPY's binary format, without header and trailer."""
-    n_rows = len(columns[0][0])
-    fields: list[tuple[str, Any]] = [("fields", ">i2")]
-    for i, (_, kind) in enumerate(columns):
-        fields += [(f"length{i}", ">i4"), (f"value{i}", WIRE_TYPES[kind])]
-    layout = np.dtype(fields)
-    rows = np.zeros(n_rows, dtype=layout)
-    rows["fields"] = len(columns)
-    keep = np.ones((n_rows, layout.itemsize), dtype=bool)
-    any_null = False
-    for i, (values, kind) in enumerate(columns):
-        missing = _missing(values)
-        _check_fits(values, kind)
-        rows[f"value{i}"] = np.ma.filled(values, 0) if missing is not None else values
-        rows[f"length{i}"] = np.dtype(WIRE_TYPES[kind]).itemsize
-        if missing is not None:
-            any_null = True
-            rows[f"length{i}"][missing] = -1
-            offset = layout.fields[f"value{i}"][1]  # type: ignore[index]
-            keep[missing, offset : offset + np.dtype(WIRE_TYPES[kind]).itemsize] = False
-    raw = rows.view(np.uint8).reshape(n_rows, layout.itemsize)
-    return raw[keep].tobytes() if any_null else raw.tobytes()
+    return bytes(Layout([kind for _, kind in columns], len(columns[0][0])).encode([values for values, _ in columns]))
 
 
 def _check_fits(values: np.ndarray, kind: str) -> None:

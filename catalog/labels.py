@@ -6,22 +6,30 @@ applied without a model, a corpus or a cache.
 
 from sqlalchemy import Connection, Engine, text
 
-from catalog import checksums, locks
+from catalog import checksums, locks, summaries
 
 RULE_FAMILIES = ("alphabet", "unigram", "token_class", "previous_token")
+
+# Place and excess correlation of the neuron stand in the label as well, for the sake of indexes.
+_INSERT = """
+INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence, model_id, layer, "index", excess_corr)
+"""
+_PLACE = 'n.model_id, n.layer, n."index", u.excess_corr'
+_NEURON = """JOIN neurons n ON n.id = {alias}.neuron_id
+  LEFT JOIN universality u ON u.run_id = {alias}.run_id AND u.neuron_id = {alias}.neuron_id"""
 
 _THRESHOLD = "(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
 
 # One label per neuron: the letter whose own tokens explain it best (UN Figs. 1a, 18). An empty class of other words
 # with that letter cannot contradict the order of the means.
-_ALPHABET = f"""
-INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence)
-SELECT l.run_id, l.neuron_id, 'alphabet', l.letter, l.variance_reduction, :version,
+_ALPHABET = f"""{_INSERT}SELECT l.run_id, l.neuron_id, 'alphabet', l.letter, l.variance_reduction, :version,
        jsonb_build_object('feature', f.name, 'variance_reduction', l.variance_reduction, 'mean_a', l.mean_a,
                           'mean_b', l.mean_b, 'mean_c', l.mean_c,
-                          'threshold', {_THRESHOLD.format(family="alphabet", parameter="min_variance_reduction")})
+                          'threshold', {_THRESHOLD.format(family="alphabet", parameter="min_variance_reduction")}),
+       {_PLACE}
   FROM letter_scores l
   JOIN features f ON f.id = l.feature_id
+  {_NEURON.format(alias="l")}
  WHERE l.run_id = :run_id
    AND l.variance_reduction >= {_THRESHOLD.format(family="alphabet", parameter="min_variance_reduction")}
    AND ({_THRESHOLD.format(family="alphabet", parameter="require_ordered_means")} = 0
@@ -31,16 +39,16 @@ SELECT l.run_id, l.neuron_id, 'alphabet', l.letter, l.variance_reduction, :versi
 """
 
 # The neuron's best feature over all features and both shifts decides; `{condition}` says which kind it must be.
-_BEST_FEATURE = """
-INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence)
-SELECT e.run_id, e.neuron_id, '{family}', {subtype}, e.variance_reduction, :version,
+_BEST_FEATURE = """{insert}SELECT e.run_id, e.neuron_id, '{family}', {subtype}, e.variance_reduction, :version,
        jsonb_build_object('feature', f.name, 'shift', e.shift, 'variance_reduction', e.variance_reduction,
                           'n_in', e.n_in, 'n_out', e.n_out, 'mean_in', e.mean_in, 'mean_out', e.mean_out,
                           'cohen_d', e.cohen_d, 'threshold', {threshold},
                           'runner_up', runner_up.name, 'runner_up_shift', second.shift,
-                          'runner_up_variance_reduction', second.variance_reduction)
+                          'runner_up_variance_reduction', second.variance_reduction),
+       {place}
   FROM explanations e
   JOIN features f ON f.id = e.feature_id
+  {neuron}
   LEFT JOIN explanations second ON second.run_id = e.run_id AND second.neuron_id = e.neuron_id AND second.rank = 2
   LEFT JOIN features runner_up ON runner_up.id = second.feature_id
  WHERE e.run_id = :run_id AND e.rank = 1 AND e.variance_reduction >= {threshold} AND {condition}
@@ -49,7 +57,8 @@ SELECT e.run_id, e.neuron_id, '{family}', {subtype}, e.variance_reduction, :vers
 
 def _best_feature(family: str, subtype: str, condition: str) -> str:
     threshold = _THRESHOLD.format(family=family, parameter="min_variance_reduction")
-    return _BEST_FEATURE.format(family=family, subtype=subtype, condition=condition, threshold=threshold)
+    given = {"insert": _INSERT, "place": _PLACE, "neuron": _NEURON.format(alias="e")}
+    return _BEST_FEATURE.format(family=family, subtype=subtype, condition=condition, threshold=threshold, **given)
 
 
 RULES = (
@@ -70,7 +79,11 @@ def label_run(connection: Connection, run_id: int, version: int) -> dict[str, in
     """Replace the labels of one run; returns how many each family has."""
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
     values = {"run_id": run_id, "version": version}
-    return {family: connection.execute(text(rule), values).rowcount for family, rule in zip(RULE_FAMILIES, RULES, strict=True)}
+    counts = {
+        family: connection.execute(text(rule), values).rowcount for family, rule in zip(RULE_FAMILIES, RULES, strict=True)
+    }
+    summaries.total_labels(connection, run_id)
+    return counts
 
 
 def relabel(engine: Engine) -> dict[int, dict[str, int]]:
@@ -85,7 +98,7 @@ def relabel(engine: Engine) -> dict[int, dict[str, int]]:
         runs = connection.execute(text("SELECT id FROM runs WHERE status = 'published' ORDER BY id")).scalars().all()
         counts = {run: label_run(connection, run, version) for run in runs}
         for run in runs:
-            checksums.record(connection, run, ["labels"])
+            checksums.record(connection, run, ["labels", "label_totals"])
         connection.execute(
             text("UPDATE rule_versions SET published_at = COALESCE(published_at, now()) WHERE version = :version"),
             {"version": version},

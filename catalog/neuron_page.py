@@ -1,5 +1,6 @@
 """Everything the catalog knows of one neuron."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,14 +8,20 @@ import pandas as pd
 from sqlalchemy import Connection, text
 
 from catalog.errors import NotFoundError
+from catalog.frames import NUMBERS, TEXTS, typed_frame
 from catalog.queries import Values, check_model, check_run, frame, schema_of
 
-PERCENTILE_COLUMNS = (
-    "mean", "var", "skew", "kurt", "sparsity", "post_mean", "post_var", "w_in_norm", "w_out_norm", "input_bias",
-    "in_out_sim", "l2_penalty", "vocab_mean", "vocab_var", "vocab_skew", "vocab_kurt", "logit_var", "logit_skew",
-    "logit_kurt", "max_corr", "mean_corr", "min_corr", "max_baseline", "mean_baseline", "min_baseline", "excess_corr",
-)  # fmt: skip
-"""Statistics shown with their percentile within the layer (SPEC 3.7)."""
+RANKED = {
+    "activation_statistics": ("mean", "var", "skew", "kurt", "sparsity", "post_mean", "post_var"),
+    "weight_statistics": (
+        "w_in_norm", "w_out_norm", "input_bias", "in_out_sim", "l2_penalty", "vocab_mean", "vocab_var", "vocab_skew",
+        "vocab_kurt", "logit_var", "logit_skew", "logit_kurt",
+    ),
+    "universality": (
+        "max_corr", "mean_corr", "min_corr", "max_baseline", "mean_baseline", "min_baseline", "excess_corr",
+    ),
+}  # fmt: skip
+"""Statistics shown with their percentile within the layer (SPEC 3.7), by table."""
 
 
 IDENTITY = ("model", "family", "layer", "neuron", "universal", "degenerate", "n_tokens", "run_id")
@@ -57,7 +64,7 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "tokenizer": row["tokenizer_id"]}
     return NeuronPage(
         identity={key: row[key] for key in IDENTITY},
-        statistics=_statistics(connection, ref, row["run_id"]),
+        statistics=_statistics(connection, row),
         best_matches=_best_matches(connection, values),
         top_tokens=_tokens(connection, "top_tokens", "v.mean, v.n", "", values),
         explanations=frame(
@@ -113,7 +120,7 @@ def _find(connection: Connection, ref: NeuronRef, run: int | None) -> Values:
     condition, values = ("", {}) if run is None else ("AND p.run_id = :run", {"run": run})
     row = connection.execute(
         text(
-            f"""SELECT p.*, m.tokenizer_id FROM {schema_of(run)}.neuron_profiles p
+            f"""SELECT p.*, n.model_id, m.tokenizer_id FROM {schema_of(run)}.neuron_profiles p
                 JOIN neurons n ON n.id = p.neuron_id JOIN models m ON m.id = n.model_id
                 WHERE p.model = :model AND p.layer = :layer AND p.neuron = :index {condition}"""
         ),
@@ -134,24 +141,37 @@ def _find(connection: Connection, ref: NeuronRef, run: int | None) -> Values:
     )
 
 
-def _statistics(connection: Connection, ref: NeuronRef, run: int) -> pd.DataFrame:
+def _statistics(connection: Connection, row: Values) -> pd.DataFrame:
     """One row per statistic: value and percentile 50 * (#{x < v} + #{x <= v} + 1) / n of the layer, ties averaged."""
-    unpivot = ", ".join(f"('{name}', {i}, p.{name}::double precision)" for i, name in enumerate(PERCENTILE_COLUMNS))
-    return frame(
-        connection,
-        f"""WITH layer AS (
-                SELECT p.neuron, s.statistic, s.place, s.value
-                FROM history.neuron_profiles p CROSS JOIN LATERAL (VALUES {unpivot}) AS s(statistic, place, value)
-                WHERE p.run_id = :run AND p.model = :model AND p.layer = :layer),
-            own AS (SELECT * FROM layer WHERE neuron = :index)
-            SELECT own.statistic, own.value,
-                   CASE WHEN own.value IS NULL THEN NULL ELSE
-                   50.0 * (count(*) FILTER (WHERE l.value < own.value) + count(*) FILTER (WHERE l.value <= own.value) + 1)
-                        / NULLIF(count(l.value), 0) END::double precision AS percentile
-            FROM own JOIN layer l ON l.statistic = own.statistic
-            GROUP BY own.statistic, own.place, own.value ORDER BY own.place""",
-        {"run": run, "model": ref.model, "layer": ref.layer, "index": ref.index},
+    # the count keeps the planner from looking for the least key among all neurons
+    keys = "SELECT min(id) AS first_id, max(id) AS last_id, count(*) FROM neurons WHERE model_id = :model_id AND layer = :layer"
+    layer = {**row, **connection.execute(text(keys), {key: row[key] for key in ("model_id", "layer")}).one()._mapping}
+    shown = []
+    for table, columns in RANKED.items():
+        for name, (below, up_to, n) in zip(columns, _ranks(connection, table, columns, layer), strict=True):
+            value = row[name]
+            shown.append((name, value, None if value is None else 50.0 * (below + up_to + 1) / n))
+    return typed_frame(("statistic", "value", "percentile"), (TEXTS[-1], NUMBERS[0], NUMBERS[0]), shown)
+
+
+def _ranks(connection: Connection, table: str, columns: Sequence[str], row: Values) -> list[tuple[int, int, int]]:
+    """How many neurons of the layer are below, and not above, the neuron's value, and how many have one.
+
+    One pass counts for all columns. A layer's keys lie together, as they were reserved, so that their range reads the
+    table in one piece; it is the join that says which neurons count.
+    """
+    counts = ", ".join(
+        f"count(*) FILTER (WHERE t.{name} < CAST(:{name} AS double precision)),"
+        f" count(*) FILTER (WHERE t.{name} <= CAST(:{name} AS double precision)), count(t.{name})"
+        for name in columns
     )
+    statement = f"""
+        SELECT {counts} FROM {table} t JOIN neurons n ON n.id = t.neuron_id
+        WHERE t.run_id = :run_id AND t.neuron_id BETWEEN :first_id AND :last_id
+          AND n.model_id = :model_id AND n.layer = :layer"""
+    keys = ("run_id", "first_id", "last_id", "model_id", "layer", *columns)
+    found = connection.execute(text(statement), {key: row[key] for key in keys}).one()
+    return [(found[i], found[i + 1], found[i + 2]) for i in range(0, len(found), 3)]
 
 
 def _best_matches(connection: Connection, values: Values) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from catalog.copy import copy_columns
 from catalog.errors import RunError
 from catalog.labels import label_run, newest_version
 from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TokenizerRow
+from catalog.summaries import summarise
 from catalog.text import escape
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> 
         _groups(connection, driver, run_id, rows)
         if "vocabulary" in rows.parts:
             label_run(connection, run_id, newest_version(connection, drafts=False))
+        summarise(connection, run_id)
         _mark(connection, run_id, spec, rows, corpus_id)
         checksums.record_publication(connection, run_id, rows.parts)
         if "correlations" in rows.parts:
@@ -249,8 +251,13 @@ def _move_staged(driver: psycopg.Connection[Any], run_id: int) -> None:
                 )
             )
             continue
-        driver.execute(sql.SQL("INSERT INTO public.{} SELECT * FROM {}").format(sql.Identifier(table), staged))
+        if table in staging.PLACED:
+            staging.move_placed(driver, run_id, table)
+        else:
+            driver.execute(sql.SQL("INSERT INTO public.{} SELECT * FROM {}").format(sql.Identifier(table), staged))
         driver.execute(sql.SQL("DROP TABLE {}").format(staged))
+        # rules and sums are about to join these rows, and without statistics the planner takes the new run for empty
+        driver.execute(sql.SQL("ANALYZE public.{}").format(sql.Identifier(table)))
 
 
 def _groups(connection: Connection, driver: psycopg.Connection[Any], run_id: int, rows: PublishRows) -> None:

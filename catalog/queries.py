@@ -2,6 +2,9 @@
 
 With `run` a question goes to the views of schema `history`, restricted to that run; without, to the views of `public`,
 which know the newest published run of each model. Values are bound; only names from fixed lists enter the text.
+
+Lists ask each model for its first rows, which an index hands out in order, and merge them: so the work follows the
+number of rows asked for, not the number of rows there are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,14 +53,13 @@ class UniversalFilter:
 
 
 LABEL_ORDERS = {
-    "score": "l.score DESC, l.model, l.layer, l.neuron, l.family, l.subtype",
-    "excess": "u.excess_corr DESC NULLS LAST, l.model, l.layer, l.neuron, l.family, l.subtype",
-    "neuron": "l.model, l.layer, l.neuron, l.family, l.subtype",
+    "score": ("l.score DESC", 'l.layer, l."index", l.family, l.subtype'),
+    "excess": ("l.excess_corr DESC NULLS LAST", 'l.layer, l."index", l.family, l.subtype'),
+    "neuron": ("", 'l.layer, l."index", l.family, l.subtype'),
 }
-UNIVERSAL_ORDERS = {
-    "excess": "u.excess_corr DESC, u.model, u.layer, u.neuron",
-    "neuron": "u.model, u.layer, u.neuron",
-}
+"""What decides first, and what decides among equals of one model; between the two stands the model's name."""
+
+UNIVERSAL_ORDERS = {"excess": ("u.excess_corr DESC", 'u.layer, u."index"'), "neuron": ("", 'u.layer, u."index"')}
 
 
 def frame(connection: Connection, statement: str, values: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -83,65 +85,91 @@ def find_labels(connection: Connection, wanted: LabelFilter) -> pd.DataFrame:
         InputError: no such order.
     """
     order = _order(wanted.sort, LABEL_ORDERS)
-    source, values = _labels_source(connection, wanted)
+    members, conditions, values = _labels_wanted(connection, wanted)
+    first, page = _pages(wanted.limit, wanted.offset, values)
     return frame(
         connection,
-        f"""SELECT l.model, l.layer, l.neuron, l.family, l.subtype, l.score, u.excess_corr,
-                   COALESCE(u.excess_corr > 0.5, false) AS universal
-            {source} ORDER BY {order} {_page(wanted.limit, wanted.offset, values)}""",
+        f"""WITH m AS MATERIALIZED ({members})
+            SELECT m.model, l.layer, l."index" AS neuron, l.family, l.subtype, l.score, l.excess_corr,
+                   COALESCE(l.excess_corr > 0.5, false) AS universal
+            FROM m CROSS JOIN LATERAL (
+                SELECT l.layer, l."index", l.family, l.subtype, l.score, l.excess_corr FROM public.labels l
+                {_where(["l.run_id = m.run_id", "l.model_id = m.model_id", *conditions])}
+                ORDER BY {_joined(order[0], order[1])} {first}) l
+            ORDER BY {_joined(order[0], "m.model", order[1])} {page}""",
         values,
     )
 
 
 def count_labels(connection: Connection, wanted: LabelFilter) -> int:
     """How many rows `find_labels` has without limit and offset."""
-    source, values = _labels_source(connection, wanted)
-    return int(connection.execute(text(f"SELECT count(*) {source}"), values).scalar_one())
+    members, conditions, values = _labels_wanted(connection, wanted)
+    counted, source = "count(*)", "labels"
+    if wanted.min_excess is None and wanted.min_score is None:
+        counted, source = "sum(l.universal_labels)" if wanted.universal else "sum(l.labels)", "label_totals"
+        conditions = [condition for condition in conditions if condition != _UNIVERSAL]
+    statement = f"""WITH m AS MATERIALIZED ({members})
+        SELECT COALESCE(sum(l.n), 0) FROM m CROSS JOIN LATERAL (
+            SELECT {counted} AS n FROM public.{source} l
+            {_where(["l.run_id = m.run_id", "l.model_id = m.model_id", *conditions])}) l"""
+    return int(connection.execute(text(statement), values).scalar_one())
 
 
-def _labels_source(connection: Connection, wanted: LabelFilter) -> tuple[str, Values]:
-    schema = schema_of(wanted.run)
+_UNIVERSAL = "l.excess_corr > 0.5"
+
+
+def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, list[str], Values]:
+    """The members and the conditions on labels `l` that a filter asks for, once all that it names is known."""
     check_run(connection, wanted.run)
     if wanted.model is not None:
         check_model(connection, wanted.model, wanted.run)
     if wanted.family is not None:
         check_family(connection, wanted.family, wanted.run)
-    conditions, values = _conditions("l", wanted.model, wanted.layers, wanted.run)
+    members, values = _members(wanted.model, wanted.run)
+    conditions = _of_layers("l", wanted.layers, values)
     for column, value, test in (
         ("l.family", wanted.family, "="),
         ("l.subtype", wanted.subtype, "="),
         ("l.score", wanted.min_score, ">="),
-        ("u.excess_corr", wanted.min_excess, ">="),
+        ("l.excess_corr", wanted.min_excess, ">="),
     ):
         if value is not None:
             name = column.replace(".", "_")
             conditions.append(f"{column} {test} :{name}")
             values[name] = value
     if wanted.universal:
-        conditions.append("u.excess_corr > 0.5")
-    source = f"""FROM {schema}.neuron_labels l
-                 LEFT JOIN public.universality u ON u.run_id = l.run_id AND u.neuron_id = l.neuron_id
-                 {_where(conditions)}"""
-    return source, values
+        conditions.append(_UNIVERSAL)
+    return members, conditions, values
 
 
 def universal_neurons(connection: Connection, wanted: UniversalFilter) -> pd.DataFrame:
     """Universal neurons with their correlations, largest excess first, then model, layer, neuron."""
+    order = _order(wanted.sort, UNIVERSAL_ORDERS)
     check_run(connection, wanted.run)
     if wanted.model is not None:
         check_model(connection, wanted.model, wanted.run)
-    conditions, values = _conditions("u", wanted.model, wanted.layers, wanted.run)
+    members, values = _members(wanted.model, wanted.run)
+    conditions = ["u.excess_corr > 0.5", *_of_layers("u", wanted.layers, values)]
     if wanted.min_excess is not None:
         conditions.append("u.excess_corr >= :min_excess")
         values["min_excess"] = wanted.min_excess
+    first, page = _pages(wanted.limit, wanted.offset, values)
     return frame(
         connection,
-        f"""SELECT u.model, u.layer, u.neuron, u.excess_corr, u.mean_corr, u.max_corr, u.min_corr, u.mean_baseline,
-                   u.n_models, u.sparsity, u.skew, u.kurt,
+        f"""WITH m AS MATERIALIZED ({members}),
+            chosen AS MATERIALIZED (
+                SELECT m.model, u.* FROM m CROSS JOIN LATERAL (
+                    SELECT u.* FROM public.universality u
+                    {_where(["u.run_id = m.run_id", "u.model_id = m.model_id", *conditions])}
+                    ORDER BY {_joined(order[0], order[1])} {first}) u
+                ORDER BY {_joined(order[0], "m.model", order[1])} {page})
+            SELECT u.model, u.layer, u."index" AS neuron, u.excess_corr, u.mean_corr, u.max_corr, u.min_corr,
+                   u.mean_baseline, u.n_models, a.sparsity, a.skew, a.kurt,
                    (SELECT string_agg(l.family || ':' || l.subtype, ', ' ORDER BY l.family, l.subtype)
                       FROM public.labels l WHERE l.run_id = u.run_id AND l.neuron_id = u.neuron_id) AS labels
-            FROM {schema_of(wanted.run)}.universal_neurons u {_where(conditions)}
-            ORDER BY {_order(wanted.sort, UNIVERSAL_ORDERS)} {_page(wanted.limit, wanted.offset, values)}""",
+            FROM chosen u
+            LEFT JOIN public.activation_statistics a ON a.run_id = u.run_id AND a.neuron_id = u.neuron_id
+            ORDER BY {_joined(order[0], "u.model", order[1])}""",
         values,
     )
 
@@ -168,7 +196,7 @@ def _of_model(connection: Connection, view: str, columns: str, order: str, model
     check_run(connection, run)
     if model is not None:
         check_model(connection, model, run)
-    conditions, values = _conditions("v", model, None, run)
+    conditions, values = _of_members("v", model, run)
     return frame(connection, f"SELECT {columns} FROM {schema_of(run)}.{view} v {_where(conditions)} ORDER BY {order}", values)
 
 
@@ -180,24 +208,31 @@ def groups(
     `limit` counts groups; 0 is all of them.
     """
     check_run(connection, run)
-    values: Values = {"min_size": min_size}
-    conditions, more = _conditions("v", None, None, run)
-    values |= more
-    has_model = ""
     if model is not None:
         check_model(connection, model, run)
-        has_model = "AND g.group_id IN (SELECT group_id FROM rows WHERE model = :model)"
-        values["model"] = model
-    limited = _page(limit, 0, values)
+    members, values = _members(None, run)
+    values["min_size"] = min_size
+    has_model = ""
+    if model is not None:
+        has_model, values["model"] = "AND m.model = :model", model
+    limited, _ = _pages(limit, 0, values)
+    order = "g.size DESC, g.lowest_corr DESC, g.id"
+    shown = """public.group_members gm JOIN public.neurons n ON n.id = gm.neuron_id
+                           JOIN m ON m.run_id = gm.run_id AND m.model_id = n.model_id"""
     return frame(
         connection,
-        f"""WITH rows AS (SELECT * FROM {schema_of(run)}.neuron_group_members v {_where(conditions)}),
-                 chosen AS (SELECT DISTINCT g.size, g.lowest_corr, g.group_id FROM rows g
-                            WHERE g.size >= :min_size {has_model}
-                            ORDER BY g.size DESC, g.lowest_corr DESC, g.group_id {limited})
-            SELECT r.group_id, r.size, r.lowest_corr, r.model, r.layer, r.neuron
-            FROM rows r JOIN chosen c ON c.group_id = r.group_id
-            ORDER BY r.size DESC, r.lowest_corr DESC, r.group_id, r.model, r.layer, r.neuron""",
+        f"""WITH m AS MATERIALIZED ({members}),
+                 chosen AS MATERIALIZED (
+                    SELECT g.* FROM (SELECT DISTINCT run_id FROM m) r CROSS JOIN LATERAL (
+                        SELECT g.id, g.size, g.lowest_corr FROM public.neuron_groups g
+                        WHERE g.run_id = r.run_id AND g.size >= :min_size
+                          AND EXISTS (SELECT FROM {shown} WHERE gm.group_id = g.id {has_model})
+                        ORDER BY {order} {limited}) g
+                    ORDER BY {order} {limited})
+            SELECT g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron
+            FROM chosen g JOIN {shown} ON gm.group_id = g.id
+            ORDER BY {order}, m.model, n.layer, n."index"
+            """,
         values,
     )
 
@@ -281,22 +316,33 @@ def check_family(connection: Connection, family: str, run: int | None = None) ->
     """Raises:
     NotFoundError: no rule makes such labels and none exist; the sentence lists the families with their counts.
     """
+    families = "(SELECT family FROM rules UNION SELECT family FROM label_totals)"
+    exists = """SELECT EXISTS (SELECT FROM rules WHERE family = :family)
+                    OR EXISTS (SELECT FROM label_totals WHERE family = :family)"""
+    if connection.execute(text(exists), {"family": family}).scalar_one():
+        return
     known = connection.execute(
         text(
             f"""SELECT f.family, COALESCE(sum(c.neurons), 0)::bigint
-                FROM (SELECT DISTINCT family FROM rules UNION SELECT DISTINCT family FROM labels) f
+                FROM {families} f
                 LEFT JOIN {schema_of(run)}.family_counts c
                        ON c.family = f.family {"AND c.run_id = :run" if run is not None else ""}
                 GROUP BY f.family ORDER BY f.family"""
         ),
         {} if run is None else {"run": run},
-    ).all()
-    if family not in [name for name, _ in known]:
-        listed = ", ".join(f"{name} ({count} neurons)" for name, count in known)
-        raise NotFoundError(f"there is no family {family!r}; the catalog has {listed}.")
+    )
+    listed = ", ".join(f"{name} ({count} neurons)" for name, count in known)
+    raise NotFoundError(f"there is no family {family!r}; the catalog has {listed}.")
 
 
-def _conditions(alias: str, model: str | None, layers: tuple[int, int] | None, run: int | None) -> tuple[list[str], Values]:
+def _members(model: str | None, run: int | None) -> tuple[str, Values]:
+    """A statement for the models that answer, each with its run, and its values."""
+    conditions, values = _of_members("b", model, run)
+    return f"SELECT b.run_id, b.model_id, b.model FROM {schema_of(run)}.members b {_where(conditions)}", values
+
+
+def _of_members(alias: str, model: str | None, run: int | None) -> tuple[list[str], Values]:
+    """Conditions on a relation with the columns run_id and model."""
     conditions: list[str] = []
     values: Values = {}
     if run is not None:
@@ -305,27 +351,37 @@ def _conditions(alias: str, model: str | None, layers: tuple[int, int] | None, r
     if model is not None:
         conditions.append(f"{alias}.model = :model")
         values["model"] = model
-    if layers is not None:
-        conditions.append(f"{alias}.layer BETWEEN :first_layer AND :last_layer")
-        values |= {"first_layer": layers[0], "last_layer": layers[1]}
     return conditions, values
+
+
+def _of_layers(alias: str, layers: tuple[int, int] | None, values: Values) -> list[str]:
+    """The condition on the layer; its values are added."""
+    if layers is None:
+        return []
+    values |= {"first_layer": layers[0], "last_layer": layers[1]}
+    return [f"{alias}.layer BETWEEN :first_layer AND :last_layer"]
 
 
 def _where(conditions: list[str]) -> str:
     return "WHERE " + " AND ".join(conditions) if conditions else ""
 
 
-def _order(sort: str, orders: Mapping[str, str]) -> str:
+def _joined(*orders: str) -> str:
+    return ", ".join(order for order in orders if order)
+
+
+def _order(sort: str, orders: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
     if sort not in orders:
         raise InputError(f"--sort {sort!r} is no order; choose from {', '.join(orders)}.")
     return orders[sort]
 
 
-def _page(limit: int, offset: int, values: Values) -> str:
+def _pages(limit: int, offset: int, values: Values) -> tuple[str, str]:
+    """LIMIT for each model and LIMIT for all of them; the values are added."""
     if limit < 0 or offset < 0:
         raise InputError(f"--limit {limit} --offset {offset}: neither may be negative; --limit 0 shows all.")
     values["offset"] = offset
     if limit == 0:
-        return "OFFSET :offset"
-    values["limit"] = limit
-    return "LIMIT :limit OFFSET :offset"
+        return "", "OFFSET :offset"
+    values |= {"limit": limit, "first": limit + offset}
+    return "LIMIT :first", "LIMIT :limit OFFSET :offset"

@@ -9,6 +9,11 @@ from psycopg import sql
 
 from catalog.copy import copy_columns
 
+PLACED = ("universality",)
+"""Tables whose rows say where their neuron is; staged rows leave that out, for new neurons have no row yet."""
+
+PLACE = ("model_id", "layer", "index")
+
 
 def name_of(run_id: int, table: str) -> str:
     """The staging table of a run's rows for `table`, without its schema."""
@@ -18,12 +23,17 @@ def name_of(run_id: int, table: str) -> str:
 def ensure(connection: psycopg.Connection[Any], run_id: int, table: str) -> str:
     """Create the staging table unless it exists; returns its qualified name."""
     name = name_of(run_id, table)
-    connection.execute(
-        sql.SQL("CREATE TABLE IF NOT EXISTS staging.{} (LIKE public.{} INCLUDING CONSTRAINTS)").format(
-            sql.Identifier(name), sql.Identifier(table)
-        )
-    )
-    return f"staging.{name}"
+    qualified = f"staging.{name}"
+    if connection.execute("SELECT to_regclass(%s)", [qualified]).fetchone() != (None,):
+        return qualified
+    create = sql.SQL("CREATE TABLE IF NOT EXISTS staging.{} (LIKE public.{} INCLUDING CONSTRAINTS)")
+    statement = create.format(sql.Identifier(name), sql.Identifier(table))
+    if table in PLACED:
+        dropped = sql.SQL(", ").join(sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(column)) for column in PLACE)
+        # one message, one transaction: nobody sees the table with those columns
+        statement = sql.SQL("{}; ALTER TABLE staging.{} {}").format(statement, sql.Identifier(name), dropped)
+    connection.execute(statement)
+    return qualified
 
 
 def fill(connection: psycopg.Connection[Any], run_id: int, table: str, columns: Mapping[str, np.ndarray]) -> int:
@@ -43,7 +53,8 @@ def fill_from_run(
 ) -> int:
     """Copy rows of an earlier run: those of `neuron_ids`, or those between the two models `pairs_of`."""
     ensure(connection, run_id, table)
-    names = [name for name in column_names(connection, table) if name != "run_id"]
+    left_out = ("run_id", *PLACE) if table in PLACED else ("run_id",)
+    names = [name for name in column_names(connection, table) if name not in left_out]
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     if pairs_of is None:
         wanted = [] if neuron_ids is None else neuron_ids.tolist()
@@ -66,6 +77,23 @@ def fill_from_run(
         condition=condition,
     )
     return connection.execute(statement).rowcount
+
+
+def move_placed(connection: psycopg.Connection[Any], run_id: int, table: str) -> None:
+    """Move the staged rows of one of PLACED to its table, with the place of each neuron."""
+    own = [name for name in column_names(connection, table) if name not in PLACE]
+    statement = sql.SQL(
+        "INSERT INTO public.{table} ({own}, {place})"
+        " SELECT {staged}, {found} FROM staging.{source} s JOIN public.neurons n ON n.id = s.neuron_id"
+    ).format(
+        table=sql.Identifier(table),
+        own=sql.SQL(", ").join(map(sql.Identifier, own)),
+        place=sql.SQL(", ").join(map(sql.Identifier, PLACE)),
+        staged=sql.SQL(", ").join(sql.Identifier("s", name) for name in own),
+        found=sql.SQL(", ").join(sql.Identifier("n", name) for name in PLACE),
+        source=sql.Identifier(name_of(run_id, table)),
+    )
+    connection.execute(statement)
 
 
 def column_names(connection: psycopg.Connection[Any], table: str) -> list[str]:

@@ -47,11 +47,7 @@ HELPERS = (
 )
 """Qualified name, comment and text of the relations that the views are built on, in order of creation."""
 
-VIEWS = (
-    View(
-        "neuron_profiles",
-        "One wide row per neuron: statistics of activations and weights, and universality.",
-        """SELECT m.run_id, m.model, m.family, n.layer, n."index" AS neuron,
+_PROFILE = """SELECT m.run_id, m.model, m.family, n.layer, n."index" AS neuron,
        a.mean, a.var, a.skew, a.kurt, a.sparsity,
        w.w_in_norm, w.w_out_norm, w.input_bias, w.in_out_sim, w.l2_penalty,
        w.vocab_mean, w.vocab_var, w.vocab_skew, w.vocab_kurt,
@@ -61,16 +57,27 @@ VIEWS = (
        a.n_tokens, a.degenerate, a.post_mean, a.post_var, a.post_skew, a.post_kurt,
        w.logit_var, w.logit_skew, w.logit_kurt, w.vocab_n,
        n.id AS neuron_id
-  FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
+  FROM {members} m"""
+
+_STATISTICS = """
   LEFT JOIN public.activation_statistics a ON a.run_id = m.run_id AND a.neuron_id = n.id
-  LEFT JOIN public.weight_statistics w ON w.run_id = m.run_id AND w.neuron_id = n.id
+  LEFT JOIN public.weight_statistics w ON w.run_id = m.run_id AND w.neuron_id = n.id"""
+
+# A grouped or ordered LATERAL is answered model by model from the primary key, however many runs there are.
+VIEWS = (
+    View(
+        "neuron_profiles",
+        "One wide row per neuron: statistics of activations and weights, and universality.",
+        f"""{_PROFILE}
+  JOIN public.neurons n ON n.model_id = m.model_id{_STATISTICS}
   LEFT JOIN public.universality u ON u.run_id = m.run_id AND u.neuron_id = n.id""",
     ),
     View(
         "universal_neurons",
         "The rows of neuron_profiles with excess_corr above 0.5 (UN 4.1).",
-        "SELECT p.* FROM {schema}.neuron_profiles p WHERE p.excess_corr > 0.5",
+        f"""{_PROFILE}
+  JOIN public.universality u ON u.run_id = m.run_id AND u.model_id = m.model_id AND u.excess_corr > 0.5
+  JOIN public.neurons n ON n.id = u.neuron_id{_STATISTICS}""",
     ),
     View(
         "neuron_matches",
@@ -103,11 +110,10 @@ VIEWS = (
     View(
         "neuron_labels",
         "What each neuron is, with the score and the version of the rules.",
-        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, l.family, l.subtype, l.score, l.rule_version,
+        """SELECT m.run_id, m.model, l.layer, l."index" AS neuron, l.family, l.subtype, l.score, l.rule_version,
        l.evidence, l.neuron_id
   FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.labels l ON l.run_id = m.run_id AND l.neuron_id = n.id""",
+  JOIN public.labels l ON l.run_id = m.run_id AND l.model_id = m.model_id""",
     ),
     View(
         "neuron_explanations",
@@ -122,46 +128,29 @@ VIEWS = (
     View(
         "family_counts",
         "Distinct neurons per family of labels, and how many of them are universal.",
-        """SELECT m.run_id, m.model, l.family, count(DISTINCT l.neuron_id) AS neurons,
-       count(DISTINCT l.neuron_id) FILTER (WHERE u.excess_corr > 0.5) AS universal_neurons
+        """SELECT m.run_id, m.model, t.family, t.neurons, t.universal_neurons
   FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.labels l ON l.run_id = m.run_id AND l.neuron_id = n.id
-  LEFT JOIN public.universality u ON u.run_id = m.run_id AND u.neuron_id = n.id
- GROUP BY m.run_id, m.model, l.family""",
+ CROSS JOIN LATERAL (SELECT t.family, sum(t.neurons) AS neurons, sum(t.universal_neurons) AS universal_neurons
+                       FROM public.label_totals t WHERE t.run_id = m.run_id AND t.model_id = m.model_id
+                      GROUP BY t.family) t""",
     ),
     View(
         "depth_matrix",
         "Fraction of a layer's neurons whose best match lies in each layer, mean over other models (SPEC 2.5).",
-        """SELECT f.run_id, f.model, f.layer, f.other_layer, avg(f.fraction) AS fraction
-  FROM (SELECT d.run_id, d.model, d.layer, other.layer AS other_layer,
-               COALESCE(sum(d.neurons) FILTER (WHERE d.match_layer = other.layer), 0)::double precision
-                 / sum(d.neurons)::double precision AS fraction
-          FROM (SELECT m.run_id, m.model, n.layer, u.other_model_id, o.layer AS match_layer, count(*) AS neurons
-                  FROM {members} m
-                  JOIN public.neurons n ON n.model_id = m.model_id
-                  JOIN public.universality_by_model u ON u.run_id = m.run_id AND u.neuron_id = n.id
-                  JOIN public.neurons o ON o.id = u.other_neuron_id
-                 GROUP BY m.run_id, m.model, n.layer, u.other_model_id, o.layer) d
-          JOIN public.models om ON om.id = d.other_model_id
-         CROSS JOIN LATERAL generate_series(0, om.n_layers - 1) AS other(layer)
-         GROUP BY d.run_id, d.model, d.layer, d.other_model_id, other.layer) f
- GROUP BY f.run_id, f.model, f.layer, f.other_layer""",
+        """SELECT m.run_id, m.model, d.layer, d.other_layer, d.fraction
+  FROM {members} m
+ CROSS JOIN LATERAL (SELECT * FROM public.depth_summaries d WHERE d.run_id = m.run_id AND d.model_id = m.model_id
+                      ORDER BY d.layer, d.other_layer) d""",
     ),
     View(
         "layer_profiles",
         "Per layer: neurons, share of universal ones, and medians of the main statistics.",
-        """SELECT p.run_id, p.model, p.layer, count(*) AS n_neurons,
-       count(*) FILTER (WHERE p.universal) AS n_universal,
-       count(*) FILTER (WHERE p.universal)::double precision / count(*) AS share_universal,
-       count(*) FILTER (WHERE p.degenerate) AS n_degenerate,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY p.excess_corr) AS median_excess_corr,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY p.sparsity) AS median_sparsity,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY p.kurt) AS median_kurt,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY p.l2_penalty) AS median_l2_penalty,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY p.vocab_kurt) AS median_vocab_kurt
-  FROM {schema}.neuron_profiles p
- GROUP BY p.run_id, p.model, p.layer""",
+        """SELECT m.run_id, m.model, s.layer, s.n_neurons, s.n_universal,
+       s.n_universal::double precision / s.n_neurons AS share_universal, s.n_degenerate,
+       s.median_excess_corr, s.median_sparsity, s.median_kurt, s.median_l2_penalty, s.median_vocab_kurt
+  FROM {members} m
+ CROSS JOIN LATERAL (SELECT * FROM public.layer_summaries s WHERE s.run_id = m.run_id AND s.model_id = m.model_id
+                      ORDER BY s.layer) s""",
     ),
     View(
         "neuron_group_members",

@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, Table, T
 from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.base import check, column, index, metadata, refers
-from catalog.schema.statistics import number, of_neuron
+from catalog.schema.statistics import number, of_neuron, place_of_neuron
 
 FEATURE_FAMILIES = ("type", "symbol", "numeric", "pronoun", "starts", "suffix", "prefix", "word_group", "unigram")
 
@@ -99,13 +99,49 @@ labels = Table(
     column("score", Double, "Variance reduction for these families."),
     column("rule_version", Integer, "The rules that gave it.", refers("rule_versions.version")),
     column("evidence", JSONB, "What the rule looked at."),
+    *place_of_neuron(),
+    number("excess_corr", "The neuron's excess correlation, from universality; NULL if undefined."),
     comment="What each neuron is, by rules that can be run again (SPEC 6.6).",
 )
+_OF_MODEL = (labels.c.run_id, labels.c.model_id)
 index(
-    "ix_labels_run_id_family_subtype_score",
-    "find by family and subtype, highest score first, and the counts per family",
-    labels.c.run_id,
-    labels.c.family,
-    labels.c.subtype,
+    "ix_labels_by_score",
+    "find, highest score first; layer and excess are tested in the index",
+    *_OF_MODEL,
     labels.c.score.desc(),
+    labels.c.layer,
+    labels.c.excess_corr,
+)
+index(
+    "ix_labels_by_family",
+    "find by family, highest score first; layer and excess are tested in the index",
+    *_OF_MODEL,
+    labels.c.family,
+    labels.c.score.desc(),
+    labels.c.layer,
+    labels.c.excess_corr,
+)
+index(
+    "ix_labels_by_subtype",
+    "find by subtype, highest score first",
+    *_OF_MODEL,
+    labels.c.subtype,
+    labels.c.family,
+    labels.c.score.desc(),
+)
+index(
+    "ix_labels_by_place",
+    "find by layer range, and find in the order of neurons",
+    *_OF_MODEL,
+    labels.c.layer,
+    labels.c.index,
+)
+index(
+    "ix_labels_by_excess",
+    "find by least excess correlation, its count, and find with the highest excess first",
+    *_OF_MODEL,
+    labels.c.excess_corr.desc().nulls_last(),
+    labels.c.layer,
+    labels.c.family,
+    labels.c.score,
 )

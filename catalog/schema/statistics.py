@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from catalog.base import check, column, index, metadata, refers
@@ -26,6 +27,15 @@ def of_neuron() -> tuple[Column[Any], Column[Any]]:
     return (
         column("run_id", Integer, "The run that measured it.", refers("runs.id", cascade=True), key=True),
         column("neuron_id", Integer, "The neuron.", refers("neurons.id", cascade=True), key=True),
+    )
+
+
+def place_of_neuron() -> tuple[Column[Any], Column[Any], Column[Any]]:
+    """Where the neuron is, beside the numbers of tables that readers search; publication copies it from `neurons`."""
+    return (
+        column("model_id", Integer, "The neuron's model, from neurons.", refers("models.id", cascade=True)),
+        column("layer", SmallInteger, "The neuron's layer, from neurons."),
+        column("index", Integer, "The neuron's position in d_mlp, from neurons."),
     )
 
 
@@ -107,13 +117,26 @@ universality = Table(
     number("excess_corr", "mean_corr - mean_baseline; universal if above 0.5 (UN eq. 3)."),
     column("n_models", SmallInteger, "Other models in which the neuron's correlation is defined."),
     column("n_degenerate", SmallInteger, "Other models in which it is not."),
+    *place_of_neuron(),
     comment="Universality of each neuron over the other models of the run (UN 4.1).",
 )
 index(
-    "ix_universality_run_id_excess_corr",
-    "universal neurons, highest excess correlation first",
+    "ix_universality_by_excess",
+    "universal neurons of a model, highest excess correlation first",
     universality.c.run_id,
+    universality.c.model_id,
     universality.c.excess_corr.desc(),
+    universality.c.layer,
+    postgresql_where=text("excess_corr > 0.5"),
+)
+index(
+    "ix_universality_by_place",
+    "universal neurons of a model, by layer and index",
+    universality.c.run_id,
+    universality.c.model_id,
+    universality.c.layer,
+    universality.c.index,
+    postgresql_where=text("excess_corr > 0.5"),
 )
 
 universality_by_model = Table(

@@ -13,8 +13,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-BLOCK_ROWS = 256
-"""Rows per fp32 partial sum: few enough that the block and its powers stay in the cache."""
+FP32_ROWS = 1024
+"""Rows whose sums are taken in fp32."""
+
+BLOCK_ROWS, BLOCK_COLUMNS = 128, 1024
+"""What the CPU works on at a time, so that the powers stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,22 @@ class Moments:
         return Moments(self.n, *(column[neurons] for column in columns))
 
 
+def _power_sums(centred: Tensor, rows: int) -> Tensor:
+    """(4, neurons) fp32 sums of the first four powers of (tokens, neurons) fp32, some rows at a time."""
+    rows = min(rows, len(centred))
+    powers = centred.new_empty(4, rows, centred.shape[1])
+    ones = centred.new_ones(4, 1, rows)
+    sums = centred.new_zeros(4, 1, centred.shape[1])
+    for block in centred.split(rows):
+        x, square, cube, fourth = here = powers[:, : len(block)]
+        x.copy_(block)
+        torch.mul(x, x, out=square)
+        torch.mul(x, square, out=cube)
+        torch.mul(square, square, out=fourth)
+        sums.baddbmm_(ones[:, :, : len(block)], here)
+    return sums[:, 0]
+
+
 class MomentAccumulator:
     """Sums of the first four powers of activations about a pivot."""
 
@@ -57,12 +76,11 @@ class MomentAccumulator:
     def update(self, centred: Tensor) -> None:
         """Add a batch `centred` = x - pivot, (tokens, neurons) fp32."""
         self.n += centred.shape[0]
-        for block in centred.split(BLOCK_ROWS):
-            square = block * block
-            self.power_sums_[0] += block.sum(0)
-            self.power_sums_[1] += square.sum(0)
-            self.power_sums_[2] += (square * block).sum(0)
-            self.power_sums_[3] += square.square_().sum(0)
+        rows, columns = (BLOCK_ROWS, BLOCK_COLUMNS) if centred.device.type == "cpu" else centred.shape
+        for start in range(0, centred.shape[1], columns):
+            neurons = slice(start, start + columns)
+            for some in centred[:, neurons].split(FP32_ROWS):
+                self.power_sums_[:, neurons] += _power_sums(some, rows)
 
     def merge(self, other: "MomentAccumulator") -> None:
         """Add the sums of another shard with the same pivot.

@@ -12,6 +12,7 @@ from sqlalchemy import event
 import catalog
 from catalog import LabelFilter, NeuronRef, UniversalFilter
 from catalog.errors import InputError, NotFoundError
+from catalog.summaries import total_labels
 from tests.database.helpers import ROOT, execute, rows
 from tests.published import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N, publish_small_family
 
@@ -149,9 +150,12 @@ def test_universal_neurons(store):
 def test_families_count_each_neuron_once(store, engine):
     execute(
         engine,
-        """INSERT INTO labels SELECT run_id, neuron_id, family, 'another', score, rule_version, '{}' FROM labels
-           WHERE family = 'unigram'""",
+        """INSERT INTO labels SELECT run_id, neuron_id, family, 'another', score, rule_version, '{}', model_id, layer, index,
+                                     excess_corr
+           FROM labels WHERE family = 'unigram'""",
     )
+    with engine.begin() as connection:
+        total_labels(connection, rows(engine, "SELECT id FROM runs")[0][0])
     found = store.family_counts(model=A)
     assert found.set_index("family")[["neurons", "universal_neurons"]].loc["unigram"].tolist() == [1, 1]
     assert len(store.family_counts()) == 4 * len(MODELS)

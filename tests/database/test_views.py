@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from catalog import runs, views
+from catalog.summaries import summarise
 from tests.database.helpers import execute, one, rows
 from tests.published import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N, publish_small_family, spec_of, stage_small_family
 
@@ -54,11 +55,23 @@ def test_nothing_undefined_is_a_number(engine):
 def test_universal_neurons_are_strictly_above_a_half(engine):
     publish_small_family(engine)
     assert one(engine, "SELECT count(*) FROM universal_neurons") == len(MODELS) * len(UNIVERSAL)
-    execute(engine, "UPDATE universality SET excess_corr = 0.5 WHERE excess_corr > 0.5")
+    set_excess(engine, "0.5", "excess_corr > 0.5")
     assert one(engine, "SELECT count(*) FROM universal_neurons") == 0
     assert one(engine, "SELECT sum(universal_neurons) FROM family_counts") == 0
-    execute(engine, "UPDATE universality SET excess_corr = 0.5 + 1e-12 WHERE excess_corr = 0.5")
+    set_excess(engine, "0.5 + 1e-12", "excess_corr = 0.5")
     assert one(engine, "SELECT count(*) FROM universal_neurons") == len(MODELS) * len(UNIVERSAL)
+
+
+def set_excess(engine, value: str, condition: str) -> None:
+    """Change what was measured, and what follows from it."""
+    execute(engine, f"UPDATE universality SET excess_corr = {value} WHERE {condition}")
+    follow(engine)
+
+
+def follow(engine) -> None:
+    with engine.begin() as connection:
+        for (run,) in rows(engine, "SELECT id FROM runs"):
+            summarise(connection, run)
 
 
 def test_each_model_is_shown_by_its_newest_run(engine):
@@ -119,6 +132,7 @@ def test_the_depth_matrix_is_the_mean_over_other_models_of_shares_of_a_layer(eng
             neuron=neuron,
             model=other_model,
         )
+    follow(engine)
     layer_of = dict(rows(engine, "SELECT id, layer FROM neurons"))
     model_of = dict(rows(engine, "SELECT id, model_id FROM neurons"))
     counts: dict[tuple, Counter] = defaultdict(Counter)

@@ -1,0 +1,75 @@
+"""What is kept beside a run's rows so that questions need not read them: sums, and copies for the sake of indexes.
+
+All of it follows from other tables, and is written again in the transaction that changes those: `summarise` at
+publication, `total_labels` whenever labels are made.
+"""
+
+from sqlalchemy import Connection, text
+
+_LAYERS = """
+INSERT INTO layer_summaries (run_id, model_id, layer, n_neurons, n_universal, n_degenerate, median_excess_corr,
+                             median_sparsity, median_kurt, median_l2_penalty, median_vocab_kurt)
+SELECT rm.run_id, rm.model_id, n.layer, count(*), count(*) FILTER (WHERE u.excess_corr > 0.5),
+       count(*) FILTER (WHERE a.degenerate),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY u.excess_corr),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY a.sparsity),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY a.kurt),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY w.l2_penalty),
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY w.vocab_kurt)
+  FROM run_models rm
+  JOIN neurons n ON n.model_id = rm.model_id
+  LEFT JOIN activation_statistics a ON a.run_id = :run_id AND a.neuron_id = n.id
+  LEFT JOIN weight_statistics w ON w.run_id = :run_id AND w.neuron_id = n.id
+  LEFT JOIN universality u ON u.run_id = :run_id AND u.neuron_id = n.id
+ WHERE rm.run_id = :run_id
+ GROUP BY rm.run_id, rm.model_id, n.layer
+"""
+
+_DEPTH = """
+INSERT INTO depth_summaries (run_id, model_id, layer, other_layer, fraction)
+SELECT :run_id, f.model_id, f.layer, f.other_layer, avg(f.fraction)
+  FROM (SELECT d.model_id, d.layer, other.layer AS other_layer,
+               COALESCE(sum(d.neurons) FILTER (WHERE d.match_layer = other.layer), 0)::double precision
+                 / sum(d.neurons)::double precision AS fraction
+          FROM (SELECT n.model_id, n.layer, u.other_model_id, o.layer AS match_layer, count(*) AS neurons
+                  FROM universality_by_model u
+                  JOIN neurons n ON n.id = u.neuron_id
+                  JOIN neurons o ON o.id = u.other_neuron_id
+                 WHERE u.run_id = :run_id
+                 GROUP BY n.model_id, n.layer, u.other_model_id, o.layer) d
+          JOIN models om ON om.id = d.other_model_id
+         CROSS JOIN LATERAL generate_series(0, om.n_layers - 1) AS other(layer)
+         GROUP BY d.model_id, d.layer, d.other_model_id, other.layer) f
+ GROUP BY f.model_id, f.layer, f.other_layer
+"""
+
+_OWN_EXCESS = "(SELECT u.excess_corr FROM universality u WHERE u.run_id = l.run_id AND u.neuron_id = l.neuron_id)"
+_EXCESS = f"""
+UPDATE labels l SET excess_corr = {_OWN_EXCESS}
+ WHERE l.run_id = :run_id AND l.excess_corr IS DISTINCT FROM {_OWN_EXCESS}
+"""
+
+_LABELS = """
+INSERT INTO label_totals (run_id, model_id, family, subtype, layer, labels, universal_labels, neurons, universal_neurons)
+SELECT run_id, model_id, family, subtype, layer, count(*), count(*) FILTER (WHERE universal),
+       count(*) FILTER (WHERE place = 1), count(*) FILTER (WHERE place = 1 AND universal)
+  FROM (SELECT l.*, l.excess_corr > 0.5 AS universal,
+               row_number() OVER (PARTITION BY l.neuron_id, l.family ORDER BY l.subtype) AS place
+          FROM labels l WHERE l.run_id = :run_id) AS found
+ GROUP BY run_id, model_id, family, subtype, layer
+"""
+
+
+def summarise(connection: Connection, run_id: int) -> None:
+    """Sum up a run's rows again, after any of its parts has changed."""
+    for table, statement in (("layer_summaries", _LAYERS), ("depth_summaries", _DEPTH)):
+        connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id"), {"run_id": run_id})
+        connection.execute(text(statement), {"run_id": run_id})
+    connection.execute(text(_EXCESS), {"run_id": run_id})
+    total_labels(connection, run_id)
+
+
+def total_labels(connection: Connection, run_id: int) -> None:
+    """Count a run's labels again, after they have changed."""
+    connection.execute(text("DELETE FROM label_totals WHERE run_id = :run_id"), {"run_id": run_id})
+    connection.execute(text(_LABELS), {"run_id": run_id})

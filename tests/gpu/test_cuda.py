@@ -1,0 +1,59 @@
+"""The CUDA path gives what the CPU path gives; skipped where there is no CUDA device."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ingest.statistics.correlation import Products
+from ingest.statistics.moments import MomentAccumulator
+from ingest.statistics.token_sums import TokenSumAccumulator
+from tests.acceptance.ingests import assert_same, contract, run_ingest, small_corpus, tiny_family
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+TOLERANCE = {"fp32": 1e-5, "tf32": 1e-4, "bf16": 1e-4}
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_products_agree_with_float64(precision: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(50_000, n, generator=generator) for n in (96, 64))
+    products = Products(96, 64, torch.device("cuda"), precision)
+    for part_x, part_y in zip(x.split(4096), y.split(4096), strict=True):
+        products.update(part_x.cuda(), part_y.cuda())
+    products.flush()
+    exact = x.double().T @ y.double()
+    scale = torch.outer(x.double().norm(dim=0), y.double().norm(dim=0))
+    assert ((products.total_.cpu() - exact).abs() / scale).max() < TOLERANCE[precision]
+
+
+def test_moments_and_token_sums_agree_with_the_cpu() -> None:
+    x = torch.randn(5000, 70)
+    ids = torch.randint(0, 30, (5000,))
+    found = []
+    for device in ("cpu", "cuda"):
+        moments = MomentAccumulator(torch.zeros(70, device=device))
+        sums = TokenSumAccumulator(30, 70, torch.device(device))
+        for part, current in zip(x.split(999), ids.split(999), strict=True):
+            moments.update(part.to(device))
+            sums.update(part.to(device), current.to(device), current.to(device))
+        found.append((moments.power_sums_.cpu().numpy(), sums.sums_.cpu().numpy()))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-3)
+
+
+def test_a_run_on_cuda_is_the_run_on_the_cpu(database_url: str, tmp_path: Path) -> None:
+    models, corpus = tiny_family(tmp_path, "abc"), small_corpus(tmp_path)
+    first = run_ingest(database_url, models, corpus, device="cpu")
+    second = run_ingest(database_url, models, corpus, device="cuda:0", again=True, jobs=3)
+    assert_same(contract(database_url, second.run_id), contract(database_url, first.run_id))
+
+
+def test_a_device_that_is_not_there(database_url: str, tmp_path: Path) -> None:
+    from catalog.errors import InputError
+
+    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path)
+    with pytest.raises(InputError, match="this machine has"):
+        run_ingest(database_url, models, corpus, device=f"cuda:{torch.cuda.device_count()}")
