@@ -20,7 +20,7 @@ from torch import Tensor
 from bench import published
 from bench.report import machine, table
 from ingest.statistics.correlation import NeuronSums, Products, rotate_layer, rotation
-from ingest.statistics.precision import has_bf16
+from ingest.statistics.precision import exact_in, has_bf16
 from ingest.statistics.tiles import CrossTile, LayerSpan
 
 BATCH = 4096
@@ -47,7 +47,7 @@ def ours(x: Tensor, y: Tensor, width: int, rotations: tuple[list[Tensor], list[T
     device = torch.device("cpu")
     layers = x.shape[1] // width
     span = LayerSpan(0, layers - 1, width)
-    pivots = [values[:PIVOT_TOKENS].double().mean(0).float() for values in (x, y)]
+    pivots = [exact_in(values[:PIVOT_TOKENS].double().mean(0).float(), precision) for values in (x, y)]
     tile = CrossTile(span, span, device, precision)
     own = [[Products(width, width, device, precision, symmetric=True) for _ in range(layers)] for _ in (x, y)]
     sums = torch.zeros(2, 2, x.shape[1], dtype=torch.float64)

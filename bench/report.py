@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("numpy", "psycopg", "sqlalchemy")
+LIBRARIES = ("torch", "numpy", "psycopg", "sqlalchemy")
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,15 +5,19 @@
     CrossProducts (per tile)  ─┘
 
 UN §4.1, SPEC §2. Activations arrive about a pivot shared by all shards. A tile is (layers of a) × (layers of b); its
-products are summed in fp32 over at most `FLUSH_TOKENS` tokens and then added to a float64 master, which bounds the
-relative rounding of a sum by about FLUSH_TOKENS · 2^-24 in the worst case and, as errors are random, stays below 1e-6
-of the product of the standard deviations in practice (tested against float64). In bf16 the operands are rounded to 2^-9,
-which adds at most about 2^-8 · sqrt(Σ x²y²) / (σx σy n) to a correlation: below 1e-4 from some ten thousand tokens on
-(measured by `bench/precision.py`, see docs/performance.md). The baseline needs no second pass: cov(x, Ry) = C_xy Rᵀ and
-var(Ry)_k = R_k Σ_yy R_kᵀ (§2.2).
+products are summed in fp32 over at most `FLUSH_TOKENS` tokens (and one batch) and then added to a float64 master. The
+baseline needs no second pass: cov(x, Ry) = C_xy Rᵀ and var(Ry)_k = R_k Σ_yy R_kᵀ (§2.2).
+
+Rounding. A sum of B products is off by at most γ · Σ|xy|, and a correlation by about γ, for Σ|xy| <= sqrt(Σx² Σy²):
+    fp32   γ = B · 2^-24                 the sum (Higham 2002, §3.1)
+    tf32   γ = 2 · 2^-12 + B · 2^-24     the operands, too
+    bf16   γ = 2 · 2^-9  + B · 2^-24
+In practice errors are random and cancel: the operands' are about 2^-9 · sqrt(Σ x²y²) / sqrt(Σx² Σy²) in bf16, which falls as
+1/sqrt(tokens). `ingest.statistics.precision` gives the errors measured.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -25,14 +29,21 @@ from ingest.statistics.precision import add_product
 FLUSH_TOKENS = 65_536
 """Tokens that fp32 sums may span before they move to float64."""
 
-FLUSH_CHUNK_BYTES = 16 * 2**20
-"""Size of the float64 temporary while fp32 sums move to their master."""
-
 STRIP = 128
 """Rows of a symmetric product at a time: narrow strips waste little below the diagonal, wide ones multiply faster."""
 
-ROW_CHUNK_BYTES = 64 * 2**20
-"""Size of the float64 temporaries while a tile is turned into correlations."""
+ROW_CHUNK_BYTES = 16 * 2**20
+"""Float64 bytes of the rows of a tile that are worked on at a time: flushed, or turned into correlations."""
+
+WORKING_BYTES = 8 * ROW_CHUNK_BYTES
+"""What flushes and the end of a tile take beside the accumulators, at most (measured: 113 MiB for 6144 × 6144)."""
+
+
+def row_chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Spans of rows of a float64 matrix that fit `ROW_CHUNK_BYTES`, one row at least."""
+    step = max(1, ROW_CHUNK_BYTES // (8 * max(1, n_columns)))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(n_rows, start + step))
 
 
 class Products:
@@ -41,9 +52,7 @@ class Products:
     total_: Float64[Tensor, "x y"]
     """Unnormalised; complete after `flush`, or after `rest` where `symmetric`."""
 
-    def __init__(
-        self, n_x: int, n_y: int, device: torch.device, precision: str = "fp32", symmetric: bool = False
-    ) -> None:
+    def __init__(self, n_x: int, n_y: int, device: torch.device, precision: str = "fp32", symmetric: bool = False) -> None:
         """Empty sums.
 
         Args:
@@ -58,7 +67,7 @@ class Products:
 
     @staticmethod
     def bytes_needed(n_x: int, n_y: int) -> int:
-        """Bytes of both accumulators."""
+        """Bytes of both accumulators; `WORKING_BYTES` come on top once per process."""
         return 12 * n_x * n_y
 
     def update(self, x: Tensor, y: Tensor) -> None:
@@ -82,9 +91,8 @@ class Products:
         """Move what is hot to the float64 master, some rows at a time."""
         if self._hot_tokens == 0:
             return
-        step = max(1, FLUSH_CHUNK_BYTES // (8 * self.total_.shape[1]))
-        for start in range(0, len(self.total_), step):
-            self.total_[start : start + step] += self._hot[start : start + step]
+        for rows in row_chunks(*self.total_.shape):
+            self.total_[rows] += self._hot[rows]
         self._hot.zero_()
         self._hot_tokens = 0
 
@@ -213,10 +221,11 @@ def top_partners(correlation: Tensor, k: int, offset: int) -> tuple[Tensor, Tens
     """
     k = min(k, correlation.shape[1])
     filled = correlation.nan_to_num(nan=-torch.inf)
-    values, index = filled.topk(k, dim=1)
+    values, index = filled.topk(min(k + 1, filled.shape[1]), dim=1)
     # topk keeps any of several equal values at its edge; those rows are sorted in full
-    tied = ((filled >= values[:, -1:]).sum(1) > k) & torch.isfinite(values[:, -1])
-    if tied.any():
+    tied = (values[:, k - 1] == values[:, -1]) & torch.isfinite(values[:, -1])
+    values, index = values[:, :k], index[:, :k]
+    if filled.shape[1] > k and tied.any():
         ordered = filled[tied].sort(dim=1, descending=True, stable=True)
         values[tied], index[tied] = ordered.values[:, :k], ordered.indices[:, :k]
     return _ordered(values, index + offset, k)
@@ -242,8 +251,9 @@ def baseline_maximum(correlation: Tensor, draws: list[list[RotatedLayer]], start
     Returns:
         values (rows, draws) float32 and layers (rows, draws) int64.
     """
-    defined = ~correlation.isnan().all(1)
-    source = correlation.nan_to_num(nan=0.0).float()
+    source = correlation.float()
+    defined = ~source.isnan().all(1)
+    source.nan_to_num_(nan=0.0)
     values = torch.full((len(source), len(draws)), -torch.inf, device=source.device)
     layers = torch.full((len(source), len(draws)), -1, dtype=torch.int64, device=source.device)
     for draw, rotated_layers in enumerate(draws):
@@ -264,10 +274,11 @@ def correlate(products: Tensor, x: NeuronSums, y: NeuronSums) -> Tensor:
     Args:
         products: (n_x, n_y) float64 xᵀy about the pivots; overwritten.
     """
-    products.addr_(x.s_x, y.s_x, alpha=-1.0 / x.n)
-    products *= x.inverse_norm[:, None]
-    products *= y.inverse_norm[None, :]
-    return products.clamp_(-1, 1)
+    x_inverse, y_inverse = x.inverse_norm[:, None], y.inverse_norm
+    for rows in row_chunks(*products.shape):
+        part = products[rows].addr_(x.s_x[rows], y.s_x, alpha=-1.0 / x.n)
+        part.mul_(x_inverse[rows]).mul_(y_inverse).clamp_(-1, 1)
+    return products
 
 
 def merge_tiles(parts: list[DirectedCorrelations], k: int) -> DirectedCorrelations:

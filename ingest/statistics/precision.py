@@ -4,9 +4,11 @@
     bf16  operands rounded to bfloat16 (8 bits of mantissa), products summed in fp32
     tf32  operands rounded to TF32 (11 bits of mantissa) by CUDA's tensor units, products summed in fp32
 
-Rounding an operand is an independent relative error of at most 2^-9 (bf16) or 2^-12 (tf32) of each activation about its
-pivot. The errors of a correlation's sum average out over tokens, so that the error of a correlation falls with their number;
-`bench/precision.py` measures it on real activations.
+Rounding an operand is a relative error of at most 2^-9 (bf16) or 2^-12 (tf32) of each activation about its pivot. Where the
+pivot itself is representable (`exact_in`), these errors are as good as independent, and that of a correlation falls with the
+number of tokens; about any other pivot it stays at some 1e-4 for neurons that are mostly off. On two pocket models and 96,751
+tokens the largest of 590,000 errors was 2e-7 in fp32 and 9.3e-5 in bf16 (`bench/precision.py`); tf32, rounded in software,
+1.6e-5. Few tokens and heavy tails have more: bf16 reached 1.0e-4 on 15,000 tokens of synthetic activations of kurtosis 21.
 """
 
 from collections.abc import Iterator
@@ -16,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK_COLUMNS = 2048
-"""Columns of a bf16 product on the CPU at a time, which bounds its temporary."""
+BLOCK = 2048
+"""Rows of a bf16 product at a time on CUDA, which bounds its temporary; columns on a CPU, which is faster."""
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -42,8 +44,17 @@ def product_precision(precision: str, device: torch.device) -> Iterator[None]:
         matmul.fp32_precision = before
 
 
+def exact_in(values: Tensor, precision: str) -> Tensor:
+    """The nearest numbers (fp32) that rounding to `precision` leaves as they are.
+
+    A pivot must be one: most activations of a neuron are about 0, so about minus the pivot when centred, and a pivot that
+    is rounded again in every product is the same error in every token, which no number of tokens averages out.
+    """
+    return values if precision == "fp32" else values.bfloat16().float()  # what bf16 holds, tf32 holds
+
+
 def add_product(into: Tensor, x: Tensor, y: Tensor, precision: str) -> None:
-    """into += xᵀ y.
+    """into += xᵀ y, without a temporary of its size.
 
     Args:
         into: (n_x, n_y) fp32, which may be a part of a larger tensor.
@@ -54,14 +65,11 @@ def add_product(into: Tensor, x: Tensor, y: Tensor, precision: str) -> None:
         if precision != "bf16":
             into.addmm_(x.T, y)
         elif device.type == "cuda":
-            into += torch.mm(x.T.bfloat16(), y.bfloat16(), out_dtype=torch.float32)
+            rows, columns = x.bfloat16(), y.bfloat16()
+            for part, some in zip(into.split(BLOCK), rows.split(BLOCK, dim=1), strict=True):
+                part += torch.mm(some.T, columns, out_dtype=torch.float32)
         else:
-            _add_in_blocks(into, x, y)
-
-
-def _add_in_blocks(into: Tensor, x: Tensor, y: Tensor) -> None:
-    """The library's bf16 product is slow where it adds to its output, and its fastest form wants xᵀ in order."""
-    rows = x.T.contiguous()
-    for start in range(0, y.shape[1], BLOCK_COLUMNS):
-        columns = slice(start, start + BLOCK_COLUMNS)
-        into[:, columns] += torch.mm(rows, y[:, columns])
+            # wide products read xᵀ once per block: in order, that is worth the copy (measured)
+            transposed = x.T.contiguous() if y.shape[1] > BLOCK else x.T
+            for part, some in zip(into.split(BLOCK, dim=1), y.split(BLOCK, dim=1), strict=True):
+                part.addmm_(transposed, some)

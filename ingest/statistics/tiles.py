@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ingest.statistics.correlation import (
-    ROW_CHUNK_BYTES,
     DirectedCorrelations,
     NeuronSums,
     Products,
@@ -15,6 +14,7 @@ from ingest.statistics.correlation import (
     TileCorrelations,
     baseline_maximum,
     correlate,
+    row_chunks,
     top_partners,
 )
 
@@ -67,7 +67,7 @@ class CrossTile:
             x, y: sums of all neurons of a and of b.
             rotated_a, rotated_b: baselines: layers of a rotated (for neurons of b), and of b (for neurons of a).
         """
-        self.products.flush()
+        self.products.rest()
         x_part, y_part = _part(x, self.rows.neurons), _part(y, self.columns.neurons)
         correlation = correlate(self.products.total_, x_part, y_part)
         return TileCorrelations(
@@ -87,9 +87,9 @@ def _directed(correlation: Tensor, partners: LayerSpan, rotated: Rotations, k: i
     """Best partners and baselines of every row, a chunk of rows at a time to bound temporaries."""
     per_layer = [rotated(layer) for layer in partners.layers]
     draws = [list(draw) for draw in zip(*per_layer, strict=True)]
-    chunk = max(1, ROW_CHUNK_BYTES // (8 * correlation.shape[1]))
     parts = []
-    for rows in map(Tensor.contiguous, correlation.split(chunk)):
+    for span in row_chunks(*correlation.shape):
+        rows = correlation[span].contiguous()  # columns of a tile lie far apart: gathered once
         values, index = top_partners(rows, k, partners.neurons.start)
         baseline, layers = baseline_maximum(rows, draws, partners.starts())
         parts.append((values.cpu(), index.cpu(), baseline.cpu(), layers.cpu()))

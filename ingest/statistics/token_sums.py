@@ -4,17 +4,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-MOST_SLOTS = 1024
-"""Distinct ids of a batch up to which one product with their indicators is faster than adding row by row."""
-
-
-def _sums_by_slot(values: Tensor, slot: Tensor, n_slots: int) -> Tensor:
-    """(slots, neurons) fp32: sums of the rows of `values`, (tokens, neurons), by slot."""
-    if n_slots > MOST_SLOTS:
-        return torch.zeros(n_slots, values.shape[1], device=values.device).index_add_(0, slot, values)
-    indicator = torch.zeros(len(slot), n_slots, device=values.device)
-    indicator.scatter_(1, slot[:, None], 1.0)
-    return indicator.T @ values
+CHUNK_IDS = 64
+"""Ids whose fp32 sums are added to float64 at a time: a chunk that stays in the cache is added twice as fast."""
 
 
 class TokenSumAccumulator:
@@ -32,7 +23,7 @@ class TokenSumAccumulator:
         return 2 * d_vocab * n_neurons * 8
 
     def update(self, centred: Tensor, current: Tensor, previous: Tensor) -> None:
-        """Add a batch.
+        """Add a batch: fp32 sums of an id within it (relative error below 1e-6), float64 across batches.
 
         Args:
             centred: (tokens, neurons) fp32, post - pivot.
@@ -40,9 +31,11 @@ class TokenSumAccumulator:
         """
         for shift, ids in enumerate((current, previous)):
             seen, slot = torch.unique(ids, return_inverse=True)
-            partial = _sums_by_slot(centred, slot, len(seen))
-            real = seen >= 0
-            self.sums_[shift].index_add_(0, seen[real], partial[real].double())
+            partial = torch.zeros(len(seen), centred.shape[1], device=centred.device)
+            partial.index_add_(0, slot, centred)
+            none = int((seen < 0).sum()) if shift else 0  # ids are in order: -1 comes first
+            for some, sums in zip(seen[none:].split(CHUNK_IDS), partial[none:].split(CHUNK_IDS), strict=True):
+                self.sums_[shift].index_add_(0, some, sums.double())
 
     def state(self) -> dict[str, Tensor]:
         """The live sums, which may be added to."""
