@@ -7,15 +7,13 @@ undisturbed run. Nothing may be left behind.
 
 import argparse
 import random
+import shlex
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,32 +22,19 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import make_url
 
-from bench.fault_report import write_table
+from bench.fault_report import HalfWay, Outcome, fault_rows, half_way_rows, write_tables
 from bench.launcher import Launcher, Process
 from bench.place import Place, lengths, phase_of, wait_for
 from catalog.run_handle import PHASES
 from ingest import sums_files
 from ingest.queue import open_queue
-from sqlalchemy import make_url
 from tests.acceptance.ingests import assert_same
 
 DOCUMENTS, WIDTH = 500, 150
 """So that an ingest takes ten seconds at most on two cores, half of them in the phase accumulate."""
+LONG_DOCUMENTS = 3000
 DISK_MIB = (1, 6)
 """Sizes of the small staging disk: a checkpoint of this family needs 5 MiB, and twice that while it is replaced."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one trial."""
-
-    kind: str
-    phase: str
-    """The phase that was struck."""
-    problem: str
-    """Empty where the result is equal and nothing is left."""
-    seconds: float
-    """From the fault to the published run, the start of the next process included."""
 
 
 class Usual:
@@ -139,6 +124,7 @@ KINDS = (
     Kind("lost connection, worker", PHASES, True, cut, goes_on, recovers_itself=True),
 )
 FULL_DISK, TWICE, HALF_WAY = "full staging disk", "the same job delivered twice", "SIGKILL half-way"
+NAMES = [*(kind.name for kind in KINDS), FULL_DISK, TWICE, HALF_WAY]
 
 
 def strike_once(place: Place, usual: Usual, kind: Kind, phase: str, chance: random.Random) -> Outcome:
@@ -172,32 +158,33 @@ def fill_disk(place: Place, usual: Usual, chance: random.Random) -> Outcome:
     """A staging disk that is too small, and then is not."""
     place.reset()
     mib = chance.randint(*DISK_MIB)
-    with small_disk(place.home.parent / "disk", mib) as (folder, make_room):
+    with small_disk(place.home.parent / "disk", mib) as (folder, file_limit):
         command = [*place.ingest, "--staging", str(folder)]
-        process = place.start(*command, file_limit=0 if make_room else mib * 2**19)
+        process = place.start(*command, file_limit=file_limit)
         wrong = one_sentence(process)
-        heard = phase_of(process.said)
+        struck = PHASES[phase_of(process.said) or 0]
         errors = [line for line in process.said.splitlines() if line.startswith("error:")]
         if not wrong and not (errors and str(folder) in errors[0]):
             wrong = f"the folder is not named: {process.said}"
         began = time.monotonic()
-        make_room()
+        if not file_limit:
+            subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True)
         place.run(*command)
         seconds = time.monotonic() - began
-        return Outcome(FULL_DISK, PHASES[heard or 0], wrong or remains(place, usual, folder), seconds)
+        return Outcome(FULL_DISK, struck, wrong or remains(place, usual, folder), seconds)
 
 
 @contextmanager
-def small_disk(folder: Path, mib: int) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """A file system of so many MiB, and what gives it room; where none may be mounted, None stands for the latter."""
+def small_disk(folder: Path, mib: int) -> Iterator[tuple[Path, int]]:
+    """A file system of so many MiB and 0; or a folder, and the size of files that stands for it, where none may be mounted."""
     folder.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        raise PermissionError("a small file system can be mounted by root only")
+    mounted = subprocess.run(mount, capture_output=True).returncode == 0
     try:
-        yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True) and None
+        yield folder, 0 if mounted else mib * 2**19
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
 
 
 def deliver_twice(place: Place, usual: Usual, phase: str, chance: random.Random) -> Outcome:
@@ -216,23 +203,6 @@ def deliver_twice(place: Place, usual: Usual, phase: str, chance: random.Random)
     wrong = "; ".join(filter(None, map(goes_on, workers)))
     seconds = time.monotonic() - began
     return Outcome(TWICE, struck, wrong or remains(place, usual), seconds)
-
-
-@dataclass(frozen=True)
-class HalfWay:
-    """A long job killed half-way."""
-
-    tokens: int
-    done: int
-    """Tokens done when it was killed, as the ledger had them."""
-    resumed: int
-    """Tokens that the next process did not do again."""
-    problem: str
-
-    @property
-    def left(self) -> float:
-        """Share of the job that was left to do."""
-        return 1 - self.resumed / self.tokens
 
 
 def kill_half_way(place: Place, views: dict[str, pd.DataFrame], chance: random.Random) -> HalfWay:
@@ -268,7 +238,7 @@ def _safely(trial: Callable[[], Outcome], kind: str, phase: str) -> Outcome:
 
 def trials(place: Place, usual: Usual, name: str, times: int, chance: random.Random) -> Iterator[Outcome]:
     """All trials of one kind, phases in turn."""
-    for number in range(times):
+    for number in range(0 if name == HALF_WAY else times):
         if name == FULL_DISK:
             yield _safely(lambda: fill_disk(place, usual, chance), name, "accumulate")
         elif name == TWICE:
@@ -280,32 +250,60 @@ def trials(place: Place, usual: Usual, name: str, times: int, chance: random.Ran
             yield _safely(lambda phase=phase, kind=kind: strike_once(place, usual, kind, phase, chance), name, phase)  # type: ignore[misc]
 
 
-def main() -> None:
-    names = [*(kind.name for kind in KINDS), FULL_DISK, TWICE, HALF_WAY]
-    parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
-    parser.add_argument("--times", type=int, default=20, help="trials of each kind")
-    parser.add_argument("--only", action="append", choices=names, help="a kind of fault; may be repeated")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--docs", type=Path, help="page whose table is brought up to date")
-    asked = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="catalog-faults-"))
-    launcher = Launcher()
-    place = Place(folder / "short", launcher, DOCUMENTS, d_mlp=WIDTH)
-    outcomes: dict[str, list[Outcome]] = defaultdict(list)
-    halves: list[HalfWay] = []
+def half_ways(folder: Path, launcher: Launcher, times: int, chance: random.Random) -> Iterator[HalfWay]:
+    """Kills of one job that takes half a minute."""
+    place = Place(folder, launcher, LONG_DOCUMENTS, d_mlp=WIDTH)
     try:
-        usual = Usual(place)
-        print("undisturbed:", {phase: round(seconds, 2) for phase, seconds in usual.inline.items()}, flush=True)
-        for name in asked.only or names:
-            chance = random.Random(f"{asked.seed} {name}")
-            if name == HALF_WAY:
-                continue
-            for outcome in trials(place, usual, name, asked.times, chance):
-                outcomes[name].append(outcome)
-                told = outcome.problem or f"equal after {outcome.seconds:.1f} s"
-                print(f"{name} in {outcome.phase}: {told}", flush=True)
+        place.reset()
+        place.run(*place.ingest)
+        views = place.contract()
+        for _ in range(times):
+            yield kill_half_way(place, views, chance)
     finally:
         place.close()
+
+
+def strike_all(asked: argparse.Namespace, folder: Path, launcher: Launcher) -> None:
+    """Every kind that is asked for; the page is brought up to date after each."""
+    place = Place(folder / "short", launcher, DOCUMENTS, d_mlp=WIDTH)
+    try:
+        usual = Usual(place)
+        talk("undisturbed: " + ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in usual.inline.items()))
+        for name in asked.only or NAMES:
+            found: list[Outcome] = []
+            for outcome in trials(place, usual, name, asked.times, random.Random(f"{asked.seed} {name}")):
+                found.append(outcome)
+                talk(f"{name} in {outcome.phase}: {outcome.problem or f'equal after {outcome.seconds:.1f} s'}")
+            note(asked, fault_rows(found, PHASES), [])
+    finally:
+        place.close()
+    if HALF_WAY in (asked.only or NAMES):
+        halves = list(half_ways(folder / "long", launcher, asked.times, random.Random(asked.seed)))
+        note(asked, [], half_way_rows(halves, HALF_WAY))
+
+
+def note(asked: argparse.Namespace, rows: list[str], half_rows: list[str]) -> None:
+    """Show rows, and write them into the page."""
+    print("\n".join([*rows, *half_rows]), flush=True)
+    if asked.docs:
+        write_tables(asked.docs, rows, half_rows, shlex.join(["python", "-m", "bench.faults", *sys.argv[1:]]))
+
+
+def talk(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
+    parser.add_argument("--times", type=int, default=20, help="trials of each kind")
+    parser.add_argument("--only", action="append", choices=NAMES, help="a kind of fault; may be repeated")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--docs", type=Path, help="page whose tables are brought up to date")
+    folder = Path(tempfile.mkdtemp(prefix="catalog-faults-"))
+    launcher = Launcher()
+    try:
+        strike_all(parser.parse_args(), folder, launcher)
+    finally:
         launcher.close()
         shutil.rmtree(folder, ignore_errors=True)
 

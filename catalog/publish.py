@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
 from catalog import staging
 from catalog.copy import copy_columns
+from catalog.engine import driver_of
 from catalog.errors import RunError
 from catalog.labels import label_run, newest_version
 from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TokenizerRow
@@ -28,27 +29,25 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
 """Tables that hold a part's rows of a run, besides its partition of `pairs`."""
 
 
-def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
-    """Write identities, move staged rows, label, and mark the run as published."""
-    with engine.begin() as connection:
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        # the server would notice that this process is gone only after the statement that it left running
-        connection.execute(text("SET LOCAL client_connection_check_interval = '1s'"))
-        _check_wanted(connection, run_id)
-        _forget_parts(connection, run_id, list(rows.parts))
-        tokenizer_id = _tokenizer(connection, driver, rows.tokenizer)
-        for model, ids in rows.models:
-            if ids.is_new:
-                _model(connection, driver, model, ids, tokenizer_id)
-        corpus_id = None if rows.corpus is None else _corpus(connection, driver, rows.corpus, tokenizer_id)
-        _features(connection, driver, rows, tokenizer_id)
-        _members(connection, run_id, rows)
-        _move_staged(driver, run_id)
-        _groups(connection, driver, run_id, rows)
-        if "vocabulary" in rows.parts:
-            label_run(connection, run_id, newest_version(connection, drafts=False))
-        _mark(connection, run_id, spec, rows, corpus_id)
+def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
+    """Write identities, move staged rows, label, and mark the run as published; within a transaction of the caller."""
+    driver = driver_of(connection)
+    # the server would notice that this process is gone only after the statement that it left running
+    connection.execute(text("SET LOCAL client_connection_check_interval = '1s'"))
+    _check_wanted(connection, run_id)
+    _forget_parts(connection, run_id, list(rows.parts))
+    tokenizer_id = _tokenizer(connection, driver, rows.tokenizer)
+    for model, ids in rows.models:
+        if ids.is_new:
+            _model(connection, driver, model, ids, tokenizer_id)
+    corpus_id = None if rows.corpus is None else _corpus(connection, driver, rows.corpus, tokenizer_id)
+    _features(connection, driver, rows, tokenizer_id)
+    _members(connection, run_id, rows)
+    _move_staged(driver, run_id)
+    _groups(connection, driver, run_id, rows)
+    if "vocabulary" in rows.parts:
+        label_run(connection, run_id, newest_version(connection, drafts=False))
+    _mark(connection, run_id, spec, rows, corpus_id)
 
 
 def _check_wanted(connection: Connection, run_id: int) -> None:

@@ -80,6 +80,13 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     return RunContext(run_id, row.identity, settings, inputs, planned, context)
 
 
+def is_current(engine: Engine, context: RunContext) -> bool:
+    """Whether the run still has the plan and the folder that it had when it was opened."""
+    with engine.connect() as connection:
+        folder = connection.execute(text("SELECT staging_folder FROM runs WHERE id = :id"), {"id": context.run_id}).scalar()
+        return folder == str(context.jobs.store.folder) and stored_plan(connection, context.run_id) == context.planned
+
+
 def _settings(record: dict[str, Any], worker: WorkerSettings) -> IngestSettings:
     settings = replace(from_record(record), device=worker.device, memory_gb=worker.memory_gb, database_url=worker.database_url)
     if worker.checkpoint_minutes is not None:

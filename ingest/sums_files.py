@@ -9,6 +9,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,26 @@ def write(path: Path, arrays: Mapping[str, np.ndarray | Tensor]) -> int:
     """Write arrays under their names; returns the bytes of the file.
 
     Raises:
-        OSError: there is no room, or no permission; nothing is left behind.
+        InputError: there is no room, or no permission; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PART}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{path.name}.*{PART}"):
+            left.unlink()  # of a process that was killed: a file has one writer at a time
         with part.open("wb") as file:
             np.savez(file, **{name: _numpy(values) for name, values in arrays.items()})
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(
+            f"the staging folder {path.parent} takes no more ({reason}); make room there and repeat the command."
+        ) from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     return path.stat().st_size
 
 
