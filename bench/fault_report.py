@@ -12,7 +12,7 @@ import torch
 
 BEGIN, END = "<!-- outcomes: written by bench.faults -->", "<!-- end of outcomes -->"
 FAULTS = "| fault | phase struck | trials | equal, nothing left | median seconds until published |"
-HALVES = "| kill half-way through a long job | trials | left to do, median | left to do, most | redone, most | under 60 %, equal |"
+HALVES = "| kill half-way through a long job | trials | left, median | left, most | redone, most | under 60 % left and equal |"
 
 
 @dataclass(frozen=True)

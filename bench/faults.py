@@ -33,8 +33,8 @@ from tests.acceptance.ingests import assert_same
 DOCUMENTS, WIDTH = 500, 150
 """So that an ingest takes ten seconds at most on two cores, half of them in the phase accumulate."""
 LONG_DOCUMENTS = 3000
-DISK_MIB = (1, 6)
-"""Sizes of the small staging disk: a checkpoint of this family needs 5 MiB, and twice that while it is replaced."""
+MOST_MIB = 6
+"""Largest size of the small staging disk: a checkpoint of this family needs 5 MiB, and twice that while it is replaced."""
 
 
 class Usual:
@@ -140,6 +140,8 @@ def strike_once(place: Place, usual: Usual, kind: Kind, phase: str, chance: rand
     kind.strike(place, process)
     wrong = kind.ended(process)
     if not kind.recovers_itself:
+        place.run("db", "start")
+        wrong = wrong or " and ".join(place.half_visible())
         place.run(*command)
     seconds = time.monotonic() - began
     return Outcome(kind.name, struck, wrong or remains(place, usual), seconds)
@@ -154,10 +156,10 @@ def remains(place: Place, usual: Usual, staging: Path | None = None) -> str:
     return "; ".join(place.leftovers(staging))
 
 
-def fill_disk(place: Place, usual: Usual, chance: random.Random) -> Outcome:
+def fill_disk(place: Place, usual: Usual, chance: random.Random, most_mib: int = MOST_MIB) -> Outcome:
     """A staging disk that is too small, and then is not."""
     place.reset()
-    mib = chance.randint(*DISK_MIB)
+    mib = chance.randint(1, most_mib)
     with small_disk(place.home.parent / "disk", mib) as (folder, file_limit):
         command = [*place.ingest, "--staging", str(folder)]
         process = place.start(*command, file_limit=file_limit)
@@ -299,6 +301,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=NAMES, help="a kind of fault; may be repeated")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--docs", type=Path, help="page whose tables are brought up to date")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="catalog-faults-"))
     launcher = Launcher()
     try:

@@ -110,6 +110,12 @@ class Place:
         subprocess.run([sys.executable, "-c", stop], cwd=ROOT, env=environment, check=True, capture_output=True)
         shutil.rmtree(self.home.parent, ignore_errors=True)
 
+    def half_visible(self) -> list[str]:
+        """Tables that a reader finds rows in though no run is published."""
+        if self.rows("SELECT 1 FROM runs WHERE status = 'published'"):
+            return []
+        return [table for table in SHOWN if self.rows(f"SELECT 1 FROM {table} LIMIT 1")]
+
     def leftovers(self, staging: Path | None = None) -> list[str]:
         """Everything that should not be there once a run is published and no process is left."""
         found = [f"{n} {what}" for what, statement in ORPHANS.items() if (n := self.rows(statement)[0][0])]
@@ -133,6 +139,9 @@ class Place:
         )
         return [name for (name,) in rows]
 
+
+SHOWN = ("models", "neurons", "tokens", "corpora", "run_models", "pairs", "universality", "explanations", "labels")
+"""Tables that one publication fills together."""
 
 ORPHANS = {
     "tables in schema staging": "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'",

@@ -131,6 +131,7 @@ class Worker:
         except JobTaken:
             self._put_back(run_id, number, attempt, SECONDS_UNTIL_NEXT_TRY)
         except RunEnded as error:
+            runs.tidy(self.engine)
             self.progress.say(str(error))
         except WorkerRefusal as error:
             self.refusal = error
@@ -183,5 +184,7 @@ def reason_of(error: Exception) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the statement that SQLAlchemy appends."""
+    """What the first cause of an error says, without the statement that SQLAlchemy appends."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

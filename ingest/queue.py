@@ -17,6 +17,8 @@ SCHEMA = "queue"
 QUEUE = "catalog"
 JOB_TASK = "catalog.job"
 FINISH_TASK = "catalog.finish"
+SECONDS_TO_CONNECT = 3.0
+"""A worker whose server is gone waits so long for each of its last words."""
 
 
 def connection_arguments(url: URL) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def connection_arguments(url: URL) -> dict[str, Any]:
         "kwargs": {"options": f"-c search_path={SCHEMA}", "application_name": "neuron-catalog queue"},
         "min_size": 1,
         "max_size": 4,
-        "timeout": 10.0,
+        "timeout": SECONDS_TO_CONNECT,
     }
 
 
@@ -81,4 +83,4 @@ def open_queue(url: URL) -> Iterator[Queue]:
         with app.open():
             yield Queue(app)
     except (ConnectorException, PoolTimeout) as error:
-        raise DatabaseError(f"the queue in the database is lost ({error}); repeat the command.") from error
+        raise DatabaseError(f"the queue in the database is lost ({error.__cause__ or error}); repeat the command.") from error
