@@ -7,7 +7,6 @@ undisturbed run. Nothing may be left behind.
 
 import argparse
 import random
-import shlex
 import shutil
 import signal
 import subprocess
@@ -20,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import psycopg
 from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from bench.fault_report import HalfWay, Outcome, fault_rows, half_way_rows, write_tables
 from bench.launcher import Launcher, Process
@@ -139,8 +140,8 @@ def strike_once(place: Place, usual: Usual, kind: Kind, phase: str, chance: rand
     began = time.monotonic()
     kind.strike(place, process)
     wrong = kind.ended(process)
+    place.run("db", "start")  # which a process that had done its work already leaves to the next command
     if not kind.recovers_itself:
-        place.run("db", "start")
         wrong = wrong or " and ".join(place.half_visible())
         place.run(*command)
     seconds = time.monotonic() - began
@@ -203,6 +204,7 @@ def deliver_twice(place: Place, usual: Usual, phase: str, chance: random.Random)
         if PHASES.index(struck) > 1:
             queue.put_finish(1)
     wrong = "; ".join(filter(None, map(goes_on, workers)))
+    place.run(*place.worker)  # for what came into the queue after they had left
     seconds = time.monotonic() - began
     return Outcome(TWICE, struck, wrong or remains(place, usual), seconds)
 
@@ -234,7 +236,7 @@ def kill_half_way(place: Place, views: dict[str, pd.DataFrame], chance: random.R
 def _safely(trial: Callable[[], Outcome], kind: str, phase: str) -> Outcome:
     try:
         return trial()
-    except (AssertionError, TimeoutError) as error:
+    except (AssertionError, TimeoutError, psycopg.Error, SQLAlchemyError) as error:
         return Outcome(kind, phase, f"{type(error).__name__}: {error}", 0.0)
 
 
@@ -288,7 +290,7 @@ def note(asked: argparse.Namespace, rows: list[str], half_rows: list[str]) -> No
     """Show rows, and write them into the page."""
     print("\n".join([*rows, *half_rows]), flush=True)
     if asked.docs:
-        write_tables(asked.docs, rows, half_rows, shlex.join(["python", "-m", "bench.faults", *sys.argv[1:]]))
+        write_tables(asked.docs, rows, half_rows, f"python -m bench.faults --times {asked.times} --seed {asked.seed}")
 
 
 def talk(text: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -94,7 +95,9 @@ class Place:
 
     def shut_down(self) -> None:
         """An immediate shutdown: what `pg_ctl stop -m immediate` sends."""
-        os.kill(int((self.home / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        server = psutil.Process(int((self.home / "postgres" / "postmaster.pid").read_text().split()[0]))
+        server.send_signal(signal.SIGQUIT)
+        server.wait()
 
     def cut(self) -> None:
         """End every connection of the catalog's processes."""

@@ -5,11 +5,16 @@ The faults are those of `make faults`, which strikes each of them many times.
 
 import random
 import signal
+from pathlib import Path
 
 import pytest
 
-from bench.faults import KINDS, Usual, deliver_twice, fill_disk, kill_half_way, strike_once
+from bench.faults import KINDS, Usual, deliver_twice, fill_disk, strike_once
 from bench.place import Place, wait_for
+from ingest.pipeline import ingest
+from ingest.progress import Silent
+from ingest.settings import IngestSettings
+from tests.acceptance.ingests import small_corpus, tiny_family
 from tests.acceptance.places import a_place
 
 place = a_place
@@ -54,9 +59,37 @@ def test_jobs_that_are_delivered_twice_are_done_once(place: Place, usual: Usual)
     assert not outcome.problem
 
 
-def test_a_kill_half_way_leaves_what_was_done(place: Place, usual: Usual) -> None:
-    half = kill_half_way(place, usual.views, random.Random(0))
-    assert not half.problem and half.left < 0.6
+class HalfWay(Silent):
+    """Interrupts the accumulation half-way, and remembers with how many tokens it began."""
+
+    def __init__(self, stop: bool) -> None:
+        super().__init__()
+        self.stop, self.total, self.first, self.done = stop, 0, 0, 0
+
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> None:
+        if name == "accumulate":
+            self.total = total or 0
+
+    def advance(self, amount: int) -> None:
+        if self.total:
+            self.first = self.first or amount
+            self.done += amount
+            if self.stop and self.done >= self.total / 2:
+                raise KeyboardInterrupt
+
+
+def test_a_job_goes_on_from_its_checkpoint(database_url: str, tmp_path: Path) -> None:
+    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path)
+    settings = IngestSettings(
+        models=tuple(map(str, models)), corpus=str(corpus), database_url=database_url, batch_tokens=512, checkpoint_minutes=1e-9
+    )
+    before = HalfWay(stop=True)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(settings, before)
+    after = HalfWay(stop=False)
+    assert ingest(settings, after).resumed
+    assert 0.4 < after.first / after.total < 0.6, "what was done is not done again"
+    assert after.done == after.total == before.total
 
 
 def test_termination_says_so_and_marks_the_run(place: Place) -> None:
