@@ -81,7 +81,11 @@ class HalfWay(Silent):
 def test_a_job_goes_on_from_its_checkpoint(database_url: str, tmp_path: Path) -> None:
     models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path)
     settings = IngestSettings(
-        models=tuple(map(str, models)), corpus=str(corpus), database_url=database_url, batch_tokens=512, checkpoint_minutes=1e-9
+        models=tuple(map(str, models)),
+        corpus=str(corpus),
+        database_url=database_url,
+        batch_tokens=1024,
+        checkpoint_minutes=1e-9,
     )
     before = HalfWay(stop=True)
     with pytest.raises(KeyboardInterrupt):
