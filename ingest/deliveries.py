@@ -58,10 +58,11 @@ class Worker:
             if not self._is_ready(run_id, number):
                 return
             self._check_fits(context, job)
-            check_writable(context.jobs.store.folder)
             name = worker_name(context.inputs.device)
             with jobs.claim(self.engine, run_id, number, name, context.identity) as claim:
                 if claim is not None:
+                    # not before: the folder of a run that was published meanwhile would come back
+                    check_writable(context.jobs.store.folder)
                     total = context.planned.plan.tokens(job)
                     unit = "tokens" if total else ""
                     self.progress.phase(f"run {run_id}, job {number} ({job.kind})", total or None, unit)
