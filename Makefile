@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 POCKET := $(foreach seed,a b c d e,pocket/models/pocket-gpt2-$(seed))
 INGEST := $(BIN)/catalog ingest $(POCKET) --corpus pocket/corpus/heldout.jsonl.gz --model-family pocket-gpt2
 
-.PHONY: demo pocket check-pocket bench test lint install help clean
+.PHONY: demo pocket check-pocket bench faults test lint install help clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,9 @@ pocket: $(INSTALLED) ## The same on the whole pocket corpus
 
 check-pocket: $(INSTALLED) ## Compare the whole pocket corpus with a plain float64 computation
 	HF_HUB_OFFLINE=1 POCKET_TOKENS=all $(BIN)/python -m pytest tests/acceptance/test_pocket.py
+
+faults: $(INSTALLED) ## Faults at random times within each phase; the outcomes go to docs/reliability.md (about an hour)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.faults --docs docs/reliability.md
 
 lint: $(INSTALLED) ## Style, types and the one-way rule
 	$(BIN)/ruff check .

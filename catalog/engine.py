@@ -1,6 +1,11 @@
 """Engines: the writer's and the reader's, on the embedded server or on the one that CATALOG_DATABASE_URL names."""
 
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from catalog import embedded, migrate, settings
@@ -67,6 +72,20 @@ def address(url: URL, hide_password: bool = True) -> str:
 def _engine(url: URL) -> Engine:
     arguments = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "neuron-catalog"}
     return create_engine(url, connect_args=arguments, pool_pre_ping=True)
+
+
+def driver_of(connection: Connection) -> psycopg.Connection[Any]:
+    """The driver's connection below."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    return driver
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """A transaction on a connection that commits each statement by itself because its session holds locks."""
+    with driver_of(connection).transaction():
+        yield
 
 
 def unreachable(engine: Engine, error: Exception) -> DatabaseError:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, text
 
 from catalog import locks
+from catalog.engine import transaction
 from catalog.errors import JobTaken, RunEnded, RunError
 
 SECONDS_BETWEEN_BEATS = 2.0
@@ -113,9 +114,9 @@ def ready(jobs: Sequence[JobState]) -> list[int]:
 
 @dataclass
 class Claim:
-    """The right to work on one job."""
+    """The right to work on one job; it says what it has to say on the session that holds the lock, and ends with it."""
 
-    engine: Engine
+    connection: Connection
     run_id: int
     job: int
     _told: float = 0.0
@@ -129,19 +130,18 @@ class Claim:
         if time.monotonic() - self._told < SECONDS_BETWEEN_BEATS:
             return
         self._told = time.monotonic()
-        with self.engine.begin() as connection:
-            connection.execute(
-                text("UPDATE run_jobs SET tokens_done = :done WHERE run_id = :run_id AND job = :job"),
-                {"done": tokens_done, "run_id": self.run_id, "job": self.job},
-            )
-            check_alive(connection, self.run_id)
+        self.connection.execute(
+            text("UPDATE run_jobs SET tokens_done = :done WHERE run_id = :run_id AND job = :job"),
+            {"done": tokens_done, "run_id": self.run_id, "job": self.job},
+        )
+        check_alive(self.connection, self.run_id)
 
     def finish(self, results: Mapping[str, bytes], sums_file: str | None) -> None:
         """Write what the job found and that it is done, at once; a job that is done already stays as it is."""
         values = {"run_id": self.run_id, "job": self.job}
-        with self.engine.begin() as connection:
-            check_alive(connection, self.run_id)
-            found = connection.execute(
+        with transaction(self.connection):
+            check_alive(self.connection, self.run_id)
+            found = self.connection.execute(
                 text(
                     """UPDATE run_jobs SET finished_at = now(), tokens_done = tokens, sums_file = :sums_file, error = NULL
                        WHERE run_id = :run_id AND job = :job AND finished_at IS NULL"""
@@ -151,7 +151,7 @@ class Claim:
             if found.rowcount == 0:
                 return
             for name, data in results.items():
-                connection.execute(
+                self.connection.execute(
                     text("INSERT INTO run_job_results VALUES (:run_id, :job, :name, :data)"),
                     {**values, "name": name, "data": data},
                 )
@@ -194,7 +194,7 @@ def claim(engine: Engine, run_id: int, job: int, worker: str, identity: str | No
             ),
             {"run_id": run_id, "job": job, "worker": worker},
         )
-        yield Claim(engine, run_id, job) if begun.rowcount else None
+        yield Claim(connection, run_id, job) if begun.rowcount else None
     finally:
         connection.invalidate()
         connection.close()

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, text
 
 from catalog import checksums, staging
 from catalog.copy import copy_columns
+from catalog.engine import driver_of
 from catalog.errors import RunError
 from catalog.labels import label_run, newest_version
 from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TokenizerRow
@@ -26,31 +26,29 @@ LOCK_ATTEMPTS = 50
 """Tries, a fifth of a second each, to have no reader of `pairs` at the moment of publication."""
 
 
-def publish(engine: Engine, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
-    """Write identities, move staged rows, label, and mark the run as published."""
-    with engine.begin() as connection:
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        # the server would notice that this process is gone only after the statement that it left running
-        connection.execute(text("SET LOCAL client_connection_check_interval = '1s'"))
-        _check_wanted(connection, run_id)
-        _forget_parts(connection, run_id, list(rows.parts))
-        tokenizer_id = _tokenizer(connection, driver, rows.tokenizer)
-        for model, ids in rows.models:
-            if ids.is_new:
-                _model(connection, driver, model, ids, tokenizer_id)
-        corpus_id = None if rows.corpus is None else _corpus(connection, driver, rows.corpus, tokenizer_id)
-        _features(connection, driver, rows, tokenizer_id)
-        _members(connection, run_id, rows)
-        _move_staged(driver, run_id)
-        _groups(connection, driver, run_id, rows)
-        if "vocabulary" in rows.parts:
-            label_run(connection, run_id, newest_version(connection, drafts=False))
-        summarise(connection, run_id)
-        _mark(connection, run_id, spec, rows, corpus_id)
-        checksums.record_publication(connection, run_id, rows.parts)
-        if "correlations" in rows.parts:
-            _let_readers_pass(connection)
+def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
+    """Write identities, move staged rows, label, and mark the run as published; within a transaction of the caller."""
+    driver = driver_of(connection)
+    # the server would notice that this process is gone only after the statement that it left running
+    connection.execute(text("SET LOCAL client_connection_check_interval = '1s'"))
+    _check_wanted(connection, run_id)
+    _forget_parts(connection, run_id, list(rows.parts))
+    tokenizer_id = _tokenizer(connection, driver, rows.tokenizer)
+    for model, ids in rows.models:
+        if ids.is_new:
+            _model(connection, driver, model, ids, tokenizer_id)
+    corpus_id = None if rows.corpus is None else _corpus(connection, driver, rows.corpus, tokenizer_id)
+    _features(connection, driver, rows, tokenizer_id)
+    _members(connection, run_id, rows)
+    _move_staged(driver, run_id)
+    _groups(connection, driver, run_id, rows)
+    if "vocabulary" in rows.parts:
+        label_run(connection, run_id, newest_version(connection, drafts=False))
+    summarise(connection, run_id)
+    _mark(connection, run_id, spec, rows, corpus_id)
+    checksums.record_publication(connection, run_id, rows.parts)
+    if "correlations" in rows.parts:
+        _let_readers_pass(connection)
 
 
 def _let_readers_pass(connection: Connection) -> None:
@@ -59,16 +57,15 @@ def _let_readers_pass(connection: Connection) -> None:
     A commit is seen a moment before the other sessions hear of the new partition, for which attaching it does not lock
     them out: without this, a reader who begins in that moment finds the run published and its pairs missing.
     """
+    driver = driver_of(connection)
     for _ in range(LOCK_ATTEMPTS):
         try:
-            with connection.begin_nested():
-                connection.execute(text("SET LOCAL lock_timeout = '100ms'"))
-                connection.execute(text("LOCK TABLE ONLY pairs IN ACCESS EXCLUSIVE MODE"))
+            with driver.transaction():
+                driver.execute("SET LOCAL lock_timeout = '100ms'")
+                driver.execute("LOCK TABLE ONLY pairs IN ACCESS EXCLUSIVE MODE")
             return
-        except OperationalError as error:
-            if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
-                raise
-        time.sleep(0.1)
+        except psycopg.errors.LockNotAvailable:
+            time.sleep(0.1)
 
 
 def _check_wanted(connection: Connection, run_id: int) -> None:

@@ -1,5 +1,6 @@
 """The right to work on one run: its phases, its keys, what it stages, and its publication."""
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from catalog import locks, staging
+from catalog.engine import driver_of, transaction
 from catalog.errors import CatalogError, InputError, RunError
 from catalog.publish import publish
 from catalog.rows import FeatureRow, ModelIds, ModelRow, PublishRows
@@ -39,12 +41,15 @@ class RunHandle:
     run_id: int
     resumed: bool
     """An earlier attempt had been killed or had failed."""
+    published: bool
+    """What was staged is visible; what is left to do is to tidy up."""
 
     def __init__(self, engine: Engine, connection: Connection, run_id: int, spec: RunSpec, resumed: bool) -> None:
         self.engine = engine
         self.run_id = run_id
         self.spec = spec
         self.resumed = resumed
+        self.published = False
         self._connection = connection
 
     @property
@@ -59,15 +64,14 @@ class RunHandle:
         )
 
     def folder(self, root: Path) -> Path:
-        """The run's own folder of sums and checkpoints: the one it has, or a new name below `root`."""
-        found = self._connection.execute(
-            text(
-                """UPDATE runs SET staging_folder = COALESCE(staging_folder, :folder) WHERE id = :run_id
-                   RETURNING staging_folder"""
-            ),
-            {"run_id": self.run_id, "folder": str(root / f"run-{self.run_id}-{secrets.token_hex(4)}")},
-        ).scalar_one()
-        return Path(found)
+        """The run's own folder of sums and checkpoints: the one it has if it can be written, else a new name below `root`."""
+        values: dict[str, Any] = {"run_id": self.run_id}
+        found = self._connection.execute(text("SELECT staging_folder FROM runs WHERE id = :run_id"), values).scalar()
+        if found is not None and os.access(found, os.W_OK):
+            return Path(found)
+        values["folder"] = str(root / f"run-{self.run_id}-{secrets.token_hex(4)}")
+        self._connection.execute(text("UPDATE runs SET staging_folder = :folder WHERE id = :run_id"), values)
+        return Path(values["folder"])
 
     def forget_folder(self) -> None:
         """The folder is removed."""
@@ -148,10 +152,12 @@ class RunHandle:
         return staging.fill_from_run(self._driver, self.run_id, table, from_run, neuron_ids, pairs_of)
 
     def publish(self, rows: PublishRows) -> None:
-        """Make everything staged visible, in one transaction."""
+        """Make everything staged visible, in one transaction of the session that holds the run: who lost it cannot."""
         if "pairs" in staging.tables(self._driver, self.run_id):
             staging.index_pairs(self._driver, self.run_id)
-        publish(self.engine, self.run_id, self.spec, rows)
+        with transaction(self._connection):
+            publish(self._connection, self.run_id, self.spec, rows)
+        self.published = True
         self._connection.execute(text("ANALYZE"))
 
     def fail(self, error: str) -> None:
@@ -182,9 +188,3 @@ class RunHandle:
         if error is not None:
             self.fail(str(error) if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}")
         self.close()
-
-
-def driver_of(connection: Connection) -> psycopg.Connection[Any]:
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    return driver

@@ -16,8 +16,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from catalog import locks, staging
-from catalog.errors import RunError
-from catalog.run_handle import RunHandle, RunSpec, driver_of
+from catalog.engine import driver_of
+from catalog.errors import JobTaken, RunError
+from catalog.run_handle import RunHandle, RunSpec
 
 TAKE_OVER_SECONDS = 3.0
 """How long a lock may outlive the process that held it: the server takes a moment to see that it is gone."""
@@ -57,7 +58,7 @@ def begin_run(engine: Engine, spec: RunSpec) -> RunHandle:
     """Begin a run, or take over one that was killed or failed.
 
     Raises:
-        RunError: another process is at work on the same run.
+        JobTaken: another process is at work on the same run.
     """
     connection = _locked_connection(engine, spec.identity)
     clean_up(connection)
@@ -92,7 +93,7 @@ def begin_parts(engine: Engine, run_id: int, spec: RunSpec) -> RunHandle:
     """Begin to add parts to a published run, which stays published all the time.
 
     Raises:
-        RunError: another process is at work on the same run.
+        JobTaken: another process is at work on the same run.
     """
     connection = _locked_connection(engine, spec.identity)
     clean_up(connection)
@@ -104,7 +105,7 @@ def take_queued(engine: Engine, run_id: int) -> RunHandle | None:
     """Take a run that workers have computed, to publish it; None if it is not queued any more.
 
     Raises:
-        RunError: another process is at it.
+        JobTaken: another process is at it.
     """
     with engine.connect() as connection:
         identity = connection.execute(text("SELECT identity FROM runs WHERE id = :id"), {"id": run_id}).scalar()
@@ -120,6 +121,7 @@ def take_queued(engine: Engine, run_id: int) -> RunHandle | None:
         {"id": run_id},
     ).first()
     if row is None:
+        remove_folders(connection)
         give_back(connection)
         return None
     staging.drop(driver_of(connection), run_id)
@@ -175,6 +177,15 @@ def give_back(connection: Connection) -> None:
     """Close a connection with the locks that its session holds."""
     connection.invalidate()
     connection.close()
+
+
+def tidy(engine: Engine) -> None:
+    """Remove what processes that were killed have left, where no new run is begun that would do so."""
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        clean_up(connection)
+    finally:
+        give_back(connection)
 
 
 def remove_folders(connection: Connection) -> None:
@@ -245,7 +256,7 @@ def _locked_connection(engine: Engine, identity: str) -> Connection:
     while not connection.execute(attempt, {"identity": identity}).scalar_one():
         if time.monotonic() > deadline:
             give_back(connection)
-            raise RunError("another process is at work on this very run; wait for it, or stop it and repeat the command.")
+            raise JobTaken("another process is at work on this very run; wait for it, or stop it and repeat the command.")
         time.sleep(0.1)
     return connection
 

@@ -24,6 +24,7 @@ from ingest.plan import Job, OwnItem, Plan, TokenItem, own_key
 from ingest.results import Explained, decode, decode_pivots, encode, encode_explained, encode_pivots, encode_tile
 from ingest.statistics.correlation import NeuronSums, Products, RotatedLayer, TileCorrelations, rotate_layer, rotation
 from ingest.statistics.moments import Moments
+from ingest.statistics.precision import exact_in
 from ingest.statistics.tiles import CrossTile, LayerSpan
 from ingest.store import RunStore
 from ingest.sums import JobSums, ModelMoments
@@ -108,7 +109,9 @@ def run_job(context: JobContext, job: Job, claim: Claim, advance: Advance) -> No
 
 
 def _pivots_of(context: JobContext, model: int) -> Pivots:
-    return pivots(context.checkpoints[model], context.corpus, context.settings.batch_tokens, context.settings.device)
+    settings = context.settings
+    means = pivots(context.checkpoints[model], context.corpus, settings.batch_tokens, settings.device)
+    return Pivots(means.pre, exact_in(means.post, settings.precision))
 
 
 def _shards(plan: Plan, job: Job) -> list[int]:

@@ -45,6 +45,7 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
         published = None if settings.again else runs.published_run(engine, spec.identity)
         missing = _missing_parts(settings, published)
         if published is not None and not missing:
+            runs.tidy(engine)
             message = f"run {published.id} has it all, published {published.published_at:%Y-%m-%d %H:%M}"
             return IngestReport(published.id, "already_published", False, time.monotonic() - started, message)
         if settings.enqueue and published is not None:
@@ -57,7 +58,11 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
                 progress.say(f"run {handle.run_id} was interrupted before and goes on")
             if settings.enqueue:
                 return _enqueue(engine, handle, RunWork(engine, handle, settings, inputs, missing), progress, started)
-            RunWork(engine, handle, settings, inputs, missing).run(progress)
+            try:
+                RunWork(engine, handle, settings, inputs, missing).run(progress)
+            except (KeyboardInterrupt, SystemExit):
+                if not handle.published:
+                    raise
             outcome = "published" if published is None else "parts_added"
             seconds = time.monotonic() - started
             message = f"run {handle.run_id} is {outcome.replace('_', ' ')} after {seconds:.0f} s"

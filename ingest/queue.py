@@ -2,18 +2,23 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 from procrastinate import App, BaseConnector, PsycopgConnector, SyncPsycopgConnector
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from psycopg_pool import PoolTimeout
 from sqlalchemy import URL
 
 from catalog.engine import address
+from catalog.errors import DatabaseError
 
 SCHEMA = "queue"
 QUEUE = "catalog"
 JOB_TASK = "catalog.job"
 FINISH_TASK = "catalog.finish"
+SECONDS_TO_CONNECT = 3.0
+"""A worker whose server is gone waits so long for each of its last words."""
 
 
 def connection_arguments(url: URL) -> dict[str, Any]:
@@ -23,7 +28,7 @@ def connection_arguments(url: URL) -> dict[str, Any]:
         "kwargs": {"options": f"-c search_path={SCHEMA}", "application_name": "neuron-catalog queue"},
         "min_size": 1,
         "max_size": 4,
-        "timeout": 10.0,
+        "timeout": SECONDS_TO_CONNECT,
     }
 
 
@@ -38,23 +43,44 @@ class Queue:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    def put(self, run_id: int, numbers: Iterable[int]) -> None:
-        """Jobs that may begin; one that waits in the queue already is left as it is."""
+    def put(self, run_id: int, numbers: Iterable[int], attempt: int = 0, wait: float = 0.0) -> None:
+        """Jobs that may begin, in `wait` seconds; one that waits in the queue already is left as it is.
+
+        Args:
+            attempt: how often it failed before.
+        """
         for number in numbers:
-            self._defer(JOB_TASK, f"run-{run_id}-job-{number}", run_id=run_id, job=number)
+            self._defer(JOB_TASK, f"run-{run_id}-job-{number}", wait, run_id=run_id, job=number, attempt=attempt)
 
-    def put_finish(self, run_id: int) -> None:
+    def put_finish(self, run_id: int, attempt: int = 0, wait: float = 0.0) -> None:
         """The publication of a run whose jobs are all done."""
-        self._defer(FINISH_TASK, f"run-{run_id}-finish", run_id=run_id)
+        self._defer(FINISH_TASK, f"run-{run_id}-finish", wait, run_id=run_id, attempt=attempt)
 
-    def _defer(self, task: str, lock: str, **arguments: int) -> None:
+    def _defer(self, task: str, lock: str, wait: float, **arguments: int) -> None:
+        options: dict[str, Any] = {"queue": QUEUE, "queueing_lock": lock}
+        if wait:
+            options["schedule_at"] = self._in(wait)
         with suppress(AlreadyEnqueued):
-            self._app.configure_task(task, queue=QUEUE, queueing_lock=lock).defer(**arguments)
+            self._app.configure_task(task, **options).defer(**arguments)
+
+    def _in(self, seconds: float) -> datetime:
+        """A moment by the database's clock, which decides when a job is due; ours may be another one."""
+        connector = self._app.connector.get_sync_connector()
+        row = connector.execute_query_one("SELECT now() + make_interval(secs => %(seconds)s) AS moment", seconds=seconds)
+        moment: datetime = row["moment"]
+        return moment
 
 
 @contextmanager
 def open_queue(url: URL) -> Iterator[Queue]:
-    """The queue of a catalog, from outside an event loop."""
+    """The queue of a catalog, from outside an event loop.
+
+    Raises:
+        DatabaseError: the connection is lost.
+    """
     app = App(connector=SyncPsycopgConnector(**connection_arguments(url)))
-    with app.open():
-        yield Queue(app)
+    try:
+        with app.open():
+            yield Queue(app)
+    except (ConnectorException, PoolTimeout) as error:
+        raise DatabaseError(f"the queue in the database is lost ({error.__cause__ or error}); repeat the command.") from error

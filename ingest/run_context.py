@@ -52,16 +52,18 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     """Open what a run needs.
 
     Raises:
-        RunEnded: the run is gone.
+        RunEnded: the run is gone, or published.
         WorkerRefusal: this worker's definitions, device or files are not those the run needs; others may do it.
     """
     with engine.connect() as connection:
         row = connection.execute(
-            text("SELECT identity, settings, definition_versions, staging_folder FROM runs WHERE id = :id"), {"id": run_id}
+            text("SELECT identity, status, settings, staging_folder FROM runs WHERE id = :id"), {"id": run_id}
         ).first()
         planned = stored_plan(connection, run_id) if row is not None else None
     if row is None or planned is None:
         raise RunEnded(f"run {run_id} is gone, or what it stands on is.")
+    if row.status == "published":
+        raise RunEnded(f"run {run_id} is published already; nothing of it is left to do.")
     _check_definitions(run_id, planned.versions)
     settings = _settings(row.settings["ingest"], worker)
     try:
@@ -78,6 +80,13 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     store = RunStore(engine, run_id, Path(row.staging_folder))
     context = job_context(settings, inputs, planned.plan, explainer, store)
     return RunContext(run_id, row.identity, settings, inputs, planned, context)
+
+
+def is_current(engine: Engine, context: RunContext) -> bool:
+    """Whether the run still has the plan and the folder that it had when it was opened."""
+    with engine.connect() as connection:
+        folder = connection.execute(text("SELECT staging_folder FROM runs WHERE id = :id"), {"id": context.run_id}).scalar()
+        return folder == str(context.jobs.store.folder) and stored_plan(connection, context.run_id) == context.planned
 
 
 def _settings(record: dict[str, Any], worker: WorkerSettings) -> IngestSettings:

@@ -81,7 +81,7 @@ class RunStore:
 
     def remove(self) -> None:
         """Remove the run's folder."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             shutil.rmtree(self.folder)
 
     def _checkpoint(self, job: Job) -> Path:

@@ -1,0 +1,133 @@
+"""Commands of `catalog` as processes of their own, forked from one that has loaded the libraries once.
+
+Each is a process with its own memory, signals and connections, as if it were started from a shell; only the seconds that
+the libraries take to load are saved. The mother never computes, so that no thread is lost in the fork.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+class Launcher:
+    """The mother of the processes; to be closed, which leaves her children alone."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self._mother = subprocess.Popen(
+            [sys.executable, "-m", "bench.launcher"], cwd=ROOT, env=environment, text=True, bufsize=1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def start(self, arguments: list[str], environment: Mapping[str, str], log: Path, file_limit: int = 0) -> "Process":
+        """`catalog ARGUMENTS`, one thread, its stderr in `log`; no file may grow beyond `file_limit` bytes, 0: any."""
+        log.touch()
+        order = {"run": arguments, "environment": dict(environment), "log": str(log), "file_limit": file_limit}
+        return Process(self, self.ask(order), log)
+
+    def ask(self, order: dict[str, Any]) -> int:
+        """One order to the mother, and her answer."""
+        assert self._mother.stdin is not None and self._mother.stdout is not None
+        self._mother.stdin.write(json.dumps(order) + "\n")
+        return int(json.loads(self._mother.stdout.readline()))
+
+    def close(self) -> None:
+        """End the mother."""
+        assert self._mother.stdin is not None and self._mother.stdout is not None
+        self._mother.stdin.close()
+        self._mother.wait()
+        self._mother.stdout.close()
+
+
+RUNNING = -1000
+
+
+@dataclass
+class Process:
+    """One command."""
+
+    launcher: Launcher
+    pid: int
+    log: Path
+    _code: int = RUNNING
+
+    @property
+    def said(self) -> str:
+        """Its stderr so far."""
+        return self.log.read_text(errors="replace")
+
+    def poll(self) -> int | None:
+        """Exit code (negative: the signal that killed it); None while it runs."""
+        if self._code == RUNNING:
+            self._code = self.launcher.ask({"code": self.pid})
+        return None if self._code == RUNNING else self._code
+
+    def wait(self, seconds: float = 180.0) -> int:
+        """The exit code.
+
+        Raises:
+            TimeoutError: it still runs; it is killed.
+        """
+        deadline = time.monotonic() + seconds
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                self.signal(signal.SIGKILL)
+                raise TimeoutError(f"still running after {seconds:.0f} s: {self.said[-2000:]}")
+            time.sleep(0.02)
+        return code
+
+    def signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def _mother() -> None:
+    """Load everything, then fork a child for each order."""
+    import ingest.pipeline
+    import ingest.worker  # noqa: F401
+    from cli.main import main
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "code" in order:
+            pid, status = os.waitpid(order["code"], os.WNOHANG)
+            answer = RUNNING if pid == 0 else os.waitstatus_to_exitcode(status)
+        else:
+            answer = os.fork()
+            if answer == 0:
+                _become(order)
+                try:
+                    main(order["run"])
+                except SystemExit as end:
+                    sys.stderr.flush()
+                    os._exit(end.code if isinstance(end.code, int) else 1)
+                except BaseException:
+                    sys.excepthook(*sys.exc_info())
+                os._exit(1)
+        print(answer, flush=True)
+
+
+def _become(order: dict[str, Any]) -> None:
+    os.environ.update(order["environment"])
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for source, target in ((nowhere, 0), (nowhere, 1), (log, 2)):
+        os.dup2(source, target)
+    if order["file_limit"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_limit"], order["file_limit"]))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    _mother()

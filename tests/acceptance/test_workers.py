@@ -1,0 +1,135 @@
+"""Workers: the same result as an ingest in one process, and a sentence for everything that they will not do."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from bench.place import Place, wait_for
+from tests.acceptance.ingests import assert_same
+from tests.acceptance.places import a_place
+from tests.commands import Answer, run_catalog, use_published_family
+
+place = a_place
+settings = use_published_family
+catalog = run_catalog
+
+
+@pytest.fixture(scope="module")
+def inline(place: Place) -> dict[str, pd.DataFrame]:
+    """What one process publishes."""
+    place.reset()
+    place.run(*place.ingest)
+    return place.contract()
+
+
+def enqueue(place: Place) -> str:
+    place.reset()
+    return place.run(*place.ingest, "--enqueue", "--jobs", "4")
+
+
+def test_two_workers_equal_one_process(place: Place, inline: dict[str, pd.DataFrame]) -> None:
+    assert "run 1 is queued as" in enqueue(place)
+    watching = place.start("runs", "watch", "1", "--every", "0.1")
+    workers = [place.start(*place.worker) for _ in range(2)]
+    assert [worker.wait() for worker in workers] == [0, 0]
+    assert watching.wait() == 0
+    (n_jobs,) = place.rows("SELECT count(*) FROM run_jobs")[0]
+    assert f"{n_jobs} of {n_jobs}; by" in watching.said and watching.said.endswith("run 1 is published\n")
+    assert sum(worker.said.count("run 1 is published") for worker in workers) == 1
+    assert_same(place.contract(), inline)
+    assert not place.leftovers()
+    assert "run 1 has it all, published" in place.run(*place.ingest, "--enqueue")
+    assert place.run(*place.worker) == "", "a worker without work has nothing to say"
+
+
+def test_a_queued_run_is_not_taken_from_the_workers(place: Place) -> None:
+    enqueue(place)
+    second = place.start(*place.ingest)
+    assert second.wait() == 1
+    assert "run 1 is queued for workers; `catalog runs watch 1`" in second.said
+
+
+def test_a_cancelled_run_stops_and_goes_on(place: Place, inline: dict[str, pd.DataFrame]) -> None:
+    enqueue(place)
+    worker = place.start(*place.worker)
+    wait_for(worker, "accumulate")
+    place.run("runs", "cancel", "1")
+    assert worker.wait() == 0
+    assert "run 1 was ended (cancelled); the same `catalog ingest` resumes it." in worker.said
+    assert place.rows("SELECT status, error FROM runs") == [("failed", "cancelled")] and not place.half_visible()
+    watching = place.start("runs", "watch", "1")
+    assert watching.wait() == 1 and "run 1 has failed (cancelled)" in watching.said
+    place.run(*place.ingest)
+    place.run(*place.worker)
+    assert_same(place.contract(), inline)
+    assert not place.leftovers()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("jsonb_set(plan, '{versions,weights}', '99')", "planned with definition 99 of weights, and this worker computes 1"),
+        ("jsonb_set(plan, '{weights,0}', to_jsonb(repeat('f', 64)))", "holds other weights here"),
+    ],
+)
+def test_a_worker_refuses_what_it_would_do_otherwise(place: Place, change: str, said: str) -> None:
+    enqueue(place)
+    ((plan,),) = place.rows("SELECT plan::text FROM runs")
+    with place.connection() as connection:
+        connection.execute(f"UPDATE runs SET plan = {change}".encode())
+        worker = place.start(*place.worker)
+        assert worker.wait() == 1
+        errors = [line for line in worker.said.splitlines() if line.startswith("error:")]
+        assert len(errors) == 1 and said in errors[0] and "Traceback" not in worker.said
+        assert place.rows("SELECT status FROM runs") == [("queued",)], "another worker may do it"
+        connection.execute("UPDATE runs SET plan = %s::jsonb", [plan])
+    place.run(*place.worker)
+    assert place.rows("SELECT status FROM runs") == [("published",)] and not place.leftovers()
+
+
+def test_tokens_that_differ_are_refused(place: Place) -> None:
+    enqueue(place)
+    with place.connection() as connection:
+        connection.execute("UPDATE runs SET settings = jsonb_set(settings, '{token_sha256}', to_jsonb(repeat('f', 64)))")
+    worker = place.start(*place.worker)
+    assert worker.wait() == 1 and "gives other tokens here" in worker.said
+
+
+def test_a_job_too_large_for_a_worker_is_left_to_others(place: Place) -> None:
+    enqueue(place)
+    small = place.start(*place.worker, "--memory", "0.0001")
+    assert small.wait() == 1 and "give it a larger --memory" in small.said
+    place.run(*place.worker)
+    assert not place.leftovers()
+
+
+def test_a_staging_folder_that_cannot_be_written_is_not_kept(place: Place) -> None:
+    place.reset()
+    refused = place.start(*place.ingest, "--staging", "/dev/null/sums")
+    assert refused.wait() == 1 and "Traceback" not in refused.said
+    assert "the staging folder /dev/null/sums/run-1-" in refused.said and "name another with --staging" in refused.said
+    place.run(*place.ingest)
+    assert not place.leftovers()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ingest", "a", "--only", "weights", "--enqueue"], "--enqueue has nothing to leave to workers"),
+        (["ingest", "a", "b", "--corpus", "x", "--jobs", "0"], "--jobs 0 is too small; give 1 or more."),
+        (["ingest", "a", "b", "--corpus", "x", "--checkpoint-minutes", "0"], "--checkpoint-minutes 0.0 is no interval"),
+        (["ingest", "a", "b", "--corpus", "x", "--enqueue"], "a"),
+        (["worker", "--device", "cuda:99"], "cuda:99"),
+        (["worker", "--device", "abacus"], "abacus"),
+        (["runs", "watch", "99"], "there is no run 99"),
+        (["runs", "cancel", "99"], "there is no run 99"),
+        (["runs", "cancel", "1"], "run 1 is published; only a queued or running run can be cancelled."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence(catalog: Callable[..., Answer], arguments: list[str], said: str) -> None:
+    answer = catalog(*arguments)
+    errors = [line for line in answer.err.splitlines() if line.startswith("error:")]
+    assert (answer.code, answer.out) == (1, "") and len(errors) == 1 and "Traceback" not in answer.err
+    assert said in errors[0]
