@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bench.fault_report import HalfWay, Outcome, fault_rows, half_way_rows, write_tables
 from bench.launcher import Launcher, Process
-from bench.place import Place, lengths, phase_of, wait_for
+from bench.place import Place, Together, lengths, phase_of, wait_for
 from catalog.run_handle import PHASES
 from ingest import sums_files
 from ingest.queue import open_queue
@@ -52,7 +52,7 @@ class Usual:
         assert_same(place.contract(), self.views)
         assert not place.leftovers(), place.leftovers()
 
-    def wait(self, process: Process, by_worker: bool, phase: str, chance: random.Random) -> str:
+    def wait(self, process: Process | Together, by_worker: bool, phase: str, chance: random.Random) -> str:
         """Until a random moment of the phase; returns the phase that it became, for no two runs take equally long."""
         taken = self.worker if by_worker else self.inline
         wait_for(process, phase)
@@ -195,7 +195,7 @@ def deliver_twice(place: Place, usual: Usual, phase: str, chance: random.Random)
     place.reset()
     place.run(*place.ingest, "--enqueue")
     workers = [place.start(*place.worker) for _ in range(2)]
-    struck = usual.wait(workers[0], True, phase, chance)
+    struck = usual.wait(Together(workers), True, phase, chance)
     began = time.monotonic()
     url = make_url(place.url).set(drivername="postgresql+psycopg")
     begun = [job for (job,) in place.rows("SELECT job FROM run_jobs WHERE attempts > 0")]
@@ -275,10 +275,12 @@ def strike_all(asked: argparse.Namespace, folder: Path, launcher: Launcher) -> N
         talk("undisturbed: " + ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in usual.inline.items()))
         for name in asked.only or NAMES:
             found: list[Outcome] = []
-            for outcome in trials(place, usual, name, asked.times, random.Random(f"{asked.seed} {name}")):
-                found.append(outcome)
-                talk(f"{name} in {outcome.phase}: {outcome.problem or f'equal after {outcome.seconds:.1f} s'}")
-            note(asked, fault_rows(found, PHASES), [])
+            try:
+                for outcome in trials(place, usual, name, asked.times, random.Random(f"{asked.seed} {name}")):
+                    found.append(outcome)
+                    talk(f"{name} in {outcome.phase}: {outcome.problem or f'equal after {outcome.seconds:.1f} s'}")
+            finally:
+                note(asked, fault_rows(found, PHASES), [])
     finally:
         place.close()
     if HALF_WAY in (asked.only or NAMES):
@@ -290,7 +292,7 @@ def note(asked: argparse.Namespace, rows: list[str], half_rows: list[str]) -> No
     """Show rows, and write them into the page."""
     print("\n".join([*rows, *half_rows]), flush=True)
     if asked.docs:
-        write_tables(asked.docs, rows, half_rows, f"python -m bench.faults --times {asked.times} --seed {asked.seed}")
+        write_tables(asked.docs, rows, half_rows, f"python -m bench.faults --seed {asked.seed}")
 
 
 def talk(text: str) -> None:
