@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,6 @@ class Kind:
     """One kind of fault."""
 
     name: str
-    phases: tuple[str, ...]
     by_worker: bool
     strike: Callable[[Place, Process], None]
     ended: Callable[[Process], str]
@@ -116,13 +116,13 @@ def goes_on(process: Process) -> str:
 
 
 KINDS = (
-    Kind("SIGKILL of the inline ingest", PHASES, False, kill, killed),
-    Kind("SIGTERM of the inline ingest", PHASES, False, terminate, terminated),
-    Kind("SIGKILL of a worker", PHASES, True, kill, killed),
-    Kind("immediate shutdown, inline", PHASES, False, shut_down, one_sentence),
-    Kind("immediate shutdown, worker", PHASES, True, shut_down, goes_on, recovers_itself=True),
-    Kind("lost connection, inline", PHASES, False, cut, one_sentence),
-    Kind("lost connection, worker", PHASES, True, cut, goes_on, recovers_itself=True),
+    Kind("SIGKILL of the inline ingest", False, kill, killed),
+    Kind("SIGTERM of the inline ingest", False, terminate, terminated),
+    Kind("SIGKILL of a worker", True, kill, killed),
+    Kind("immediate shutdown, inline", False, shut_down, one_sentence),
+    Kind("immediate shutdown, worker", True, shut_down, goes_on, recovers_itself=True),
+    Kind("lost connection, inline", False, cut, one_sentence),
+    Kind("lost connection, worker", True, cut, goes_on, recovers_itself=True),
 )
 FULL_DISK, TWICE, HALF_WAY = "full staging disk", "the same job delivered twice", "SIGKILL half-way"
 NAMES = [*(kind.name for kind in KINDS), FULL_DISK, TWICE, HALF_WAY]
@@ -233,25 +233,22 @@ def kill_half_way(place: Place, views: dict[str, pd.DataFrame], chance: random.R
     return HalfWay(tokens, done, int(next_row) * context, wrong or "; ".join(place.leftovers()))
 
 
-def _safely(trial: Callable[[], Outcome], kind: str, phase: str) -> Outcome:
-    try:
-        return trial()
-    except (AssertionError, TimeoutError, psycopg.Error, SQLAlchemyError) as error:
-        return Outcome(kind, phase, f"{type(error).__name__}: {error}", 0.0)
-
-
 def trials(place: Place, usual: Usual, name: str, times: int, chance: random.Random) -> Iterator[Outcome]:
-    """All trials of one kind, phases in turn."""
-    for number in range(0 if name == HALF_WAY else times):
-        if name == FULL_DISK:
-            yield _safely(lambda: fill_disk(place, usual, chance), name, "accumulate")
-        elif name == TWICE:
-            phase = PHASES[1:][number % (len(PHASES) - 1)]
-            yield _safely(lambda phase=phase: deliver_twice(place, usual, phase, chance), name, phase)  # type: ignore[misc]
-        else:
-            kind = next(kind for kind in KINDS if kind.name == name)
-            phase = kind.phases[number % len(kind.phases)]
-            yield _safely(lambda phase=phase, kind=kind: strike_once(place, usual, kind, phase, chance), name, phase)  # type: ignore[misc]
+    """All trials of one kind; each aims at the phase that was struck least often."""
+    kind = next((kind for kind in KINDS if kind.name == name), None)
+    phases = ("accumulate",) if name == FULL_DISK else PHASES[1:] if name == TWICE else PHASES
+    struck: Counter[str] = Counter()
+    for _ in range(0 if name == HALF_WAY else times):
+        phase = min(phases, key=lambda phase: struck[phase])
+        try:
+            if kind is not None:
+                outcome = strike_once(place, usual, kind, phase, chance)
+            else:
+                outcome = fill_disk(place, usual, chance) if name == FULL_DISK else deliver_twice(place, usual, phase, chance)
+        except (AssertionError, TimeoutError, psycopg.Error, SQLAlchemyError) as error:
+            outcome = Outcome(name, phase, f"{type(error).__name__}: {error}", 0.0)
+        struck[outcome.phase] += 1
+        yield outcome
 
 
 def half_ways(folder: Path, launcher: Launcher, times: int, chance: random.Random) -> Iterator[HalfWay]:
