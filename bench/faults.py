@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bench.fault_report import HalfWay, Outcome, fault_rows, half_way_rows, write_tables
 from bench.launcher import Launcher, Process
-from bench.place import Place, lengths, phase_of, wait_for
+from bench.place import Place, Together, lengths, phase_of, wait_for
 from catalog.run_handle import PHASES
 from ingest import sums_files
 from ingest.queue import open_queue
@@ -52,7 +53,7 @@ class Usual:
         assert_same(place.contract(), self.views)
         assert not place.leftovers(), place.leftovers()
 
-    def wait(self, process: Process, by_worker: bool, phase: str, chance: random.Random) -> str:
+    def wait(self, process: Process | Together, by_worker: bool, phase: str, chance: random.Random) -> str:
         """Until a random moment of the phase; returns the phase that it became, for no two runs take equally long."""
         taken = self.worker if by_worker else self.inline
         wait_for(process, phase)
@@ -68,7 +69,6 @@ class Kind:
     """One kind of fault."""
 
     name: str
-    phases: tuple[str, ...]
     by_worker: bool
     strike: Callable[[Place, Process], None]
     ended: Callable[[Process], str]
@@ -116,13 +116,13 @@ def goes_on(process: Process) -> str:
 
 
 KINDS = (
-    Kind("SIGKILL of the inline ingest", PHASES, False, kill, killed),
-    Kind("SIGTERM of the inline ingest", PHASES, False, terminate, terminated),
-    Kind("SIGKILL of a worker", PHASES, True, kill, killed),
-    Kind("immediate shutdown, inline", PHASES, False, shut_down, one_sentence),
-    Kind("immediate shutdown, worker", PHASES, True, shut_down, goes_on, recovers_itself=True),
-    Kind("lost connection, inline", PHASES, False, cut, one_sentence),
-    Kind("lost connection, worker", PHASES, True, cut, goes_on, recovers_itself=True),
+    Kind("SIGKILL of the inline ingest", False, kill, killed),
+    Kind("SIGTERM of the inline ingest", False, terminate, terminated),
+    Kind("SIGKILL of a worker", True, kill, killed),
+    Kind("immediate shutdown, inline", False, shut_down, one_sentence),
+    Kind("immediate shutdown, worker", True, shut_down, goes_on, recovers_itself=True),
+    Kind("lost connection, inline", False, cut, one_sentence),
+    Kind("lost connection, worker", True, cut, goes_on, recovers_itself=True),
 )
 FULL_DISK, TWICE, HALF_WAY = "full staging disk", "the same job delivered twice", "SIGKILL half-way"
 NAMES = [*(kind.name for kind in KINDS), FULL_DISK, TWICE, HALF_WAY]
@@ -195,7 +195,7 @@ def deliver_twice(place: Place, usual: Usual, phase: str, chance: random.Random)
     place.reset()
     place.run(*place.ingest, "--enqueue")
     workers = [place.start(*place.worker) for _ in range(2)]
-    struck = usual.wait(workers[0], True, phase, chance)
+    struck = usual.wait(Together(workers), True, phase, chance)
     began = time.monotonic()
     url = make_url(place.url).set(drivername="postgresql+psycopg")
     begun = [job for (job,) in place.rows("SELECT job FROM run_jobs WHERE attempts > 0")]
@@ -233,25 +233,22 @@ def kill_half_way(place: Place, views: dict[str, pd.DataFrame], chance: random.R
     return HalfWay(tokens, done, int(next_row) * context, wrong or "; ".join(place.leftovers()))
 
 
-def _safely(trial: Callable[[], Outcome], kind: str, phase: str) -> Outcome:
-    try:
-        return trial()
-    except (AssertionError, TimeoutError, psycopg.Error, SQLAlchemyError) as error:
-        return Outcome(kind, phase, f"{type(error).__name__}: {error}", 0.0)
-
-
 def trials(place: Place, usual: Usual, name: str, times: int, chance: random.Random) -> Iterator[Outcome]:
-    """All trials of one kind, phases in turn."""
-    for number in range(0 if name == HALF_WAY else times):
-        if name == FULL_DISK:
-            yield _safely(lambda: fill_disk(place, usual, chance), name, "accumulate")
-        elif name == TWICE:
-            phase = PHASES[1:][number % (len(PHASES) - 1)]
-            yield _safely(lambda phase=phase: deliver_twice(place, usual, phase, chance), name, phase)  # type: ignore[misc]
-        else:
-            kind = next(kind for kind in KINDS if kind.name == name)
-            phase = kind.phases[number % len(kind.phases)]
-            yield _safely(lambda phase=phase, kind=kind: strike_once(place, usual, kind, phase, chance), name, phase)  # type: ignore[misc]
+    """All trials of one kind; each aims at the phase that was struck least often."""
+    kind = next((kind for kind in KINDS if kind.name == name), None)
+    phases = ("accumulate",) if name == FULL_DISK else PHASES[1:] if name == TWICE else PHASES
+    struck: Counter[str] = Counter()
+    for _ in range(0 if name == HALF_WAY else times):
+        phase = min(phases, key=lambda phase: struck[phase])
+        try:
+            if kind is not None:
+                outcome = strike_once(place, usual, kind, phase, chance)
+            else:
+                outcome = fill_disk(place, usual, chance) if name == FULL_DISK else deliver_twice(place, usual, phase, chance)
+        except (AssertionError, TimeoutError, psycopg.Error, SQLAlchemyError) as error:
+            outcome = Outcome(name, phase, f"{type(error).__name__}: {error}", 0.0)
+        struck[outcome.phase] += 1
+        yield outcome
 
 
 def half_ways(folder: Path, launcher: Launcher, times: int, chance: random.Random) -> Iterator[HalfWay]:
@@ -275,10 +272,12 @@ def strike_all(asked: argparse.Namespace, folder: Path, launcher: Launcher) -> N
         talk("undisturbed: " + ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in usual.inline.items()))
         for name in asked.only or NAMES:
             found: list[Outcome] = []
-            for outcome in trials(place, usual, name, asked.times, random.Random(f"{asked.seed} {name}")):
-                found.append(outcome)
-                talk(f"{name} in {outcome.phase}: {outcome.problem or f'equal after {outcome.seconds:.1f} s'}")
-            note(asked, fault_rows(found, PHASES), [])
+            try:
+                for outcome in trials(place, usual, name, asked.times, random.Random(f"{asked.seed} {name}")):
+                    found.append(outcome)
+                    talk(f"{name} in {outcome.phase}: {outcome.problem or f'equal after {outcome.seconds:.1f} s'}")
+            finally:
+                note(asked, fault_rows(found, PHASES), [])
     finally:
         place.close()
     if HALF_WAY in (asked.only or NAMES):
@@ -290,7 +289,7 @@ def note(asked: argparse.Namespace, rows: list[str], half_rows: list[str]) -> No
     """Show rows, and write them into the page."""
     print("\n".join([*rows, *half_rows]), flush=True)
     if asked.docs:
-        write_tables(asked.docs, rows, half_rows, f"python -m bench.faults --times {asked.times} --seed {asked.seed}")
+        write_tables(asked.docs, rows, half_rows, f"python -m bench.faults --seed {asked.seed}")
 
 
 def talk(text: str) -> None:

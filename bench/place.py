@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -166,13 +167,29 @@ BACKENDS = """SELECT (SELECT count(*) FROM pg_stat_activity WHERE application_na
                    + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')"""
 
 
+@dataclass(frozen=True)
+class Together:
+    """Processes that work on one run: what one of them has begun, the run has."""
+
+    processes: list[Process]
+
+    @property
+    def said(self) -> str:
+        return "\n".join(process.said for process in self.processes)
+
+    def poll(self) -> int | None:
+        """None while any of them runs."""
+        codes = [process.poll() for process in self.processes]
+        return None if None in codes else 0
+
+
 def phase_of(said: str) -> int | None:
     """Index into PHASES of the last phase that began; phases never go back."""
     begun = [index for line in said.splitlines() for start, index in STARTS.items() if line.startswith(start)]
     return max(begun, default=None)
 
 
-def wait_for(process: Process, phase: str, seconds: float = 180.0) -> None:
+def wait_for(process: Process | Together, phase: str, seconds: float = 180.0) -> None:
     """Until the process says that the phase, or a later one, has begun, or ends."""
     deadline = time.monotonic() + seconds
     wanted = PHASES.index(phase)
