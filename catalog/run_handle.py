@@ -158,6 +158,8 @@ class RunHandle:
         with transaction(self._connection):
             publish(self._connection, self.run_id, self.spec, rows)
         self.published = True
+        # counts of labels read indexes alone only where the table is vacuumed
+        self._connection.execute(text("VACUUM (ANALYZE) labels"))
         self._connection.execute(text("ANALYZE"))
 
     def fail(self, error: str) -> None:

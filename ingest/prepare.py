@@ -20,6 +20,8 @@ from ingest.settings import IngestSettings
 from ingest.tokenizer import TokenizerInfo, tokenizer_identity
 
 DEFAULT_CONTEXT = 512
+FEW_TOKENS = 50_000
+"""Tokens below which products of rounded activations may err by more than 1e-4 (measured, docs/performance.md)."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
     corpus = None
     if settings.needs_corpus:
         corpus = open_corpus(settings, tokenizer, checkpoints[0].tokenizer, context, progress)
+    if settings.precision != "fp32" and corpus is not None and corpus.n_tokens < FEW_TOKENS:
+        progress.say(
+            f"{settings.precision} over only {corpus.n_tokens:,} tokens may err by more than 1e-4; its errors average out over "
+            f"{FEW_TOKENS:,} or more."
+        )
     return Inputs(
         checkpoints=checkpoints,
         tokenizer=tokenizer,

@@ -2,15 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, text
 
-from catalog import publish
-from catalog.engine import reader_engine
+from catalog import publish, run_handle
+from catalog.engine import reader_engine, transaction
 from tests.acceptance.ingests import run_ingest, small_corpus, tiny_family
 from tests.conftest import text_of
 from tests.database.helpers import rows
@@ -109,18 +110,20 @@ def test_fifty_readers_see_complete_runs_only(database_url: str, tmp_path: Path)
             assert order == sorted(order) and set(order) == {0, 1, 2}
 
 
-def test_no_reader_begins_while_the_partition_of_a_run_appears(engine: Engine) -> None:
+def test_no_reader_begins_while_the_partition_of_a_run_appears(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the commit and the news of the new partition a reader would find the run published and without pairs."""
     modes: list[str] = []
     statement = """SELECT mode FROM pg_locks WHERE relation = 'public.pairs'::regclass AND granted
                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
-    def look(connection: Connection) -> None:
-        modes.append(" ".join(mode for (mode,) in rows(engine, statement)))
+    @contextmanager
+    def looking(connection: Connection) -> Iterator[None]:
+        with transaction(connection):
+            yield
+            modes.append(" ".join(mode for (mode,) in rows(engine, statement)))
 
-    event.listen(engine, "commit", look)
+    monkeypatch.setattr(run_handle, "transaction", looking)
     publish_small_family(engine)
-    event.remove(engine, "commit", look)
     assert [held for held in modes if "AccessExclusiveLock" in held], modes
 
 

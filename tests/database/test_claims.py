@@ -18,7 +18,8 @@ from ingest.store import RunStore
 from tests.database.helpers import execute, one, rows
 from tests.published import publish_small_family, spec_of, stage_small_family
 
-CUT = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = {}"
+CUT = """SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = {}
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 ONE_KEY, TWO_KEYS = 1, 2
 """How pg_locks tells a lock on a run from one on a job."""
 GONE = (OperationalError, psycopg.OperationalError)
