@@ -36,7 +36,7 @@ DOCUMENTS, WIDTH = 500, 150
 """So that an ingest takes ten seconds at most on two cores, half of them in the phase accumulate."""
 LONG_DOCUMENTS = 3000
 MOST_MIB = 6
-"""Largest size of the small staging disk: a checkpoint of this family needs 5 MiB, and twice that while it is replaced."""
+"""Largest size of the small staging disk: the sums that each of four jobs leaves need 5 MiB, and so does a checkpoint."""
 
 
 class Usual:
@@ -162,7 +162,8 @@ def fill_disk(place: Place, usual: Usual, chance: random.Random, most_mib: int =
     place.reset()
     mib = chance.randint(1, most_mib)
     with small_disk(place.home.parent / "disk", mib) as (folder, file_limit):
-        command = [*place.ingest, "--staging", str(folder)]
+        # jobs over a range of rows leave their sums, however quick they are
+        command = [*place.ingest, "--jobs", "4", "--staging", str(folder)]
         process = place.start(*command, file_limit=file_limit)
         wrong = one_sentence(process)
         struck = PHASES[phase_of(process.said) or 0]

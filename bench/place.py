@@ -36,7 +36,7 @@ class Place:
         self._launcher = launcher
         self._logs = folder / "logs"
         self._logs.mkdir()
-        self._n = 0
+        self._started: list[Process] = []
         self._environment = {"CATALOG_HOME": str(self.home), "CATALOG_DATABASE_URL": ""}
         models, corpus = tiny_family(folder, "ab", **shape), small_corpus(folder, documents)
         self.ingest = ["ingest", *map(str, models), "--corpus", str(corpus), "--checkpoint-minutes", "0.005"]
@@ -55,8 +55,9 @@ class Place:
 
     def start(self, *arguments: str, file_limit: int = 0) -> Process:
         """A command as a process."""
-        self._n += 1
-        return self._launcher.start(list(arguments), self._environment, self._logs / f"{self._n}.txt", file_limit)
+        log = self._logs / f"{len(self._started)}.txt"
+        self._started.append(self._launcher.start(list(arguments), self._environment, log, file_limit))
+        return self._started[-1]
 
     def run(self, *arguments: str) -> str:
         """A command that must succeed; returns what it said."""
@@ -108,7 +109,9 @@ class Place:
         )
 
     def close(self) -> None:
-        """Stop the server and remove everything."""
+        """End what still runs, stop the server and remove everything."""
+        for process in self._started:
+            process.signal(signal.SIGKILL)
         stop = "from cli.main import main; main(['db', 'stop'])"
         environment = {**os.environ, **self._environment}
         subprocess.run([sys.executable, "-c", stop], cwd=ROOT, env=environment, check=True, capture_output=True)
