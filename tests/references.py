@@ -18,6 +18,20 @@ def moments(x: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def centred_rows(x: np.ndarray) -> np.ndarray:
+    """(neurons, tokens) float64 about the mean of each row: on long data rows lie together in memory."""
+    rows = np.array(x, dtype=np.float64, order="C")
+    rows -= rows.mean(1, keepdims=True)
+    return rows
+
+
+def correlation_of_centred(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Pearson correlations of rows that are centred; NaN where a row is constant."""
+    norm_x, norm_y = (np.sqrt(np.einsum("nt,nt->n", rows, rows)) for rows in (x, y))
+    norms = np.outer(np.where(norm_x > 0, norm_x, np.nan), np.where(norm_y > 0, norm_y, np.nan))
+    return np.clip((x @ y.T) / norms, -1, 1)
+
+
 def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Pearson correlations of the columns of x and y; NaN where a column is constant."""
     x, y = x.astype(np.float64), y.astype(np.float64)

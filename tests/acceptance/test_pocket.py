@@ -33,7 +33,7 @@ SAMPLE = 40
 """Neurons per model whose universality is computed the plain way, against all neurons of the others."""
 
 BLOCK = 64
-"""Partners compared at a time: the whole corpus in float64 does not fit the memory more than once."""
+"""Rotated units at a time: the whole corpus in float64 does not fit the memory more than once."""
 
 
 @dataclass
@@ -157,18 +157,18 @@ def check_universality(url: str, plain: Plain) -> None:
     n_neurons = plain.post[0].shape[1]
     d_mlp = n_neurons // plain.n_layers
     sample = np.sort(np.random.default_rng(1).choice(n_neurons, SAMPLE, replace=False))
-    own = [np.asarray(post[:, sample], dtype=np.float64) for post in plain.post]
+    own = [references.centred_rows(post[:, sample].T) for post in plain.post]
     best = np.full((len(MODELS), len(MODELS), SAMPLE), np.nan)
     base = np.full_like(best, np.nan)
     for b, post in enumerate(plain.post):
         for layer in range(plain.n_layers):
-            y = np.asarray(post[:, layer * d_mlp : (layer + 1) * d_mlp], dtype=np.float64)
+            y = references.centred_rows(post[:, layer * d_mlp : (layer + 1) * d_mlp].T)
             for a in (a for a in range(len(MODELS)) if a != b):
                 turned = rotation(0, plain.shas[a], plain.shas[b], layer, 0, d_mlp).double().numpy()
+                best[a, b] = np.fmax(best[a, b], np.nanmax(references.correlation_of_centred(own[a], y), axis=1))
                 for block in range(0, d_mlp, BLOCK):
-                    part = slice(block, block + BLOCK)
-                    best[a, b] = np.fmax(best[a, b], np.nanmax(references.correlation(own[a], y[:, part]), axis=1))
-                    base[a, b] = np.fmax(base[a, b], references.rotated_baseline(own[a], [y], [turned[part]]))
+                    rotated = turned[block : block + BLOCK] @ y
+                    base[a, b] = np.fmax(base[a, b], np.nanmax(references.correlation_of_centred(own[a], rotated), axis=1))
     for a, path in enumerate(MODELS):
         stored = profile(url, "mean_corr, mean_baseline, excess_corr", path.name).iloc[sample].astype(float)
         np.testing.assert_allclose(stored["mean_corr"], np.nanmean(best[a], axis=0), atol=1e-5)
