@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ingest.plan import Job, ModelShape, MomentItem, OwnItem, Plan, TileItem, TokenItem
-from ingest.statistics.correlation import Products
+from ingest.statistics.correlation import WORKING_BYTES, Products
 from ingest.statistics.moments import MomentAccumulator
 from ingest.statistics.token_sums import TokenSumAccumulator
 
@@ -95,11 +95,12 @@ def estimate(plan: Plan, names: list[str], batch_tokens: int, rates: Rates) -> l
 
 
 def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
-    """Memory of a job's accumulators, and of the activations of one batch of its models."""
+    """Memory of a job's accumulators, of the activations of one batch of its models, and of what flushing takes."""
     activations = sum(2 * 4 * plan.shapes[model].n_neurons for model in job.models)
     one_layer = max((3 * 4 * plan.shapes[model].d_mlp for model in job.models), default=0)
     rows = max(1, batch_tokens // plan.context) * plan.context
-    return plan.bytes_needed(job) + (rows * (activations + one_layer) if job.kind != "combine" else 0)
+    batch = rows * (activations + one_layer) if job.kind != "combine" else 0
+    return plan.bytes_needed(job) + WORKING_BYTES + batch
 
 
 def _estimate(plan: Plan, job: Job, names: list[str], batch_tokens: int, rates: Rates) -> JobEstimate:
