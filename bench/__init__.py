@@ -1,3 +1,9 @@
 """Reproducible benchmarks; each prints a table."""
 
+from pathlib import Path
+
 import ingest  # noqa: F401  (before torch, for it says how threads wait)
+
+POCKET = Path(__file__).parents[1] / "pocket"
+POCKET_MODELS = [str(POCKET / "models" / f"pocket-gpt2-{seed}") for seed in "abcde"]
+POCKET_CORPUS = str(POCKET / "corpus" / "heldout.jsonl.gz")

@@ -17,10 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench import POCKET_CORPUS, POCKET_MODELS
 from bench.report import machine, table
 
-POCKET = Path(__file__).parents[1] / "pocket"
-CORPUS = POCKET / "corpus" / "heldout.jsonl.gz"
 LAYERS, WIDTH, D_MODEL = 12, 512, 64
 MATRIX_BYTES = 12 * (LAYERS * WIDTH) ** 2
 MIB = 2**20
@@ -31,7 +30,7 @@ def make_model(folder: Path, seed: int) -> None:
     import torch
     from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-    tokenizer = AutoTokenizer.from_pretrained(POCKET / "models" / "pocket-gpt2-a")
+    tokenizer = AutoTokenizer.from_pretrained(POCKET_MODELS[0])
     torch.manual_seed(seed)
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos")}
     config = GPT2Config(
@@ -82,7 +81,7 @@ def one(folder: Path, tokens: int, memory_gib: float) -> dict[str, Any]:
     engine = writer_engine()
     migrate.upgrade(engine)
     models = tuple(str(folder / name) for name in ("a", "b"))
-    settings = IngestSettings(models, str(CORPUS), max_tokens=tokens, memory_gb=memory_gib, top_k=10, again=True)
+    settings = IngestSettings(models, POCKET_CORPUS, max_tokens=tokens, memory_gb=memory_gib, top_k=10, again=True)
     run = ingest(settings, Silent()).run_id
     with engine.connect() as connection:
         rows = connection.exec_driver_sql(

@@ -1,11 +1,11 @@
 """Two pocket models and their corpus, and the accumulation loop over it, for benchmarks on real activations."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from bench import POCKET_CORPUS, POCKET_MODELS
 from catalog.settings import home
 from ingest.activations import Pivots, TokenBatch, kept_activations, pivots, token_batches
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
@@ -16,20 +16,18 @@ from ingest.statistics.tiles import LayerSpan
 from ingest.sums import JobSums
 from ingest.tokenizer import tokenizer_identity
 
-POCKET = Path(__file__).parents[1] / "pocket"
 CPU = torch.device("cpu")
 BATCH_TOKENS = 8192
 
 
 def two_models() -> list[Checkpoint]:
     """The first two seeds."""
-    paths = [POCKET / "models" / f"pocket-gpt2-{seed}" for seed in "ab"]
-    return [open_checkpoint(parse_model_argument(str(path)), CPU) for path in paths]
+    return [open_checkpoint(parse_model_argument(path), CPU) for path in POCKET_MODELS[:2]]
 
 
 def corpus(checkpoint: Checkpoint, max_tokens: int | None) -> TokenCorpus:
     """Rows of the pocket corpus, BOS counted; tokenised once into the catalog's home."""
-    source = CorpusSource(str(POCKET / "corpus" / "heldout.jsonl.gz"))
+    source = CorpusSource(POCKET_CORPUS)
     info = tokenizer_identity(checkpoint.tokenizer)
     return tokenise(source, info, checkpoint.tokenizer, checkpoint.n_ctx, max_tokens, 0, False, home() / "corpora")
 

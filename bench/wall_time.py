@@ -18,11 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench import POCKET_CORPUS, POCKET_MODELS
 from bench.report import machine, table
-
-POCKET = Path(__file__).parents[1] / "pocket"
-MODELS = [str(POCKET / "models" / f"pocket-gpt2-{seed}") for seed in "abcde"]
-CORPUS = str(POCKET / "corpus" / "heldout.jsonl.gz")
 
 
 class Clock:
@@ -98,7 +95,7 @@ def measure(tokens: int | None) -> dict[str, Any]:
     clock.wrap(pipeline, "load_inputs", "loading, tokenising")
     began = time.perf_counter()
     with clock.part("everything else"):
-        pipeline.ingest(IngestSettings(tuple(MODELS), CORPUS, model_family="pocket", max_tokens=tokens), Silent())
+        pipeline.ingest(IngestSettings(tuple(POCKET_MODELS), POCKET_CORPUS, model_family="pocket", max_tokens=tokens), Silent())
     wall = time.perf_counter() - began
     embedded.stop()
     rows = [

@@ -17,11 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench import POCKET_CORPUS, POCKET_MODELS
 from bench.report import machine, table
 
-POCKET = Path(__file__).parents[1] / "pocket"
-MODELS = [str(POCKET / "models" / f"pocket-gpt2-{seed}") for seed in "abcde"]
-CORPUS = str(POCKET / "corpus" / "heldout.jsonl.gz")
 JOBS = 8
 
 
@@ -44,7 +42,8 @@ class Bench:
     def __init__(self, home: str, tokens: int) -> None:
         self.environment = {**os.environ, "CATALOG_HOME": home, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         self.environment.pop("CATALOG_DATABASE_URL", None)
-        self.words = ["ingest", *MODELS, "--corpus", CORPUS, "--max-tokens", str(tokens), "--model-family", "pocket"]
+        self.words = ["ingest", *POCKET_MODELS, "--corpus", POCKET_CORPUS, "--model-family", "pocket"]
+        self.words += ["--max-tokens", str(tokens)]
         self.run("db", "upgrade")
         self.url = self.run("db", "url").stdout.strip()
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from catalog import staging
+from catalog.engine import driver_of
 
 _MODELS = "(SELECT model_id FROM run_models WHERE run_id = :run_id)"
 _CORPUS = "(SELECT corpus_id FROM runs WHERE id = :run_id)"
@@ -85,8 +86,7 @@ def record_publication(connection: Connection, run_id: int, parts: Iterable[str]
 
 def record(connection: Connection, run_id: int, tables: Iterable[str]) -> None:
     """Write, or replace, the checksums of a run's rows of some tables."""
-    driver = connection.connection.driver_connection
-    assert driver is not None
+    driver = driver_of(connection)
     version = connection.execute(text("SELECT current_setting('server_version_num')::int / 10000")).scalar_one()
     statement = text(
         """INSERT INTO run_checksums (run_id, table_name, columns, n_rows, bits, total, server_version)

@@ -81,6 +81,22 @@ def driver_of(connection: Connection) -> psycopg.Connection[Any]:
     return driver
 
 
+def lock_session(engine: Engine) -> Connection:
+    """A connection that commits each statement by itself, for locks that last as long as its session: see `give_back`."""
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    # A statement that a killed process left running ends a second later, and its locks with it.
+    connection.execute(text("SET client_connection_check_interval = '1s'"))
+    return connection
+
+
+def give_back(connection: Connection) -> None:
+    """Close a connection with the locks that its session holds; a second time does nothing."""
+    if connection.closed:
+        return
+    connection.invalidate()
+    connection.close()
+
+
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """A transaction on a connection that commits each statement by itself because its session holds locks."""

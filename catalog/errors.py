@@ -35,3 +35,8 @@ class JobTaken(RunError):
 
 class WorkerRefusal(RunError):
     """This worker cannot do the job, but another may."""
+
+
+def no_such_run(run_id: int) -> str:
+    """The sentence for a run that is not there."""
+    return f"there is no run {run_id}; `catalog runs list` shows those that exist."

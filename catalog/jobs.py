@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, text
 
 from catalog import locks
-from catalog.engine import transaction
-from catalog.errors import JobTaken, RunEnded, RunError
+from catalog.engine import give_back, lock_session, transaction
+from catalog.errors import JobTaken, RunEnded, RunError, no_such_run
 
 SECONDS_BETWEEN_BEATS = 2.0
 """How often a job says how far it is, and hears whether its run is cancelled."""
@@ -47,22 +47,20 @@ class JobState(NamedTuple):
 
 
 def record_plan(connection: Connection, run_id: int, plan: dict[str, Any], rows: Sequence[JobRow]) -> None:
-    """Write a run's plan, in place of an earlier one, whose results go."""
-    with connection.begin_nested() if connection.in_transaction() else connection.begin():
-        connection.execute(text("DELETE FROM run_job_results WHERE run_id = :run_id"), {"run_id": run_id})
-        connection.execute(text("DELETE FROM run_jobs WHERE run_id = :run_id"), {"run_id": run_id})
+    """Write a run's plan, in place of an earlier one, whose results go; within a transaction of the caller."""
+    connection.execute(text("DELETE FROM run_job_results WHERE run_id = :run_id"), {"run_id": run_id})
+    connection.execute(text("DELETE FROM run_jobs WHERE run_id = :run_id"), {"run_id": run_id})
+    connection.execute(
+        text("UPDATE runs SET plan = CAST(:plan AS jsonb) WHERE id = :run_id"), {"run_id": run_id, "plan": json.dumps(plan)}
+    )
+    for row in rows:
         connection.execute(
-            text("UPDATE runs SET plan = CAST(:plan AS jsonb) WHERE id = :run_id"),
-            {"run_id": run_id, "plan": json.dumps(plan)},
+            text(
+                """INSERT INTO run_jobs (run_id, job, kind, after, tokens, bytes, flop)
+                   VALUES (:run_id, :job, :kind, :after, :tokens, :bytes, :flop)"""
+            ),
+            {"run_id": run_id, **row._asdict()},
         )
-        for row in rows:
-            connection.execute(
-                text(
-                    """INSERT INTO run_jobs (run_id, job, kind, after, tokens, bytes, flop)
-                       VALUES (:run_id, :job, :kind, :after, :tokens, :bytes, :flop)"""
-                ),
-                {"run_id": run_id, **row._asdict()},
-            )
 
 
 def plan_of(connection: Connection, run_id: int) -> dict[str, Any] | None:
@@ -102,7 +100,7 @@ def run_progress(connection: Connection, run_id: int) -> RunProgress:
     """
     row = connection.execute(text("SELECT status, phase, error FROM runs WHERE id = :id"), {"id": run_id}).first()
     if row is None:
-        raise RunError(f"there is no run {run_id}; `catalog runs list` shows those that exist.")
+        raise RunError(no_such_run(run_id))
     return RunProgress(row.status, row.phase, row.error, states(connection, run_id))
 
 
@@ -178,9 +176,8 @@ def claim(engine: Engine, run_id: int, job: int, worker: str, identity: str | No
         JobTaken: another process is at it, or holds the run.
         RunEnded: the run was cancelled or deleted.
     """
-    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    connection = lock_session(engine)
     try:
-        connection.execute(text("SET client_connection_check_interval = '1s'"))
         if not connection.execute(text(f"SELECT pg_try_advisory_lock({locks.JOB})"), {"run_id": run_id, "job": job}).scalar():
             raise JobTaken(f"another process is at job {job} of run {run_id}.")
         share = text(f"SELECT pg_try_advisory_lock_shared({locks.RUN})")
@@ -196,8 +193,7 @@ def claim(engine: Engine, run_id: int, job: int, worker: str, identity: str | No
         )
         yield Claim(connection, run_id, job) if begun.rowcount else None
     finally:
-        connection.invalidate()
-        connection.close()
+        give_back(connection)
 
 
 def results(connection: Connection, run_id: int, name: str) -> list[bytes]:

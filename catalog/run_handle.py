@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from catalog import locks, staging
-from catalog.engine import driver_of, transaction
+from catalog.engine import driver_of, give_back, transaction
 from catalog.errors import CatalogError, InputError, RunError
 from catalog.publish import publish
 from catalog.rows import FeatureRow, ModelIds, ModelRow, PublishRows
@@ -33,6 +33,17 @@ class RunSpec:
     device: str
     model_family: str | None
     parts: tuple[str, ...]
+
+
+def record_failure(connection: Connection, run_id: int, error: str) -> None:
+    """Mark a run that is queued or running as failed, and say why."""
+    connection.execute(
+        text(
+            """UPDATE runs SET status = 'failed', error = :error, finished_at = now()
+               WHERE id = :run_id AND status IN ('queued', 'running')"""
+        ),
+        {"error": error[:2000], "run_id": run_id},
+    )
 
 
 class RunHandle:
@@ -166,22 +177,13 @@ class RunHandle:
         """Record why the attempt ended; what it staged goes. A dead connection is no second error."""
         try:
             staging.drop(self._driver, self.run_id)
-            self._connection.execute(
-                text(
-                    """UPDATE runs SET status = 'failed', error = :error, finished_at = now()
-                       WHERE id = :run_id AND status IN ('queued', 'running')"""
-                ),
-                {"error": error[:2000], "run_id": self.run_id},
-            )
+            record_failure(self._connection, self.run_id, error)
         except (SQLAlchemyError, psycopg.Error):
             return
 
     def close(self) -> None:
         """Give the locks back; a second time does nothing."""
-        if self._connection.closed:
-            return
-        self._connection.invalidate()
-        self._connection.close()
+        give_back(self._connection)
 
     def __enter__(self) -> "RunHandle":
         return self

@@ -16,9 +16,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from catalog import locks, staging
-from catalog.engine import driver_of
-from catalog.errors import JobTaken, RunError
-from catalog.run_handle import RunHandle, RunSpec
+from catalog.engine import driver_of, give_back, lock_session
+from catalog.errors import JobTaken, RunError, no_such_run
+from catalog.run_handle import RunHandle, RunSpec, record_failure
 
 TAKE_OVER_SECONDS = 3.0
 """How long a lock may outlive the process that held it: the server takes a moment to see that it is gone."""
@@ -141,12 +141,10 @@ def cancel_run(engine: Engine, run_id: int) -> None:
     with engine.begin() as connection:
         row = connection.execute(text("SELECT status FROM runs WHERE id = :id FOR UPDATE"), {"id": run_id}).first()
         if row is None:
-            raise RunError(f"there is no run {run_id}; `catalog runs list` shows those that exist.")
+            raise RunError(no_such_run(run_id))
         if row.status not in ("queued", "running"):
             raise RunError(f"run {run_id} is {row.status}; only a queued or running run can be cancelled.")
-        connection.execute(
-            text("UPDATE runs SET status = 'failed', error = 'cancelled', finished_at = now() WHERE id = :id"), {"id": run_id}
-        )
+        record_failure(connection, run_id, "cancelled")
 
 
 def requeue_run(engine: Engine, run_id: int) -> None:
@@ -164,24 +162,12 @@ def requeue_run(engine: Engine, run_id: int) -> None:
 def end_run(engine: Engine, run_id: int, reason: str) -> None:
     """A run that workers cannot compute is over until somebody asks for it again."""
     with engine.begin() as connection:
-        connection.execute(
-            text(
-                """UPDATE runs SET status = 'failed', error = :reason, finished_at = now()
-                   WHERE id = :id AND status IN ('queued', 'running')"""
-            ),
-            {"id": run_id, "reason": reason[:2000]},
-        )
-
-
-def give_back(connection: Connection) -> None:
-    """Close a connection with the locks that its session holds."""
-    connection.invalidate()
-    connection.close()
+        record_failure(connection, run_id, reason)
 
 
 def tidy(engine: Engine) -> None:
     """Remove what processes that were killed have left, where no new run is begun that would do so."""
-    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    connection = lock_session(engine)
     try:
         clean_up(connection)
     finally:
@@ -214,10 +200,7 @@ def clean_up(connection: Connection) -> None:
             continue
         staging.drop(driver_of(connection), run_id)
         if status == "running":
-            connection.execute(
-                text("UPDATE runs SET status = 'failed', error = 'interrupted', finished_at = now() WHERE id = :id"),
-                {"id": run_id},
-            )
+            record_failure(connection, run_id, "interrupted")
         connection.execute(text(f"SELECT pg_advisory_unlock({locks.RUN})"), {"identity": identity})
 
 
@@ -229,11 +212,9 @@ def delete_run(engine: Engine, run_id: int) -> None:
     """
     with engine.begin() as connection:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.PUBLISH})"))
-        row = connection.execute(
-            text("SELECT identity, status, staging_folder FROM runs WHERE id = :id"), {"id": run_id}
-        ).first()
+        row = connection.execute(text("SELECT identity, staging_folder FROM runs WHERE id = :id"), {"id": run_id}).first()
         if row is None:
-            raise RunError(f"there is no run {run_id}; `catalog runs list` shows those that exist.")
+            raise RunError(no_such_run(run_id))
         free = connection.execute(
             text(f"SELECT pg_try_advisory_xact_lock({locks.RUN})"), {"identity": row.identity}
         ).scalar_one()
@@ -248,9 +229,7 @@ def delete_run(engine: Engine, run_id: int) -> None:
 
 
 def _locked_connection(engine: Engine, identity: str) -> Connection:
-    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    # A statement that a killed process left running ends a second later, and its locks with it.
-    connection.execute(text("SET client_connection_check_interval = '1s'"))
+    connection = lock_session(engine)
     deadline = time.monotonic() + TAKE_OVER_SECONDS
     attempt = text(f"SELECT pg_try_advisory_lock({locks.RUN})")
     while not connection.execute(attempt, {"identity": identity}).scalar_one():

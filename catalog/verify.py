@@ -10,7 +10,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, text
 
 from catalog import checksums, locks, staging
-from catalog.errors import NotFoundError, RunError
+from catalog.engine import driver_of
+from catalog.errors import NotFoundError, RunError, no_such_run
 from catalog.structure import STRUCTURE
 
 
@@ -43,7 +44,7 @@ def checks(connection: Connection, run_id: int) -> Iterator[Finding]:
     """The same within a transaction."""
     status = connection.execute(text("SELECT status FROM runs WHERE id = :run_id"), {"run_id": run_id}).scalar()
     if status is None:
-        raise NotFoundError(f"there is no run {run_id}; `catalog runs list` shows those that exist.")
+        raise NotFoundError(no_such_run(run_id))
     if status != "published":
         raise RunError(f"run {run_id} is {status}; only a published run can be verified.")
     parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), {"run_id": run_id}).scalars().all()
@@ -70,7 +71,7 @@ def _checksums(connection: Connection, run_id: int, parts: list[str]) -> Iterato
         if row is None:
             yield Finding("checksum", table, "unknown", "published before checksums were recorded")
             continue
-        gone = sorted(set(row.columns) - set(_columns(connection, table)))
+        gone = sorted(set(row.columns) - set(staging.column_names(driver_of(connection), table)))
         if gone:
             yield Finding("checksum", table, "differs", f"the table has no column {gone[0]} any more")
             continue
@@ -81,12 +82,6 @@ def _checksums(connection: Connection, run_id: int, parts: list[str]) -> Iterato
         elif differs:
             finding = f"values in these {found.n_rows:,} rows are not those that were published"
         yield Finding("checksum", table, "differs" if differs else "ok", finding)
-
-
-def _columns(connection: Connection, table: str) -> list[str]:
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    return staging.column_names(driver, table)
 
 
 def _leftovers(connection: Connection, run_id: int) -> Finding:

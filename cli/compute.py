@@ -5,7 +5,19 @@ from typing import Annotated
 import typer
 
 from cli.failures import when_interrupted
-from cli.options import FormatOption, parse_names
+from cli.options import (
+    BatchTokensOption,
+    ContextOption,
+    CorpusOption,
+    DeviceOption,
+    FormatOption,
+    JobsOption,
+    MemoryOption,
+    ModelsArgument,
+    OnlyOption,
+    PrecisionOption,
+    parse_names,
+)
 from cli.output import Format, show_records, talk
 from cli.progress import watch
 
@@ -19,38 +31,24 @@ def register(app: typer.Typer) -> None:
 
 
 def ingest(
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, each [NAME=]LOCATION[@REVISION].")
-    ],
-    corpus: Annotated[
-        str | None, typer.Option("--corpus", help="A JSON Lines or Parquet file, or a data set on the hub.")
-    ] = None,
+    models: ModelsArgument,
+    corpus: CorpusOption = None,
     model_family: Annotated[
         str | None, typer.Option("--model-family", help="What these seeds of one architecture are called together.")
     ] = None,
-    context: Annotated[
-        int | None,
-        typer.Option("--context", "--context-length", help="Tokens per row with BOS; else the smaller of 512 and n_ctx."),
-    ] = None,
+    context: ContextOption = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", help="Tokens to keep, after rows are shuffled; else all.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
-    memory: Annotated[
-        float | None, typer.Option("--memory", help="GiB for the running sums; else half of what is free.")
-    ] = None,
-    precision: Annotated[
-        str, typer.Option("--precision", help="Of products: fp32; bf16, where the device has it; tf32 on a CUDA device.")
-    ] = "fp32",
+    device: DeviceOption = "auto",
+    memory: MemoryOption = None,
+    precision: PrecisionOption = "fp32",
     seed: Annotated[int, typer.Option("--seed", help="Of the shuffle and of the rotated baseline.")] = 0,
     baseline_draws: Annotated[int, typer.Option("--baseline-draws", help="Rotations that the baseline averages.")] = 1,
     top_k: Annotated[int, typer.Option("--top-k", help="Matches to keep per neuron and other model.")] = 50,
-    only: Annotated[
-        str | None,
-        typer.Option("--only", help="Parts, with commas: weights, activations, correlations, vocabulary; else all."),
-    ] = None,
+    only: OnlyOption = None,
     again: Annotated[bool, typer.Option("--again", help="Compute a run that is published already.")] = False,
-    batch_tokens: Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")] = 4096,
+    batch_tokens: BatchTokensOption = 4096,
     subset_column: Annotated[str, typer.Option("--subset-column", help="The corpus's column of subset names.")] = ("subset"),
     text_column: Annotated[str, typer.Option("--text-column", help="The corpus's column of text.")] = "text",
     split: Annotated[str | None, typer.Option("--split", help="Split of a data set on the hub.")] = None,
@@ -59,7 +57,7 @@ def ingest(
     min_count: Annotated[
         int, typer.Option("--min-count", help="Occurrences that a token needs to be among a neuron's top tokens.")
     ] = 75,
-    jobs: Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")] = None,
+    jobs: JobsOption = None,
     enqueue: Annotated[bool, typer.Option("--enqueue", help="Leave the jobs to `catalog worker` processes.")] = False,
     staging: Annotated[
         str | None, typer.Option("--staging", help="Folder of sums and checkpoints, which all workers must reach.")
@@ -104,10 +102,8 @@ def ingest(
 
 
 def worker(
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
-    memory: Annotated[
-        float | None, typer.Option("--memory", help="GiB for the running sums; else half of what is free.")
-    ] = None,
+    device: DeviceOption = "auto",
+    memory: MemoryOption = None,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Jobs at a time.")] = 1,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads of a computation; else one per core.")

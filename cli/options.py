@@ -23,6 +23,25 @@ RunOption = Annotated[
 LimitOption = Annotated[int, typer.Option("--limit", min=0, help="Most rows; 0 for all.")]
 OffsetOption = Annotated[int, typer.Option("--offset", min=0, help="Rows to skip.")]
 
+ModelsArgument = Annotated[
+    list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, each [NAME=]LOCATION[@REVISION].")
+]
+CorpusOption = Annotated[str | None, typer.Option("--corpus", help="A JSON Lines or Parquet file, or a data set on the hub.")]
+ContextOption = Annotated[
+    int | None,
+    typer.Option("--context", "--context-length", help="Tokens per row with BOS; else the smaller of 512 and n_ctx."),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")]
+MemoryOption = Annotated[float | None, typer.Option("--memory", help="GiB for the running sums; else half of what is free.")]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="Of products: fp32; bf16, where the device has it; tf32 on a CUDA device.")
+]
+OnlyOption = Annotated[
+    str | None, typer.Option("--only", help="Parts, with commas: weights, activations, correlations, vocabulary; else all.")
+]
+BatchTokensOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")]
+JobsOption = Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")]
+
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, as in `catalog models`.")]
 NeuronArgument = Annotated[str, typer.Argument(metavar="LAYER.INDEX", help="A neuron: 3.10 is layer 3, neuron 10.")]
 

@@ -4,7 +4,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import FormatOption, parse_names
+from cli.options import (
+    BatchTokensOption,
+    ContextOption,
+    CorpusOption,
+    DeviceOption,
+    FormatOption,
+    JobsOption,
+    MemoryOption,
+    ModelsArgument,
+    OnlyOption,
+    PrecisionOption,
+    parse_names,
+)
 from cli.output import Format, show_records, talk
 from cli.progress import watch
 
@@ -24,32 +36,18 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, each [NAME=]LOCATION[@REVISION].")
-    ],
-    corpus: Annotated[
-        str | None, typer.Option("--corpus", help="A JSON Lines or Parquet file, or a data set on the hub.")
-    ] = None,
+    models: ModelsArgument,
+    corpus: CorpusOption = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", help="Tokens to keep; without --corpus, tokens of any corpus.")
     ] = None,
-    context: Annotated[
-        int | None,
-        typer.Option("--context", "--context-length", help="Tokens per row with BOS; else the smaller of 512 and n_ctx."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
-    memory: Annotated[
-        float | None, typer.Option("--memory", help="GiB for the running sums; else half of what is free.")
-    ] = None,
-    precision: Annotated[
-        str, typer.Option("--precision", help="Of products: fp32; bf16, where the device has it; tf32 on a CUDA device.")
-    ] = "fp32",
-    jobs: Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")] = None,
-    only: Annotated[
-        str | None,
-        typer.Option("--only", help="Parts, with commas: weights, activations, correlations, vocabulary; else all."),
-    ] = None,
-    batch_tokens: Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")] = 4096,
+    context: ContextOption = None,
+    device: DeviceOption = "auto",
+    memory: MemoryOption = None,
+    precision: PrecisionOption = "fp32",
+    jobs: JobsOption = None,
+    only: OnlyOption = None,
+    batch_tokens: BatchTokensOption = 4096,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the jobs that an ingest would have, and their cost."""

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ingest.activations import Pivots
 from ingest.plan import Plan
 from ingest.planner import Work
-from ingest.results import Explained, decode, decode_explained, decode_pivots, decode_tile
+from ingest.results import Explained, decode_explained, decode_pivots, decode_tile
 from ingest.statistics.correlation import DirectedCorrelations, TileCorrelations, merge_tiles
 from ingest.statistics.moments import Moments
 from ingest.store import RunStore
-from ingest.sums import ModelMoments
+from ingest.sums import merged_moments
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,8 @@ def collect(store: RunStore, plan: Plan, work: Work, top_k: int) -> Results:
 
 
 def _activations(store: RunStore, model: int) -> ActivationResult:
-    pivots: Pivots = decode_pivots(store.results(f"pivots:{model}")[0], torch.device("cpu"))
-    moments = ModelMoments(pivots)
-    for data in store.results(f"moments:{model}"):
-        moments.add(decode(data))
+    pivots = decode_pivots(store.results(f"pivots:{model}")[0], torch.device("cpu"))
+    moments = merged_moments(pivots, store.results(f"moments:{model}"))
     return ActivationResult(moments.pre.compute(), moments.post.compute(), moments.frequency.compute())
 
 

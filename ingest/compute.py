@@ -20,14 +20,14 @@ from catalog.jobs import Claim
 from ingest.activations import Pivots, kept_activations, pivots, token_batches
 from ingest.checkpoint import Checkpoint
 from ingest.corpus import TokenCorpus
-from ingest.plan import Job, OwnItem, Plan, TokenItem, own_key
-from ingest.results import Explained, decode, decode_pivots, encode, encode_explained, encode_pivots, encode_tile
-from ingest.statistics.correlation import NeuronSums, Products, RotatedLayer, TileCorrelations, rotate_layer, rotation
+from ingest.plan import Job, OwnItem, Plan, TokenItem
+from ingest.results import Explained, decode_pivots, encode, encode_explained, encode_pivots, encode_tile
+from ingest.statistics.correlation import NeuronSums, RotatedLayer, TileCorrelations, rotate_layer, rotation
 from ingest.statistics.moments import Moments
 from ingest.statistics.precision import exact_in
 from ingest.statistics.tiles import CrossTile, LayerSpan
 from ingest.store import RunStore
-from ingest.sums import JobSums, ModelMoments
+from ingest.sums import JobSums, ModelMoments, merged_moments
 
 ROTATIONS_BYTES = 256 * 2**20
 """Rotated layers kept at hand while tiles are finished."""
@@ -221,29 +221,17 @@ class _Finish:
     def _read_moments(self, model: int) -> ModelMoments:
         if self.job.kind == "accumulate" and model in self.sums.moments:
             return self.sums.moments[model]
-        merged = ModelMoments(self.known[model])
-        for data in self.context.store.results(f"moments:{model}"):
-            merged.add(decode(data))
-        return merged
+        return merged_moments(self.known[model], self.context.store.results(f"moments:{model}"))
 
     def _own_products(self, model: int, layer: int) -> Tensor:
         """(d_mlp, d_mlp) float64 products of a layer with itself over all rows."""
-        key = own_key(model, layer)
-        for item, products in self.sums.own.items():
-            if item.key == key:
-                return products.total_
-        item = self._own_item(key)
-        n = item.layer.n_neurons
-        read = Products(n, n, self.context.settings.device, precision="fp32", symmetric=True)
-        live = {f"{key}/{name}": sums for name, sums in read.state().items()}
-        for name, sums in self.context.store.sums(self.job.after, list(live)):
-            live[name] += torch.from_numpy(sums).to(live[name].device)
-        read.rest()
-        return read.total_
-
-    def _own_item(self, key: str) -> OwnItem:
-        items = (item for number in self.job.after for item in self.context.plan.jobs[number].items)
-        return next(item for item in items if isinstance(item, OwnItem) and item.key == key)
+        item = OwnItem(model, LayerSpan(layer, layer, self.context.plan.shapes[model].d_mlp))
+        if item in self.sums.own:
+            return self.sums.own[item].total_
+        read = JobSums((item,), self.context.plan, {}, self.context.settings.device, "fp32")
+        read.add(self.context.store.sums(self.job.after, list(read.state())))
+        read.own[item].rest()
+        return read.own[item].total_
 
     def _rotate(self, own: int, other: int, layer: int, draw: int) -> RotatedLayer:
         shas = [checkpoint.weights_sha256 for checkpoint in self.context.checkpoints]

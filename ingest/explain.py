@@ -9,7 +9,7 @@ from ingest.compute import LayerTokenSums
 from ingest.labels.explanations import Explanations, TopTokens, explain, top_tokens
 from ingest.labels.unigrams import LetterClasses, letter_classes
 from ingest.labels.vocabulary import FeatureTable
-from ingest.prepare import TokenCounts
+from ingest.prepare import TokenCounts, token_features
 from ingest.results import Explained
 from ingest.to_rows import Columns, Ids
 from ingest.tokenizer import TokenizerInfo
@@ -66,6 +66,11 @@ class Explainer:
             yield "explanations", _explanation_columns(own, part.explanations, by_index)
             yield "letter_scores", _letter_columns(own, part.explanations, by_index)
             yield "top_tokens", _top_columns(own, part.top)
+
+
+def make_explainer(tokenizer: TokenizerInfo, counts: TokenCounts, min_count: int) -> Explainer:
+    """An explainer by all token features of a corpus."""
+    return Explainer(token_features(tokenizer, counts), tokenizer, counts, min_count)
 
 
 def _top_columns(ids: Ids, top: TopTokens) -> Columns:

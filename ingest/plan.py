@@ -8,6 +8,7 @@ A job over all rows turns its sums per token into explanations and its tiles int
 rows leaves its sums behind, and a `combine` job adds them up. A plan never changes a result, only what it costs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +50,11 @@ class MomentItem:
     def key(self) -> str:
         return f"moments:{self.model}"
 
-    def bytes_needed(self, shapes: list[ModelShape]) -> int:
+    def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
         """Bytes of the accumulator while tokens come in."""
         return 9 * 8 * shapes[self.model].n_neurons
 
-    def flop(self, shapes: list[ModelShape]) -> float:
+    def flop(self, shapes: Sequence[ModelShape]) -> float:
         """Products of matrices per token; sums that are no products count nothing."""
         return 0.0
 
@@ -73,10 +74,10 @@ class OwnItem:
     def key(self) -> str:
         return own_key(self.model, self.layer.first)
 
-    def bytes_needed(self, shapes: list[ModelShape]) -> int:
+    def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
         return Products.bytes_needed(self.layer.n_neurons, self.layer.n_neurons)
 
-    def flop(self, shapes: list[ModelShape]) -> float:
+    def flop(self, shapes: Sequence[ModelShape]) -> float:
         return 2.0 * self.layer.n_neurons**2
 
 
@@ -95,10 +96,10 @@ class TokenItem:
     def key(self) -> str:
         return f"tokens:{self.model}:{self.layers.first}"
 
-    def bytes_needed(self, shapes: list[ModelShape]) -> int:
+    def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
         return TokenSumAccumulator.bytes_needed(shapes[self.model].d_vocab, self.layers.n_neurons)
 
-    def flop(self, shapes: list[ModelShape]) -> float:
+    def flop(self, shapes: Sequence[ModelShape]) -> float:
         return 0.0
 
 
@@ -125,10 +126,10 @@ class TileItem:
         rows = {own_key(self.a, layer) for layer in self.rows.layers}
         return rows | {own_key(self.b, layer) for layer in self.columns.layers}
 
-    def bytes_needed(self, shapes: list[ModelShape]) -> int:
+    def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
         return Products.bytes_needed(self.rows.n_neurons, self.columns.n_neurons)
 
-    def flop(self, shapes: list[ModelShape]) -> float:
+    def flop(self, shapes: Sequence[ModelShape]) -> float:
         return 2.0 * self.rows.n_neurons * self.columns.n_neurons
 
 
@@ -182,11 +183,11 @@ class Plan:
 
     def bytes_needed(self, job: Job) -> int:
         """Bytes of the job's accumulators."""
-        return sum(item.bytes_needed(list(self.shapes)) for item in job.items)
+        return sum(item.bytes_needed(self.shapes) for item in job.items)
 
     def product_flop(self, job: Job) -> float:
         """Operations of the matrix products of activations."""
-        return self.tokens(job) * sum(item.flop(list(self.shapes)) for item in job.items)
+        return self.tokens(job) * sum(item.flop(self.shapes) for item in job.items)
 
     def forward_flop(self, job: Job) -> float:
         """Operations of the forward passes."""
@@ -198,7 +199,7 @@ class Plan:
         read = any(job.number in other.after for other in self.jobs)
         left = [item for item in items if not self.whole(job) or (read and isinstance(item, OwnItem))]
         # At rest a sum of products is float64 alone, eight of its twelve bytes.
-        return sum(item.bytes_needed(list(self.shapes)) * 2 // 3 for item in left if not isinstance(item, MomentItem))
+        return sum(item.bytes_needed(self.shapes) * 2 // 3 for item in left if not isinstance(item, MomentItem))
 
     def as_json(self) -> dict[str, Any]:
         """The plan as a document; `from_json` reads it back."""

@@ -5,8 +5,9 @@ are two ways, and the cheaper one is taken: finer tiles, each of which runs the 
 ranges of rows, whose sums travel through files and are added up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import combinations
 
 from catalog.errors import InputError
 from ingest.plan import Item, Job, ModelShape, MomentItem, OwnItem, Plan, TileItem, TokenItem
@@ -28,6 +29,23 @@ class Work:
     pairs: tuple[tuple[int, int], ...]
     activation_models: tuple[int, ...]
     token_models: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        parts: Collection[str],
+        n_models: int,
+        known_models: Collection[int] = (),
+        known_pairs: Collection[tuple[int, int]] = (),
+    ) -> "Work":
+        """What these parts of a run need of the corpus, without what is known already."""
+        new = tuple(model for model in range(n_models) if model not in known_models)
+        pairs = (pair for pair in combinations(range(n_models), 2) if pair not in known_pairs)
+        return cls(
+            pairs=tuple(pairs) if "correlations" in parts else (),
+            activation_models=new if "activations" in parts else (),
+            token_models=new if "vocabulary" in parts else (),
+        )
 
     @property
     def models(self) -> list[int]:
@@ -143,12 +161,7 @@ class _Cut:
 
     def in_passes(self, budget: int) -> Plan:
         """As few passes over all rows as the budget allows."""
-        # Two tiles to a pass at least, unless one fits alone: what is left over by the sums of layers is not wasted.
-        items = _items(self.work, self.shapes, budget)
-        passes = _pack(items, self.shapes, budget)
-        if len(passes) > 1:
-            passes = _pack(_items(self.work, self.shapes, budget // 2), self.shapes, budget)
-        return self._plan(passes, 1)
+        return self._plan(self._passes(budget), 1)
 
     def by_tiles(self, budget: int, at_least: int) -> Plan:
         """Jobs over all rows: one per model for its own sums, then one for every few tiles."""
@@ -165,11 +178,14 @@ class _Cut:
 
     def by_rows(self, budget: int, at_least: int) -> Plan:
         """Every pass over several ranges of rows, and jobs that add their sums up."""
-        passes = _pack(_items(self.work, self.shapes, budget), self.shapes, budget)
-        if len(passes) > 1:
-            passes = _pack(_items(self.work, self.shapes, budget // 2), self.shapes, budget)
+        passes = self._passes(budget)
         parts = min(self.n_rows, -(-at_least // len(passes)))
         return self._plan(passes, parts, combine=at_least)
+
+    def _passes(self, budget: int) -> list[list[Item]]:
+        """Everything in one pass if it fits, else with tiles small enough that what sums of layers leave over is not wasted."""
+        passes = _pack(_items(self.work, self.shapes, budget), self.shapes, budget)
+        return passes if len(passes) == 1 else _pack(_items(self.work, self.shapes, budget // 2), self.shapes, budget)
 
     def _plan(self, passes: list[list[Item]], parts: int, combine: int = 1) -> Plan:
         jobs = [Job(0, "pivots", tuple(MomentItem(model) for model in self.work.models), 0, self.n_rows, ())]

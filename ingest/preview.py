@@ -1,7 +1,6 @@
 """`catalog plan`: the jobs an ingest would have, from the configurations of its models, before anything is computed."""
 
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 from catalog.errors import InputError
@@ -44,12 +43,7 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
         refuse_unsupported(source, config)
     shapes = [_shape(config) for config in configs]
     context = context_length(settings, [config.max_position_embeddings for config in configs])
-    models = tuple(range(len(shapes)))
-    work = Work(
-        pairs=tuple(combinations(models, 2)) if "correlations" in settings.parts else (),
-        activation_models=models if "activations" in settings.parts else (),
-        token_models=models if "vocabulary" in settings.parts else (),
-    )
+    work = Work.of(settings.parts, len(shapes))
     if not work.models:
         raise InputError("weights alone need no plan; leave out --only, or name a part that reads the corpus.")
     budget = memory_budget(device, settings.memory_gb)

@@ -8,10 +8,10 @@ from sqlalchemy import Engine, text
 
 from catalog.errors import CatalogError, RunEnded, WorkerRefusal
 from ingest.compute import JobContext
-from ingest.explain import Explainer
+from ingest.explain import make_explainer
 from ingest.identity import versions_of
 from ingest.inline import job_context
-from ingest.prepare import Inputs, count_kept, load_inputs, token_features
+from ingest.prepare import Inputs, count_kept, load_inputs
 from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
 from ingest.settings import DEFINITION_VERSIONS, IngestSettings, from_record
@@ -75,8 +75,7 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     assert counts is not None
     explainer = None
     if planned.work.token_models:
-        features = token_features(inputs.tokenizer, counts)
-        explainer = Explainer(features, inputs.tokenizer, counts, settings.min_count)
+        explainer = make_explainer(inputs.tokenizer, counts, settings.min_count)
     store = RunStore(engine, run_id, Path(row.staging_folder))
     context = job_context(settings, inputs, planned.plan, explainer, store)
     return RunContext(run_id, row.identity, settings, inputs, planned, context)

@@ -1,6 +1,7 @@
 """One run's work after its inputs are open: compute, stage, merge, publish."""
 
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 from sqlalchemy import Engine
@@ -13,12 +14,12 @@ from ingest import to_rows
 from ingest.checkpoint import Checkpoint
 from ingest.collect import PairResult, Results, collect
 from ingest.compute import JobContext
-from ingest.explain import Explainer
+from ingest.explain import Explainer, make_explainer
 from ingest.identity import number_settings, versions_of
 from ingest.inline import job_context, run_jobs
 from ingest.plan import ModelShape
 from ingest.planner import Work, make_plan
-from ingest.prepare import Inputs, TokenCounts, count_kept, token_features
+from ingest.prepare import Inputs, TokenCounts, count_kept
 from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
 from ingest.settings import IngestSettings
@@ -137,25 +138,20 @@ class RunWork:
         )
 
     def _work(self, known: reuse.Known) -> Work:
-        n = len(self.inputs.checkpoints)
         if self.inputs.corpus is None:
             return Work((), (), ())
-        new = tuple(model for model in range(n) if self._sha(model) not in known.models)
-        return Work(
-            pairs=tuple(
-                (a, b)
-                for a in range(n)
-                for b in range(a + 1, n)
-                if "correlations" in self.parts and self._pair_key(a, b) not in known.pairs
-            ),
-            activation_models=new if "activations" in self.parts else (),
-            token_models=new if "vocabulary" in self.parts else (),
+        models = range(len(self.inputs.checkpoints))
+        return Work.of(
+            self.parts,
+            len(models),
+            known_models=[model for model in models if self._sha(model) in known.models],
+            known_pairs=[(a, b) for a, b in combinations(models, 2) if self._pair_key(a, b) in known.pairs],
         )
 
     def _explainer(self, counts: TokenCounts | None) -> Explainer | None:
         if counts is None or "vocabulary" not in self.parts:
             return None
-        return Explainer(token_features(self.inputs.tokenizer, counts), self.inputs.tokenizer, counts, self.settings.min_count)
+        return make_explainer(self.inputs.tokenizer, counts, self.settings.min_count)
 
     # --- phase accumulate ---
 

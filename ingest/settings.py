@@ -1,7 +1,7 @@
 """What one ingest was asked to do, and what it answers."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -112,17 +112,20 @@ def recorded(settings: IngestSettings, models: list[str]) -> dict[str, Any]:
     Args:
         models: the models, each as NAME=LOCATION with its revision.
     """
-    fields = {**asdict(settings), "models": models, "staging": str(settings.staging_folder)}
-    del fields["database_url"]
+    record = {**asdict(settings), "models": models, "staging": str(settings.staging_folder)}
+    del record["database_url"]
     if settings.corpus is not None and Path(settings.corpus).exists():
-        fields["corpus"] = str(Path(settings.corpus).resolve())
-    return fields
+        record["corpus"] = str(Path(settings.corpus).resolve())
+    return record
 
 
-def from_record(fields: Mapping[str, Any]) -> IngestSettings:
-    """The settings that `recorded` wrote."""
-    values = {**fields, "models": tuple(fields["models"]), "only": tuple(fields["only"])}
-    return IngestSettings(**values)
+def from_record(record: Mapping[str, Any]) -> IngestSettings:
+    """The settings that `recorded` wrote; what another version of the code wrote, as far as this one knows it."""
+    known = {field.name: record[field.name] for field in fields(IngestSettings) if field.name in record}
+    for name in ("models", "only"):
+        if name in known:
+            known[name] = tuple(known[name])
+    return IngestSettings(**known)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ingest.activations import Pivots, TokenBatch
 from ingest.plan import Item, MomentItem, OwnItem, Plan, TileItem, TokenItem
+from ingest.results import decode
 from ingest.statistics.correlation import NeuronSums, Products
 from ingest.statistics.moments import FrequencyAccumulator, MomentAccumulator
 from ingest.statistics.tiles import CrossTile
@@ -48,6 +49,14 @@ class ModelMoments:
         self.pre.n += pre
         self.post.n += post
         self.frequency.n += frequency
+
+
+def merged_moments(pivots: Pivots, parts: Iterable[bytes]) -> ModelMoments:
+    """The moments of a model over all rows, from the results of the jobs that took them."""
+    merged = ModelMoments(pivots)
+    for data in parts:
+        merged.add(decode(data))
+    return merged
 
 
 class JobSums:

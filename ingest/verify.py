@@ -5,7 +5,7 @@ powers and products about the first batch's mean are summed in float64.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from catalog.verify import Finding
 from ingest.activations import kept_activations, token_batches
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
-from ingest.settings import IngestSettings
+from ingest.settings import IngestSettings, from_record
 
 TOLERANCE = {"fp32": 1e-5}
 LOOSE_TOLERANCE = 1e-4
@@ -127,10 +127,8 @@ def recompute(engine: Engine, run_id: int, size: int, seed: int, device: str, pr
 
 def _settings(recorded: dict[str, Any], device: str) -> IngestSettings:
     """The settings that the run was computed with, as far as they decide what is read."""
-    given = recorded.get("ingest", recorded)
-    known = {field.name: given[field.name] for field in fields(IngestSettings) if field.name in given}
-    known["models"] = tuple(known["models"])
-    return replace(IngestSettings(**known), device=device, precision="fp32", only=(), database_url=None)
+    settings = from_record(recorded.get("ingest", recorded))
+    return replace(settings, device=device, precision="fp32", only=(), database_url=None)
 
 
 def _unreadable(run_id: int, reason: str) -> str:

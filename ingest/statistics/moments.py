@@ -127,7 +127,7 @@ class FrequencyAccumulator:
     def update(self, pre: Tensor) -> None:
         """Add a batch of pre-activations, (tokens, neurons)."""
         self.n += pre.shape[0]
-        self.count += (pre > 0).sum(0)
+        self.count += (pre > 0).sum(0, dtype=torch.int32)  # of one batch; twice as fast as int64
 
     def merge(self, other: "FrequencyAccumulator") -> None:
         """Add the counts of another shard."""

@@ -31,7 +31,7 @@ JOB = Job(1, "accumulate", (), 0, 8, (0,))
 def handle(engine: Engine) -> Iterator[RunHandle]:
     """A run of two jobs, the second of which waits for the first."""
     begun = runs.begin_run(engine, spec_of("jobs"))
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         made = [jobs.JobRow(0, "pivots", [], 0, 0, 0.0), jobs.JobRow(1, "accumulate", [0], 256, 0, 0.0)]
         jobs.record_plan(connection, begun.run_id, {}, made)
     yield begun
