@@ -70,8 +70,8 @@ def kept_activations(checkpoint: Checkpoint, batch: TokenBatch) -> tuple[Tensor,
 
     def keep(layer: int, layer_pre: Tensor, layer_post: Tensor) -> None:
         neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
-        pre[:, neurons] = layer_pre[batch.kept]
-        post[:, neurons] = layer_post[batch.kept]
+        torch.index_select(layer_pre, 0, batch.kept, out=pre[:, neurons])
+        torch.index_select(layer_post, 0, batch.kept, out=post[:, neurons])
 
     checkpoint.visit_activations(batch.tokens, keep)
     return pre, post

@@ -13,11 +13,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-FP32_ROWS = 1024
-"""Rows whose sums are taken in fp32."""
+from ingest.statistics import loops
 
-BLOCK_ROWS, BLOCK_COLUMNS = 128, 1024
-"""What the CPU works on at a time, so that the powers stay in the cache."""
+FP32_ROWS = 1024
+"""Rows whose sums a GPU takes in fp32, by halves; a CPU takes fewer, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +41,11 @@ class Moments:
         return Moments(self.n, *(column[neurons] for column in columns))
 
 
-def _power_sums(centred: Tensor, rows: int) -> Tensor:
-    """(4, neurons) fp32 sums of the first four powers of (tokens, neurons) fp32, some rows at a time."""
-    rows = min(rows, len(centred))
-    powers = centred.new_empty(4, rows, centred.shape[1])
-    ones = centred.new_ones(4, 1, rows)
-    sums = centred.new_zeros(4, 1, centred.shape[1])
-    for block in centred.split(rows):
-        x, square, cube, fourth = here = powers[:, : len(block)]
-        x.copy_(block)
-        torch.mul(x, x, out=square)
-        torch.mul(x, square, out=cube)
-        torch.mul(square, square, out=fourth)
-        sums.baddbmm_(ones[:, :, : len(block)], here)
-    return sums[:, 0]
+def add_powers(values: Tensor, sums: Tensor) -> None:
+    """Add the sums over rows of the first four powers of (tokens, neurons) to (4, neurons) float64, in few operations."""
+    for x in values.split(FP32_ROWS):
+        square = x * x
+        sums += torch.stack([x.sum(0), square.sum(0), (x * square).sum(0), (square * square).sum(0)])
 
 
 class MomentAccumulator:
@@ -76,11 +66,8 @@ class MomentAccumulator:
     def update(self, centred: Tensor) -> None:
         """Add a batch `centred` = x - pivot, (tokens, neurons) fp32."""
         self.n += centred.shape[0]
-        rows, columns = (BLOCK_ROWS, BLOCK_COLUMNS) if centred.device.type == "cpu" else centred.shape
-        for start in range(0, centred.shape[1], columns):
-            neurons = slice(start, start + columns)
-            for some in centred[:, neurons].split(FP32_ROWS):
-                self.power_sums_[:, neurons] += _power_sums(some, rows)
+        add = loops.add_powers if centred.device.type == "cpu" else add_powers
+        add(centred, self.power_sums_)
 
     def merge(self, other: "MomentAccumulator") -> None:
         """Add the sums of another shard with the same pivot.
@@ -127,7 +114,10 @@ class FrequencyAccumulator:
     def update(self, pre: Tensor) -> None:
         """Add a batch of pre-activations, (tokens, neurons)."""
         self.n += pre.shape[0]
-        self.count += (pre > 0).sum(0, dtype=torch.int32)  # of one batch; twice as fast as int64
+        if pre.device.type == "cpu":
+            loops.add_positive(pre, self.count)
+        else:
+            self.count += (pre > 0).sum(0)
 
     def merge(self, other: "FrequencyAccumulator") -> None:
         """Add the counts of another shard."""

@@ -4,8 +4,17 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-CHUNK_IDS = 64
-"""Ids whose fp32 sums are added to float64 at a time: a chunk that stays in the cache is added twice as fast."""
+from ingest.statistics import loops
+
+
+def add_rows(values: Tensor, ids: Tensor, sums: Tensor) -> None:
+    """Add every row of (tokens, neurons) fp32 to the float64 row of its id; an id of -1 names none.
+
+    Nothing waits for the device: rows of no id are added to the first one, as zeros.
+    """
+    named = torch.where((ids >= 0)[:, None], values, 0)
+    sums.index_add_(0, ids.clamp_min(0), named.double())
+
 
 
 class TokenSumAccumulator:
@@ -23,19 +32,15 @@ class TokenSumAccumulator:
         return 2 * d_vocab * n_neurons * 8
 
     def update(self, centred: Tensor, current: Tensor, previous: Tensor) -> None:
-        """Add a batch: fp32 sums of an id within it (relative error below 1e-6), float64 across batches.
+        """Add a batch, in float64.
 
         Args:
             centred: (tokens, neurons) fp32, post - pivot.
             current, previous: (tokens,) int64 ids; a previous id of -1 (first position of a row) belongs to no token.
         """
-        for shift, ids in enumerate((current, previous)):
-            seen, slot = torch.unique(ids, return_inverse=True)
-            partial = torch.zeros(len(seen), centred.shape[1], device=centred.device)
-            partial.index_add_(0, slot, centred)
-            none = int((seen < 0).sum()) if shift else 0  # ids are in order: -1 comes first
-            for some, sums in zip(seen[none:].split(CHUNK_IDS), partial[none:].split(CHUNK_IDS), strict=True):
-                self.sums_[shift].index_add_(0, some, sums.double())
+        add = loops.add_rows if centred.device.type == "cpu" else add_rows
+        for sums, ids in zip(self.sums_, (current, previous), strict=True):
+            add(centred, ids, sums)
 
     def state(self) -> dict[str, Tensor]:
         """The live sums, which may be added to."""

@@ -1,0 +1,130 @@
+"""Sums over activations on a CPU in one pass through memory, compiled by numba.
+
+As tensor operations each would read and write the batch several times over: the moments of a batch took six to ten times as
+long, its sums per token three to nine times (measured on 4,064 tokens × 768 neurons).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+from torch import Tensor
+
+FP32_ROWS = 256
+"""Rows whose powers are summed in fp32 before they are added to float64."""
+
+# Additions may be reordered across neurons only, never across tokens; NaN and infinity stay what they are.
+_FAST = {"contract", "nsz"}
+
+
+def _compiled(signature: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Compile at import, or read what an earlier process compiled; where nothing can be kept, compile every time."""
+
+    def compile_loop(loop: Callable[..., None]) -> Callable[..., None]:
+        options: dict[str, Any] = {"nogil": True, "fastmath": _FAST}
+        try:
+            return njit(signature, cache=True, **options)(loop)
+        except (RuntimeError, OSError):
+            return njit(signature, **options)(loop)
+
+    return compile_loop
+
+
+@_compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])")
+def _row_powers(row: np.ndarray, first: np.ndarray, second: np.ndarray, third: np.ndarray, fourth: np.ndarray) -> None:
+    for i in range(len(row)):
+        x = row[i]
+        square = x * x
+        first[i] += x
+        second[i] += square
+        third[i] += x * square
+        fourth[i] += square * square
+
+
+@_compiled("void(f4[::1], i8, i8, f8[:, ::1])")
+def _powers(flat: np.ndarray, stride: int, n_rows: int, sums: np.ndarray) -> None:
+    width = sums.shape[1]
+    first, second = np.empty(width, np.float32), np.empty(width, np.float32)
+    third, fourth = np.empty(width, np.float32), np.empty(width, np.float32)
+    for block in range(0, n_rows, FP32_ROWS):
+        first[:] = 0
+        second[:] = 0
+        third[:] = 0
+        fourth[:] = 0
+        for t in range(block, min(block + FP32_ROWS, n_rows)):
+            _row_powers(flat[t * stride : t * stride + width], first, second, third, fourth)
+        for i in range(width):
+            sums[0, i] += first[i]
+            sums[1, i] += second[i]
+            sums[2, i] += third[i]
+            sums[3, i] += fourth[i]
+
+
+@_compiled("void(f4[::1], i4[::1])")
+def _row_positive(row: np.ndarray, count: np.ndarray) -> None:
+    for i in range(len(row)):
+        count[i] += row[i] > 0
+
+
+@_compiled("void(f4[::1], i8, i8, i8[::1])")
+def _positive(flat: np.ndarray, stride: int, n_rows: int, count: np.ndarray) -> None:
+    width = len(count)
+    here = np.zeros(width, np.int32)
+    for t in range(n_rows):
+        _row_positive(flat[t * stride : t * stride + width], here)
+    for i in range(width):
+        count[i] += here[i]
+
+
+@_compiled("void(f4[::1], f8[::1])")
+def _add_row(row: np.ndarray, sums: np.ndarray) -> None:
+    for i in range(len(row)):
+        sums[i] += row[i]
+
+
+@_compiled("void(f4[::1], i8, i8[::1], f8[:, ::1])")
+def _rows(flat: np.ndarray, stride: int, ids: np.ndarray, sums: np.ndarray) -> None:
+    width = sums.shape[1]
+    for t in range(len(ids)):
+        if ids[t] >= 0:
+            _add_row(flat[t * stride : t * stride + width], sums[ids[t]])
+
+
+def _flat(values: Tensor) -> tuple[np.ndarray, int]:
+    """The memory of a (rows, columns) tensor, whose rows need not touch, and the elements from one row to the next."""
+    n_rows, n_columns = values.shape
+    stride = values.stride(0)
+    return values.as_strided(((n_rows - 1) * stride + n_columns,), (1,)).numpy(), stride
+
+
+def add_powers(values: Tensor, sums: Tensor) -> None:
+    """Add the sums over rows of the first four powers.
+
+    Args:
+        values: (tokens, neurons) fp32, adjacent within a row.
+        sums: (4, neurons) float64, contiguous.
+    """
+    if len(values):
+        flat, stride = _flat(values)
+        _powers(flat, stride, len(values), sums.numpy())
+
+
+def add_positive(values: Tensor, count: Tensor) -> None:
+    """Add the number of values > 0 per column of (tokens, neurons) fp32 to (neurons,) int64."""
+    if len(values):
+        flat, stride = _flat(values)
+        _positive(flat, stride, len(values), count.numpy())
+
+
+def add_rows(values: Tensor, ids: Tensor, sums: Tensor) -> None:
+    """Add every row of `values` to the row of `sums` that its id names; an id below 0 names none.
+
+    Args:
+        values: (tokens, neurons) fp32, adjacent within a row.
+        ids: (tokens,) int64 below the rows of `sums`.
+        sums: (rows, neurons) float64, contiguous.
+    """
+    if len(values):
+        flat, stride = _flat(values)
+        _rows(flat, stride, ids.contiguous().numpy(), sums.numpy())
