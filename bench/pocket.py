@@ -1,17 +1,19 @@
 """Two pocket models and their corpus, and the accumulation loop over it, for benchmarks on real activations."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from bench import POCKET_CORPUS, POCKET_MODELS
 from catalog.settings import home
-from ingest.activations import Pivots, TokenBatch, kept_activations, pivots, token_batches
+from ingest.activations import Buffers, Pivots, kept_activations, pivots, token_batches
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus, tokenise
 from ingest.documents import CorpusSource
 from ingest.plan import Item, ModelShape, MomentItem, OwnItem, Plan, TileItem
+from ingest.statistics.span import TokenBatch
 from ingest.statistics.tiles import LayerSpan
 from ingest.sums import JobSums
 from ingest.tokenizer import tokenizer_identity
@@ -56,11 +58,11 @@ def accumulators(models: list[Checkpoint], rows: TokenCorpus, known: dict[int, P
 def accumulate(models: list[Checkpoint], rows: TokenCorpus, n_tokens: int) -> JobSums:
     """The accumulation loop: forward passes and sums of `n_tokens` tokens, one after the other as a job does it."""
     known = {number: pivots(model, rows, BATCH_TOKENS, CPU) for number, model in enumerate(models)}
-    sums = accumulators(models, rows, known)
+    sums, buffers = accumulators(models, rows, known), Buffers()
     for batch in repeated_batches(rows, n_tokens):
         both: list[dict[int, Tensor]] = [{}, {}]
         for number, model in enumerate(models):
-            both[0][number], both[1][number] = kept_activations(model, batch)
+            both[0][number], both[1][number] = kept_activations(model, batch, partial(sums.observe, number), buffers)
             both[1][number] -= known[number].post
         sums.update(batch, *both)
     return sums

@@ -34,7 +34,8 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "weights": ("weight_statistics", "logit_effects"),
     "activations": ("activation_statistics",),
     "correlations": ("pairs", "universality", "universality_by_model", "group_members", "neuron_groups", "run_pairs"),
-    "vocabulary": ("explanations", "letter_scores", "top_tokens", "labels", "label_totals"),
+    "vocabulary": ("explanations", "letter_scores", "top_tokens"),
+    "positions": ("position_statistics",),
 }
 """Tables that hold a part's rows of a run; their checksums are written when the part is published."""
 

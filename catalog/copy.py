@@ -26,7 +26,8 @@ def copy_columns(connection: psycopg.Connection[Any], table: str, columns: Mappi
 
     Args:
         table: qualified name, `schema.table`.
-        columns: one 1-D array per column of the table to fill; object arrays hold text, bytes or JSON text.
+        columns: one 1-D array per column of the table to fill; object arrays hold text, bytes, JSON text or lists, and None
+            for NULL.
     Returns:
         The number of rows.
     """
@@ -81,7 +82,8 @@ def column_types(connection: psycopg.Connection[Any], table: str, names: list[st
         [table],
     ).fetchall()
     found = dict(rows)
-    return [found[name] for name in names]
+    # an array type is named _element, which the driver does not know
+    return [found[name][1:] + "[]" if found[name].startswith("_") else found[name] for name in names]
 
 
 class Layout:

@@ -1,14 +1,14 @@
-"""Labels: the rules of SPEC 6.6 as SQL over explanations and letter scores, with thresholds from the table `rules`.
+"""Labels: the rules of SPEC 6.6 as SQL over statistics and explanations, with thresholds from the table `rules`.
 
 Every statement inserts the labels of one family for one run. They read stored rows only, so that changed thresholds are
 applied without a model, a corpus or a cache.
 """
 
+from typing import NamedTuple
+
 from sqlalchemy import Connection, Engine, text
 
 from catalog import checksums, locks, summaries
-
-RULE_FAMILIES = ("alphabet", "unigram", "token_class", "previous_token")
 
 # Place and excess correlation of the neuron stand in the label as well, for the sake of indexes.
 _INSERT = """
@@ -61,11 +61,58 @@ def _best_feature(family: str, subtype: str, condition: str) -> str:
     return _BEST_FEATURE.format(family=family, subtype=subtype, condition=condition, threshold=threshold, **given)
 
 
+_POSITION = f"""{_INSERT}SELECT p.run_id, p.neuron_id, 'position', p.pattern, p.mutual_information, :version,
+       jsonb_build_object('mutual_information', p.mutual_information, 'strength', p.strength,
+                          'alternations', p.alternations, 'coverage', p.coverage, 'runs', p.runs,
+                          'threshold', {_THRESHOLD.format(family="position", parameter="min_mutual_information")}),
+       {_PLACE}
+  FROM position_statistics p
+  {_NEURON.format(alias="p")}
+ WHERE p.run_id = :run_id
+   AND p.mutual_information > {_THRESHOLD.format(family="position", parameter="min_mutual_information")}
+"""
+
+# How often a neuron was active follows from its frequency; few tokens cannot show that it never is (rule of three).
+_RARE = """{insert}SELECT a.run_id, a.neuron_id, '{family}',
+       CASE WHEN a.n_tokens < {enough} THEN 'provisional' ELSE '{family}' END, a.sparsity, :version,
+       jsonb_build_object('activations', round(a.sparsity * a.n_tokens), 'n_tokens', a.n_tokens,
+                          'upper_bound', 3.0 / NULLIF(a.n_tokens, 0), 'enough_tokens', {enough}),
+       {place}
+  FROM activation_statistics a
+  {neuron}
+ WHERE a.run_id = :run_id AND {condition}
+"""
+
+
+def _rare(family: str, condition: str) -> str:
+    enough = _THRESHOLD.format(family="dead", parameter="enough_tokens")
+    given = {"insert": _INSERT, "place": _PLACE, "neuron": _NEURON.format(alias="a")}
+    return _RARE.format(family=family, enough=enough, condition=condition, **given)
+
+
+class Rule(NamedTuple):
+    """How the labels of one family are made."""
+
+    family: str
+    part: str
+    """The part of a run that it reads; a run without it has no such labels."""
+    insert: str
+
+
+_NEAR_DEAD = _THRESHOLD.format(family="near_dead", parameter="max_frequency")
+
 RULES = (
-    _ALPHABET,
-    _best_feature("unigram", "regexp_replace(f.name, '_unigram$', '')", "e.shift = 'current' AND f.family = 'unigram'"),
-    _best_feature("token_class", "f.name", "e.shift = 'current' AND f.family <> 'unigram'"),
-    _best_feature("previous_token", "f.name", "e.shift = 'previous'"),
+    Rule("alphabet", "vocabulary", _ALPHABET),
+    Rule(
+        "unigram",
+        "vocabulary",
+        _best_feature("unigram", "regexp_replace(f.name, '_unigram$', '')", "e.shift = 'current' AND f.family = 'unigram'"),
+    ),
+    Rule("token_class", "vocabulary", _best_feature("token_class", "f.name", "e.shift = 'current' AND f.family <> 'unigram'")),
+    Rule("previous_token", "vocabulary", _best_feature("previous_token", "f.name", "e.shift = 'previous'")),
+    Rule("position", "positions", _POSITION),
+    Rule("dead", "activations", _rare("dead", "a.sparsity = 0")),
+    Rule("near_dead", "activations", _rare("near_dead", f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}")),
 )
 
 
@@ -79,9 +126,8 @@ def label_run(connection: Connection, run_id: int, version: int) -> dict[str, in
     """Replace the labels of one run; returns how many each family has."""
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
     values = {"run_id": run_id, "version": version}
-    counts = {
-        family: connection.execute(text(rule), values).rowcount for family, rule in zip(RULE_FAMILIES, RULES, strict=True)
-    }
+    parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), values).scalars().all()
+    counts = {rule.family: connection.execute(text(rule.insert), values).rowcount for rule in RULES if rule.part in parts}
     summaries.total_labels(connection, run_id)
     return counts
 

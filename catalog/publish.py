@@ -42,8 +42,7 @@ def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishR
     _members(connection, run_id, rows)
     _move_staged(driver, run_id)
     _groups(connection, driver, run_id, rows)
-    if "vocabulary" in rows.parts:
-        label_run(connection, run_id, newest_version(connection, drafts=False))
+    label_run(connection, run_id, newest_version(connection, drafts=False))
     summarise(connection, run_id)
     _mark(connection, run_id, spec, rows, corpus_id)
     checksums.record_publication(connection, run_id, rows.parts)

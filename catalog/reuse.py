@@ -13,6 +13,7 @@ TABLES_OF_PART: dict[str, tuple[str, ...]] = {
     "activations": ("activation_statistics",),
     "correlations": (),
     "vocabulary": ("explanations", "letter_scores", "top_tokens"),
+    "positions": ("position_statistics",),
 }
 """Tables with one model's rows, by the part that fills them; rows per pair are taken over pair by pair."""
 

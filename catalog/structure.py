@@ -125,6 +125,7 @@ STRUCTURE = (
             ("weight_statistics", "weights"),
             ("activation_statistics", "activations"),
             ("universality", "correlations"),
+            ("position_statistics", "positions"),
         )
     ),
     *(
@@ -136,7 +137,7 @@ STRUCTURE = (
             ("explanations", "vocabulary"),
             ("letter_scores", "vocabulary"),
             ("top_tokens", "vocabulary"),
-            ("labels", "vocabulary"),
+            ("labels", None),
         )
     ),
     Rule("every two models of the run are a pair", "correlations", _MODEL_PAIRS),

@@ -126,6 +126,44 @@ VIEWS = (
   JOIN public.features f ON f.id = e.feature_id""",
     ),
     View(
+        "position_neurons",
+        "Neurons whose activity tells the position: more than 0.05 nats of mutual information (VO 5.1).",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, p.mutual_information, p.pattern, p.strength,
+       p.alternations, p.coverage, p.predictability, p.pos_std, p.pos_std_mean, p.runs, p.curve, p.n_rows, p.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.position_statistics p ON p.run_id = m.run_id AND p.neuron_id = n.id AND p.mutual_information > 0.05""",
+    ),
+    View(
+        "position_teams",
+        "Per layer: the positions at which at least one of its strong oscillatory neurons is active (VO Fig. 9).",
+        """SELECT m.run_id, m.model, t.layer, t.neurons, t.covered, t.positions,
+       t.covered::double precision / NULLIF(t.positions, 0) AS share
+  FROM {members} m
+ CROSS JOIN LATERAL (
+       SELECT n.layer, count(DISTINCT n.id) AS neurons, count(DISTINCT place.position) AS covered,
+              max(c.context_length) - 1 AS positions
+         FROM public.neurons n
+         JOIN public.position_statistics p
+           ON p.run_id = m.run_id AND p.neuron_id = n.id AND p.pattern = 'oscillatory' AND p.strength = 'strong'
+         JOIN public.runs r ON r.id = m.run_id
+         JOIN public.corpora c ON c.id = r.corpus_id
+        CROSS JOIN LATERAL jsonb_array_elements(p.runs) AS run(span)
+         LEFT JOIN LATERAL generate_series((run.span ->> 0)::int, (run.span ->> 1)::int) AS place(position)
+           ON run.span ->> 2 = 'high'
+        WHERE n.model_id = m.model_id
+        GROUP BY n.layer ORDER BY n.layer) t""",
+    ),
+    View(
+        "dead_neurons",
+        "Neurons that were never active, or on less than one of a million tokens; 3/n bounds the frequency of a dead one.",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, round(a.sparsity * a.n_tokens)::bigint AS activations,
+       a.n_tokens, 3.0 / NULLIF(a.n_tokens, 0) AS upper_bound, a.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.activation_statistics a ON a.run_id = m.run_id AND a.neuron_id = n.id AND a.sparsity < 0.000001""",
+    ),
+    View(
         "family_counts",
         "Distinct neurons per family of labels, and how many of them are universal.",
         """SELECT m.run_id, m.model, t.family, t.neurons, t.universal_neurons

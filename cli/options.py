@@ -37,7 +37,8 @@ PrecisionOption = Annotated[
     str, typer.Option("--precision", help="Of products: fp32; bf16, where the device has it; tf32 on a CUDA device.")
 ]
 OnlyOption = Annotated[
-    str | None, typer.Option("--only", help="Parts, with commas: weights, activations, correlations, vocabulary; else all.")
+    str | None,
+    typer.Option("--only", help="Parts, with commas: weights, activations, correlations, vocabulary, positions; else all."),
 ]
 BatchTokensOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")]
 JobsOption = Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")]

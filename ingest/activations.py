@@ -4,7 +4,7 @@ The pivot of a neuron is its mean over the first 4,096 kept tokens, whatever the
 depend on how the tokens were cut (DECISIONS, Numbers).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,23 +13,9 @@ from torch import Tensor
 
 from ingest.checkpoint import Checkpoint
 from ingest.corpus import TokenCorpus
+from ingest.statistics.span import TokenBatch
 
 PIVOT_TOKENS = 4096
-
-
-@dataclass(frozen=True)
-class TokenBatch:
-    """Consecutive rows of the corpus."""
-
-    n_rows: int
-    tokens: Tensor
-    """(rows, context) int64."""
-    kept: Tensor
-    """(kept,) int64: positions of the flattened rows that are in M_corr (§0.3)."""
-    current: Tensor
-    """(kept,) int64 token ids."""
-    previous: Tensor
-    """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +41,7 @@ def token_batches(
         previous[:, 1:] = tokens[:, :-1]
         kept = mask.nonzero().squeeze(1)
         columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept])
-        yield TokenBatch(rows.shape[0], *(_to_device(column, device) for column in columns))
+        yield TokenBatch(start, rows.shape[0], *(_to_device(column, device) for column in columns))
 
 
 def _to_device(values: Tensor, device: torch.device) -> Tensor:
@@ -63,15 +49,44 @@ def _to_device(values: Tensor, device: torch.device) -> Tensor:
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
-def kept_activations(checkpoint: Checkpoint, batch: TokenBatch) -> tuple[Tensor, Tensor]:
-    """Pre- and post-activations of all layers at the kept positions, (kept, neurons) fp32 each, flat order."""
+Observe = Callable[[int, Tensor, Tensor], None]
+"""Takes a layer, and its pre and post at every position, (rows * context, d_mlp) fp32, which it must not keep."""
+
+
+class Buffers:
+    """Memory for the activations of one batch of each model, used again by the next: what comes anew costs time and grows."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def __call__(self, checkpoint: Checkpoint, batch: TokenBatch) -> Tensor:
+        """(2, tokens, neurons) fp32, at least as many tokens as the batch has."""
+        held = self._held.get(checkpoint.weights_sha256)
+        if held is None or held.shape[1] < batch.tokens.numel():
+            neurons = checkpoint.n_layers * checkpoint.d_mlp
+            held = torch.empty(2, batch.tokens.numel(), neurons, device=batch.tokens.device)
+            self._held[checkpoint.weights_sha256] = held
+        return held
+
+
+def kept_activations(
+    checkpoint: Checkpoint, batch: TokenBatch, observe: Observe | None = None, buffers: Buffers | None = None
+) -> tuple[Tensor, Tensor]:
+    """Pre- and post-activations of all layers at the kept positions, (kept, neurons) fp32 each, flat order.
+
+    Args:
+        observe: is shown every layer as the forward pass reaches it.
+        buffers: where the activations go, until the next batch; None: into memory of their own.
+    """
     d_mlp = checkpoint.d_mlp
-    pre, post = torch.empty(2, len(batch.kept), checkpoint.n_layers * d_mlp, device=batch.tokens.device)
+    pre, post = (buffers or Buffers())(checkpoint, batch)[:, : len(batch.kept)]
 
     def keep(layer: int, layer_pre: Tensor, layer_post: Tensor) -> None:
         neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
         torch.index_select(layer_pre, 0, batch.kept, out=pre[:, neurons])
         torch.index_select(layer_post, 0, batch.kept, out=post[:, neurons])
+        if observe is not None:
+            observe(layer, layer_pre, layer_post)
 
     checkpoint.visit_activations(batch.tokens, keep)
     return pre, post

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ingest.plan import Plan
 from ingest.planner import Work
-from ingest.results import Explained, decode_explained, decode_pivots, decode_tile
+from ingest.results import PLACE, Arrays, Explained, decode, decode_explained, decode_pivots, decode_tile
+from ingest.spans import KINDS
 from ingest.statistics.correlation import DirectedCorrelations, TileCorrelations, merge_tiles
 from ingest.statistics.moments import Moments
 from ingest.store import RunStore
@@ -45,16 +46,24 @@ class Results:
     pairs: dict[tuple[int, int], PairResult]
     explained: list[Explained]
     """In order of model and neuron."""
+    spans: list[tuple[str, int, slice, Arrays]]
+    """Other statistics: kind, model, neurons, and what was found."""
 
 
 def collect(store: RunStore, plan: Plan, work: Work, top_k: int) -> Results:
     """Read the results of all jobs, which are done."""
     explained = [decode_explained(data) for data in store.results("tokens:%")]
     return Results(
-        activations={model: _activations(store, model) for model in work.activation_models},
+        activations={model: _activations(store, model) for model in work.by_part.get("activations", ())},
         pairs={pair: _pair(store, plan, pair, top_k) for pair in work.pairs},
         explained=sorted(explained, key=lambda part: (part.model, part.start)),
+        spans=[_span(kind, decode(data)) for kind in KINDS for data in store.results(f"{kind}:%")],
     )
+
+
+def _span(kind: str, arrays: Arrays) -> tuple[str, int, slice, Arrays]:
+    model, start, stop = arrays.pop(PLACE).tolist()
+    return kind, model, slice(start, stop), arrays
 
 
 def _activations(store: RunStore, model: int) -> ActivationResult:

@@ -11,17 +11,19 @@ An ingest and a worker run the same jobs through this code; a long job saves its
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from catalog.jobs import Claim
-from ingest.activations import Pivots, kept_activations, pivots, token_batches
+from ingest.activations import Buffers, Pivots, kept_activations, pivots, token_batches
 from ingest.checkpoint import Checkpoint
 from ingest.corpus import TokenCorpus
 from ingest.plan import Job, OwnItem, Plan, TokenItem
-from ingest.results import Explained, decode_pivots, encode, encode_explained, encode_pivots, encode_tile
+from ingest.results import PLACE, Explained, decode_pivots, encode, encode_explained, encode_pivots, encode_tile
+from ingest.spans import KINDS
 from ingest.statistics.correlation import NeuronSums, RotatedLayer, TileCorrelations, rotate_layer, rotation
 from ingest.statistics.moments import Moments
 from ingest.statistics.precision import exact_in
@@ -135,12 +137,13 @@ def _accumulate(
     def save() -> None:
         store.checkpoint(job, row, {**sums.state(), **sums.moment_state()})
 
-    saved = time.monotonic()
+    saved, buffers = time.monotonic(), Buffers()
     for batch in token_batches(context.corpus, settings.batch_tokens, settings.device, row, job.end_row):
         pre: dict[int, Tensor] = {}
         post: dict[int, Tensor] = {}
         for model in job.models:
-            pre[model], post[model] = kept_activations(context.checkpoints[model], batch)
+            observe = partial(sums.observe, model)
+            pre[model], post[model] = kept_activations(context.checkpoints[model], batch, observe, buffers)
             post[model] -= known[model].post
         sums.update(batch, pre, post)
         row += batch.n_rows
@@ -173,7 +176,7 @@ class _Finish:
         self._rotated = lru_cache(maxsize=max(1, ROTATIONS_BYTES // (4 * largest**2)))(self._rotate)
 
     def results(self) -> dict[str, bytes]:
-        """Explanations and best partners by name; the accumulators are freed one after the other."""
+        """Explanations, other statistics and best partners by name; the accumulators are freed one after the other."""
         found: dict[str, bytes] = {}
         for products in self.sums.own.values():
             products.rest()
@@ -181,6 +184,10 @@ class _Finish:
             item, accumulator = self.sums.tokens.popitem()
             assert self.context.explain is not None
             found[item.key] = encode_explained(self.context.explain(self._layer_sums(item, accumulator.sums_)))
+        while self.sums.spans:
+            span_item, span = self.sums.spans.popitem()
+            place = np.array([span_item.model, span_item.layers.neurons.start, span_item.layers.neurons.stop])
+            found[span_item.key] = encode({PLACE: place, **KINDS[span_item.kind].finish(span)})
         while self.sums.tiles:
             tile_item, tile = self.sums.tiles.popitem()
             found[tile_item.key] = encode_tile(self._correlations(tile_item.a, tile_item.b, tile))

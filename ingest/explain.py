@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from catalog.rows import FeatureRow
+from ingest.columns import Columns, Ids
 from ingest.compute import LayerTokenSums
 from ingest.labels.explanations import Explanations, TopTokens, explain, top_tokens
 from ingest.labels.unigrams import LetterClasses, letter_classes
 from ingest.labels.vocabulary import FeatureTable
 from ingest.prepare import TokenCounts, token_features
 from ingest.results import Explained
-from ingest.to_rows import Columns, Ids
 from ingest.tokenizer import TokenizerInfo
 
 SHIFTS = np.array(["current", "previous"], dtype=object)

@@ -1,6 +1,7 @@
 """What a run accumulates, cut into jobs that fit one device.
 
-    Item   one accumulator: moments of a model, products of a layer with itself, sums per token, a tile of a model pair
+    Item   one accumulator: moments of a model, products of a layer with itself, sums per token, a tile of a model pair, or
+           any other statistic of layers of one model
     Job    items that fit the memory budget together, over a range of the corpus's rows; jobs share nothing but results
     Plan   the jobs of a run and which of them wait for which
 
@@ -104,6 +105,31 @@ class TokenItem:
 
 
 @dataclass(frozen=True)
+class SpanItem:
+    """A statistic of consecutive layers of one model."""
+
+    kind: str
+    """Which one: a key of `ingest.spans.KINDS`."""
+    model: int
+    layers: LayerSpan
+    n_bytes: int
+
+    @property
+    def models(self) -> tuple[int, ...]:
+        return (self.model,)
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}:{self.model}:{self.layers.first}"
+
+    def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
+        return self.n_bytes
+
+    def flop(self, shapes: Sequence[ModelShape]) -> float:
+        return 0.0
+
+
+@dataclass(frozen=True)
 class TileItem:
     """A tile of a model pair: layers of a × layers of b."""
 
@@ -133,7 +159,7 @@ class TileItem:
         return 2.0 * self.rows.n_neurons * self.columns.n_neurons
 
 
-Item = MomentItem | OwnItem | TokenItem | TileItem
+Item = MomentItem | OwnItem | TokenItem | SpanItem | TileItem
 
 
 def own_key(model: int, layer: int) -> str:
@@ -244,6 +270,8 @@ def _item_json(item: Item) -> list[Any]:
             return ["own", model, layer.first, layer.last]
         case TokenItem(model, layers):
             return ["tokens", model, layers.first, layers.last]
+        case SpanItem(kind, model, layers, n_bytes):
+            return ["span", kind, model, layers.first, layers.last, n_bytes]
         case TileItem(a, b, rows, columns):
             return ["tile", a, b, rows.first, rows.last, columns.first, columns.last]
 
@@ -255,6 +283,9 @@ def _item(entry: list[Any], shapes: tuple[ModelShape, ...]) -> Item:
     if kind == "tile":
         a, b, first, last, left, right = numbers
         return TileItem(a, b, LayerSpan(first, last, shapes[a].d_mlp), LayerSpan(left, right, shapes[b].d_mlp))
+    if kind == "span":
+        statistic, model, first, last, n_bytes = numbers
+        return SpanItem(statistic, model, LayerSpan(first, last, shapes[model].d_mlp), n_bytes)
     model, first, last = numbers
     span = LayerSpan(first, last, shapes[model].d_mlp)
     return OwnItem(model, span) if kind == "own" else TokenItem(model, span)

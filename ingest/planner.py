@@ -5,12 +5,13 @@ are two ways, and the cheaper one is taken: finer tiles, each of which runs the 
 ranges of rows, whose sums travel through files and are added up.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.errors import InputError
-from ingest.plan import Item, Job, ModelShape, MomentItem, OwnItem, Plan, TileItem, TokenItem
+from ingest.plan import Item, Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
+from ingest.spans import KINDS, SpanShape
 from ingest.statistics.tiles import LayerSpan
 
 FORWARD_EFFICIENCY = 0.5
@@ -22,13 +23,17 @@ MOST_FILE_BYTES = 8 * 2**30
 """Of two ways to cut, one that leaves more than this in the staging folder is not taken."""
 
 
+OF_ONE_MODEL = ("activations", "vocabulary", *dict.fromkeys(kind.part for kind in KINDS.values()))
+"""Parts of a run that are statistics of one model on the corpus."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What to compute of the models at hand; indices into the list of models."""
 
     pairs: tuple[tuple[int, int], ...]
-    activation_models: tuple[int, ...]
-    token_models: tuple[int, ...]
+    by_part: Mapping[str, tuple[int, ...]]
+    """Models by the part that wants statistics of their own."""
 
     @classmethod
     def of(
@@ -43,14 +48,17 @@ class Work:
         pairs = (pair for pair in combinations(range(n_models), 2) if pair not in known_pairs)
         return cls(
             pairs=tuple(pairs) if "correlations" in parts else (),
-            activation_models=new if "activations" in parts else (),
-            token_models=new if "vocabulary" in parts else (),
+            by_part={part: new for part in OF_ONE_MODEL if part in parts},
         )
 
     @property
     def models(self) -> list[int]:
         paired = {model for pair in self.pairs for model in pair}
-        return sorted(paired | set(self.activation_models) | set(self.token_models))
+        return sorted(paired.union(*self.by_part.values()))
+
+    def wants(self, part: str, model: int) -> bool:
+        """Whether a part is to be computed of a model."""
+        return model in self.by_part.get(part, ())
 
 
 def make_plan(
@@ -66,7 +74,7 @@ def make_plan(
     """
     if not work.models:
         return Plan((), tuple(shapes), n_rows, context)
-    _check_budget(work, shapes, budget)
+    _check_budget(work, shapes, context, budget)
     one = _Cut(work, shapes, n_rows, context)
     whole = one.in_passes(budget)
     if at_least <= 1 or n_rows < 2:
@@ -90,8 +98,8 @@ def _parallel(plan: Plan) -> int:
     return sum(job.kind == "accumulate" for job in plan.jobs)
 
 
-def _check_budget(work: Work, shapes: list[ModelShape], budget: int) -> None:
-    smallest = _items(work, shapes, tile_bytes=0)
+def _check_budget(work: Work, shapes: list[ModelShape], context: int, budget: int) -> None:
+    smallest = _items(work, shapes, context, tile_bytes=0)
     least = max(item.bytes_needed(shapes) for item in smallest)
     if least > budget:
         raise InputError(
@@ -100,7 +108,9 @@ def _check_budget(work: Work, shapes: list[ModelShape], budget: int) -> None:
         )
 
 
-def _items(work: Work, shapes: list[ModelShape], tile_bytes: int, models: list[int] | None = None) -> list[Item]:
+def _items(
+    work: Work, shapes: list[ModelShape], context: int, tile_bytes: int, models: list[int] | None = None
+) -> list[Item]:
     """All items in the order in which they are packed: those that others wait for come first."""
     wanted = work.models if models is None else models
     paired = {model for pair in work.pairs for model in pair}
@@ -108,7 +118,10 @@ def _items(work: Work, shapes: list[ModelShape], tile_bytes: int, models: list[i
     for model in wanted:
         spans = [LayerSpan(layer, layer, shapes[model].d_mlp) for layer in range(shapes[model].n_layers)]
         items += [OwnItem(model, span) for span in spans if model in paired]
-        items += [TokenItem(model, span) for span in spans if model in work.token_models]
+        items += [TokenItem(model, span) for span in spans if work.wants("vocabulary", model)]
+        for name, kind in KINDS.items():
+            size = kind.bytes_needed(SpanShape(shapes[model].d_mlp, context))
+            items += [SpanItem(name, model, span, size) for span in spans if work.wants(kind.part, model)]
     if models is None:
         items += tiles(work, shapes, tile_bytes)
     return items
@@ -168,7 +181,7 @@ class _Cut:
         base = [
             one_pass
             for model in self.work.models
-            for one_pass in _pack(_items(self.work, self.shapes, 0, [model]), self.shapes, budget)
+            for one_pass in _pack(_items(self.work, self.shapes, self.context, 0, [model]), self.shapes, budget)
         ]
         total = sum(tile.bytes_needed(self.shapes) for tile in tiles(self.work, self.shapes, budget))
         share = min(budget, max(total // max(1, at_least), 1))
@@ -184,8 +197,10 @@ class _Cut:
 
     def _passes(self, budget: int) -> list[list[Item]]:
         """Everything in one pass if it fits, else with tiles small enough that what sums of layers leave over is not wasted."""
-        passes = _pack(_items(self.work, self.shapes, budget), self.shapes, budget)
-        return passes if len(passes) == 1 else _pack(_items(self.work, self.shapes, budget // 2), self.shapes, budget)
+        passes = _pack(_items(self.work, self.shapes, self.context, budget), self.shapes, budget)
+        if len(passes) == 1:
+            return passes
+        return _pack(_items(self.work, self.shapes, self.context, budget // 2), self.shapes, budget)
 
     def _plan(self, passes: list[list[Item]], parts: int, combine: int = 1) -> Plan:
         jobs = [Job(0, "pivots", tuple(MomentItem(model) for model in self.work.models), 0, self.n_rows, ())]
@@ -218,10 +233,14 @@ class _Cut:
         return {number for key in keys for number in holders[key]}
 
 
+FINISHED = TileItem | TokenItem | SpanItem
+"""Items that end in results of their own; the others are sums that these need."""
+
+
 def _groups(items: list[Item], wanted: int, shapes: list[ModelShape]) -> list[list[Item]]:
     """What there is to finish, in at most `wanted` groups of about equal size."""
     finish = sorted(
-        (item for item in items if isinstance(item, TileItem | TokenItem)),
+        (item for item in items if isinstance(item, FINISHED)),
         key=lambda item: item.bytes_needed(shapes),
         reverse=True,
     )

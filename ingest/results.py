@@ -15,6 +15,9 @@ from ingest.statistics.correlation import DirectedCorrelations, TileCorrelations
 
 Arrays = dict[str, np.ndarray]
 
+PLACE = "place"
+"""Name of the array that says whose results they are: model, first neuron, and the one after the last."""
+
 
 def encode(arrays: Mapping[str, np.ndarray | Tensor]) -> bytes:
     """Arrays as bytes; text must be of fixed width, for nothing is pickled."""

@@ -74,7 +74,7 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     counts = count_kept(inputs)
     assert counts is not None
     explainer = None
-    if planned.work.token_models:
+    if planned.work.by_part.get("vocabulary"):
         explainer = make_explainer(inputs.tokenizer, counts, settings.min_count)
     store = RunStore(engine, run_id, Path(row.staging_folder))
     context = job_context(settings, inputs, planned.plan, explainer, store)

@@ -46,8 +46,7 @@ class RunPlan:
         document = {
             "plan": plan.as_json(),
             "pairs": list(self.work.pairs),
-            "activation_models": list(self.work.activation_models),
-            "token_models": list(self.work.token_models),
+            "by_part": self.work.by_part,
             "known_models": self.known.models,
             "known_pairs": [[*pair, run] for pair, run in self.known.pairs.items()],
             "weights": self.weights,
@@ -73,8 +72,7 @@ def _from_document(document: dict[str, Any]) -> RunPlan:
         plan=from_json(document["plan"]),
         work=Work(
             pairs=tuple((a, b) for a, b in document["pairs"]),
-            activation_models=tuple(document["activation_models"]),
-            token_models=tuple(document["token_models"]),
+            by_part={part: tuple(models) for part, models in document["by_part"].items()},
         ),
         known=Known(document["known_models"], {(one, other): run for one, other, run in document["known_pairs"]}),
         weights=document["weights"],

@@ -23,6 +23,7 @@ from ingest.prepare import Inputs, TokenCounts, count_kept
 from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
 from ingest.settings import IngestSettings
+from ingest.spans import KINDS
 from ingest.statistics.groups import neuron_groups
 from ingest.statistics.universality import BestMatches, best_matches, mutual_best, universality
 from ingest.statistics.weights import logit_effects, weight_statistics
@@ -139,7 +140,7 @@ class RunWork:
 
     def _work(self, known: reuse.Known) -> Work:
         if self.inputs.corpus is None:
-            return Work((), (), ())
+            return Work((), {})
         models = range(len(self.inputs.checkpoints))
         return Work.of(
             self.parts,
@@ -179,6 +180,9 @@ class RunWork:
                 self._stage_weights(neurons, checkpoint)
             if model in results.activations:
                 self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, results.activations[model]))
+        for kind, model, span, arrays in results.spans:
+            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span]):
+                self.handle.stage(table, columns)
         if explainer is not None:
             self.feature_ids = self.handle.feature_ids(explainer.feature_rows())
             for table, columns in explainer.columns(results.explained, [model.neuron_ids for model in ids], self.feature_ids):

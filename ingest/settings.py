@@ -8,10 +8,10 @@ from typing import Any
 from catalog.errors import InputError
 from catalog.settings import staging_folder
 
-PARTS = ("weights", "activations", "correlations", "vocabulary")
+PARTS = ("weights", "activations", "correlations", "vocabulary", "positions")
 """The parts of a run, each with a definition version of its own; `--only` chooses among them."""
 
-DEFINITION_VERSIONS: dict[str, int] = {"weights": 1, "activations": 1, "correlations": 1, "vocabulary": 1}
+DEFINITION_VERSIONS: dict[str, int] = dict.fromkeys(PARTS, 1)
 """Raised whenever a statistic of the part changes its meaning: results of other versions are never mixed."""
 
 JOBS_FOR_WORKERS = 8

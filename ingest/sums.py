@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ingest.activations import Pivots, TokenBatch
-from ingest.plan import Item, MomentItem, OwnItem, Plan, TileItem, TokenItem
+from ingest.activations import Pivots
+from ingest.plan import Item, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
 from ingest.results import decode
+from ingest.spans import KINDS, SpanShape
 from ingest.statistics.correlation import NeuronSums, Products
 from ingest.statistics.moments import FrequencyAccumulator, MomentAccumulator
+from ingest.statistics.span import SpanAccumulator, TokenBatch
 from ingest.statistics.tiles import CrossTile
 from ingest.statistics.token_sums import TokenSumAccumulator
 
@@ -68,6 +70,7 @@ class JobSums:
         self.moments: dict[int, ModelMoments] = {}
         self.own: dict[OwnItem, Products] = {}
         self.tokens: dict[TokenItem, TokenSumAccumulator] = {}
+        self.spans: dict[SpanItem, SpanAccumulator] = {}
         self.tiles: dict[TileItem, CrossTile] = {}
         for item in items:
             match item:
@@ -77,8 +80,21 @@ class JobSums:
                     self.own[item] = Products(layer.n_neurons, layer.n_neurons, device, precision=precision, symmetric=True)
                 case TokenItem(model, layers):
                     self.tokens[item] = TokenSumAccumulator(plan.shapes[model].d_vocab, layers.n_neurons, device)
+                case SpanItem(kind, _, layers):
+                    self.spans[item] = KINDS[kind].make(SpanShape(layers.n_neurons, plan.context), device)
                 case TileItem(_, _, rows, columns):
                     self.tiles[item] = CrossTile(rows, columns, device, precision=precision)
+
+    def observe(self, model: int, layer: int, pre: Tensor, post: Tensor) -> None:
+        """Add what needs every position, as a forward pass reaches a layer.
+
+        Args:
+            pre, post: (rows * context, d_mlp) fp32, post as it is.
+        """
+        for item, accumulator in self.spans.items():
+            if item.model == model and layer in item.layers.layers:
+                start = item.layers.starts()[layer]
+                accumulator.observe(pre, post, slice(start, start + item.layers.d_mlp))
 
     def update(self, batch: TokenBatch, pre: dict[int, Tensor], post: dict[int, Tensor]) -> None:
         """Add a batch: per model (kept, neurons) fp32, pre as it is, post about its pivot."""
@@ -89,6 +105,8 @@ class JobSums:
             products.update(layer, layer)
         for token_item, accumulator in self.tokens.items():
             accumulator.update(post[token_item.model][:, token_item.layers.neurons], batch.current, batch.previous)
+        for span_item, span in self.spans.items():
+            span.update(batch, post[span_item.model][:, span_item.layers.neurons])
         for tile_item, tile in self.tiles.items():
             tile.update(post[tile_item.a], post[tile_item.b])
 
@@ -97,9 +115,8 @@ class JobSums:
         parts = {item.key: products for item, products in self.own.items()}
         parts |= {item.key: tile.products for item, tile in self.tiles.items()}
         named = {f"{key}/{name}": sums for key, products in parts.items() for name, sums in products.state().items()}
-        for item, accumulator in self.tokens.items():
-            named |= {f"{item.key}/{name}": sums for name, sums in accumulator.state().items()}
-        return named
+        named |= {f"{item.key}/{name}": sums for item, held in self.tokens.items() for name, sums in held.state().items()}
+        return named | {f"{item.key}/{name}": sums for item, held in self.spans.items() for name, sums in held.state().items()}
 
     def moment_state(self) -> dict[str, Tensor]:
         """The same of the moments."""
@@ -110,11 +127,14 @@ class JobSums:
     def add(self, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
         """Add arrays of `state` and `moment_state` of other rows, one after the other."""
         live = self.state()
+        spans = {item.key: span for item, span in self.spans.items()}
         moments: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
         for name, sums in arrays:
             key, _, part = name.partition("/")
             if key.startswith("moments:"):
                 moments[key][part] = sums
+            elif key in spans:
+                spans[key].merge({part: sums})
             else:
                 live[name] += torch.from_numpy(sums).to(live[name].device)
         for key, state in moments.items():

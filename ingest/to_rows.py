@@ -7,16 +7,12 @@ that is undefined) are left out.
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int
 
 from ingest.collect import ActivationResult
+from ingest.columns import Columns, Ids
 from ingest.statistics.correlation import DirectedCorrelations
 from ingest.statistics.universality import BestMatches, Universality
 from ingest.statistics.weights import LogitEffects, WeightStatistics
-
-Columns = dict[str, np.ndarray]
-Ids = Int[np.ndarray, " neurons"]
-"""Database ids of a model's neurons in flat order."""
 
 PAIR_ROWS = 1_000_000
 """Rows of `pairs` that are turned into columns at a time."""

@@ -25,7 +25,7 @@ FEATURES = (
     FeatureRow("s_unigram", "unigram", 2, "the letter s, alone or after a space, of either case"),
 )
 FEATURE_TOKENS = {"contains_comma": [5], "is_digit": [6], "s_unigram": [2, 3, 10]}
-PARTS = {"weights": 1, "activations": 1, "correlations": 1, "vocabulary": 1}
+PARTS = dict.fromkeys(("weights", "activations", "correlations", "vocabulary", "positions"), 1)
 
 
 def spec_of(identity: str, parts: dict[str, int] = PARTS) -> RunSpec:
@@ -108,6 +108,21 @@ def _stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]
             "degenerate": np.arange(N) == DEAD,
             **{name: undefined for name in ("skew", "kurt", "post_skew", "post_kurt")},
             **{name: spread for name in ("mean", "var", "post_mean", "post_var", "sparsity")},
+        },
+    )
+    handle.stage(
+        "position_statistics",
+        {
+            "neuron_id": neurons,
+            "n_rows": np.full(N, 2000, dtype=np.int32),
+            "pattern": np.full(N, "other", dtype=object),
+            "strength": np.full(N, "weak", dtype=object),
+            "alternations": np.zeros(N, dtype=np.int16),
+            "runs": np.full(N, "[]", dtype=object),
+            **{
+                name: spread / 100
+                for name in "mutual_information mutual_information_bos pos_std pos_std_mean bos_activation coverage".split()
+            },
         },
     )
     handle.stage(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     REAL,
     BigInteger,
     Boolean,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.base import check, column, index, metadata, refers
 
@@ -44,6 +46,51 @@ def number(name: str, comment: str, *constraints: Any) -> Column[Any]:
     return column(name, Double, comment, *constraints, null=True)
 
 
+POSITION_PATTERNS = ("oscillatory", "both_extremes", "one_extreme", "other")
+
+position_statistics = Table(
+    "position_statistics",
+    metadata,
+    *of_neuron(),
+    column("n_rows", Integer, "Rows of the corpus, each with one token per position."),
+    number(
+        "mutual_information",
+        "Of being active and the position, without BOS, in nats (VO 5.1, SPEC 12.8); NULL below 1,000 rows.",
+        check("mutual_information_range", "mutual_information BETWEEN 0 AND 0.6932"),
+    ),
+    number("mutual_information_bos", "The same with BOS's position."),
+    number("pos_std", "Standard deviation over positions of the mean post."),
+    number("pos_std_mean", "Mean over positions of the standard deviation of post over rows."),
+    number("bos_activation", "Post on BOS, at position 0."),
+    column(
+        "pattern",
+        Text,
+        "How the frequency depends on the position (VO 5.2, SPEC 12.9); NULL below 1,000 rows.",
+        check("pattern_known", f"pattern IN {POSITION_PATTERNS}"),
+        null=True,
+    ),
+    column("strength", Text, "strong or weak.", check("strength_known", "strength IN ('strong', 'weak')"), null=True),
+    number("tolerance", "Distance from 0 and 1 within which a frequency is extreme; NULL for the pattern other."),
+    column("alternations", SmallInteger, "Changes between runs of low and of high frequency.", null=True),
+    number("coverage", "Share of positions in such runs.", check("coverage_range", "coverage BETWEEN 0 AND 1")),
+    number("predictability", "1 - mean squared distance from the neighbours' mean / variance of the frequency."),
+    column("runs", JSONB, "The runs: first position, last position, high or low."),
+    column(
+        "curve",
+        ARRAY(REAL),
+        "Frequency at each position, BOS first; of neurons with at least 0.01 nats.",
+        null=True,
+    ),
+    comment="How being active depends on the position in the row.",
+)
+index(
+    "ix_position_statistics_positional",
+    "position_neurons: the positional neurons of a run, most informative first",
+    position_statistics.c.run_id,
+    position_statistics.c.mutual_information.desc(),
+    postgresql_where=text("mutual_information > 0.05"),
+)
+
 activation_statistics = Table(
     "activation_statistics",
     metadata,
@@ -64,6 +111,13 @@ activation_statistics = Table(
     ),
     column("degenerate", Boolean, "The variance of post is too small for a correlation (SPEC 2.1)."),
     comment="Moments and frequency of each neuron's activations (UN 4.2, SPEC 3).",
+)
+index(
+    "ix_activation_statistics_rare",
+    "dead_neurons: the neurons of a run that are never or hardly ever active",
+    activation_statistics.c.run_id,
+    activation_statistics.c.neuron_id,
+    postgresql_where=text("sparsity < 0.000001"),
 )
 
 weight_statistics = Table(

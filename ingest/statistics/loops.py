@@ -91,6 +91,26 @@ def _rows(flat: np.ndarray, stride: int, ids: np.ndarray, sums: np.ndarray) -> N
             _add_row(flat[t * stride : t * stride + width], sums[ids[t]])
 
 
+@_compiled("void(f4[::1], f4[::1], i8[::1], f8[::1], f8[::1])")
+def _position(pre: np.ndarray, post: np.ndarray, active: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
+    for i in range(len(pre)):
+        active[i] += pre[i] > 0
+        x = np.float64(post[i])
+        sums[i] += x
+        squares[i] += x * x
+
+
+@_compiled("void(f4[:, ::1], f4[:, ::1], i8[::1], f8[::1], f8[::1], i8, i8)")
+def _positions(
+    pre: np.ndarray, post: np.ndarray, active: np.ndarray, sums: np.ndarray, squares: np.ndarray, stride: int, context: int
+) -> None:
+    width = pre.shape[1]
+    for t in range(len(pre)):
+        start = (t % context) * stride
+        here = slice(start, start + width)
+        _position(pre[t], post[t], active[here], sums[here], squares[here])
+
+
 def _flat(values: Tensor) -> tuple[np.ndarray, int]:
     """The memory of a (rows, columns) tensor, whose rows need not touch, and the elements from one row to the next."""
     n_rows, n_columns = values.shape
@@ -128,3 +148,14 @@ def add_rows(values: Tensor, ids: Tensor, sums: Tensor) -> None:
     if len(values):
         flat, stride = _flat(values)
         _rows(flat, stride, ids.contiguous().numpy(), sums.numpy())
+
+
+def add_positions(pre: Tensor, post: Tensor, active: Tensor, sums: Tensor, squares: Tensor) -> None:
+    """Add a batch to sums per position.
+
+    Args:
+        pre, post: (rows * positions, width) fp32.
+        active: (positions, width) int64; sums, squares: float64; adjacent within a row.
+    """
+    (counts, stride), (ones, _), (twos, _) = _flat(active), _flat(sums), _flat(squares)
+    _positions(pre.contiguous().numpy(), post.contiguous().numpy(), counts, ones, twos, stride, len(active))

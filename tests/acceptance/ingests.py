@@ -19,6 +19,9 @@ CONTRACT = {
     "family_counts": "model, family",
     "depth_matrix": "model, layer, other_layer",
     "layer_profiles": "model, layer",
+    "position_neurons": "model, layer, neuron",
+    "position_teams": "model, layer",
+    "dead_neurons": "model, layer, neuron",
     "neuron_group_members": "size DESC, lowest_corr DESC, model, layer, neuron",
 }
 """The views of the public contract, and a total order of each."""

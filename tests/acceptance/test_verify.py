@@ -177,7 +177,8 @@ def test_what_checksums_cannot_know_is_found_by_structure(published):
         "groups have as many neurons as they say, each of another model": """UPDATE neuron_groups SET size = size + 1
             WHERE id = (SELECT min(id) FROM neuron_groups)""",
         "every model has n_layers x d_mlp neurons": "DELETE FROM neurons WHERE id = :neuron",
-        "labels has rows of neurons of the run only": "UPDATE labels SET neuron_id = 999999",
+        "labels has rows of neurons of the run only": """UPDATE labels SET neuron_id = 999999
+            WHERE ctid = (SELECT min(ctid) FROM labels)""",
         "every two models of the run are a pair": "DELETE FROM run_pairs WHERE (model_id, other_model_id) = (1, 2)",
         "nothing is left of its computation": "INSERT INTO run_job_results VALUES (1, 0, 'a tile', '')",
         "letter scores point to features": "UPDATE letter_scores SET feature_id = 999999 WHERE neuron_id = :neuron",

@@ -1,4 +1,4 @@
-"""Rules 1 to 4 of SPEC 6.6, applied by SQL to what is stored; thresholds that change without computing anything."""
+"""The rules of SPEC 6.6, applied by SQL to what is stored; thresholds that change without computing anything."""
 
 import pytest
 
@@ -8,6 +8,8 @@ from tests.database.helpers import execute, one, rows
 from tests.published import D_MLP, MODELS, publish_small_family
 
 LETTER_NEURON = D_MLP + 10
+NEWEST = 2
+"""The version of the rules that the newest migration brings."""
 
 
 @pytest.fixture
@@ -121,34 +123,84 @@ def test_the_evidence_says_what_the_rule_looked_at(engine, run):
     }  # fmt: skip
 
 
+def test_a_positional_neuron_is_labelled_by_its_pattern(engine, run, store):
+    neuron = neuron_id(engine, 5)
+    statement = """UPDATE position_statistics SET mutual_information = :nats, pattern = 'both_extremes', strength = 'strong',
+                   runs = '[[1, 30, "high"], [31, 63, "low"]]', coverage = 1, alternations = 1 WHERE neuron_id = :neuron"""
+    execute(engine, statement, neuron=neuron, nats=0.05)
+    store.relabel()
+    assert labels_of(engine, neuron) == []
+    execute(engine, statement, neuron=neuron, nats=0.3)
+    store.relabel()
+    assert labels_of(engine, neuron) == [("position", "both_extremes", 0.3)]
+    ((shown,),) = rows(engine, "SELECT evidence FROM labels WHERE neuron_id = :neuron", neuron=neuron)
+    assert shown["threshold"] == 0.05 and shown["runs"] == [[1, 30, "high"], [31, 63, "low"]]
+    found = rows(engine, "SELECT run_id, layer, neuron, pattern FROM position_neurons")
+    assert found == [(run, 0, 5, "both_extremes")]
+
+
+def test_teams_cover_the_positions_at_which_one_of_them_is_active(engine, run):
+    for flat, span in ((5, "[[1, 30, \"high\"], [31, 40, \"low\"], [41, 50, \"high\"]]"), (6, "[[25, 35, \"high\"]]")):
+        execute(
+            engine,
+            """UPDATE position_statistics SET pattern = 'oscillatory', strength = 'strong', runs = CAST(:runs AS jsonb)
+               WHERE neuron_id = :neuron""",
+            neuron=neuron_id(engine, flat), runs=span,
+        )  # fmt: skip
+    assert rows(engine, "SELECT model, layer, neurons, covered, positions FROM position_teams") == [(MODELS[0], 0, 2, 45, 63)]
+
+
+@pytest.mark.parametrize(
+    ("activations", "n_tokens", "expected"),
+    [
+        (0, 12_000, [("dead", "provisional", 0.0)]),
+        (0, 20_000_000, [("dead", "dead", 0.0)]),
+        (19, 20_000_000, [("near_dead", "near_dead", 0.0)]),
+        (20, 20_000_000, []),
+        (1, 12_000, []),
+    ],
+)
+def test_a_neuron_is_dead_only_on_enough_tokens(engine, run, store, activations, n_tokens, expected):
+    neuron = neuron_id(engine, 5)
+    execute(
+        engine,
+        "UPDATE activation_statistics SET n_tokens = :n, sparsity = :share WHERE neuron_id = :neuron",
+        neuron=neuron, n=n_tokens, share=activations / n_tokens,
+    )  # fmt: skip
+    store.relabel()
+    assert labels_of(engine, neuron) == expected
+    found = rows(engine, "SELECT neuron, activations, n_tokens FROM dead_neurons")
+    assert found == ([(5, activations, n_tokens)] if expected else [])
+
+
 def test_thresholds_change_by_a_draft_that_relabelling_publishes(engine, run, store):
     neuron = neuron_id(engine, 5)
     score_letter(engine, neuron, 0.3, (3.0, 2.0, 1.0))
     labels.relabel(engine)
     assert labels_of(engine, neuron) == []
 
-    assert store.set_rule("alphabet.min_variance_reduction", 0.3) == 2
-    assert store.set_rule("unigram.min_variance_reduction", 0.9) == 2
+    assert store.set_rule("alphabet.min_variance_reduction", 0.3) == NEWEST + 1
+    assert store.set_rule("unigram.min_variance_reduction", 0.9) == NEWEST + 1
     listed = store.list_rules()
-    assert set(listed["status"][listed["rule_version"] == 2]) == {"draft"}
-    assert one(engine, "SELECT DISTINCT rule_version FROM labels") == 1
+    assert set(listed["status"][listed["rule_version"] == NEWEST + 1]) == {"draft"}
+    assert one(engine, "SELECT DISTINCT rule_version FROM labels") == NEWEST
     assert labels_of(engine, neuron) == []
 
     counts = store.relabel()
     assert counts[run]["alphabet"] == len(MODELS) + 1 and counts[run]["unigram"] == 0
     assert labels_of(engine, neuron) == [("alphabet", "s", 0.3)]
-    assert one(engine, "SELECT DISTINCT rule_version FROM labels") == 2
+    assert one(engine, "SELECT DISTINCT rule_version FROM labels") == NEWEST + 1
     listed = store.list_rules()
     assert set(listed["status"]) == {"published"}
     assert listed["rule"][listed["value"] == 0.9].tolist() == ["unigram.min_variance_reduction"]
-    assert store.set_rule("unigram.min_variance_reduction", 0.5) == 3
+    assert store.set_rule("unigram.min_variance_reduction", 0.5) == NEWEST + 2
 
 
 def test_a_new_run_gets_the_published_rules_and_not_the_draft(engine, store):
     store.set_rule("alphabet.min_variance_reduction", 0.99)
     second = publish_small_family(engine, "second")
     assert one(engine, "SELECT count(*) FROM labels WHERE family = 'alphabet' AND run_id = :run", run=second) == len(MODELS)
-    assert rows(engine, "SELECT DISTINCT rule_version FROM labels") == [(1,)]
+    assert rows(engine, "SELECT DISTINCT rule_version FROM labels") == [(NEWEST,)]
 
 
 def test_relabelling_is_one_transaction(engine, run, monkeypatch):
@@ -156,7 +208,7 @@ def test_relabelling_is_one_transaction(engine, run, monkeypatch):
     with engine.begin() as connection:
         rules.set_rule(connection, "previous_token.min_variance_reduction", 0.9)
     publish_small_family(engine, "second")
-    monkeypatch.setattr(labels, "RULES", (*labels.RULES[:3], "SELECT 1 / (:run_id - 2)"))
+    monkeypatch.setattr(labels, "RULES", (*labels.RULES[:3], labels.Rule("none", "vocabulary", "SELECT 1 / (:run_id - 2)")))
     with pytest.raises(Exception, match="division by zero"):
         labels.relabel(engine)
     assert rows(engine, "SELECT * FROM labels WHERE run_id = :run ORDER BY neuron_id, family", run=run) == before

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import InputError
-from ingest.plan import Job, ModelShape, MomentItem, OwnItem, Plan, TileItem, TokenItem, from_json, own_key
-from ingest.planner import Work, cost, make_plan
+from ingest.plan import Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem, from_json, own_key
+from ingest.planner import FINISHED, OF_ONE_MODEL, Work, cost, make_plan
+from ingest.spans import KINDS
 
 N_ROWS, CONTEXT = 40, 16
 LARGE = 10**9
@@ -23,7 +24,7 @@ def cases(draw: st.DrawFn) -> tuple[Work, list[ModelShape]]:
     ]
     pairs = draw(st.sets(st.sampled_from(list(combinations(range(n), 2)))))
     models = st.sets(st.sampled_from(range(n)))
-    return Work(tuple(sorted(pairs)), tuple(sorted(draw(models))), tuple(sorted(draw(models)))), shapes
+    return Work(tuple(sorted(pairs)), {part: tuple(sorted(draw(models))) for part in OF_ONE_MODEL}), shapes
 
 
 def least(work: Work, shapes: list[ModelShape]) -> int:
@@ -47,6 +48,8 @@ def cells(plan: Plan) -> dict[tuple[object, ...], list[tuple[int, int]]]:
                 keys = [("tile", item.a, item.b, row, column) for row in item.rows.layers for column in item.columns.layers]
             elif isinstance(item, TokenItem):
                 keys = [("tokens", item.model, layer) for layer in item.layers.layers]
+            elif isinstance(item, SpanItem):
+                keys = [(item.kind, item.model, layer) for layer in item.layers.layers]
             else:
                 keys = [(item.key,)]
             for key in keys:
@@ -59,7 +62,8 @@ def wanted(work: Work, shapes: list[ModelShape]) -> set[tuple[object, ...]]:
     paired = {model for pair in work.pairs for model in pair}
     keys: set[tuple[object, ...]] = {(MomentItem(model).key,) for model in work.models}
     keys |= {(own_key(model, layer),) for model in paired for layer in layers[model]}
-    keys |= {("tokens", model, layer) for model in work.token_models for layer in layers[model]}
+    for name, part in [("tokens", "vocabulary"), *((name, kind.part) for name, kind in KINDS.items())]:
+        keys |= {(name, model, layer) for model in work.by_part[part] for layer in layers[model]}
     return keys | {("tile", a, b, row, column) for a, b in work.pairs for row in layers[a] for column in layers[b]}
 
 
@@ -101,13 +105,13 @@ def test_whatever_a_job_reads_is_there_before_it(case: tuple[Work, list[ModelSha
             if isinstance(item, TileItem | TokenItem):
                 assert {MomentItem(model).key for model in item.models} <= before
     whole = [job for job in plan.jobs if plan.whole(job) and job.kind != "pivots"]
-    finished = [item.key for job in whole for item in job.items if isinstance(item, TileItem | TokenItem)]
+    finished = [item.key for job in whole for item in job.items if isinstance(item, FINISHED)]
     assert len(finished) == len(set(finished))
-    assert set(finished) == {i.key for job in accumulating(plan) for i in job.items if isinstance(i, TileItem | TokenItem)}
+    assert set(finished) == {i.key for job in accumulating(plan) for i in job.items if isinstance(i, FINISHED)}
 
 
 def test_sums_that_others_read_are_left_in_files_and_no_others() -> None:
-    work = Work(((0, 1),), (0, 1), (0,))
+    work = Work(((0, 1),), {"activations": (0, 1), "vocabulary": (0,)})
     shapes = [ModelShape(3, 8, 6, 20), ModelShape(2, 8, 6, 20)]
     alone = make_plan(work, shapes, N_ROWS, CONTEXT, LARGE)
     assert [alone.file_bytes(job) for job in alone.jobs] == [0, 0]
@@ -118,14 +122,14 @@ def test_sums_that_others_read_are_left_in_files_and_no_others() -> None:
 
 @pytest.mark.parametrize("at_least", [2, 3, 8])
 def test_as_many_jobs_as_are_wanted(at_least: int) -> None:
-    work = Work(((0, 1),), (0, 1), (0, 1))
+    work = Work(((0, 1),), {"activations": (0, 1), "vocabulary": (0, 1)})
     small = [ModelShape(2, 16, 8, 20)] * 2
     assert len(accumulating(make_plan(work, small, N_ROWS, CONTEXT, LARGE, at_least))) >= at_least
 
 
 def test_large_models_are_cut_by_tiles_and_small_ones_by_rows() -> None:
     """Sums of GPT-2 small would be 11 GB in every file; a pocket model's forward pass costs more than its sums."""
-    work = Work(((0, 1),), (0, 1), ())
+    work = Work(((0, 1),), {"activations": (0, 1)})
     gpt2 = [ModelShape(12, 768, 3072, 50257)] * 2
     by_tiles = make_plan(work, gpt2, 100_000, 512, 64 * 2**30, at_least=8)
     assert all(by_tiles.whole(job) for job in by_tiles.jobs)
@@ -135,7 +139,7 @@ def test_large_models_are_cut_by_tiles_and_small_ones_by_rows() -> None:
 
 
 def test_a_budget_too_small_says_the_least_that_works() -> None:
-    work, shapes = Work(((0, 1),), (0, 1), (0, 1)), [ModelShape(2, 8, 64, 100)] * 2
+    work, shapes = Work(((0, 1),), {"activations": (0, 1), "vocabulary": (0, 1)}), [ModelShape(2, 8, 64, 100)] * 2
     with pytest.raises(InputError, match=r"give at least --memory 0\.001"):
         make_plan(work, shapes, N_ROWS, CONTEXT, 1000)
     assert make_plan(work, shapes, N_ROWS, CONTEXT, least(work, shapes)).jobs

@@ -1,0 +1,81 @@
+"""What is known of neurons by position: from curves to one entry per neuron, and to rows of the catalog."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ingest.columns import Columns, Ids
+from ingest.results import Arrays
+from ingest.statistics.position_patterns import Pattern, find_pattern
+from ingest.statistics.positions import LEAST_ROWS, PositionCurves, mutual_information
+
+INFORMATIVE = 0.01
+"""Mutual information in nats from which a neuron's curve is kept; below, the curve is its frequency and noise."""
+
+NUMBERS = (
+    "mutual_information", "mutual_information_bos", "pos_std", "pos_std_mean", "bos_activation", "tolerance", "coverage",
+    "predictability",
+)  # fmt: skip
+
+
+def describe_positions(curves: PositionCurves) -> Arrays:
+    """One entry per neuron (SPEC 12.8, 12.9); fewer than 1,000 rows leave information and patterns undefined.
+
+    Returns:
+        Columns of position_statistics; undefined numbers are NaN, undefined text is empty. `curve` has a row for each
+        neuron that is `informative`.
+    """
+    enough = curves.n_rows >= LEAST_ROWS and len(curves.frequency) > 1
+    n = curves.frequency.shape[1]
+    undefined = np.full(n, np.nan)
+    inner = curves.frequency[1:]
+    patterns: list[Pattern | None] = [find_pattern(f) if enough else None for f in inner.T]
+    information = mutual_information(inner) if enough else undefined
+    informative = information >= INFORMATIVE
+    return {
+        "n_rows": np.full(n, curves.n_rows, dtype=np.int32),
+        "mutual_information": information,
+        "mutual_information_bos": mutual_information(curves.frequency) if enough else undefined,
+        "pos_std": curves.mean[1:].std(0) if len(inner) else undefined,
+        "pos_std_mean": curves.std[1:].mean(0) if len(inner) else undefined,
+        "bos_activation": curves.mean[0],
+        "pattern": np.array(["" if p is None else p.pattern for p in patterns], dtype="U16"),
+        "strength": np.array(["" if p is None else p.strength for p in patterns], dtype="U8"),
+        "tolerance": _numbers([None if p is None else p.tolerance for p in patterns]),
+        "alternations": np.array([0 if p is None else p.alternations for p in patterns], dtype=np.int16),
+        "coverage": _numbers([None if p is None else p.coverage for p in patterns]),
+        "predictability": _numbers([None if p is None else p.predictability for p in patterns]),
+        "runs": np.array([_runs(p) for p in patterns], dtype=str),
+        "curve": curves.frequency.T[informative].astype(np.float32),
+        "informative": informative,
+    }
+
+
+def _numbers(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values])
+
+
+def _runs(pattern: Pattern | None) -> str:
+    runs = () if pattern is None else pattern.runs
+    return json.dumps([[run.first, run.last, "high" if run.high else "low"] for run in runs])
+
+
+def position_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
+    """Rows of position_statistics."""
+    absent = found["pattern"] == ""
+    curve = np.full(len(ids), None, dtype=object)
+    for i, values in zip(np.flatnonzero(found["informative"]), found["curve"], strict=True):
+        curve[i] = values.tolist()
+    yield (
+        "position_statistics",
+        {
+            "neuron_id": ids,
+            "n_rows": found["n_rows"],
+            **{name: found[name] for name in NUMBERS},
+            **{name: np.ma.masked_array(found[name].astype(object), mask=absent) for name in ("pattern", "strength")},
+            "alternations": np.ma.masked_array(found["alternations"], mask=absent),
+            "runs": found["runs"].astype(object),
+            "curve": curve,
+        },
+    )

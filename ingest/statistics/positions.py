@@ -1,0 +1,105 @@
+"""Activation by position in the row: frequency, mean and spread, and what the position tells about being active.
+
+VO §5.1 and App. B.1, SPEC §12.8. Every position of every row counts, newlines included, and rows are full, so that each
+position has equally many tokens. Position 0 holds BOS; figures over positions leave it out unless they say otherwise.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from ingest.statistics import loops
+from ingest.statistics.span import SpanAccumulator, TokenBatch
+
+LEAST_ROWS = 1000
+"""Below, the finite-sample bias of mutual information, about 1 / (2 rows) nats, is no longer small (§12.8)."""
+
+
+@dataclass(frozen=True)
+class PositionCurves:
+    """What is known of each position, float64, (positions, neurons) each."""
+
+    n_rows: int
+    frequency: Float64[np.ndarray, "positions neurons"]
+    """Fraction of rows with pre > 0."""
+    mean: Float64[np.ndarray, "positions neurons"]
+    """Of post over rows."""
+    std: Float64[np.ndarray, "positions neurons"]
+    """Of post over rows (population)."""
+
+
+class PositionAccumulator(SpanAccumulator):
+    """Sums per position of consecutive layers of one model."""
+
+    rows_: Tensor
+    """(1,) int64: rows seen."""
+    active_: Tensor
+    """(positions, neurons) int64: rows with pre > 0."""
+    sums_: Float64[Tensor, "2 positions neurons"]
+    """Of post and of its square."""
+
+    def __init__(self, context: int, n_neurons: int, device: torch.device) -> None:
+        self.rows_ = torch.zeros(1, dtype=torch.int64)
+        self.active_ = torch.zeros(context, n_neurons, dtype=torch.int64, device=device)
+        self.sums_ = torch.zeros(2, context, n_neurons, dtype=torch.float64, device=device)
+
+    @staticmethod
+    def bytes_needed(context: int, n_neurons: int) -> int:
+        """Bytes of the resident sums."""
+        return 3 * 8 * context * n_neurons
+
+    def observe(self, pre: Tensor, post: Tensor, neurons: slice) -> None:
+        """Add one layer of a batch; its rows are counted by `update`."""
+        active, (sums, squares) = self.active_[:, neurons], self.sums_[:, :, neurons]
+        add = loops.add_positions if pre.device.type == "cpu" else add_positions
+        add(pre, post, active, sums, squares)
+
+    def update(self, batch: TokenBatch, post: Tensor) -> None:
+        """Count the rows of a batch."""
+        self.rows_ += batch.n_rows
+
+    def state(self) -> dict[str, Tensor]:
+        """The live sums, which may be added to."""
+        return {"rows": self.rows_, "active": self.active_, "sums": self.sums_}
+
+    def compute(self) -> PositionCurves:
+        """The curves of everything seen.
+
+        Raises:
+            ValueError: nothing was seen.
+        """
+        n = int(self.rows_)
+        if n == 0:
+            raise ValueError("no rows were accumulated")
+        mean, square = (self.sums_ / n).cpu().numpy()
+        return PositionCurves(n, self.active_.cpu().numpy() / n, mean, np.sqrt(np.maximum(square - mean**2, 0)))
+
+
+def add_positions(pre: Tensor, post: Tensor, active: Tensor, sums: Tensor, squares: Tensor) -> None:
+    """Add a batch to (positions, width) sums, in few operations.
+
+    Args:
+        pre, post: (rows * positions, width) fp32.
+        active: int64; sums, squares: float64.
+    """
+    shape = (-1, *active.shape)
+    active += (pre.view(shape) > 0).sum(0)
+    values = post.view(shape).double()
+    sums += values.sum(0)
+    squares += values.square_().sum(0)
+
+
+def mutual_information(frequency: Float64[np.ndarray, "positions neurons"]) -> Float64[np.ndarray, " neurons"]:
+    """I(active; position) in nats for equally likely positions, at most ln 2 (§12.8); 0 · ln 0 is 0.
+
+    A neuron that is always or never active has none: 0.
+    """
+    overall = frequency.mean(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        on = np.where(frequency > 0, frequency * np.log(frequency / overall), 0)
+        off = np.where(frequency < 1, (1 - frequency) * np.log((1 - frequency) / (1 - overall)), 0)
+        found = (on + off).mean(0)
+    return np.where((overall > 0) & (overall < 1), np.maximum(found, 0), 0.0)

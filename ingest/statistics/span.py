@@ -1,0 +1,59 @@
+"""What accumulators of consecutive layers of one model have in common, and the tokens that they are shown.
+
+    observe   every position of a layer, as the forward pass reaches it
+    update    the kept positions of all their layers, once per batch
+    state     the live sums, by name: for checkpoints, and for jobs that put the sums of ranges of rows together
+    merge     the state of other rows
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Consecutive rows of the corpus."""
+
+    first_row: int
+    n_rows: int
+    tokens: Tensor
+    """(rows, context) int64."""
+    kept: Tensor
+    """(kept,) int64: positions of the flattened rows that are in M_corr (§0.3)."""
+    current: Tensor
+    """(kept,) int64 token ids."""
+    previous: Tensor
+    """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
+
+
+class SpanAccumulator:
+    """Sums of consecutive layers of one model; a subclass overrides what it needs."""
+
+    def observe(self, pre: Tensor, post: Tensor, neurons: slice) -> None:
+        """Add every position of one layer of a batch.
+
+        Args:
+            pre, post: (rows * context, d_mlp) fp32, post as it is.
+            neurons: which of the accumulator's neurons they are.
+        """
+
+    def update(self, batch: TokenBatch, post: Tensor) -> None:
+        """Add a batch, after its layers were observed.
+
+        Args:
+            post: (kept, neurons) fp32, about the pivot.
+        """
+
+    def state(self) -> dict[str, Tensor]:
+        """The live sums."""
+        raise NotImplementedError
+
+    def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Put in the state of other rows; sums add up."""
+        live = self.state()
+        for name, values in arrays.items():
+            live[name] += torch.from_numpy(values).to(live[name].device)
