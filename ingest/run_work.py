@@ -92,17 +92,19 @@ class RunWork:
     # --- the plan ---
 
     def plan(self, progress: Progress) -> RunPlan:
-        """The plan that an interrupted attempt left, if it still holds, else a new one."""
+        """The plan that an interrupted attempt left, if it still holds and work was done by it, else a new one."""
         weights = [checkpoint.weights_sha256 for checkpoint in self.inputs.checkpoints]
         versions = versions_of(self.parts)
         with self.engine.begin() as connection:
             stored = stored_plan(connection, self.handle.run_id)
             if stored is not None and (stored.weights, stored.versions) == (weights, versions):
                 states = jobs.states(connection, self.handle.run_id)
+                begun = any(s.done and stored.plan.jobs[s.job].kind != "pivots" for s in states)
+                begun = begun or self.store().has_checkpoints()
                 needed = max((stored.plan.bytes_needed(stored.plan.jobs[s.job]) for s in states if not s.done), default=0)
-                if needed <= self.inputs.memory_bytes:
+                if begun and needed <= self.inputs.memory_bytes:
                     done = sum(state.done for state in states)
-                    if done and needed:
+                    if needed:
                         progress.say(f"{done} of {len(states)} jobs are done already, the rest goes on")
                     return stored
             made = self._new_plan(weights, versions)
