@@ -90,6 +90,33 @@ def _rare(family: str, condition: str) -> str:
     return _RARE.format(family=family, enough=enough, condition=condition, **given)
 
 
+_BOS = f"""{_INSERT}SELECT d.run_id, d.neuron_id, 'bos', 'bos', d.bos_ratio, :version,
+       jsonb_build_object('bos_activation', d.bos_activation, 'post_p99_9', d.post_p99_9, 'ratio', d.bos_ratio,
+                          'threshold', {_THRESHOLD.format(family="bos", parameter="min_ratio")}),
+       {_PLACE}
+  FROM distribution_statistics d
+  {_NEURON.format(alias="d")}
+ WHERE d.run_id = :run_id AND d.bos_activation > 0
+   AND d.bos_ratio > {_THRESHOLD.format(family="bos", parameter="min_ratio")}
+"""
+
+# The subset must explain the neuron better than every token feature does, where these are known.
+_CONTEXT = f"""{_INSERT}SELECT s.run_id, s.neuron_id, 'context', s.subset, s.variance_reduction, :version,
+       jsonb_build_object('subset', s.subset, 'variance_reduction', s.variance_reduction, 'n_tokens', s.n_tokens,
+                          'post_mean', s.post_mean, 'sparsity', s.sparsity,
+                          'threshold', {_THRESHOLD.format(family="context", parameter="min_variance_reduction")}),
+       {_PLACE}
+  FROM (SELECT DISTINCT ON (neuron_id) * FROM subset_statistics
+         WHERE run_id = :run_id AND variance_reduction IS NOT NULL
+         ORDER BY neuron_id, variance_reduction DESC, post_mean DESC, subset) AS s
+  {_NEURON.format(alias="s")}
+ WHERE s.variance_reduction >= {_THRESHOLD.format(family="context", parameter="min_variance_reduction")}
+   AND NOT EXISTS (SELECT 1 FROM explanations e
+                    WHERE e.run_id = s.run_id AND e.neuron_id = s.neuron_id AND e.rank = 1
+                      AND e.variance_reduction > s.variance_reduction)
+"""
+
+
 class Rule(NamedTuple):
     """How the labels of one family are made."""
 
@@ -111,6 +138,8 @@ RULES = (
     Rule("token_class", "vocabulary", _best_feature("token_class", "f.name", "e.shift = 'current' AND f.family <> 'unigram'")),
     Rule("previous_token", "vocabulary", _best_feature("previous_token", "f.name", "e.shift = 'previous'")),
     Rule("position", "positions", _POSITION),
+    Rule("bos", "distributions", _BOS),
+    Rule("context", "distributions", _CONTEXT),
     Rule("dead", "activations", _rare("dead", "a.sparsity = 0")),
     Rule("near_dead", "activations", _rare("near_dead", f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}")),
 )

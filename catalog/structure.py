@@ -126,6 +126,9 @@ STRUCTURE = (
             ("activation_statistics", "activations"),
             ("universality", "correlations"),
             ("position_statistics", "positions"),
+            ("histograms", "distributions"),
+            ("distribution_statistics", "distributions"),
+            ("late_statistics", "distributions"),
         )
     ),
     *(
@@ -138,6 +141,7 @@ STRUCTURE = (
             ("letter_scores", "vocabulary"),
             ("top_tokens", "vocabulary"),
             ("labels", None),
+            ("subset_statistics", "distributions"),
         )
     ),
     Rule("every two models of the run are a pair", "correlations", _MODEL_PAIRS),

@@ -40,7 +40,8 @@ def token_batches(
         previous = torch.full_like(tokens, -1)
         previous[:, 1:] = tokens[:, :-1]
         kept = mask.nonzero().squeeze(1)
-        columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept])
+        subsets = torch.from_numpy(corpus.subset_ids[start : start + len(rows)].astype(np.int64))
+        columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept], subsets)
         yield TokenBatch(start, rows.shape[0], *(_to_device(column, device) for column in columns))
 
 

@@ -198,6 +198,8 @@ class Plan:
     shapes: tuple[ModelShape, ...]
     n_rows: int
     context: int
+    n_subsets: int = 1
+    """Of the corpus; one if it has none."""
 
     def whole(self, job: Job) -> bool:
         """Whether the job sees all rows, so that its sums are complete."""
@@ -233,6 +235,7 @@ class Plan:
             "shapes": [[s.n_layers, s.d_model, s.d_mlp, s.d_vocab] for s in self.shapes],
             "n_rows": self.n_rows,
             "context": self.context,
+            "n_subsets": self.n_subsets,
             "jobs": [
                 {
                     "kind": job.kind,
@@ -259,7 +262,7 @@ def from_json(document: dict[str, Any]) -> Plan:
         )
         for number, job in enumerate(document["jobs"])
     ]
-    return Plan(tuple(jobs), shapes, document["n_rows"], document["context"])
+    return Plan(tuple(jobs), shapes, document["n_rows"], document["context"], document["n_subsets"])
 
 
 def _item_json(item: Item) -> list[Any]:

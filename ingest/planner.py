@@ -8,6 +8,7 @@ ranges of rows, whose sums travel through files and are added up.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 from catalog.errors import InputError
 from ingest.plan import Item, Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
@@ -61,23 +62,35 @@ class Work:
         return model in self.by_part.get(part, ())
 
 
+class CorpusShape(NamedTuple):
+    """What a plan has to know of the corpus."""
+
+    n_rows: int
+    context: int
+    n_subsets: int = 1
+    """At least one."""
+
+
+def _plan_of(jobs: Iterable[Job], shapes: list[ModelShape], corpus: CorpusShape) -> Plan:
+    return Plan(tuple(jobs), tuple(shapes), corpus.n_rows, corpus.context, corpus.n_subsets)
+
+
 def make_plan(
-    work: Work, shapes: list[ModelShape], n_rows: int, context: int, budget: int, at_least: int = 1
+    work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget: int, at_least: int = 1
 ) -> Plan:
     """Cut `work` into jobs whose accumulators fit `budget` bytes.
 
     Args:
-        n_rows, context: of the corpus.
         at_least: jobs wanted, for as many workers; fewer where there is not enough to cut.
     Raises:
         InputError: the budget is too small for the smallest pieces; the sentence says the least that works.
     """
     if not work.models:
-        return Plan((), tuple(shapes), n_rows, context)
-    _check_budget(work, shapes, context, budget)
-    one = _Cut(work, shapes, n_rows, context)
+        return _plan_of((), shapes, corpus)
+    _check_budget(work, shapes, corpus, budget)
+    one = _Cut(work, shapes, corpus)
     whole = one.in_passes(budget)
-    if at_least <= 1 or n_rows < 2:
+    if at_least <= 1 or corpus.n_rows < 2:
         return whole
     by_rows = one.by_rows(budget, at_least)
     by_tiles = one.by_tiles(budget, at_least)
@@ -98,8 +111,8 @@ def _parallel(plan: Plan) -> int:
     return sum(job.kind == "accumulate" for job in plan.jobs)
 
 
-def _check_budget(work: Work, shapes: list[ModelShape], context: int, budget: int) -> None:
-    smallest = _items(work, shapes, context, tile_bytes=0)
+def _check_budget(work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget: int) -> None:
+    smallest = _items(work, shapes, corpus, tile_bytes=0)
     least = max(item.bytes_needed(shapes) for item in smallest)
     if least > budget:
         raise InputError(
@@ -109,7 +122,7 @@ def _check_budget(work: Work, shapes: list[ModelShape], context: int, budget: in
 
 
 def _items(
-    work: Work, shapes: list[ModelShape], context: int, tile_bytes: int, models: list[int] | None = None
+    work: Work, shapes: list[ModelShape], corpus: CorpusShape, tile_bytes: int, models: list[int] | None = None
 ) -> list[Item]:
     """All items in the order in which they are packed: those that others wait for come first."""
     wanted = work.models if models is None else models
@@ -120,7 +133,7 @@ def _items(
         items += [OwnItem(model, span) for span in spans if model in paired]
         items += [TokenItem(model, span) for span in spans if work.wants("vocabulary", model)]
         for name, kind in KINDS.items():
-            size = kind.bytes_needed(SpanShape(shapes[model].d_mlp, context))
+            size = kind.bytes_needed(SpanShape(shapes[model].d_mlp, corpus.context, corpus.n_subsets))
             items += [SpanItem(name, model, span, size) for span in spans if work.wants(kind.part, model)]
     if models is None:
         items += tiles(work, shapes, tile_bytes)
@@ -169,8 +182,7 @@ class _Cut:
 
     work: Work
     shapes: list[ModelShape]
-    n_rows: int
-    context: int
+    corpus: CorpusShape
 
     def in_passes(self, budget: int) -> Plan:
         """As few passes over all rows as the budget allows."""
@@ -181,7 +193,7 @@ class _Cut:
         base = [
             one_pass
             for model in self.work.models
-            for one_pass in _pack(_items(self.work, self.shapes, self.context, 0, [model]), self.shapes, budget)
+            for one_pass in _pack(_items(self.work, self.shapes, self.corpus, 0, [model]), self.shapes, budget)
         ]
         total = sum(tile.bytes_needed(self.shapes) for tile in tiles(self.work, self.shapes, budget))
         share = min(budget, max(total // max(1, at_least), 1))
@@ -192,20 +204,20 @@ class _Cut:
     def by_rows(self, budget: int, at_least: int) -> Plan:
         """Every pass over several ranges of rows, and jobs that add their sums up."""
         passes = self._passes(budget)
-        parts = min(self.n_rows, -(-at_least // len(passes)))
+        parts = min(self.corpus.n_rows, -(-at_least // len(passes)))
         return self._plan(passes, parts, combine=at_least)
 
     def _passes(self, budget: int) -> list[list[Item]]:
         """Everything in one pass if it fits, else with tiles small enough that what sums of layers leave over is not wasted."""
-        passes = _pack(_items(self.work, self.shapes, self.context, budget), self.shapes, budget)
+        passes = _pack(_items(self.work, self.shapes, self.corpus, budget), self.shapes, budget)
         if len(passes) == 1:
             return passes
-        return _pack(_items(self.work, self.shapes, self.context, budget // 2), self.shapes, budget)
+        return _pack(_items(self.work, self.shapes, self.corpus, budget // 2), self.shapes, budget)
 
     def _plan(self, passes: list[list[Item]], parts: int, combine: int = 1) -> Plan:
-        jobs = [Job(0, "pivots", tuple(MomentItem(model) for model in self.work.models), 0, self.n_rows, ())]
+        jobs = [Job(0, "pivots", tuple(MomentItem(model) for model in self.work.models), 0, self.corpus.n_rows, ())]
         holders: dict[str, list[int]] = {}
-        edges = [self.n_rows * part // parts for part in range(parts + 1)]
+        edges = [self.corpus.n_rows * part // parts for part in range(parts + 1)]
         accumulate: list[list[int]] = []
         for items in passes:
             numbers = list(range(len(jobs), len(jobs) + parts))
@@ -219,8 +231,8 @@ class _Cut:
             for items, numbers in zip(passes, accumulate, strict=True):
                 for group in _groups(items, combine, self.shapes):
                     after = {0, *numbers} | self._needs(group, holders)
-                    jobs.append(Job(len(jobs), "combine", tuple(group), 0, self.n_rows, tuple(sorted(after))))
-        return Plan(tuple(jobs), tuple(self.shapes), self.n_rows, self.context)
+                    jobs.append(Job(len(jobs), "combine", tuple(group), 0, self.corpus.n_rows, tuple(sorted(after))))
+        return _plan_of(jobs, self.shapes, self.corpus)
 
     def _needs(self, items: Iterable[Item], holders: dict[str, list[int]]) -> set[int]:
         """Jobs whose sums are read when tiles and sums per token are finished."""

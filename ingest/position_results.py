@@ -14,7 +14,7 @@ INFORMATIVE = 0.01
 """Mutual information in nats from which a neuron's curve is kept; below, the curve is its frequency and noise."""
 
 NUMBERS = (
-    "mutual_information", "mutual_information_bos", "pos_std", "pos_std_mean", "bos_activation", "tolerance", "coverage",
+    "mutual_information", "mutual_information_bos", "pos_std", "pos_std_mean", "tolerance", "coverage",
     "predictability",
 )  # fmt: skip
 
@@ -39,7 +39,6 @@ def describe_positions(curves: PositionCurves) -> Arrays:
         "mutual_information_bos": mutual_information(curves.frequency) if enough else undefined,
         "pos_std": curves.mean[1:].std(0) if len(inner) else undefined,
         "pos_std_mean": curves.std[1:].mean(0) if len(inner) else undefined,
-        "bos_activation": curves.mean[0],
         "pattern": np.array(["" if p is None else p.pattern for p in patterns], dtype="U16"),
         "strength": np.array(["" if p is None else p.strength for p in patterns], dtype="U8"),
         "tolerance": _numbers([None if p is None else p.tolerance for p in patterns]),

@@ -18,7 +18,7 @@ from ingest.explain import Explainer, make_explainer
 from ingest.identity import number_settings, versions_of
 from ingest.inline import job_context, run_jobs
 from ingest.plan import ModelShape
-from ingest.planner import Work, make_plan
+from ingest.planner import CorpusShape, Work, make_plan
 from ingest.prepare import Inputs, TokenCounts, count_kept
 from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
@@ -120,8 +120,9 @@ class RunWork:
         plan = make_plan(
             work,
             [ModelShape(c.n_layers, c.d_model, c.d_mlp, c.d_vocab) for c in self.inputs.checkpoints],
-            0 if corpus is None else corpus.n_rows,
-            self.inputs.context,
+            CorpusShape(0, self.inputs.context)
+            if corpus is None
+            else CorpusShape(corpus.n_rows, self.inputs.context, corpus.n_subsets),
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
         )
@@ -183,7 +184,8 @@ class RunWork:
             if model in results.activations:
                 self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, results.activations[model]))
         for kind, model, span, arrays in results.spans:
-            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span]):
+            subsets = [] if self.inputs.corpus is None else self.inputs.corpus.subset_names
+            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span], subsets):
                 self.handle.stage(table, columns)
         if explainer is not None:
             self.feature_ids = self.handle.feature_ids(explainer.feature_rows())

@@ -5,51 +5,76 @@ A new one is an accumulator (`ingest.statistics.span`), an entry of `KINDS`, and
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-import torch
+from torch import Tensor
 
 from ingest.columns import Columns, Ids
+from ingest.distribution_results import describe_histograms, describe_subsets, histogram_columns, subset_columns
 from ingest.position_results import describe_positions, position_columns
 from ingest.results import Arrays
+from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
 from ingest.statistics.positions import PositionAccumulator
 from ingest.statistics.span import SpanAccumulator
+
+A = TypeVar("A", bound=SpanAccumulator)
 
 
 @dataclass(frozen=True)
 class SpanShape:
-    """What an accumulator has to know."""
+    """What the size of an accumulator depends on."""
 
     n_neurons: int
     context: int
+    n_subsets: int
+    """At least one."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class SpanPivots:
+    """About which activations are summed, (neurons,) fp32 each."""
+
+    pre: Tensor
+    post: Tensor
+
+
+@dataclass(frozen=True)
+class Kind(Generic[A]):
     """One kind of statistic."""
 
     part: str
     """The part of a run that wants it."""
     bytes_needed: Callable[[SpanShape], int]
     """Of the accumulator while tokens come in."""
-    make: Callable[[SpanShape, torch.device], SpanAccumulator]
-    finish: Callable[[SpanAccumulator], Arrays]
+    make: Callable[[SpanShape, SpanPivots], A]
+    """On the device of the pivots."""
+    finish: Callable[[A], Arrays]
     """From complete sums to what travels to the catalog."""
-    columns: Callable[[Arrays, Ids], Iterator[tuple[str, Columns]]]
-    """Rows of its tables; ids are those of the span's neurons."""
+    columns: Callable[[Arrays, Ids, list[str]], Iterator[tuple[str, Columns]]]
+    """Rows of its tables; ids are those of the span's neurons, and the names those of the corpus's subsets."""
 
 
-def _finish_positions(accumulator: SpanAccumulator) -> Arrays:
-    assert isinstance(accumulator, PositionAccumulator)
-    return describe_positions(accumulator.compute())
-
-
-KINDS: dict[str, Kind] = {
-    "positions": Kind(
+KINDS: dict[str, Kind[Any]] = {
+    "positions": Kind[PositionAccumulator](
         part="positions",
         bytes_needed=lambda shape: PositionAccumulator.bytes_needed(shape.context, shape.n_neurons),
-        make=lambda shape, device: PositionAccumulator(shape.context, shape.n_neurons, device),
-        finish=_finish_positions,
-        columns=position_columns,
+        make=lambda shape, pivots: PositionAccumulator(shape.context, shape.n_neurons, pivots.pre.device),
+        finish=lambda accumulator: describe_positions(accumulator.compute()),
+        columns=lambda found, ids, subsets: position_columns(found, ids),
+    ),
+    "histograms": Kind[HistogramAccumulator](
+        part="distributions",
+        bytes_needed=lambda shape: HistogramAccumulator.bytes_needed(shape.n_neurons),
+        make=lambda shape, pivots: HistogramAccumulator(shape.n_neurons, pivots.pre.device),
+        finish=describe_histograms,
+        columns=lambda found, ids, subsets: histogram_columns(found, ids),
+    ),
+    "subsets": Kind[SubsetAccumulator](
+        part="distributions",
+        bytes_needed=lambda shape: SubsetAccumulator.bytes_needed(shape.n_subsets, shape.n_neurons),
+        make=lambda shape, pivots: SubsetAccumulator(shape.n_subsets, pivots.pre, pivots.post),
+        finish=describe_subsets,
+        columns=subset_columns,
     ),
 }
 """By the name of their results."""

@@ -28,12 +28,14 @@ class TokenBatch:
     """(kept,) int64 token ids."""
     previous: Tensor
     """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
+    subsets: Tensor
+    """(rows,) int64: which of the corpus's subsets each row belongs to; 0 where it has none."""
 
 
 class SpanAccumulator:
     """Sums of consecutive layers of one model; a subclass overrides what it needs."""
 
-    def observe(self, pre: Tensor, post: Tensor, neurons: slice) -> None:
+    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
         """Add every position of one layer of a batch.
 
         Args:

@@ -22,6 +22,8 @@ CONTRACT = {
     "position_neurons": "model, layer, neuron",
     "position_teams": "model, layer",
     "dead_neurons": "model, layer, neuron",
+    "bos_neurons": "model, layer, neuron",
+    "neuron_subsets": "model, layer, neuron, subset",
     "neuron_group_members": "size DESC, lowest_corr DESC, model, layer, neuron",
 }
 """The views of the public contract, and a total order of each."""

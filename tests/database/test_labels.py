@@ -150,6 +150,26 @@ def test_teams_cover_the_positions_at_which_one_of_them_is_active(engine, run):
     assert rows(engine, "SELECT model, layer, neurons, covered, positions FROM position_teams") == [(MODELS[0], 0, 2, 45, 63)]
 
 
+def test_a_bos_neuron_is_above_the_multiple_of_its_other_activations(engine, run, store):
+    neuron = neuron_id(engine, 5)
+    statement = "UPDATE distribution_statistics SET bos_activation = :c, bos_ratio = :ratio WHERE neuron_id = :neuron"
+    for c, ratio, expected in ((0.9, 3.0, []), (0.9, 3.5, [("bos", "bos", 3.5)]), (-0.9, 3.5, [])):
+        execute(engine, statement, neuron=neuron, c=c, ratio=ratio)
+        store.relabel()
+        assert labels_of(engine, neuron) == expected
+    assert rows(engine, "SELECT neuron, ratio FROM bos_neurons") == [(5, 3.5)]
+
+
+def test_a_context_neuron_is_explained_by_a_subset_better_than_by_any_token(engine, run, store):
+    neuron = neuron_id(engine, 5)
+    statement = "UPDATE subset_statistics SET variance_reduction = :score WHERE neuron_id = :neuron AND subset = :subset"
+    explain(engine, run, neuron, ("contains_comma", "current", 0.2))
+    for score, expected in ((0.04, []), (0.15, []), (0.25, [("context", "code", 0.25)])):
+        execute(engine, statement, neuron=neuron, subset="code", score=score)
+        store.relabel()
+        assert labels_of(engine, neuron) == expected
+
+
 @pytest.mark.parametrize(
     ("activations", "n_tokens", "expected"),
     [

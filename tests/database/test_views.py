@@ -26,6 +26,8 @@ PROMISED = {
     "position_neurons": "model layer neuron mutual_information pattern strength alternations coverage",
     "position_teams": "model layer neurons covered positions share",
     "dead_neurons": "model layer neuron activations n_tokens",
+    "bos_neurons": "model layer neuron bos_activation ratio",
+    "neuron_subsets": "model layer neuron subset n_tokens mean sparsity variance_reduction",
 }
 
 
