@@ -100,7 +100,8 @@ _BOS = f"""{_INSERT}SELECT d.run_id, d.neuron_id, 'bos', 'bos', d.bos_ratio, :ve
    AND d.bos_ratio > {_THRESHOLD.format(family="bos", parameter="min_ratio")}
 """
 
-# The subset must explain the neuron better than every token feature does, where these are known.
+# The subset must explain the neuron better than every token feature does, where these are known. Of two subsets that are
+# each other's rest, which explain equally well, it is the one with the higher mean.
 _CONTEXT = f"""{_INSERT}SELECT s.run_id, s.neuron_id, 'context', s.subset, s.variance_reduction, :version,
        jsonb_build_object('subset', s.subset, 'variance_reduction', s.variance_reduction, 'n_tokens', s.n_tokens,
                           'post_mean', s.post_mean, 'sparsity', s.sparsity,
@@ -108,7 +109,7 @@ _CONTEXT = f"""{_INSERT}SELECT s.run_id, s.neuron_id, 'context', s.subset, s.var
        {_PLACE}
   FROM (SELECT DISTINCT ON (neuron_id) * FROM subset_statistics
          WHERE run_id = :run_id AND variance_reduction IS NOT NULL
-         ORDER BY neuron_id, variance_reduction DESC, post_mean DESC, subset) AS s
+         ORDER BY neuron_id, round(variance_reduction::numeric, 9) DESC, post_mean DESC, subset) AS s
   {_NEURON.format(alias="s")}
  WHERE s.variance_reduction >= {_THRESHOLD.format(family="context", parameter="min_variance_reduction")}
    AND NOT EXISTS (SELECT 1 FROM explanations e

@@ -24,7 +24,7 @@ CONTRACT = {
     "dead_neurons": "model, layer, neuron",
     "bos_neurons": "model, layer, neuron",
     "neuron_subsets": "model, layer, neuron, subset",
-    "neuron_group_members": "size DESC, lowest_corr DESC, model, layer, neuron",
+    "neuron_group_members": "model, layer, neuron",
 }
 """The views of the public contract, and a total order of each."""
 
