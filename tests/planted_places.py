@@ -108,23 +108,27 @@ def _neurons(
     """Five planted neurons; of the others half are constant, and half dense in directions without a role."""
     mlp = model.transformer.h[0].mlp
     order = torch.randperm(D_MLP, generator=generator).tolist()
+    known = torch.stack(list(roles.values()))
+
+    def dense() -> Tensor:
+        made = torch.randn(D_MODEL, generator=generator) / D_MODEL**0.5
+        return made - known.T @ (known @ made)
+
     wanted = (
         (roles["often"], 0.0, ("position", "oscillatory")),
         (roles["once"], 0.0, ("position", "both_extremes")),
         # a little noise makes it active on other tokens, too: without that it would be dead where BOS does not count
-        (roles["bos"] + 0.01 * torch.randn(D_MODEL, generator=generator), 0.0, ("bos", "bos")),
+        (roles["bos"] + 0.2 * dense(), 0.0, ("bos", "bos")),
         (roles["subset"], -1.0, ("context", CODE)),
         (torch.zeros(D_MODEL), -1.0, ("dead", "provisional")),
     )
-    known = torch.stack(list(roles.values()))
     for number, index in enumerate(order):
         if number < len(wanted):
             w_in, b_in, _ = wanted[number]
         elif number % 2:
             w_in, b_in = torch.zeros(D_MODEL), 1.0
         else:
-            dense = torch.randn(D_MODEL, generator=generator) / D_MODEL**0.5
-            w_in, b_in = dense - known.T @ (known @ dense), 0.3 * float(torch.randn(1, generator=generator))
+            w_in, b_in = dense(), 0.3 * float(torch.randn(1, generator=generator))
         mlp.c_fc.weight[:, index] = w_in
         mlp.c_fc.bias[index] = b_in
         mlp.c_proj.weight[index] = 0.1 * torch.randn(D_MODEL, generator=generator) / D_MODEL**0.5
