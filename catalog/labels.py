@@ -4,7 +4,7 @@ Every statement inserts the labels of one family for one run. They read stored r
 applied without a model, a corpus or a cache.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, text
 
@@ -118,6 +118,32 @@ _CONTEXT = f"""{_INSERT}SELECT s.run_id, s.neuron_id, 'context', s.subset, s.var
 """
 
 
+_OTHER_CAUSES = ("position", "prediction", "suppression", "partition", "entropy", "anti_entropy", "attn_deactivation",
+                 "attn_activation", "bos")  # fmt: skip
+"""Families of rules 7 to 11: what a neuron may be without a feature of the text explaining it."""
+
+_LEAST_EXPLAINED = _THRESHOLD.format(family="unexplained", parameter="max_variance_reduction")
+
+# The evidence says which of those rules could be asked, for a run without their parts knows less.
+_UNEXPLAINED = f"""{_INSERT}SELECT u.run_id, u.neuron_id, 'unexplained', 'universal', best.variance_reduction, :version,
+       jsonb_build_object('variance_reduction', best.variance_reduction, 'excess_corr', u.excess_corr,
+                          'evaluated', to_jsonb(CAST(:evaluated AS text[])), 'threshold', {_LEAST_EXPLAINED}),
+       {_PLACE}
+  FROM universality u
+  JOIN neurons n ON n.id = u.neuron_id
+ CROSS JOIN LATERAL (
+       SELECT greatest(
+              COALESCE((SELECT e.variance_reduction FROM explanations e
+                         WHERE e.run_id = u.run_id AND e.neuron_id = u.neuron_id AND e.rank = 1), 0),
+              (SELECT max(s.variance_reduction) FROM subset_statistics s
+                WHERE s.run_id = u.run_id AND s.neuron_id = u.neuron_id)) AS variance_reduction) AS best
+ WHERE u.run_id = :run_id AND u.excess_corr > 0.5 AND best.variance_reduction < {_LEAST_EXPLAINED}
+   AND EXISTS (SELECT 1 FROM run_parts p WHERE p.run_id = :run_id AND p.part = 'correlations')
+   AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.run_id = u.run_id AND l.neuron_id = u.neuron_id
+                      AND l.family = ANY(CAST(:other_causes AS text[])))
+"""
+
+
 class Rule(NamedTuple):
     """How the labels of one family are made."""
 
@@ -143,7 +169,9 @@ RULES = (
     Rule("context", "distributions", _CONTEXT),
     Rule("dead", "activations", _rare("dead", "a.sparsity = 0")),
     Rule("near_dead", "activations", _rare("near_dead", f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}")),
+    Rule("unexplained", "vocabulary", _UNEXPLAINED),
 )
+"""In order: the last one asks what the others have found."""
 
 
 def newest_version(connection: Connection, drafts: bool) -> int:
@@ -155,11 +183,22 @@ def newest_version(connection: Connection, drafts: bool) -> int:
 def label_run(connection: Connection, run_id: int, version: int) -> dict[str, int]:
     """Replace the labels of one run; returns how many each family has."""
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
-    values = {"run_id": run_id, "version": version}
-    parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), values).scalars().all()
-    counts = {rule.family: connection.execute(text(rule.insert), values).rowcount for rule in RULES if rule.part in parts}
+    parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), {"run_id": run_id}).scalars().all()
+    asked = [rule for rule in RULES if rule.part in parts]
+    values = {
+        "run_id": run_id,
+        "version": version,
+        "other_causes": list(_OTHER_CAUSES),
+        "evaluated": [rule.family for rule in asked if rule.family in _OTHER_CAUSES],
+    }
+    counts = {rule.family: connection.execute(text(rule.insert), _used(rule.insert, values)).rowcount for rule in asked}
     summaries.total_labels(connection, run_id)
     return counts
+
+
+def _used(statement: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The values that a statement asks for."""
+    return {name: value for name, value in values.items() if f":{name}" in statement}
 
 
 def relabel(engine: Engine) -> dict[int, dict[str, int]]:

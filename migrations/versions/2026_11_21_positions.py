@@ -299,6 +299,7 @@ SELECT v.version, new.* FROM rule_versions v,
   (VALUES ('position', 'min_mutual_information', 0.05, 'Nats of mutual information with the position that more than suffice (VO 5.1).'),
           ('bos', 'min_ratio', 3, 'Activation on BOS over the 99.9th percentile of post that more than suffices (SPEC 6.7).'),
           ('context', 'min_variance_reduction', 0.05, 'Least variance reduction, where a subset of the corpus explains best.'),
+          ('unexplained', 'max_variance_reduction', 0.05, 'Variance reduction of the best feature below which a universal neuron is unexplained.'),
           ('dead', 'enough_tokens', 20000000, 'Tokens below which a label of dead or near_dead is provisional (VO 3).'),
           ('near_dead', 'max_frequency', 0.000001, 'Frequency below which a neuron that was active is nearly dead.')
   ) AS new(family, parameter, value, description)
@@ -327,11 +328,11 @@ DELETE FROM run_checksums WHERE table_name IN ('run_parts', 'position_statistics
                      'subset_statistics')
    AND run_id IN (SELECT run_id FROM run_parts WHERE part IN ('positions', 'distributions'));
 DELETE FROM run_checksums WHERE table_name IN ('labels', 'label_totals')
-   AND run_id IN (SELECT run_id FROM labels WHERE family IN ('position', 'bos', 'context', 'dead', 'near_dead'));
-DELETE FROM labels WHERE family IN ('position', 'bos', 'context', 'dead', 'near_dead');
-DELETE FROM label_totals WHERE family IN ('position', 'bos', 'context', 'dead', 'near_dead');
+   AND run_id IN (SELECT run_id FROM labels WHERE family IN ('position', 'bos', 'context', 'dead', 'near_dead', 'unexplained'));
+DELETE FROM labels WHERE family IN ('position', 'bos', 'context', 'dead', 'near_dead', 'unexplained');
+DELETE FROM label_totals WHERE family IN ('position', 'bos', 'context', 'dead', 'near_dead', 'unexplained');
 DELETE FROM run_parts WHERE part IN ('positions', 'distributions');
-DELETE FROM rules WHERE family IN ('position', 'bos', 'context', 'dead', 'near_dead');
+DELETE FROM rules WHERE family IN ('position', 'bos', 'context', 'dead', 'near_dead', 'unexplained');
 DROP TABLE subset_statistics;
 DROP TABLE late_statistics;
 DROP TABLE distribution_statistics;

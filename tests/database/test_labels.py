@@ -170,6 +170,25 @@ def test_a_context_neuron_is_explained_by_a_subset_better_than_by_any_token(engi
         assert labels_of(engine, neuron) == expected
 
 
+def test_a_universal_neuron_without_feature_or_other_cause_is_unexplained(engine, run, store):
+    neuron = neuron_id(engine, 3)
+    execute(engine, "UPDATE subset_statistics SET variance_reduction = 0.04 WHERE neuron_id = :neuron", neuron=neuron)
+    for score, expected in ((0.06, []), (0.03, [("unexplained", "universal", 0.04)])):
+        explain(engine, run, neuron, ("contains_comma", "current", score))
+        store.relabel()
+        assert labels_of(engine, neuron) == expected
+    ((shown,),) = rows(engine, "SELECT evidence FROM labels WHERE family = 'unexplained' AND neuron_id = :n", n=neuron)
+    assert shown["evaluated"] == ["position", "bos"] and shown["threshold"] == 0.05
+    statement = "UPDATE distribution_statistics SET bos_activation = 9, bos_ratio = 9 WHERE neuron_id = :neuron"
+    execute(engine, statement, neuron=neuron)
+    store.relabel()
+    assert labels_of(engine, neuron) == [("bos", "bos", 9.0)]
+    ordinary = neuron_id(engine, 5)
+    explain(engine, run, ordinary, ("contains_comma", "current", 0.01))
+    store.relabel()
+    assert labels_of(engine, ordinary) == [], "it is not universal"
+
+
 @pytest.mark.parametrize(
     ("activations", "n_tokens", "expected"),
     [
