@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from ingest.columns import Columns, Ids
+from ingest.example_results import describe_examples, example_columns
 from ingest.position_results import describe_positions, position_columns
 from ingest.results import Arrays
+from ingest.statistics.examples import ExampleAccumulator
 from ingest.statistics.positions import PositionAccumulator
 from ingest.statistics.span import SpanAccumulator
 
@@ -21,6 +23,8 @@ class SpanShape:
 
     n_neurons: int
     context: int
+    seed: int = 0
+    """Of what is sampled."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,11 @@ def _finish_positions(accumulator: SpanAccumulator) -> Arrays:
     return describe_positions(accumulator.compute())
 
 
+def _finish_examples(accumulator: SpanAccumulator) -> Arrays:
+    assert isinstance(accumulator, ExampleAccumulator)
+    return describe_examples(accumulator.compute())
+
+
 KINDS: dict[str, Kind] = {
     "positions": Kind(
         part="positions",
@@ -50,6 +59,13 @@ KINDS: dict[str, Kind] = {
         make=lambda shape, device: PositionAccumulator(shape.context, shape.n_neurons, device),
         finish=_finish_positions,
         columns=position_columns,
+    ),
+    "examples": Kind(
+        part="examples",
+        bytes_needed=lambda shape: ExampleAccumulator.bytes_needed(shape.n_neurons),
+        make=lambda shape, device: ExampleAccumulator(shape.context, shape.n_neurons, shape.seed, device),
+        finish=_finish_examples,
+        columns=example_columns,
     ),
 }
 """By the name of their results."""

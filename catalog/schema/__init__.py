@@ -1,6 +1,6 @@
 """All tables: identity (who), runs (when and how), jobs, statistics (what was measured), labels (what it means),
-summaries (sums for quick answers), checksums."""
+examples (where to see it), summaries (sums for quick answers), checksums."""
 
-from catalog.schema import checksums, identity, jobs, labels, runs, statistics, summaries
+from catalog.schema import checksums, examples, identity, jobs, labels, runs, statistics, summaries
 
-__all__ = ["checksums", "identity", "jobs", "labels", "runs", "statistics", "summaries"]
+__all__ = ["checksums", "examples", "identity", "jobs", "labels", "runs", "statistics", "summaries"]

@@ -8,10 +8,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ingest.statistics.hashing import context_hashes
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,21 @@ class TokenBatch:
     previous: Tensor
     """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
 
+    @cached_property
+    def places(self) -> Tensor:
+        """(kept,) int64 row * context + position in the corpus."""
+        return self.kept + self.first_row * self.tokens.shape[1]
+
+    @cached_property
+    def contexts(self) -> Tensor:
+        """(kept,) int64 hash of each kept token and those before it, see `context_hashes`."""
+        return context_hashes(self.tokens).flatten()[self.kept]
+
 
 class SpanAccumulator:
     """Sums of consecutive layers of one model; a subclass overrides what it needs."""
 
-    def observe(self, pre: Tensor, post: Tensor, neurons: slice) -> None:
+    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
         """Add every position of one layer of a batch.
 
         Args:
@@ -53,7 +66,7 @@ class SpanAccumulator:
         raise NotImplementedError
 
     def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Put in the state of other rows; sums add up."""
+        """Put in the whole state of other rows; sums add up."""
         live = self.state()
         for name, values in arrays.items():
             live[name] += torch.from_numpy(values).to(live[name].device)

@@ -26,6 +26,7 @@ PROMISED = {
     "position_neurons": "model layer neuron mutual_information pattern strength alternations coverage",
     "position_teams": "model layer neurons covered positions share",
     "dead_neurons": "model layer neuron activations n_tokens",
+    "neuron_examples": "model layer neuron kind rank value subset row position token before after",
 }
 
 
