@@ -112,6 +112,13 @@ class Catalog:
         with self._reading() as connection:
             return neuron_page.neuron_matches(connection, ref, run, other_model, limit)
 
+    def examples(self, ref: "NeuronRef", run: int | None = None, kind: str | None = None, limit: int = 0) -> "pd.DataFrame":
+        """See `catalog.neuron_page.examples`."""
+        from catalog import neuron_page
+
+        with self._reading() as connection:
+            return neuron_page.examples(connection, ref, run, kind, limit)
+
     def models(self) -> "pd.DataFrame":
         """See `catalog.queries.models`."""
         from catalog import queries

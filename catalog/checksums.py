@@ -37,10 +37,11 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "vocabulary": ("explanations", "letter_scores", "top_tokens"),
     "positions": ("position_statistics",),
     "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics"),
+    "examples": ("examples",),
 }
 """Tables that hold a part's rows of a run; their checksums are written when the part is published."""
 
-USED_BY_PART = {"vocabulary": ("features", "feature_tokens")}
+USED_BY_PART = {"vocabulary": ("features", "feature_tokens"), "examples": ("corpus_rows",)}
 """Tables that a part's rows point to, likewise."""
 
 OF_INPUTS = ("models", "neurons", "tokenizers", "tokens", "corpora", "corpus_subsets", "token_counts")
@@ -55,6 +56,7 @@ _CONDITIONS = {
     "corpora": f"t.id = {_CORPUS}",
     "corpus_subsets": f"t.corpus_id = {_CORPUS}",
     "token_counts": f"t.corpus_id = {_CORPUS}",
+    "corpus_rows": f"t.corpus_id = {_CORPUS} AND t.row IN (SELECT e.row FROM examples e WHERE e.run_id = :run_id)",
     "features": f"t.id IN {_FEATURES}",
     "feature_tokens": f"t.tokenizer_id IN {_TOKENIZERS} AND t.feature_id IN {_FEATURES}",
 }

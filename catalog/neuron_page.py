@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, text
 
-from catalog.errors import NotFoundError
+from catalog.errors import InputError, NotFoundError
 from catalog.frames import NUMBERS, TEXTS, typed_frame
 from catalog.queries import Values, check_model, check_run, frame, schema_of
+from catalog.schema.examples import EXAMPLE_KINDS
 
 RANKED = {
     "activation_statistics": ("mean", "var", "skew", "kurt", "sparsity", "post_mean", "post_var"),
@@ -52,6 +53,8 @@ class NeuronPage:
     labels: pd.DataFrame
     promoted: pd.DataFrame
     suppressed: pd.DataFrame
+    examples: pd.DataFrame
+    """The highest values first, then the bands of quantiles from below; see `examples`."""
 
 
 def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> NeuronPage:
@@ -89,6 +92,41 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
         ),
         promoted=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'promoted'", values),
         suppressed=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'suppressed'", values),
+        examples=_examples(connection, values, None, 0),
+    )
+
+
+def examples(
+    connection: Connection, ref: NeuronRef, run: int | None = None, kind: str | None = None, limit: int = 0
+) -> pd.DataFrame:
+    """Places in the corpus that show what a neuron responds to, with the text around them.
+
+    Args:
+        kind: top, or one of the bands of `EXAMPLE_KINDS`; None: all, top first and then the bands from below.
+        limit: rows of each kind; 0 for all.
+    Raises:
+        InputError: no such kind.
+        NotFoundError: no such model or neuron.
+    """
+    if kind is not None and kind not in EXAMPLE_KINDS.values():
+        raise InputError(f"{kind!r} is no kind of example; choose from {', '.join(EXAMPLE_KINDS.values())}.")
+    row = _find(connection, ref, run)
+    return _examples(connection, {"run": row["run_id"], "neuron": row["neuron_id"]}, kind, limit)
+
+
+def _examples(connection: Connection, values: Values, kind: str | None, limit: int) -> pd.DataFrame:
+    asked: Values = {"run": values["run"], "neuron": values["neuron"], "kinds": list(EXAMPLE_KINDS.values())}
+    conditions = ""
+    if kind is not None:
+        conditions, asked["kind"] = "AND v.kind = :kind", kind
+    if limit:
+        conditions, asked["limit"] = f"{conditions} AND v.rank <= :limit", limit
+    return frame(
+        connection,
+        f"""SELECT v.kind, v.rank, v.value, v.quantile, v.subset, v.row, v.position, v.before, v.token, v.after
+            FROM history.neuron_examples v WHERE v.run_id = :run AND v.neuron_id = :neuron {conditions}
+            ORDER BY array_position(CAST(:kinds AS text[]), v.kind), v.rank""",
+        asked,
     )
 
 

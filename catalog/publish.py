@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from catalog import checksums, staging
 from catalog.copy import copy_columns
+from catalog.corpus_rows import store_rows
 from catalog.engine import driver_of
 from catalog.errors import RunError
 from catalog.labels import label_run, newest_version
@@ -41,6 +42,8 @@ def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishR
     _features(connection, driver, rows, tokenizer_id)
     _members(connection, run_id, rows)
     _move_staged(driver, run_id)
+    if rows.corpus is not None and corpus_id is not None and "examples" in rows.parts:
+        store_rows(connection, driver, run_id, corpus_id, rows.corpus)
     _groups(connection, driver, run_id, rows)
     label_run(connection, run_id, newest_version(connection, drafts=False))
     summarise(connection, run_id)
@@ -151,7 +154,7 @@ def _corpus(connection: Connection, driver: psycopg.Connection[Any], row: Corpus
     ).scalar()
     if found is not None:
         return int(found)
-    values = {key: value for key, value in row._asdict().items() if key not in ("subsets", "token_counts")} | {
+    values = {key: value for key, value in row._asdict().items() if key not in ("subsets", "token_counts", "read_rows")} | {
         "tokenizer_id": tokenizer_id,
         "has_subsets": bool(row.subsets),
     }

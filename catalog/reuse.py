@@ -15,6 +15,7 @@ TABLES_OF_PART: dict[str, tuple[str, ...]] = {
     "vocabulary": ("explanations", "letter_scores", "top_tokens"),
     "positions": ("position_statistics",),
     "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics"),
+    "examples": ("examples",),
 }
 """Tables with one model's rows, by the part that fills them; rows per pair are taken over pair by pair."""
 

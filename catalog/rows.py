@@ -1,5 +1,6 @@
 """What crosses the border into the catalog, beside columns of numbers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,6 +49,15 @@ class TokenizerRow(NamedTuple):
     """Bytes of each id."""
 
 
+class TokenRows(NamedTuple):
+    """Rows of a corpus."""
+
+    tokens: np.ndarray
+    """(rows, context) int32 ids."""
+    subsets: list[str] | None
+    """The subset of each row; None if the corpus has none."""
+
+
 class CorpusRow(NamedTuple):
     """A row of `corpora`, its subsets and its token counts."""
 
@@ -64,6 +74,8 @@ class CorpusRow(NamedTuple):
     """Rows per subset; empty if the corpus has none."""
     token_counts: np.ndarray
     """(ids,) int64 kept occurrences of each id."""
+    read_rows: Callable[[np.ndarray], TokenRows]
+    """Rows by their number; those that examples of neurons are in are stored."""
 
 
 class FeatureRow(NamedTuple):

@@ -117,6 +117,20 @@ SELECT 'group ' || g.id || ' of ' || g.size AS what
  GROUP BY g.id
 HAVING g.size <> count(n.id) OR g.size <> count(DISTINCT n.model_id)"""
 
+_EXAMPLE_ROWS = """
+SELECT 'an example of neuron ' || e.neuron_id || ' at row ' || e.row || ', position ' || e.position AS what
+  FROM examples e
+  JOIN runs r ON r.id = e.run_id
+  LEFT JOIN corpus_rows c ON c.corpus_id = r.corpus_id AND c.row = e.row
+ WHERE e.run_id = :run_id AND (c.row IS NULL OR e.position >= cardinality(c.tokens))"""
+
+_EXAMPLE_RANKS = """
+SELECT 'neuron ' || neuron_id || ' with rank ' || rank AS what
+  FROM (SELECT neuron_id, rank, value, row_number() OVER best AS place, lag(value) OVER best AS before
+          FROM examples WHERE run_id = :run_id AND kind = 0
+        WINDOW best AS (PARTITION BY neuron_id ORDER BY rank)) AS placed
+ WHERE rank <> place OR value > before"""
+
 STRUCTURE = (
     Rule("every model has n_layers x d_mlp neurons", None, _SHAPE),
     *(
@@ -140,6 +154,7 @@ STRUCTURE = (
             ("explanations", "vocabulary"),
             ("letter_scores", "vocabulary"),
             ("top_tokens", "vocabulary"),
+            ("examples", "examples"),
             ("labels", None),
             ("subset_statistics", "distributions"),
         )
@@ -152,6 +167,8 @@ STRUCTURE = (
     Rule("universality_by_model repeats the partners of rank 1", "correlations", _BEST),
     Rule("universality sums universality_by_model up", "correlations", _SUMMARY),
     Rule("groups have as many neurons as they say, each of another model", "correlations", _GROUPS),
+    Rule("examples are in rows of the corpus that are stored", "examples", _EXAMPLE_ROWS),
+    Rule("top examples are ranked 1, 2, 3, … by falling value", "examples", _EXAMPLE_RANKS),
     Rule("explanations point to features", "vocabulary", _known_feature("explanations")),
     Rule("letter scores point to features", "vocabulary", _known_feature("letter_scores")),
 )

@@ -7,10 +7,11 @@ def escape(raw: bytes) -> str:
     return text.replace("\0", "\\x00")
 
 
-VISIBLE = str.maketrans({" ": "␣", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"})
+SPACE = str.maketrans({" ": "␣"})
+VISIBLE = str.maketrans({"\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"})
 
 
-def visible(text: str) -> str:
-    """Text for a person: spaces, newlines, tabs and control characters get a sign of their own."""
-    shown = text.translate(VISIBLE)
+def visible(text: str, spaces: bool = True) -> str:
+    """Text for a person: newlines, tabs, control characters and, if asked for, spaces get a sign of their own."""
+    shown = text.translate(VISIBLE | SPACE if spaces else VISIBLE)
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in shown)

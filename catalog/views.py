@@ -6,6 +6,8 @@ that contains it. `{members}` stands for the runs and models that the view may s
 
 from dataclasses import dataclass
 
+from catalog.schema.examples import EXAMPLE_KINDS
+
 
 @dataclass(frozen=True)
 class View:
@@ -62,6 +64,16 @@ _PROFILE = """SELECT m.run_id, m.model, m.family, n.layer, n."index" AS neuron,
 _STATISTICS = """
   LEFT JOIN public.activation_statistics a ON a.run_id = m.run_id AND a.neuron_id = n.id
   LEFT JOIN public.weight_statistics w ON w.run_id = m.run_id AND w.neuron_id = n.id"""
+
+_KIND = "CASE e.kind " + " ".join(f"WHEN {number} THEN '{name}'" for number, name in EXAMPLE_KINDS.items()) + " END"
+
+
+def _text_of(first: str, last: str) -> str:
+    """The text of tokens of a row; places are counted from 1."""
+    return f"""(SELECT COALESCE(string_agg(t.text, '' ORDER BY piece.place), '')
+          FROM unnest(r.tokens[{first} : {last}]) WITH ORDINALITY AS piece(token_id, place)
+          JOIN public.tokens t ON t.tokenizer_id = c.tokenizer_id AND t.token_id = piece.token_id)"""
+
 
 # A grouped or ordered LATERAL is answered model by model from the primary key, however many runs there are.
 VIEWS = (
@@ -180,6 +192,22 @@ VIEWS = (
   FROM {members} m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.subset_statistics s ON s.run_id = m.run_id AND s.neuron_id = n.id""",
+    ),
+    View(
+        "neuron_examples",
+        "Tokens on which each neuron is most active, and a sample of every strength, with 20 tokens before and 5 after.",
+        f"""SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
+       {_KIND} AS kind, e.rank, e.value, r.subset, e.row, e.position,
+       {_text_of("e.position + 1", "e.position + 1")} AS token,
+       {_text_of("greatest(1, e.position - 19)", "e.position")} AS before,
+       {_text_of("e.position + 2", "e.position + 6")} AS after,
+       e.quantile, e.neuron_id
+  FROM {{members}} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.examples e ON e.run_id = m.run_id AND e.neuron_id = n.id
+  JOIN public.runs ON runs.id = m.run_id
+  JOIN public.corpora c ON c.id = runs.corpus_id
+  JOIN public.corpus_rows r ON r.corpus_id = c.id AND r.row = e.row""",
     ),
     View(
         "family_counts",

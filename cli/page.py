@@ -1,11 +1,12 @@
 """`catalog show`: everything that is known of one neuron."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.excerpts import Excerpt, show_excerpts
 from cli.options import FormatOption, ModelArgument, NeuronArgument, RunOption, parse_neuron
-from cli.output import Format, Section, records_of, show_page
+from cli.output import Format, Row, Section, records_of, show_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,10 +20,12 @@ TITLES = {
     "letter": "Best letter",
     "promoted": "Most promoted tokens",
     "suppressed": "Least promoted tokens",
+    "examples": "Examples",
 }
 """The tables of a page, in the order in which they are printed."""
 
 TOKEN_COLUMN = "token"
+EXAMPLES_TITLE = "Examples: the highest values, then samples of its positive values by quantile"
 
 
 def register(app: typer.Typer) -> None:
@@ -34,14 +37,20 @@ def show(
     model: ModelArgument,
     neuron: NeuronArgument,
     run: RunOption = None,
+    examples: Annotated[int, typer.Option("--examples", min=0, help="Most examples of each kind in a table.")] = 5,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """One neuron: statistics, matches, tokens, explanations, labels."""
+    """One neuron: statistics, matches, tokens, explanations, labels, examples."""
     from catalog import NeuronRef, connect
 
     with connect() as store:
         page = store.neuron(NeuronRef(model, *parse_neuron(neuron)), run=run)
     sections = [_section(name, getattr(page, name), format) for name in TITLES]
+    if format is Format.TABLE:
+        show_page(f"{model} {neuron}", page.identity, sections[:-1], format)
+        shown = page.examples[page.examples["rank"] <= examples]
+        show_excerpts(EXAMPLES_TITLE, [_excerpt(record) for record in records_of(shown)])
+        return
     show_page(f"{model} {neuron}", page.identity, sections, format)
 
 
@@ -55,3 +64,11 @@ def _section(name: str, frame: "pd.DataFrame", format: Format) -> Section:
             frame = frame.assign(**{TOKEN_COLUMN: [visible(text) for text in frame[TOKEN_COLUMN]]})
     columns = [str(column) for column in frame.columns]
     return Section(name, TITLES[name], columns, list(records_of(frame)))
+
+
+def _excerpt(record: Row) -> Excerpt:
+    from catalog.text import visible
+
+    before, token, after = (visible(record[name], spaces=False) for name in ("before", "token", "after"))
+    subset = record["subset"]
+    return Excerpt(record["kind"], float(record["value"]), "" if subset is None else subset, before, token, after)

@@ -92,7 +92,8 @@ def run_job(context: JobContext, job: Job, claim: Claim, advance: Advance) -> No
         claim.finish({f"pivots:{model}": encode_pivots(_pivots_of(context, model)) for model in job.models}, None)
         return
     known = {model: decode_pivots(store.results(f"pivots:{model}")[0], context.settings.device) for model in job.models}
-    sums = JobSums(job.items, context.plan, known, context.settings.device, context.settings.precision)
+    settings = context.settings
+    sums = JobSums(job.items, context.plan, known, settings.device, settings.precision, settings.seed)
     results: dict[str, bytes] = {}
     file = None
     if job.kind == "accumulate":
@@ -142,7 +143,7 @@ def _accumulate(
         pre: dict[int, Tensor] = {}
         post: dict[int, Tensor] = {}
         for model in job.models:
-            observe = partial(sums.observe, model, batch)
+            observe = partial(sums.observe, batch, model)
             pre[model], post[model] = kept_activations(context.checkpoints[model], batch, observe, buffers)
             post[model] -= known[model].post
         sums.update(batch, pre, post)

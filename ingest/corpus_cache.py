@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from catalog.rows import TokenRows
 from ingest.tokenizer import TokenizerInfo
 
 TOKENS_FILE, SUBSETS_FILE, META_FILE = "tokens.int32", "subsets.int16", "meta.json"
@@ -66,6 +67,12 @@ class TokenCorpus:
     @property
     def subset_names(self) -> list[str]:
         return self.meta.subset_names
+
+    def read_rows(self, numbers: np.ndarray) -> TokenRows:
+        """Some rows with their subsets."""
+        names = self.subset_names
+        subsets = [names[number] for number in self.subset_ids[numbers]] if names else None
+        return TokenRows(np.asarray(self.tokens[numbers]), subsets)
 
     def kept_mask(self, rows: np.ndarray) -> np.ndarray:
         """bool like `rows`: M_corr, the tokens that are neither PAD, BOS, EOS nor newline (SPEC §0.3)."""

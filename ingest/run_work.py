@@ -306,6 +306,7 @@ class RunWork:
             token_sha256=corpus.token_sha256,
             subsets=dict(zip(corpus.subset_names, subset_rows.tolist(), strict=False)),
             token_counts=counts.current,
+            read_rows=corpus.read_rows,
         )
 
     def _model_row(self, checkpoint: Checkpoint) -> ModelRow:

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from ingest.columns import Columns, Ids
 from ingest.distribution_results import describe_histograms, describe_subsets, histogram_columns, subset_columns
+from ingest.example_results import describe_examples, example_columns
 from ingest.position_results import describe_positions, position_columns
 from ingest.results import Arrays
 from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
+from ingest.statistics.examples import ExampleAccumulator
 from ingest.statistics.positions import PositionAccumulator
 from ingest.statistics.span import SpanAccumulator
 
@@ -28,6 +30,8 @@ class SpanShape:
     context: int
     n_subsets: int
     """At least one."""
+    seed: int = 0
+    """Of what is sampled."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,13 @@ KINDS: dict[str, Kind[Any]] = {
         make=lambda shape, pivots: SubsetAccumulator(shape.n_subsets, pivots.pre, pivots.post),
         finish=describe_subsets,
         columns=subset_columns,
+    ),
+    "examples": Kind[ExampleAccumulator](
+        part="examples",
+        bytes_needed=lambda shape: ExampleAccumulator.bytes_needed(shape.n_neurons),
+        make=lambda shape, pivots: ExampleAccumulator(shape.context, shape.n_neurons, shape.seed, pivots.pre.device),
+        finish=lambda accumulator: describe_examples(accumulator.compute()),
+        columns=lambda found, ids, subsets: example_columns(found, ids),
     ),
 }
 """By the name of their results."""

@@ -65,8 +65,17 @@ class JobSums:
     """Everything a job accumulates, by the keys of its items."""
 
     def __init__(
-        self, items: tuple[Item, ...], plan: Plan, pivots: dict[int, Pivots], device: torch.device, precision: str
+        self,
+        items: tuple[Item, ...],
+        plan: Plan,
+        pivots: dict[int, Pivots],
+        device: torch.device,
+        precision: str,
+        seed: int = 0,
     ) -> None:
+        """Args:
+        seed: of what is sampled.
+        """
         self.moments: dict[int, ModelMoments] = {}
         self.own: dict[OwnItem, Products] = {}
         self.tokens: dict[TokenItem, TokenSumAccumulator] = {}
@@ -81,13 +90,13 @@ class JobSums:
                 case TokenItem(model, layers):
                     self.tokens[item] = TokenSumAccumulator(plan.shapes[model].d_vocab, layers.n_neurons, device)
                 case SpanItem(kind, _, layers):
-                    shape = SpanShape(layers.n_neurons, plan.context, plan.n_subsets)
+                    shape = SpanShape(layers.n_neurons, plan.context, plan.n_subsets, seed)
                     own = pivots[item.model]
                     self.spans[item] = KINDS[kind].make(shape, SpanPivots(own.pre[layers.neurons], own.post[layers.neurons]))
                 case TileItem(_, _, rows, columns):
                     self.tiles[item] = CrossTile(rows, columns, device, precision=precision)
 
-    def observe(self, model: int, batch: TokenBatch, layer: int, pre: Tensor, post: Tensor) -> None:
+    def observe(self, batch: TokenBatch, model: int, layer: int, pre: Tensor, post: Tensor) -> None:
         """Add what needs every position, as a forward pass reaches a layer.
 
         Args:
@@ -127,16 +136,22 @@ class JobSums:
         }
 
     def add(self, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
-        """Add arrays of `state` and `moment_state` of other rows, one after the other."""
+        """Add arrays of `state` and `moment_state` of other rows, one after the other.
+
+        Those of one accumulator may be anywhere among the others, but come all before it has the same of further rows.
+        """
         live = self.state()
         spans = {item.key: span for item, span in self.spans.items()}
         moments: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+        whole: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
         for name, sums in arrays:
             key, _, part = name.partition("/")
             if key.startswith("moments:"):
                 moments[key][part] = sums
             elif key in spans:
-                spans[key].merge({part: sums})
+                whole[key][part] = sums
+                if whole[key].keys() == spans[key].state().keys():
+                    spans[key].merge(whole.pop(key))
             else:
                 live[name] += torch.from_numpy(sums).to(live[name].device)
         for key, state in moments.items():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import Engine
 
-from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow
+from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
 from catalog.run_handle import RunHandle, RunSpec
 from catalog.runs import begin_run
 
@@ -25,7 +25,9 @@ FEATURES = (
     FeatureRow("s_unigram", "unigram", 2, "the letter s, alone or after a space, of either case"),
 )
 FEATURE_TOKENS = {"contains_comma": [5], "is_digit": [6], "s_unigram": [2, 3, 10]}
-PARTS = dict.fromkeys(("weights", "activations", "correlations", "vocabulary", "positions", "distributions"), 1)
+PARTS = dict.fromkeys(
+    ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "examples"), 1
+)
 
 
 def spec_of(identity: str, parts: dict[str, int] = PARTS) -> RunSpec:
@@ -92,7 +94,14 @@ def _corpus() -> CorpusRow:
     return CorpusRow(
         name="small", source="small.jsonl", revision=None, split=None, context_length=64, n_rows=200, n_tokens=12800,
         n_kept=12000, token_sha256="e" * 64, subsets={"prose": 150, "code": 50}, token_counts=counts,
+        read_rows=lambda numbers: TokenRows(corpus_tokens()[numbers], ["prose" if row < 150 else "code" for row in numbers]),
     )  # fmt: skip
+
+
+def corpus_tokens() -> np.ndarray:
+    """(200, 64) int32: after BOS the other tokens in turn, each row one token further."""
+    row, position = np.indices((200, 64))
+    return np.where(position == 0, 0, 1 + (row + position) % (len(TOKENS) - 1)).astype(np.int32)
 
 
 def _stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]) -> None:
@@ -141,6 +150,7 @@ def _stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]
         },
     )
     _stage_explanations(handle, neurons, feature_ids)
+    _stage_examples(handle, neurons)
     tokens = np.array([3, 2, 1, 7, 8], dtype=np.int32)
     many = np.repeat(neurons, len(tokens))
     handle.stage(
@@ -164,6 +174,26 @@ def _stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]
                 "effect": np.tile(sign * np.linspace(0.9, 0.5, 5), N).astype(np.float32),
             },
         )
+
+
+EXAMPLES = ((0, 1, 2.5, 7, 30), (0, 2, 1.5, 150, 1), (0, 3, -0.125, 7, 63), (50, 1, 0.75, 3, 22))
+"""Kind, rank, value, row and position of every neuron's examples."""
+
+
+def _stage_examples(handle: RunHandle, neurons: np.ndarray) -> None:
+    kind, rank, value, row, position = (np.tile(column, N) for column in zip(*EXAMPLES, strict=True))
+    handle.stage(
+        "examples",
+        {
+            "neuron_id": np.repeat(neurons, len(EXAMPLES)),
+            "kind": kind.astype(np.int16),
+            "rank": rank.astype(np.int16),
+            "value": value.astype(np.float32),
+            "row": row.astype(np.int32),
+            "position": position.astype(np.int32),
+            "quantile": np.where(kind == 0, np.nan, 0.4).astype(np.float32),
+        },
+    )
 
 
 def _stage_explanations(handle: RunHandle, neurons: np.ndarray, feature_ids: dict[str, int]) -> None:

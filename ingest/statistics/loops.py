@@ -18,10 +18,10 @@ FP32_ROWS = 256
 _FAST = {"contract", "nsz"}
 
 
-def _compiled(signature: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile at import, or read what an earlier process compiled; where nothing can be kept, compile every time."""
 
-    def compile_loop(loop: Callable[..., None]) -> Callable[..., None]:
+    def compile_loop(loop: Callable[..., Any]) -> Callable[..., Any]:
         options: dict[str, Any] = {"nogil": True, "fastmath": _FAST}
         try:
             return njit(signature, cache=True, **options)(loop)
@@ -31,7 +31,7 @@ def _compiled(signature: str) -> Callable[[Callable[..., None]], Callable[..., N
     return compile_loop
 
 
-@_compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])")
+@compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4[::1])")
 def _row_powers(row: np.ndarray, first: np.ndarray, second: np.ndarray, third: np.ndarray, fourth: np.ndarray) -> None:
     for i in range(len(row)):
         x = row[i]
@@ -42,7 +42,7 @@ def _row_powers(row: np.ndarray, first: np.ndarray, second: np.ndarray, third: n
         fourth[i] += square * square
 
 
-@_compiled("void(f4[::1], i8, i8, f8[:, ::1])")
+@compiled("void(f4[::1], i8, i8, f8[:, ::1])")
 def _powers(flat: np.ndarray, stride: int, n_rows: int, sums: np.ndarray) -> None:
     width = sums.shape[1]
     first, second = np.empty(width, np.float32), np.empty(width, np.float32)
@@ -61,13 +61,13 @@ def _powers(flat: np.ndarray, stride: int, n_rows: int, sums: np.ndarray) -> Non
             sums[3, i] += fourth[i]
 
 
-@_compiled("void(f4[::1], i4[::1])")
+@compiled("void(f4[::1], i4[::1])")
 def _row_positive(row: np.ndarray, count: np.ndarray) -> None:
     for i in range(len(row)):
         count[i] += row[i] > 0
 
 
-@_compiled("void(f4[::1], i8, i8, i8[::1])")
+@compiled("void(f4[::1], i8, i8, i8[::1])")
 def _positive(flat: np.ndarray, stride: int, n_rows: int, count: np.ndarray) -> None:
     width = len(count)
     here = np.zeros(width, np.int32)
@@ -77,13 +77,13 @@ def _positive(flat: np.ndarray, stride: int, n_rows: int, count: np.ndarray) -> 
         count[i] += here[i]
 
 
-@_compiled("void(f4[::1], f8[::1])")
+@compiled("void(f4[::1], f8[::1])")
 def _add_row(row: np.ndarray, sums: np.ndarray) -> None:
     for i in range(len(row)):
         sums[i] += row[i]
 
 
-@_compiled("void(f4[::1], i8, i8[::1], f8[:, ::1])")
+@compiled("void(f4[::1], i8, i8[::1], f8[:, ::1])")
 def _rows(flat: np.ndarray, stride: int, ids: np.ndarray, sums: np.ndarray) -> None:
     width = sums.shape[1]
     for t in range(len(ids)):
@@ -91,7 +91,7 @@ def _rows(flat: np.ndarray, stride: int, ids: np.ndarray, sums: np.ndarray) -> N
             _add_row(flat[t * stride : t * stride + width], sums[ids[t]])
 
 
-@_compiled("void(f4[::1], f4[::1], i8[::1], f8[::1], f8[::1])")
+@compiled("void(f4[::1], f4[::1], i8[::1], f8[::1], f8[::1])")
 def _position(pre: np.ndarray, post: np.ndarray, active: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
     for i in range(len(pre)):
         active[i] += pre[i] > 0
@@ -100,7 +100,7 @@ def _position(pre: np.ndarray, post: np.ndarray, active: np.ndarray, sums: np.nd
         squares[i] += x * x
 
 
-@_compiled("void(f4[:, ::1], f4[:, ::1], i8[::1], f8[::1], f8[::1], i8, i8)")
+@compiled("void(f4[:, ::1], f4[:, ::1], i8[::1], f8[::1], f8[::1], i8, i8)")
 def _positions(
     pre: np.ndarray, post: np.ndarray, active: np.ndarray, sums: np.ndarray, squares: np.ndarray, stride: int, context: int
 ) -> None:
@@ -111,7 +111,7 @@ def _positions(
         _position(pre[t], post[t], active[here], sums[here], squares[here])
 
 
-@_compiled("void(f4[::1], f8[::1], i8[:, ::1], i8[:, ::1], i8)")
+@compiled("void(f4[::1], f8[::1], i8[:, ::1], i8[:, ::1], i8)")
 def _count_row(
     row: np.ndarray, edges: np.ndarray, published: np.ndarray, fine: np.ndarray, lowest: int
 ) -> None:
@@ -133,7 +133,7 @@ def _count_row(
             fine[i, middle - side if x < 0 else middle + side] += 1
 
 
-@_compiled("void(f4[:, ::1], b1[::1], f8[::1], i8[:, ::1], i8[:, ::1], i8)")
+@compiled("void(f4[:, ::1], b1[::1], f8[::1], i8[:, ::1], i8[:, ::1], i8)")
 def _histogram(
     values: np.ndarray, wanted: np.ndarray, edges: np.ndarray, published: np.ndarray, fine: np.ndarray, lowest: int
 ) -> None:

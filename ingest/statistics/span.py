@@ -8,10 +8,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ingest.statistics.hashing import context_hashes
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,16 @@ class TokenBatch:
     """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
     subsets: Tensor
     """(rows,) int64: which of the corpus's subsets each row belongs to; 0 where it has none."""
+
+    @cached_property
+    def places(self) -> Tensor:
+        """(kept,) int64 row * context + position in the corpus."""
+        return self.kept + self.first_row * self.tokens.shape[1]
+
+    @cached_property
+    def contexts(self) -> Tensor:
+        """(kept,) int64 hash of each kept token and those before it, see `context_hashes`."""
+        return context_hashes(self.tokens).flatten()[self.kept]
 
 
 class SpanAccumulator:
@@ -55,7 +68,7 @@ class SpanAccumulator:
         raise NotImplementedError
 
     def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Put in the state of other rows; sums add up."""
+        """Put in the whole state of other rows; sums add up."""
         live = self.state()
         for name, values in arrays.items():
             live[name] += torch.from_numpy(values).to(live[name].device)

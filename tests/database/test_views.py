@@ -28,6 +28,7 @@ PROMISED = {
     "dead_neurons": "model layer neuron activations n_tokens",
     "bos_neurons": "model layer neuron bos_activation ratio",
     "neuron_subsets": "model layer neuron subset n_tokens mean sparsity variance_reduction",
+    "neuron_examples": "model layer neuron kind rank value subset row position token before after",
 }
 
 

@@ -85,6 +85,6 @@ def test_compiles_where_nothing_can_be_kept(error: Exception, monkeypatch: pytes
 
     monkeypatch.setattr(loops, "njit", refuses_to_keep)
     x = np.arange(5, dtype=np.float32)
-    loops._compiled("void(f4[::1])")(double)(x)
+    loops.compiled("void(f4[::1])")(double)(x)
     assert tried == [True, False]
     assert x.tolist() == [0, 2, 4, 6, 8]

@@ -42,10 +42,11 @@ def test_any_split_and_order_equals_the_definition(n_rows: int, context: int, cu
     edges = [0, *sorted(min(cut, n_rows) for cut in cuts), n_rows]
     parts = [slice(first, last) for first, last in pairwise(edges)]
     for part in reversed(parts):
+        batch = batch_of(part.stop - part.start)
         for neurons in (slice(0, 2), slice(2, 5)):
             flat = [x[part, :, neurons].reshape(-1, neurons.stop - neurons.start) for x in (pre, post)]
-            accumulator.observe(batch_of(part.stop - part.start), *flat, neurons)
-        accumulator.update(batch_of(part.stop - part.start), post)
+            accumulator.observe(batch, *flat, neurons)
+        accumulator.update(batch, post)
     found = accumulator.compute()
     exact = post.double().numpy()
     assert found.n_rows == n_rows
