@@ -40,7 +40,7 @@ def show(
     examples: Annotated[int, typer.Option("--examples", min=0, help="Most examples of each kind in a table.")] = 5,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """One neuron: statistics, matches, tokens, explanations, labels, examples."""
+    """One neuron: statistics, matches, tokens, labels, examples."""
     from catalog import NeuronRef, connect
 
     with connect() as store:

@@ -131,6 +131,40 @@ def test_show_has_every_section_and_visible_tokens(catalog):
     assert {row["section"] for row in table} == set(page)
 
 
+def test_show_marks_the_token_of_an_example(catalog):
+    plain = catalog("show", MODELS[0], "1.10").out.split("\nExamples")[1]
+    lines = plain.splitlines()
+    assert lines[1] == "top" and lines[5] == "quantile_25_50" and len(lines) == 7
+    values = [line.split()[0] for line in lines[2:5] + lines[6:]]
+    assert values == ["2.5000", "1.5000", "-0.1250", "0.7500"]
+    assert lines[3].startswith(" 1.5000  code   <bos>⟦語⟧ S")
+    assert "⏎" in plain and "\\x00" in plain and "\0" not in plain
+    assert len(catalog("show", MODELS[0], "1.10", "--examples", "1").out.split("\nExamples")[1].splitlines()) == 5
+    assert "Examples" not in catalog("show", MODELS[0], "1.10", "--examples", "0").out
+    page = json.loads(catalog("show", MODELS[0], "1.10", "--examples", "1", "--format", "json").out)
+    assert [(row["kind"], row["rank"], row["value"]) for row in page["examples"]] == [
+        ("top", 1, 2.5), ("top", 2, 1.5), ("top", 3, -0.125), ("quantile_25_50", 1, 0.75),
+    ]  # fmt: skip
+    assert page["examples"][1]["before"] == "<bos>" and page["examples"][1]["subset"] == "code"
+
+
+def test_a_terminal_shades_the_token_by_its_value(capsys, monkeypatch):
+    from cli.excerpts import Excerpt, show_excerpts
+
+    excerpts = [Excerpt("top", value, "", "before ", "token", " after") for value in (2.0, 1.0, -1.0)]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for name, value in (("TERM", "xterm-256color"), ("COLORTERM", "truecolor")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    show_excerpts("Examples", excerpts)
+    strong, half, none = [line for line in capsys.readouterr().out.splitlines() if "token" in line]
+    assert "48;2;255;140;0m" in strong and "48;2;255;197;127m" in half and "48;2;255;255;255m" in none
+    assert "⟦" not in strong and "before \x1b[" in strong and strong.endswith("\x1b[0m after")
+    monkeypatch.setenv("NO_COLOR", "1")
+    show_excerpts("Examples", excerpts)
+    assert "48;" not in capsys.readouterr().out
+
+
 def test_a_dead_neuron_has_a_page_without_undefined_numbers(catalog):
     page = json.loads(catalog("show", MODELS[0], "0.0", "--format", "json").out)
     assert page["identity"]["degenerate"] is True and page["best_matches"] == []

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from ingest.statistics.correlation import Products
+from ingest.statistics.examples import ExampleAccumulator
 from ingest.statistics.moments import MomentAccumulator
+from ingest.statistics.span import TokenBatch
 from ingest.statistics.token_sums import TokenSumAccumulator
 from tests.acceptance.ingests import assert_same, contract, run_ingest, small_corpus, tiny_family
 
@@ -42,6 +44,24 @@ def test_moments_and_token_sums_agree_with_the_cpu() -> None:
         found.append((moments.power_sums_.cpu().numpy(), sums.sums_.cpu().numpy()))
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-3)
+
+
+def test_examples_are_those_of_the_cpu() -> None:
+    """To the bit: of equal activations, with ties and repeated contexts."""
+    tokens = torch.randint(0, 4, (60, 50), generator=torch.Generator().manual_seed(1))
+    post = torch.randn(60, 50, 40, generator=torch.Generator().manual_seed(2)).round(decimals=2)
+    found = []
+    for device in ("cpu", "cuda"):
+        made = ExampleAccumulator(50, 40, 7, torch.device(device))
+        for first in range(0, 60, 20):
+            own = tokens[first : first + 20].to(device)
+            kept = (own != 0).flatten().nonzero().squeeze(1)
+            batch = TokenBatch(first, 20, own, kept, kept, kept)
+            values = post[first : first + 20].flatten(0, 1).to(device)
+            made.observe(batch, values, values, slice(0, 40))
+        found.append(made.compute())
+    for one, other in zip(*(vars(examples).values() for examples in found), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_run_on_cuda_is_the_run_on_the_cpu(database_url: str, tmp_path: Path) -> None:

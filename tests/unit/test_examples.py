@@ -8,11 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.activations import Pivots
 from ingest.example_results import describe_examples, example_columns
+from ingest.plan import ModelShape, Plan, SpanItem
 from ingest.statistics import examples as module
 from ingest.statistics.examples import BANDS, NOWHERE, SAMPLES, TOP, ExampleAccumulator
 from ingest.statistics.hashing import STEP, context_hashes, mixed, place_hashes
 from ingest.statistics.span import TokenBatch
+from ingest.statistics.tiles import LayerSpan
+from ingest.sums import JobSums
 
 CPU = torch.device("cpu")
 BOS, NEWLINE = 0, 1
@@ -195,3 +199,23 @@ def test_bands_hold_samples_of_their_quantiles() -> None:
 def test_bytes_are_those_of_the_state(seed: int) -> None:
     made = ExampleAccumulator(8, 5, seed, CPU)
     assert sum(x.numel() * x.element_size() for x in made.state().values()) == ExampleAccumulator.bytes_needed(5)
+
+
+def test_a_job_gets_the_states_of_others_whole() -> None:
+    """As files give them: array after array, of two kinds and two ranges of rows."""
+    tokens, post = corpus(12, 9, 4, 0), activations(12, 9, 0)
+    items = tuple(SpanItem(kind, 0, LayerSpan(0, 0, 6), 0) for kind in ("examples", "positions"))
+    plan = Plan((), (ModelShape(1, 8, 6, 10),), 12, 9)
+    pivots = {0: Pivots(torch.zeros(6), torch.zeros(6))}
+    *parts, whole = [JobSums(items, plan, pivots, CPU, "fp32", 3) for _ in range(3)]
+    for sums, rows in zip(parts, (slice(0, 5), slice(5, 12)), strict=True):
+        batch, flat = batch_of(tokens, rows), post[rows].flatten(0, 1)
+        sums.observe(batch, 0, 0, flat, flat)
+        sums.update(batch, {}, {0: flat[batch.kept]})
+    whole.add((name, values.numpy().copy()) for sums in reversed(parts) for name, values in sums.state().items())
+    found = whole.spans[items[0]]
+    assert isinstance(found, ExampleAccumulator)
+    expected = accumulate(tokens, post, [slice(0, 12)]).compute()
+    for one, other in zip(vars(found.compute()).values(), vars(expected).values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert int(whole.spans[items[1]].state()["rows"]) == 12
