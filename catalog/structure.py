@@ -126,6 +126,7 @@ STRUCTURE = (
             ("activation_statistics", "activations"),
             ("universality", "correlations"),
             ("position_statistics", "positions"),
+            ("ngram_statistics", "ngrams"),
         )
     ),
     *(
@@ -137,6 +138,7 @@ STRUCTURE = (
             ("explanations", "vocabulary"),
             ("letter_scores", "vocabulary"),
             ("top_tokens", "vocabulary"),
+            ("detected_ngrams", "ngrams"),
             ("labels", None),
         )
     ),

@@ -38,9 +38,14 @@ PrecisionOption = Annotated[
 ]
 OnlyOption = Annotated[
     str | None,
-    typer.Option("--only", help="Parts, with commas: weights, activations, correlations, vocabulary, positions; else all."),
+    typer.Option(
+        "--only", help="Parts, with commas: weights, activations, correlations, vocabulary, positions, ngrams; else all."
+    ),
 ]
 BatchTokensOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")]
+NgramTokensOption = Annotated[
+    int, typer.Option("--ngram-tokens", help="Tokens whose n-grams are counted, a bit per neuron each.")
+]
 JobsOption = Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")]
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, as in `catalog models`.")]

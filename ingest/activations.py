@@ -33,6 +33,7 @@ def token_batches(
     context = corpus.tokens.shape[1]
     step = max(1, batch_tokens // context)
     end = corpus.n_rows if end_row is None else end_row
+    first_kept = corpus.count_kept(first_row)
     for start in range(first_row, end, step):
         rows = np.asarray(corpus.tokens[start : min(start + step, end)], dtype=np.int64)
         mask = torch.from_numpy(corpus.kept_mask(rows)).flatten()
@@ -41,7 +42,9 @@ def token_batches(
         previous[:, 1:] = tokens[:, :-1]
         kept = mask.nonzero().squeeze(1)
         columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept])
-        yield TokenBatch(start, rows.shape[0], *(_to_device(column, device) for column in columns))
+        on_device = [_to_device(column, device) for column in columns]
+        yield TokenBatch(start, rows.shape[0], on_device[0], on_device[1], on_device[2], on_device[3], first_kept)
+        first_kept += len(kept)
 
 
 def _to_device(values: Tensor, device: torch.device) -> Tensor:

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ingest.settings import NGRAM_TOKENS
 from ingest.statistics.correlation import Products
+from ingest.statistics.span import CorpusShape
 from ingest.statistics.tiles import LayerSpan
 from ingest.statistics.token_sums import TokenSumAccumulator
 
@@ -198,6 +200,13 @@ class Plan:
     shapes: tuple[ModelShape, ...]
     n_rows: int
     context: int
+    ngram_tokens: int = NGRAM_TOKENS
+    """Kept tokens, the first of the corpus, whose n-grams are counted."""
+
+    @property
+    def corpus(self) -> CorpusShape:
+        """What accumulators have to know of the corpus."""
+        return CorpusShape(self.n_rows, self.context, self.ngram_tokens)
 
     def whole(self, job: Job) -> bool:
         """Whether the job sees all rows, so that its sums are complete."""
@@ -233,6 +242,7 @@ class Plan:
             "shapes": [[s.n_layers, s.d_model, s.d_mlp, s.d_vocab] for s in self.shapes],
             "n_rows": self.n_rows,
             "context": self.context,
+            "ngram_tokens": self.ngram_tokens,
             "jobs": [
                 {
                     "kind": job.kind,
@@ -259,7 +269,7 @@ def from_json(document: dict[str, Any]) -> Plan:
         )
         for number, job in enumerate(document["jobs"])
     ]
-    return Plan(tuple(jobs), shapes, document["n_rows"], document["context"])
+    return Plan(tuple(jobs), shapes, document["n_rows"], document["context"], document["ngram_tokens"])
 
 
 def _item_json(item: Item) -> list[Any]:

@@ -11,7 +11,9 @@ from itertools import combinations
 
 from catalog.errors import InputError
 from ingest.plan import Item, Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
-from ingest.spans import KINDS, SpanShape
+from ingest.settings import NGRAM_TOKENS
+from ingest.spans import KINDS
+from ingest.statistics.span import CorpusShape, SpanShape
 from ingest.statistics.tiles import LayerSpan
 
 FORWARD_EFFICIENCY = 0.5
@@ -62,20 +64,28 @@ class Work:
 
 
 def make_plan(
-    work: Work, shapes: list[ModelShape], n_rows: int, context: int, budget: int, at_least: int = 1
+    work: Work,
+    shapes: list[ModelShape],
+    n_rows: int,
+    context: int,
+    budget: int,
+    at_least: int = 1,
+    ngram_tokens: int = NGRAM_TOKENS,
 ) -> Plan:
     """Cut `work` into jobs whose accumulators fit `budget` bytes.
 
     Args:
         n_rows, context: of the corpus.
         at_least: jobs wanted, for as many workers; fewer where there is not enough to cut.
+        ngram_tokens: kept tokens whose n-grams are counted.
     Raises:
         InputError: the budget is too small for the smallest pieces; the sentence says the least that works.
     """
     if not work.models:
-        return Plan((), tuple(shapes), n_rows, context)
-    _check_budget(work, shapes, context, budget)
-    one = _Cut(work, shapes, n_rows, context)
+        return Plan((), tuple(shapes), n_rows, context, ngram_tokens)
+    corpus = CorpusShape(n_rows, context, ngram_tokens)
+    _check_budget(work, shapes, corpus, budget)
+    one = _Cut(work, shapes, corpus)
     whole = one.in_passes(budget)
     if at_least <= 1 or n_rows < 2:
         return whole
@@ -98,8 +108,8 @@ def _parallel(plan: Plan) -> int:
     return sum(job.kind == "accumulate" for job in plan.jobs)
 
 
-def _check_budget(work: Work, shapes: list[ModelShape], context: int, budget: int) -> None:
-    smallest = _items(work, shapes, context, tile_bytes=0)
+def _check_budget(work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget: int) -> None:
+    smallest = _items(work, shapes, corpus, tile_bytes=0)
     least = max(item.bytes_needed(shapes) for item in smallest)
     if least > budget:
         raise InputError(
@@ -109,7 +119,7 @@ def _check_budget(work: Work, shapes: list[ModelShape], context: int, budget: in
 
 
 def _items(
-    work: Work, shapes: list[ModelShape], context: int, tile_bytes: int, models: list[int] | None = None
+    work: Work, shapes: list[ModelShape], corpus: CorpusShape, tile_bytes: int, models: list[int] | None = None
 ) -> list[Item]:
     """All items in the order in which they are packed: those that others wait for come first."""
     wanted = work.models if models is None else models
@@ -120,7 +130,7 @@ def _items(
         items += [OwnItem(model, span) for span in spans if model in paired]
         items += [TokenItem(model, span) for span in spans if work.wants("vocabulary", model)]
         for name, kind in KINDS.items():
-            size = kind.bytes_needed(SpanShape(shapes[model].d_mlp, context))
+            size = kind.bytes_needed(SpanShape(shapes[model].d_mlp, corpus))
             items += [SpanItem(name, model, span, size) for span in spans if work.wants(kind.part, model)]
     if models is None:
         items += tiles(work, shapes, tile_bytes)
@@ -169,8 +179,7 @@ class _Cut:
 
     work: Work
     shapes: list[ModelShape]
-    n_rows: int
-    context: int
+    corpus: CorpusShape
 
     def in_passes(self, budget: int) -> Plan:
         """As few passes over all rows as the budget allows."""
@@ -181,7 +190,7 @@ class _Cut:
         base = [
             one_pass
             for model in self.work.models
-            for one_pass in _pack(_items(self.work, self.shapes, self.context, 0, [model]), self.shapes, budget)
+            for one_pass in _pack(_items(self.work, self.shapes, self.corpus, 0, [model]), self.shapes, budget)
         ]
         total = sum(tile.bytes_needed(self.shapes) for tile in tiles(self.work, self.shapes, budget))
         share = min(budget, max(total // max(1, at_least), 1))
@@ -192,20 +201,21 @@ class _Cut:
     def by_rows(self, budget: int, at_least: int) -> Plan:
         """Every pass over several ranges of rows, and jobs that add their sums up."""
         passes = self._passes(budget)
-        parts = min(self.n_rows, -(-at_least // len(passes)))
+        parts = min(self.corpus.n_rows, -(-at_least // len(passes)))
         return self._plan(passes, parts, combine=at_least)
 
     def _passes(self, budget: int) -> list[list[Item]]:
         """Everything in one pass if it fits, else with tiles small enough that what sums of layers leave over is not wasted."""
-        passes = _pack(_items(self.work, self.shapes, self.context, budget), self.shapes, budget)
+        passes = _pack(_items(self.work, self.shapes, self.corpus, budget), self.shapes, budget)
         if len(passes) == 1:
             return passes
-        return _pack(_items(self.work, self.shapes, self.context, budget // 2), self.shapes, budget)
+        return _pack(_items(self.work, self.shapes, self.corpus, budget // 2), self.shapes, budget)
 
     def _plan(self, passes: list[list[Item]], parts: int, combine: int = 1) -> Plan:
-        jobs = [Job(0, "pivots", tuple(MomentItem(model) for model in self.work.models), 0, self.n_rows, ())]
+        n_rows = self.corpus.n_rows
+        jobs = [Job(0, "pivots", tuple(MomentItem(model) for model in self.work.models), 0, n_rows, ())]
         holders: dict[str, list[int]] = {}
-        edges = [self.n_rows * part // parts for part in range(parts + 1)]
+        edges = [n_rows * part // parts for part in range(parts + 1)]
         accumulate: list[list[int]] = []
         for items in passes:
             numbers = list(range(len(jobs), len(jobs) + parts))
@@ -219,8 +229,8 @@ class _Cut:
             for items, numbers in zip(passes, accumulate, strict=True):
                 for group in _groups(items, combine, self.shapes):
                     after = {0, *numbers} | self._needs(group, holders)
-                    jobs.append(Job(len(jobs), "combine", tuple(group), 0, self.n_rows, tuple(sorted(after))))
-        return Plan(tuple(jobs), tuple(self.shapes), self.n_rows, self.context)
+                    jobs.append(Job(len(jobs), "combine", tuple(group), 0, n_rows, tuple(sorted(after))))
+        return Plan(tuple(jobs), tuple(self.shapes), n_rows, self.corpus.context, self.corpus.ngram_tokens)
 
     def _needs(self, items: Iterable[Item], holders: dict[str, list[int]]) -> set[int]:
         """Jobs whose sums are read when tiles and sums per token are finished."""

@@ -48,7 +48,7 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
         raise InputError("weights alone need no plan; leave out --only, or name a part that reads the corpus.")
     budget = memory_budget(device, settings.memory_gb)
     rows = _rows(settings, sources[0], configs[0], context, progress)
-    plan = make_plan(work, shapes, rows, context, budget, settings.at_least_jobs)
+    plan = make_plan(work, shapes, rows, context, budget, settings.at_least_jobs, settings.ngram_tokens)
     rates = measure(device, shapes, settings.precision)
     names = [source.name for source in sources]
     return Preview(estimate(plan, names, settings.batch_tokens, rates), rates, budget, context, rows * context)

@@ -17,6 +17,7 @@ from ingest.compute import JobContext
 from ingest.explain import Explainer, make_explainer
 from ingest.identity import number_settings, versions_of
 from ingest.inline import job_context, run_jobs
+from ingest.output_weights import OutputWeights
 from ingest.plan import ModelShape
 from ingest.planner import Work, make_plan
 from ingest.prepare import Inputs, TokenCounts, count_kept
@@ -122,6 +123,7 @@ class RunWork:
             self.inputs.context,
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
+            self.settings.ngram_tokens,
         )
         return RunPlan(plan, work, known, weights, versions)
 
@@ -181,7 +183,8 @@ class RunWork:
             if model in results.activations:
                 self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, results.activations[model]))
         for kind, model, span, arrays in results.spans:
-            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span]):
+            weights = OutputWeights(self.inputs.checkpoints[model], span, self.inputs.tokenizer.n_tokens)
+            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span], weights):
                 self.handle.stage(table, columns)
         if explainer is not None:
             self.feature_ids = self.handle.feature_ids(explainer.feature_rows())

@@ -10,10 +10,10 @@ from torch import Tensor
 from ingest.activations import Pivots
 from ingest.plan import Item, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
 from ingest.results import decode
-from ingest.spans import KINDS, SpanShape
+from ingest.spans import KINDS
 from ingest.statistics.correlation import NeuronSums, Products
 from ingest.statistics.moments import FrequencyAccumulator, MomentAccumulator
-from ingest.statistics.span import SpanAccumulator, TokenBatch
+from ingest.statistics.span import SpanAccumulator, SpanShape, TokenBatch
 from ingest.statistics.tiles import CrossTile
 from ingest.statistics.token_sums import TokenSumAccumulator
 
@@ -81,7 +81,7 @@ class JobSums:
                 case TokenItem(model, layers):
                     self.tokens[item] = TokenSumAccumulator(plan.shapes[model].d_vocab, layers.n_neurons, device)
                 case SpanItem(kind, _, layers):
-                    self.spans[item] = KINDS[kind].make(SpanShape(layers.n_neurons, plan.context), device)
+                    self.spans[item] = KINDS[kind].make(SpanShape(layers.n_neurons, plan.corpus), device)
                 case TileItem(_, _, rows, columns):
                     self.tiles[item] = CrossTile(rows, columns, device, precision=precision)
 
@@ -98,15 +98,16 @@ class JobSums:
 
     def update(self, batch: TokenBatch, pre: dict[int, Tensor], post: dict[int, Tensor]) -> None:
         """Add a batch: per model (kept, neurons) fp32, pre as it is, post about its pivot."""
+        for span_item, span in self.spans.items():
+            neurons = span_item.layers.neurons
+            span.update(batch, pre[span_item.model][:, neurons], post[span_item.model][:, neurons])
         for model, moments in self.moments.items():
-            moments.update(pre[model], post[model])
+            moments.update(pre[model], post[model])  # centres pre in place
         for own_item, products in self.own.items():
             layer = post[own_item.model][:, own_item.layer.neurons]
             products.update(layer, layer)
         for token_item, accumulator in self.tokens.items():
             accumulator.update(post[token_item.model][:, token_item.layers.neurons], batch.current, batch.previous)
-        for span_item, span in self.spans.items():
-            span.update(batch, post[span_item.model][:, span_item.layers.neurons])
         for tile_item, tile in self.tiles.items():
             tile.update(post[tile_item.a], post[tile_item.b])
 

@@ -28,6 +28,26 @@ class TokenBatch:
     """(kept,) int64 token ids."""
     previous: Tensor
     """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
+    first_kept: int = 0
+    """Kept positions in the rows of the corpus before these."""
+
+
+@dataclass(frozen=True)
+class CorpusShape:
+    """What an accumulator has to know of the corpus."""
+
+    n_rows: int
+    context: int
+    ngram_tokens: int
+    """Kept tokens, the first of the corpus, whose n-grams are counted."""
+
+
+@dataclass(frozen=True)
+class SpanShape:
+    """What an accumulator has to know."""
+
+    n_neurons: int
+    corpus: CorpusShape
 
 
 class SpanAccumulator:
@@ -41,10 +61,11 @@ class SpanAccumulator:
             neurons: which of the accumulator's neurons they are.
         """
 
-    def update(self, batch: TokenBatch, post: Tensor) -> None:
+    def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
         """Add a batch, after its layers were observed.
 
         Args:
+            pre: (kept, neurons) fp32, as it is.
             post: (kept, neurons) fp32, about the pivot.
         """
 

@@ -21,6 +21,10 @@ CONTRACT = {
     "layer_profiles": "model, layer",
     "position_neurons": "model, layer, neuron",
     "position_teams": "model, layer",
+    "ngram_coverage": "model, layer, neuron",
+    "ngram_coverage_by_half": "model, half, n, bucket",
+    "token_detectors": "model, layer, neuron, n",
+    "covered_tokens_by_layer": "model, layer",
     "dead_neurons": "model, layer, neuron",
     "neuron_group_members": "size DESC, lowest_corr DESC, model, layer, neuron",
 }

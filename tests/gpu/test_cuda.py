@@ -8,6 +8,8 @@ import torch
 
 from ingest.statistics.correlation import Products
 from ingest.statistics.moments import MomentAccumulator
+from ingest.statistics.ngrams import ActivityAccumulator
+from ingest.statistics.span import TokenBatch
 from ingest.statistics.token_sums import TokenSumAccumulator
 from tests.acceptance.ingests import assert_same, contract, run_ingest, small_corpus, tiny_family
 
@@ -42,6 +44,17 @@ def test_moments_and_token_sums_agree_with_the_cpu() -> None:
         found.append((moments.power_sums_.cpu().numpy(), sums.sums_.cpu().numpy()))
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-3)
+
+
+def test_bits_are_those_of_the_cpu() -> None:
+    pre = torch.randn(5000, 70)
+    nothing, found = torch.empty(0, dtype=torch.int64), []
+    for device in ("cpu", "cuda"):
+        bits = ActivityAccumulator(4500, 70, torch.device(device))
+        for first, part in zip(range(0, 5000, 999), pre.split(999), strict=True):
+            bits.update(TokenBatch(0, 1, nothing, nothing, nothing, nothing, first), part.to(device), part.to(device))
+        found.append(bits.state()["bits"].cpu())
+    assert torch.equal(*found)
 
 
 def test_a_run_on_cuda_is_the_run_on_the_cpu(database_url: str, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_any_split_and_order_equals_the_definition(n_rows: int, context: int, cu
         for neurons in (slice(0, 2), slice(2, 5)):
             flat = [x[part, :, neurons].reshape(-1, neurons.stop - neurons.start) for x in (pre, post)]
             accumulator.observe(*flat, neurons)
-        accumulator.update(batch_of(part.stop - part.start), post)
+        accumulator.update(batch_of(part.stop - part.start), pre, post)
     found = accumulator.compute()
     exact = post.double().numpy()
     assert found.n_rows == n_rows
