@@ -62,7 +62,7 @@ def accumulate(models: list[Checkpoint], rows: TokenCorpus, n_tokens: int) -> Jo
     for batch in repeated_batches(rows, n_tokens):
         both: list[dict[int, Tensor]] = [{}, {}]
         for number, model in enumerate(models):
-            both[0][number], both[1][number] = kept_activations(model, batch, partial(sums.observe, number), buffers)
+            both[0][number], both[1][number] = kept_activations(model, batch, partial(sums.observe, number, batch), buffers)
             both[1][number] -= known[number].post
         sums.update(batch, *both)
     return sums

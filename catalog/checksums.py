@@ -36,6 +36,7 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "correlations": ("pairs", "universality", "universality_by_model", "group_members", "neuron_groups", "run_pairs"),
     "vocabulary": ("explanations", "letter_scores", "top_tokens"),
     "positions": ("position_statistics",),
+    "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics"),
     "ngrams": ("ngram_statistics", "detected_ngrams"),
 }
 """Tables that hold a part's rows of a run; their checksums are written when the part is published."""

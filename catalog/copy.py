@@ -26,8 +26,8 @@ def copy_columns(connection: psycopg.Connection[Any], table: str, columns: Mappi
 
     Args:
         table: qualified name, `schema.table`.
-        columns: one 1-D array per column of the table to fill; object arrays hold text, bytes, JSON text or lists, and None
-            for NULL.
+        columns: one 1-D array per column of the table to fill; object arrays hold text, bytes, lists for arrays or JSON, and
+            None for NULL.
     Returns:
         The number of rows.
     """

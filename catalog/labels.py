@@ -4,7 +4,7 @@ Every statement inserts the labels of one family for one run. They read stored r
 applied without a model, a corpus or a cache.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, text
 
@@ -125,6 +125,60 @@ def _detector(family: str, n: int, subtype: str) -> str:
     return _DETECTOR.format(family=family, n=n, subtype=subtype, **thresholds, **given)
 
 
+_BOS = f"""{_INSERT}SELECT d.run_id, d.neuron_id, 'bos', 'bos', d.bos_ratio, :version,
+       jsonb_build_object('bos_activation', d.bos_activation, 'post_p99_9', d.post_p99_9, 'ratio', d.bos_ratio,
+                          'threshold', {_THRESHOLD.format(family="bos", parameter="min_ratio")}),
+       {_PLACE}
+  FROM distribution_statistics d
+  {_NEURON.format(alias="d")}
+ WHERE d.run_id = :run_id AND d.bos_activation > 0
+   AND d.bos_ratio > {_THRESHOLD.format(family="bos", parameter="min_ratio")}
+"""
+
+# The subset must explain the neuron better than every token feature does, where these are known. Of two subsets that are
+# each other's rest, which explain equally well, it is the one with the higher mean.
+_CONTEXT = f"""{_INSERT}SELECT s.run_id, s.neuron_id, 'context', s.subset, s.variance_reduction, :version,
+       jsonb_build_object('subset', s.subset, 'variance_reduction', s.variance_reduction, 'n_tokens', s.n_tokens,
+                          'post_mean', s.post_mean, 'sparsity', s.sparsity,
+                          'threshold', {_THRESHOLD.format(family="context", parameter="min_variance_reduction")}),
+       {_PLACE}
+  FROM (SELECT DISTINCT ON (neuron_id) * FROM subset_statistics
+         WHERE run_id = :run_id AND variance_reduction IS NOT NULL
+         ORDER BY neuron_id, round(variance_reduction::numeric, 9) DESC, post_mean DESC, subset) AS s
+  {_NEURON.format(alias="s")}
+ WHERE s.variance_reduction >= {_THRESHOLD.format(family="context", parameter="min_variance_reduction")}
+   AND NOT EXISTS (SELECT 1 FROM explanations e
+                    WHERE e.run_id = s.run_id AND e.neuron_id = s.neuron_id AND e.rank = 1
+                      AND e.variance_reduction > s.variance_reduction)
+"""
+
+
+_OTHER_CAUSES = ("position", "prediction", "suppression", "partition", "entropy", "anti_entropy", "attn_deactivation",
+                 "attn_activation", "bos")  # fmt: skip
+"""Families of rules 7 to 11: what a neuron may be without a feature of the text explaining it."""
+
+_LEAST_EXPLAINED = _THRESHOLD.format(family="unexplained", parameter="max_variance_reduction")
+
+# The evidence says which of those rules could be asked, for a run without their parts knows less.
+_UNEXPLAINED = f"""{_INSERT}SELECT u.run_id, u.neuron_id, 'unexplained', 'universal', best.variance_reduction, :version,
+       jsonb_build_object('variance_reduction', best.variance_reduction, 'excess_corr', u.excess_corr,
+                          'evaluated', to_jsonb(CAST(:evaluated AS text[])), 'threshold', {_LEAST_EXPLAINED}),
+       {_PLACE}
+  FROM universality u
+  JOIN neurons n ON n.id = u.neuron_id
+ CROSS JOIN LATERAL (
+       SELECT greatest(
+              COALESCE((SELECT e.variance_reduction FROM explanations e
+                         WHERE e.run_id = u.run_id AND e.neuron_id = u.neuron_id AND e.rank = 1), 0),
+              (SELECT max(s.variance_reduction) FROM subset_statistics s
+                WHERE s.run_id = u.run_id AND s.neuron_id = u.neuron_id)) AS variance_reduction) AS best
+ WHERE u.run_id = :run_id AND u.excess_corr > 0.5 AND best.variance_reduction < {_LEAST_EXPLAINED}
+   AND EXISTS (SELECT 1 FROM run_parts p WHERE p.run_id = :run_id AND p.part = 'correlations')
+   AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.run_id = u.run_id AND l.neuron_id = u.neuron_id
+                      AND l.family = ANY(CAST(:other_causes AS text[])))
+"""
+
+
 class Rule(NamedTuple):
     """How the labels of one family are made."""
 
@@ -146,11 +200,15 @@ RULES = (
     Rule("token_class", "vocabulary", _best_feature("token_class", "f.name", "e.shift = 'current' AND f.family <> 'unigram'")),
     Rule("previous_token", "vocabulary", _best_feature("previous_token", "f.name", "e.shift = 'previous'")),
     Rule("position", "positions", _POSITION),
+    Rule("bos", "distributions", _BOS),
+    Rule("context", "distributions", _CONTEXT),
     Rule("token_detector", "ngrams", _detector("token_detector", 1, _FIRST_TOKEN)),
     Rule("ngram_detector", "ngrams", _detector("ngram_detector", 3, "'trigram'")),
     Rule("dead", "activations", _rare("dead", "a.sparsity = 0")),
     Rule("near_dead", "activations", _rare("near_dead", f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}")),
+    Rule("unexplained", "vocabulary", _UNEXPLAINED),
 )
+"""In order: the last one asks what the others have found."""
 
 
 def newest_version(connection: Connection, drafts: bool) -> int:
@@ -162,11 +220,22 @@ def newest_version(connection: Connection, drafts: bool) -> int:
 def label_run(connection: Connection, run_id: int, version: int) -> dict[str, int]:
     """Replace the labels of one run; returns how many each family has."""
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
-    values = {"run_id": run_id, "version": version}
-    parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), values).scalars().all()
-    counts = {rule.family: connection.execute(text(rule.insert), values).rowcount for rule in RULES if rule.part in parts}
+    parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), {"run_id": run_id}).scalars().all()
+    asked = [rule for rule in RULES if rule.part in parts]
+    values = {
+        "run_id": run_id,
+        "version": version,
+        "other_causes": list(_OTHER_CAUSES),
+        "evaluated": [rule.family for rule in asked if rule.family in _OTHER_CAUSES],
+    }
+    counts = {rule.family: connection.execute(text(rule.insert), _used(rule.insert, values)).rowcount for rule in asked}
     summaries.total_labels(connection, run_id)
     return counts
+
+
+def _used(statement: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The values that a statement asks for."""
+    return {name: value for name, value in values.items() if f":{name}" in statement}
 
 
 def relabel(engine: Engine) -> dict[int, dict[str, int]]:

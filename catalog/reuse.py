@@ -14,6 +14,7 @@ TABLES_OF_PART: dict[str, tuple[str, ...]] = {
     "correlations": (),
     "vocabulary": ("explanations", "letter_scores", "top_tokens"),
     "positions": ("position_statistics",),
+    "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics"),
     "ngrams": ("ngram_statistics", "detected_ngrams"),
 }
 """Tables with one model's rows, by the part that fills them; rows per pair are taken over pair by pair."""

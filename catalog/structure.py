@@ -126,6 +126,9 @@ STRUCTURE = (
             ("activation_statistics", "activations"),
             ("universality", "correlations"),
             ("position_statistics", "positions"),
+            ("histograms", "distributions"),
+            ("distribution_statistics", "distributions"),
+            ("late_statistics", "distributions"),
             ("ngram_statistics", "ngrams"),
         )
     ),
@@ -140,6 +143,7 @@ STRUCTURE = (
             ("top_tokens", "vocabulary"),
             ("detected_ngrams", "ngrams"),
             ("labels", None),
+            ("subset_statistics", "distributions"),
         )
     ),
     Rule("every two models of the run are a pair", "correlations", _MODEL_PAIRS),

@@ -255,6 +255,24 @@ VIEWS = (
   JOIN public.activation_statistics a ON a.run_id = m.run_id AND a.neuron_id = n.id AND a.sparsity < 0.000001""",
     ),
     View(
+        "bos_neurons",
+        "Neurons that BOS activates more than the 99.9th percentile of other tokens; above 3 they are labelled (SPEC 6.7).",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, d.bos_activation, d.bos_ratio AS ratio, d.post_p99_9,
+       d.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.distribution_statistics d ON d.run_id = m.run_id AND d.neuron_id = n.id AND d.bos_ratio > 1""",
+    ),
+    View(
+        "neuron_subsets",
+        "Moments and frequency of each neuron on each subset, and how much the subset explains.",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, s.subset, s.n_tokens, s.mean, s.var, s.skew, s.kurt,
+       s.sparsity, s.post_mean, s.post_var, s.post_skew, s.post_kurt, s.variance_reduction, s.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.subset_statistics s ON s.run_id = m.run_id AND s.neuron_id = n.id""",
+    ),
+    View(
         "family_counts",
         "Distinct neurons per family of labels, and how many of them are universal.",
         """SELECT m.run_id, m.model, t.family, t.neurons, t.universal_neurons

@@ -11,6 +11,7 @@ import typer
 
 from catalog.errors import InputError
 from cli.output import Format
+from ingest.settings import PARTS
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
 FamilyOption = Annotated[str | None, typer.Option("--family", help="Neuron family, such as alphabet.")]
@@ -38,9 +39,7 @@ PrecisionOption = Annotated[
 ]
 OnlyOption = Annotated[
     str | None,
-    typer.Option(
-        "--only", help="Parts, with commas: weights, activations, correlations, vocabulary, positions, ngrams; else all."
-    ),
+    typer.Option("--only", help=f"Parts, with commas: {', '.join(PARTS)}; else all."),
 ]
 BatchTokensOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")]
 NgramTokensOption = Annotated[

@@ -41,9 +41,9 @@ def token_batches(
         previous = torch.full_like(tokens, -1)
         previous[:, 1:] = tokens[:, :-1]
         kept = mask.nonzero().squeeze(1)
-        columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept])
-        on_device = [_to_device(column, device) for column in columns]
-        yield TokenBatch(start, rows.shape[0], on_device[0], on_device[1], on_device[2], on_device[3], first_kept)
+        subsets = torch.from_numpy(corpus.subset_ids[start : start + len(rows)].astype(np.int64))
+        columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept], subsets)
+        yield TokenBatch(start, rows.shape[0], first_kept, *(_to_device(column, device) for column in columns))
         first_kept += len(kept)
 
 

@@ -143,7 +143,7 @@ def _accumulate(
         pre: dict[int, Tensor] = {}
         post: dict[int, Tensor] = {}
         for model in job.models:
-            observe = partial(sums.observe, model)
+            observe = partial(sums.observe, model, batch)
             pre[model], post[model] = kept_activations(context.checkpoints[model], batch, observe, buffers)
             post[model] -= known[model].post
         sums.update(batch, pre, post)

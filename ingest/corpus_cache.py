@@ -51,6 +51,11 @@ class TokenCorpus:
         return self.meta.n_rows
 
     @property
+    def n_subsets(self) -> int:
+        """Subsets, or one where the corpus has none."""
+        return max(1, len(self.subset_names))
+
+    @property
     def n_tokens(self) -> int:
         """Tokens, BOS included."""
         return self.meta.n_rows * self.meta.context

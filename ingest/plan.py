@@ -15,7 +15,6 @@ from typing import Any
 
 from ingest.settings import NGRAM_TOKENS
 from ingest.statistics.correlation import Products
-from ingest.statistics.span import CorpusShape
 from ingest.statistics.tiles import LayerSpan
 from ingest.statistics.token_sums import TokenSumAccumulator
 
@@ -200,13 +199,10 @@ class Plan:
     shapes: tuple[ModelShape, ...]
     n_rows: int
     context: int
+    n_subsets: int = 1
+    """Of the corpus; one if it has none."""
     ngram_tokens: int = NGRAM_TOKENS
     """Kept tokens, the first of the corpus, whose n-grams are counted."""
-
-    @property
-    def corpus(self) -> CorpusShape:
-        """What accumulators have to know of the corpus."""
-        return CorpusShape(self.n_rows, self.context, self.ngram_tokens)
 
     def whole(self, job: Job) -> bool:
         """Whether the job sees all rows, so that its sums are complete."""
@@ -242,6 +238,7 @@ class Plan:
             "shapes": [[s.n_layers, s.d_model, s.d_mlp, s.d_vocab] for s in self.shapes],
             "n_rows": self.n_rows,
             "context": self.context,
+            "n_subsets": self.n_subsets,
             "ngram_tokens": self.ngram_tokens,
             "jobs": [
                 {
@@ -269,7 +266,8 @@ def from_json(document: dict[str, Any]) -> Plan:
         )
         for number, job in enumerate(document["jobs"])
     ]
-    return Plan(tuple(jobs), shapes, document["n_rows"], document["context"], document["ngram_tokens"])
+    corpus = (document[name] for name in ("n_rows", "context", "n_subsets", "ngram_tokens"))
+    return Plan(tuple(jobs), shapes, *corpus)
 
 
 def _item_json(item: Item) -> list[Any]:

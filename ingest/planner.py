@@ -8,12 +8,12 @@ ranges of rows, whose sums travel through files and are added up.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 from catalog.errors import InputError
 from ingest.plan import Item, Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
 from ingest.settings import NGRAM_TOKENS
-from ingest.spans import KINDS
-from ingest.statistics.span import CorpusShape, SpanShape
+from ingest.spans import KINDS, SpanShape
 from ingest.statistics.tiles import LayerSpan
 
 FORWARD_EFFICIENCY = 0.5
@@ -63,31 +63,37 @@ class Work:
         return model in self.by_part.get(part, ())
 
 
+class CorpusShape(NamedTuple):
+    """What a plan has to know of the corpus."""
+
+    n_rows: int
+    context: int
+    n_subsets: int = 1
+    """At least one."""
+    ngram_tokens: int = NGRAM_TOKENS
+    """Kept tokens whose n-grams are counted."""
+
+
+def _plan_of(jobs: Iterable[Job], shapes: list[ModelShape], corpus: CorpusShape) -> Plan:
+    return Plan(tuple(jobs), tuple(shapes), *corpus)
+
+
 def make_plan(
-    work: Work,
-    shapes: list[ModelShape],
-    n_rows: int,
-    context: int,
-    budget: int,
-    at_least: int = 1,
-    ngram_tokens: int = NGRAM_TOKENS,
+    work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget: int, at_least: int = 1
 ) -> Plan:
     """Cut `work` into jobs whose accumulators fit `budget` bytes.
 
     Args:
-        n_rows, context: of the corpus.
         at_least: jobs wanted, for as many workers; fewer where there is not enough to cut.
-        ngram_tokens: kept tokens whose n-grams are counted.
     Raises:
         InputError: the budget is too small for the smallest pieces; the sentence says the least that works.
     """
     if not work.models:
-        return Plan((), tuple(shapes), n_rows, context, ngram_tokens)
-    corpus = CorpusShape(n_rows, context, ngram_tokens)
+        return _plan_of((), shapes, corpus)
     _check_budget(work, shapes, corpus, budget)
     one = _Cut(work, shapes, corpus)
     whole = one.in_passes(budget)
-    if at_least <= 1 or n_rows < 2:
+    if at_least <= 1 or corpus.n_rows < 2:
         return whole
     by_rows = one.by_rows(budget, at_least)
     by_tiles = one.by_tiles(budget, at_least)
@@ -130,7 +136,8 @@ def _items(
         items += [OwnItem(model, span) for span in spans if model in paired]
         items += [TokenItem(model, span) for span in spans if work.wants("vocabulary", model)]
         for name, kind in KINDS.items():
-            size = kind.bytes_needed(SpanShape(shapes[model].d_mlp, corpus))
+            shape = SpanShape(shapes[model].d_mlp, *corpus)
+            size = kind.bytes_needed(shape)
             items += [SpanItem(name, model, span, size) for span in spans if work.wants(kind.part, model)]
     if models is None:
         items += tiles(work, shapes, tile_bytes)
@@ -212,10 +219,9 @@ class _Cut:
         return _pack(_items(self.work, self.shapes, self.corpus, budget // 2), self.shapes, budget)
 
     def _plan(self, passes: list[list[Item]], parts: int, combine: int = 1) -> Plan:
-        n_rows = self.corpus.n_rows
-        jobs = [Job(0, "pivots", tuple(MomentItem(model) for model in self.work.models), 0, n_rows, ())]
+        jobs = [Job(0, "pivots", tuple(MomentItem(model) for model in self.work.models), 0, self.corpus.n_rows, ())]
         holders: dict[str, list[int]] = {}
-        edges = [n_rows * part // parts for part in range(parts + 1)]
+        edges = [self.corpus.n_rows * part // parts for part in range(parts + 1)]
         accumulate: list[list[int]] = []
         for items in passes:
             numbers = list(range(len(jobs), len(jobs) + parts))
@@ -229,8 +235,8 @@ class _Cut:
             for items, numbers in zip(passes, accumulate, strict=True):
                 for group in _groups(items, combine, self.shapes):
                     after = {0, *numbers} | self._needs(group, holders)
-                    jobs.append(Job(len(jobs), "combine", tuple(group), 0, n_rows, tuple(sorted(after))))
-        return Plan(tuple(jobs), tuple(self.shapes), n_rows, self.corpus.context, self.corpus.ngram_tokens)
+                    jobs.append(Job(len(jobs), "combine", tuple(group), 0, self.corpus.n_rows, tuple(sorted(after))))
+        return _plan_of(jobs, self.shapes, self.corpus)
 
     def _needs(self, items: Iterable[Item], holders: dict[str, list[int]]) -> set[int]:
         """Jobs whose sums are read when tiles and sums per token are finished."""

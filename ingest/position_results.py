@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ INFORMATIVE = 0.01
 """Mutual information in nats from which a neuron's curve is kept; below, the curve is its frequency and noise."""
 
 NUMBERS = (
-    "mutual_information", "mutual_information_bos", "pos_std", "pos_std_mean", "bos_activation", "tolerance", "coverage",
+    "mutual_information", "mutual_information_bos", "pos_std", "pos_std_mean", "tolerance", "coverage",
     "predictability",
 )  # fmt: skip
 
@@ -39,7 +40,6 @@ def describe_positions(curves: PositionCurves) -> Arrays:
         "mutual_information_bos": mutual_information(curves.frequency) if enough else undefined,
         "pos_std": curves.mean[1:].std(0) if len(inner) else undefined,
         "pos_std_mean": curves.std[1:].mean(0) if len(inner) else undefined,
-        "bos_activation": curves.mean[0],
         "pattern": np.array(["" if p is None else p.pattern for p in patterns], dtype="U16"),
         "strength": np.array(["" if p is None else p.strength for p in patterns], dtype="U8"),
         "tolerance": _numbers([None if p is None else p.tolerance for p in patterns]),
@@ -56,6 +56,12 @@ def _numbers(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values])
 
 
+def _objects(values: list[Any]) -> np.ndarray:
+    made = np.empty(len(values), dtype=object)
+    made[:] = values
+    return made
+
+
 def _runs(pattern: Pattern | None) -> str:
     runs = () if pattern is None else pattern.runs
     return json.dumps([[run.first, run.last, "high" if run.high else "low"] for run in runs])
@@ -64,9 +70,8 @@ def _runs(pattern: Pattern | None) -> str:
 def position_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
     """Rows of position_statistics."""
     absent = found["pattern"] == ""
-    curve = np.full(len(ids), None, dtype=object)
-    for i, values in zip(np.flatnonzero(found["informative"]), found["curve"], strict=True):
-        curve[i] = values.tolist()
+    curves = iter(found["curve"].tolist())
+    curve = _objects([next(curves) if kept else None for kept in found["informative"]])
     yield (
         "position_statistics",
         {
@@ -75,7 +80,7 @@ def position_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
             **{name: found[name] for name in NUMBERS},
             **{name: np.ma.masked_array(found[name].astype(object), mask=absent) for name in ("pattern", "strength")},
             "alternations": np.ma.masked_array(found["alternations"], mask=absent),
-            "runs": found["runs"].astype(object),
+            "runs": _objects([json.loads(text) for text in found["runs"]]),
             "curve": curve,
         },
     )

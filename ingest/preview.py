@@ -8,7 +8,7 @@ from ingest.device import check_precision, memory_budget, resolve_device
 from ingest.estimate import JobEstimate, Rates, estimate, measure
 from ingest.model_files import ModelSource, load_tokenizer, parse_model_argument, read_config, refuse_unsupported
 from ingest.plan import ModelShape
-from ingest.planner import Work, make_plan
+from ingest.planner import CorpusShape, Work, make_plan
 from ingest.prepare import context_length, open_corpus
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
@@ -47,19 +47,20 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     if not work.models:
         raise InputError("weights alone need no plan; leave out --only, or name a part that reads the corpus.")
     budget = memory_budget(device, settings.memory_gb)
-    rows = _rows(settings, sources[0], configs[0], context, progress)
-    plan = make_plan(work, shapes, rows, context, budget, settings.at_least_jobs, settings.ngram_tokens)
+    corpus = _corpus(settings, sources[0], configs[0], context, progress)
+    plan = make_plan(work, shapes, corpus, budget, settings.at_least_jobs)
     rates = measure(device, shapes, settings.precision)
     names = [source.name for source in sources]
-    return Preview(estimate(plan, names, settings.batch_tokens, rates), rates, budget, context, rows * context)
+    return Preview(estimate(plan, names, settings.batch_tokens, rates), rates, budget, context, corpus.n_rows * context)
 
 
-def _rows(settings: IngestSettings, source: ModelSource, config: Any, context: int, progress: Progress) -> int:
+def _corpus(settings: IngestSettings, source: ModelSource, config: Any, context: int, progress: Progress) -> CorpusShape:
     if settings.corpus is None:
         assert settings.max_tokens is not None
-        return max(1, settings.max_tokens // context)
+        return CorpusShape(max(1, settings.max_tokens // context), context, ngram_tokens=settings.ngram_tokens)
     tokenizer = load_tokenizer(source, config.vocab_size)
-    return open_corpus(settings, tokenizer_identity(tokenizer), tokenizer, context, progress).n_rows
+    corpus = open_corpus(settings, tokenizer_identity(tokenizer), tokenizer, context, progress)
+    return CorpusShape(corpus.n_rows, context, corpus.n_subsets, settings.ngram_tokens)
 
 
 def _shape(config: Any) -> ModelShape:

@@ -19,7 +19,7 @@ from ingest.identity import number_settings, versions_of
 from ingest.inline import job_context, run_jobs
 from ingest.output_weights import OutputWeights
 from ingest.plan import ModelShape
-from ingest.planner import Work, make_plan
+from ingest.planner import CorpusShape, Work, make_plan
 from ingest.prepare import Inputs, TokenCounts, count_kept
 from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
@@ -93,17 +93,19 @@ class RunWork:
     # --- the plan ---
 
     def plan(self, progress: Progress) -> RunPlan:
-        """The plan that an interrupted attempt left, if it still holds, else a new one."""
+        """The plan that an interrupted attempt left, if it still holds and work was done by it, else a new one."""
         weights = [checkpoint.weights_sha256 for checkpoint in self.inputs.checkpoints]
         versions = versions_of(self.parts)
         with self.engine.begin() as connection:
             stored = stored_plan(connection, self.handle.run_id)
             if stored is not None and (stored.weights, stored.versions) == (weights, versions):
                 states = jobs.states(connection, self.handle.run_id)
+                begun = any(s.done and stored.plan.jobs[s.job].kind != "pivots" for s in states)
+                begun = begun or self.store().has_checkpoints()
                 needed = max((stored.plan.bytes_needed(stored.plan.jobs[s.job]) for s in states if not s.done), default=0)
-                if needed <= self.inputs.memory_bytes:
+                if begun and needed <= self.inputs.memory_bytes:
                     done = sum(state.done for state in states)
-                    if done and needed:
+                    if needed:
                         progress.say(f"{done} of {len(states)} jobs are done already, the rest goes on")
                     return stored
             made = self._new_plan(weights, versions)
@@ -119,11 +121,11 @@ class RunWork:
         plan = make_plan(
             work,
             [ModelShape(c.n_layers, c.d_model, c.d_mlp, c.d_vocab) for c in self.inputs.checkpoints],
-            0 if corpus is None else corpus.n_rows,
-            self.inputs.context,
+            CorpusShape(0, self.inputs.context)
+            if corpus is None
+            else CorpusShape(corpus.n_rows, self.inputs.context, corpus.n_subsets, self.settings.ngram_tokens),
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
-            self.settings.ngram_tokens,
         )
         return RunPlan(plan, work, known, weights, versions)
 
@@ -183,8 +185,9 @@ class RunWork:
             if model in results.activations:
                 self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, results.activations[model]))
         for kind, model, span, arrays in results.spans:
+            subsets = [] if self.inputs.corpus is None else self.inputs.corpus.subset_names
             weights = OutputWeights(self.inputs.checkpoints[model], span, self.inputs.tokenizer.n_tokens)
-            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span], weights):
+            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span], subsets, weights):
                 self.handle.stage(table, columns)
         if explainer is not None:
             self.feature_ids = self.handle.feature_ids(explainer.feature_rows())

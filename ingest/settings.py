@@ -8,7 +8,7 @@ from typing import Any
 from catalog.errors import InputError
 from catalog.settings import staging_folder
 
-PARTS = ("weights", "activations", "correlations", "vocabulary", "positions", "ngrams")
+PARTS = ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams")
 """The parts of a run, each with a definition version of its own; `--only` chooses among them."""
 
 DEFINITION_VERSIONS: dict[str, int] = dict.fromkeys(PARTS, 1)

@@ -5,65 +5,95 @@ A new one is an accumulator (`ingest.statistics.span`), an entry of `KINDS`, and
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-import torch
+from torch import Tensor
 
 from ingest.columns import Columns, Ids
+from ingest.distribution_results import describe_histograms, describe_subsets, histogram_columns, subset_columns
 from ingest.ngram_results import describe_ngrams, ngram_columns
 from ingest.output_weights import OutputWeights
 from ingest.position_results import describe_positions, position_columns
 from ingest.results import Arrays
 from ingest.span_corpus import SpanCorpus
+from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
 from ingest.statistics.ngrams import ActivityAccumulator
 from ingest.statistics.positions import PositionAccumulator
-from ingest.statistics.span import SpanAccumulator, SpanShape
+from ingest.statistics.span import SpanAccumulator
+
+A = TypeVar("A", bound=SpanAccumulator)
 
 
 @dataclass(frozen=True)
-class Kind:
+class SpanShape:
+    """What the size of an accumulator depends on."""
+
+    n_neurons: int
+    n_rows: int
+    context: int
+    n_subsets: int
+    """At least one."""
+    ngram_tokens: int
+    """Kept tokens whose n-grams are counted, if the corpus has so many."""
+
+    @property
+    def bit_tokens(self) -> int:
+        """The most tokens of which bits are kept: BOS is never kept."""
+        return min(self.ngram_tokens, self.n_rows * (self.context - 1))
+
+
+@dataclass(frozen=True)
+class SpanPivots:
+    """About which activations are summed, (neurons,) fp32 each."""
+
+    pre: Tensor
+    post: Tensor
+
+
+@dataclass(frozen=True)
+class Kind(Generic[A]):
     """One kind of statistic."""
 
     part: str
     """The part of a run that wants it."""
     bytes_needed: Callable[[SpanShape], int]
     """Of the accumulator while tokens come in."""
-    make: Callable[[SpanShape, torch.device], SpanAccumulator]
-    finish: Callable[[SpanAccumulator, SpanCorpus], Arrays]
+    make: Callable[[SpanShape, SpanPivots], A]
+    """On the device of the pivots."""
+    finish: Callable[[A, SpanCorpus], Arrays]
     """From complete sums to what travels to the catalog."""
-    columns: Callable[[Arrays, Ids, OutputWeights], Iterator[tuple[str, Columns]]]
-    """Rows of its tables; ids and weights are those of the span's neurons."""
+    columns: Callable[[Arrays, Ids, list[str], OutputWeights], Iterator[tuple[str, Columns]]]
+    """Rows of its tables; ids and weights are those of the span's neurons, and the names those of the corpus's subsets."""
 
 
-def _finish_positions(accumulator: SpanAccumulator, corpus: SpanCorpus) -> Arrays:
-    assert isinstance(accumulator, PositionAccumulator)
-    return describe_positions(accumulator.compute())
-
-
-def _make_bits(shape: SpanShape, device: torch.device) -> ActivityAccumulator:
-    return ActivityAccumulator(ActivityAccumulator.tokens_of(shape.corpus), shape.n_neurons, device)
-
-
-def _finish_ngrams(accumulator: SpanAccumulator, corpus: SpanCorpus) -> Arrays:
-    assert isinstance(accumulator, ActivityAccumulator)
-    return describe_ngrams(accumulator, corpus)
-
-
-KINDS: dict[str, Kind] = {
-    "positions": Kind(
+KINDS: dict[str, Kind[Any]] = {
+    "positions": Kind[PositionAccumulator](
         part="positions",
-        bytes_needed=lambda shape: PositionAccumulator.bytes_needed(shape.corpus.context, shape.n_neurons),
-        make=lambda shape, device: PositionAccumulator(shape.corpus.context, shape.n_neurons, device),
-        finish=_finish_positions,
-        columns=lambda found, ids, weights: position_columns(found, ids),
+        bytes_needed=lambda shape: PositionAccumulator.bytes_needed(shape.context, shape.n_neurons),
+        make=lambda shape, pivots: PositionAccumulator(shape.context, shape.n_neurons, pivots.pre.device),
+        finish=lambda accumulator, corpus: describe_positions(accumulator.compute()),
+        columns=lambda found, ids, subsets, weights: position_columns(found, ids),
     ),
-    "ngrams": Kind(
+    "histograms": Kind[HistogramAccumulator](
+        part="distributions",
+        bytes_needed=lambda shape: HistogramAccumulator.bytes_needed(shape.n_neurons),
+        make=lambda shape, pivots: HistogramAccumulator(shape.n_neurons, pivots.pre.device),
+        finish=lambda accumulator, corpus: describe_histograms(accumulator),
+        columns=lambda found, ids, subsets, weights: histogram_columns(found, ids),
+    ),
+    "subsets": Kind[SubsetAccumulator](
+        part="distributions",
+        bytes_needed=lambda shape: SubsetAccumulator.bytes_needed(shape.n_subsets, shape.n_neurons),
+        make=lambda shape, pivots: SubsetAccumulator(shape.n_subsets, pivots.pre, pivots.post),
+        finish=lambda accumulator, corpus: describe_subsets(accumulator),
+        columns=lambda found, ids, subsets, weights: subset_columns(found, ids, subsets),
+    ),
+    "ngrams": Kind[ActivityAccumulator](
         part="ngrams",
-        bytes_needed=lambda shape: ActivityAccumulator.bytes_needed(
-            ActivityAccumulator.tokens_of(shape.corpus), shape.n_neurons
-        ),
-        make=_make_bits,
-        finish=_finish_ngrams,
-        columns=ngram_columns,
+        bytes_needed=lambda shape: ActivityAccumulator.bytes_needed(shape.bit_tokens, shape.n_neurons),
+        make=lambda shape, pivots: ActivityAccumulator(shape.bit_tokens, shape.n_neurons, pivots.pre.device),
+        finish=describe_ngrams,
+        columns=lambda found, ids, subsets, weights: ngram_columns(found, ids, weights),
     ),
 }
 """By the name of their results."""

@@ -75,6 +75,10 @@ class RunStore:
         next(rest)
         return int(next_row), rest
 
+    def has_checkpoints(self) -> bool:
+        """Whether a job was interrupted after it saved its sums."""
+        return any(self.folder.glob("checkpoint-*.npz"))
+
     def drop_checkpoint(self, job: Job) -> None:
         """The job is done."""
         self._checkpoint(job).unlink(missing_ok=True)

@@ -10,10 +10,10 @@ from torch import Tensor
 from ingest.activations import Pivots
 from ingest.plan import Item, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
 from ingest.results import decode
-from ingest.spans import KINDS
+from ingest.spans import KINDS, SpanPivots, SpanShape
 from ingest.statistics.correlation import NeuronSums, Products
 from ingest.statistics.moments import FrequencyAccumulator, MomentAccumulator
-from ingest.statistics.span import SpanAccumulator, SpanShape, TokenBatch
+from ingest.statistics.span import SpanAccumulator, TokenBatch
 from ingest.statistics.tiles import CrossTile
 from ingest.statistics.token_sums import TokenSumAccumulator
 
@@ -81,11 +81,13 @@ class JobSums:
                 case TokenItem(model, layers):
                     self.tokens[item] = TokenSumAccumulator(plan.shapes[model].d_vocab, layers.n_neurons, device)
                 case SpanItem(kind, _, layers):
-                    self.spans[item] = KINDS[kind].make(SpanShape(layers.n_neurons, plan.corpus), device)
+                    shape = SpanShape(layers.n_neurons, plan.n_rows, plan.context, plan.n_subsets, plan.ngram_tokens)
+                    own = pivots[item.model]
+                    self.spans[item] = KINDS[kind].make(shape, SpanPivots(own.pre[layers.neurons], own.post[layers.neurons]))
                 case TileItem(_, _, rows, columns):
                     self.tiles[item] = CrossTile(rows, columns, device, precision=precision)
 
-    def observe(self, model: int, layer: int, pre: Tensor, post: Tensor) -> None:
+    def observe(self, model: int, batch: TokenBatch, layer: int, pre: Tensor, post: Tensor) -> None:
         """Add what needs every position, as a forward pass reaches a layer.
 
         Args:
@@ -94,7 +96,7 @@ class JobSums:
         for item, accumulator in self.spans.items():
             if item.model == model and layer in item.layers.layers:
                 start = item.layers.starts()[layer]
-                accumulator.observe(pre, post, slice(start, start + item.layers.d_mlp))
+                accumulator.observe(batch, pre, post, slice(start, start + item.layers.d_mlp))
 
     def update(self, batch: TokenBatch, pre: dict[int, Tensor], post: dict[int, Tensor]) -> None:
         """Add a batch: per model (kept, neurons) fp32, pre as it is, post about its pivot."""

@@ -25,7 +25,9 @@ FEATURES = (
     FeatureRow("s_unigram", "unigram", 2, "the letter s, alone or after a space, of either case"),
 )
 FEATURE_TOKENS = {"contains_comma": [5], "is_digit": [6], "s_unigram": [2, 3, 10]}
-PARTS = dict.fromkeys(("weights", "activations", "correlations", "vocabulary", "positions", "ngrams"), 1)
+PARTS = dict.fromkeys(
+    ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams"), 1
+)
 
 
 def spec_of(identity: str, parts: dict[str, int] = PARTS) -> RunSpec:
@@ -118,13 +120,14 @@ def _stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]
             "pattern": np.full(N, "other", dtype=object),
             "strength": np.full(N, "weak", dtype=object),
             "alternations": np.zeros(N, dtype=np.int16),
-            "runs": np.full(N, "[]", dtype=object),
+            "runs": np.array([[]] * N + [None], dtype=object)[:-1],
             **{
                 name: spread / 100
-                for name in "mutual_information mutual_information_bos pos_std pos_std_mean bos_activation coverage".split()
+                for name in "mutual_information mutual_information_bos pos_std pos_std_mean coverage".split()
             },
         },
     )
+    _stage_distributions(handle, neurons, spread)
     handle.stage(
         "weight_statistics",
         {
@@ -227,6 +230,34 @@ def _stage_explanations(handle: RunHandle, neurons: np.ndarray, feature_ids: dic
             "mean_c": np.full(N, np.nan),
         },
     )
+
+
+def _stage_distributions(handle: RunHandle, neurons: np.ndarray, spread: np.ndarray) -> None:
+    """Histograms, quantiles, and moments per subset of one model."""
+    counts = np.empty(N, dtype=object)
+    counts[:] = [[0] * 100 + [12000] + [0] * 156] * N
+    handle.stage("histograms", {"neuron_id": neurons, **dict.fromkeys(("pre", "post", "pre_masked"), counts)})
+    shares = ("0_1", "1", "5", "25", "50", "75", "95", "99", "99_9")
+    names = [f"{kind}_p{share}" for kind in ("pre", "post") for share in shares]
+    handle.stage(
+        "distribution_statistics", {"neuron_id": neurons, **dict.fromkeys([*names, "bos_activation", "bos_ratio"], spread)}
+    )
+    moments = ("mean", "var", "skew", "kurt", "sparsity", "post_mean", "post_var", "post_skew", "post_kurt")
+    handle.stage(
+        "late_statistics",
+        {"neuron_id": neurons, "n_tokens": np.full(N, 11000, dtype=np.int64), **dict.fromkeys(moments, spread)},
+    )
+    for subset, n_tokens in (("prose", 9000), ("code", 3000)):
+        handle.stage(
+            "subset_statistics",
+            {
+                "neuron_id": neurons,
+                "subset": np.full(N, subset, dtype=object),
+                "n_tokens": np.full(N, n_tokens, dtype=np.int64),
+                **dict.fromkeys(moments, spread),
+                "variance_reduction": spread / 100,
+            },
+        )
 
 
 def _stage_pairs(handle: RunHandle, own: ModelIds, others: list[ModelIds]) -> None:

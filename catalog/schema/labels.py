@@ -96,7 +96,11 @@ labels = Table(
     *of_neuron(),
     column("family", Text, "What the neuron is; the families are those of the table rules.", key=True),
     column("subtype", Text, "Which letter, word, feature or pattern; provisional where tokens are too few to say.", key=True),
-    column("score", Double, "Variance reduction, mutual information in nats for position, frequency for dead and near_dead."),
+    column(
+        "score",
+        Double,
+        "Variance reduction; mutual information in nats for position, ratio for bos, frequency for dead and near_dead.",
+    ),
     column("rule_version", Integer, "The rules that gave it.", refers("rule_versions.version")),
     column("evidence", JSONB, "What the rule looked at."),
     *place_of_neuron(),

@@ -61,7 +61,6 @@ position_statistics = Table(
     number("mutual_information_bos", "The same with BOS's position."),
     number("pos_std", "Standard deviation over positions of the mean post."),
     number("pos_std_mean", "Mean over positions of the standard deviation of post over rows."),
-    number("bos_activation", "Post on BOS, at position 0."),
     column(
         "pattern",
         Text,

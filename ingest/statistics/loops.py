@@ -111,6 +111,37 @@ def _positions(
         _position(pre[t], post[t], active[here], sums[here], squares[here])
 
 
+@_compiled("void(f4[::1], f8[::1], i8[:, ::1], i8[:, ::1], i8)")
+def _count_row(
+    row: np.ndarray, edges: np.ndarray, published: np.ndarray, fine: np.ndarray, lowest: int
+) -> None:
+    middle = fine.shape[1] // 2
+    bits = row.view(np.int32)
+    step = edges[1] - edges[0]
+    last = len(edges) - 1
+    for i in range(len(row)):
+        x = np.float64(row[i])
+        # the quotient may be one bin off near an edge
+        k = np.int64(min(max((x - edges[0]) / step, 0.0), np.float64(last)))
+        while k <= last and edges[k] < x:
+            k += 1
+        while k > 0 and edges[k - 1] >= x:
+            k -= 1
+        published[i, k] += 1
+        if middle > 0:
+            side = min(max(((bits[i] & 0x7FFFFFFF) >> 19) - lowest + 1, 0), middle)
+            fine[i, middle - side if x < 0 else middle + side] += 1
+
+
+@_compiled("void(f4[:, ::1], b1[::1], f8[::1], i8[:, ::1], i8[:, ::1], i8)")
+def _histogram(
+    values: np.ndarray, wanted: np.ndarray, edges: np.ndarray, published: np.ndarray, fine: np.ndarray, lowest: int
+) -> None:
+    for t in range(len(values)):
+        if wanted[t]:
+            _count_row(values[t], edges, published, fine, lowest)
+
+
 def _flat(values: Tensor) -> tuple[np.ndarray, int]:
     """The memory of a (rows, columns) tensor, whose rows need not touch, and the elements from one row to the next."""
     n_rows, n_columns = values.shape
@@ -159,3 +190,20 @@ def add_positions(pre: Tensor, post: Tensor, active: Tensor, sums: Tensor, squar
     """
     (counts, stride), (ones, _), (twos, _) = _flat(active), _flat(sums), _flat(squares)
     _positions(pre.contiguous().numpy(), post.contiguous().numpy(), counts, ones, twos, stride, len(active))
+
+
+def add_histogram(
+    values: Tensor, wanted: Tensor, edges: np.ndarray, published: Tensor, fine: Tensor | None = None, lowest: int = 0
+) -> None:
+    """Count values in bins of given edges, and in log-linear ones.
+
+    Args:
+        values: (tokens, neurons) fp32.
+        wanted: (tokens,) bool: the tokens to count.
+        edges: float64, equally far apart; bin k is (edge k-1, edge k].
+        published: (neurons, edges + 1) int64, contiguous.
+        fine: (neurons, bins) int64, contiguous: 16 bins per power of two on both sides of the middle one.
+        lowest: the first 13 bits of the fp32 magnitude where the middle bin ends.
+    """
+    counted = np.zeros((len(published), 1), dtype=np.int64) if fine is None else fine.numpy()
+    _histogram(values.contiguous().numpy(), wanted.numpy(), edges, published.numpy(), counted, lowest)

@@ -88,20 +88,25 @@ class MomentAccumulator:
         """
         if self.n == 0:
             raise ValueError("no tokens were accumulated")
-        m1, m2, m3, m4 = self.power_sums_ / self.n
-        var = (m2 - m1**2).clamp_min(0)
-        third = m3 - 3 * m1 * m2 + 2 * m1**3
-        fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
-        degenerate = var * self.n <= 1e-12 * self.power_sums_[1].clamp_min(1)
-        undefined = torch.full_like(var, torch.nan)
-        return Moments(
-            n=self.n,
-            mean=self.pivot.double() + m1,
-            var=var,
-            skew=torch.where(degenerate, undefined, third / var**1.5),
-            kurt=torch.where(degenerate, undefined, fourth / var**2),
-            degenerate=degenerate,
-        )
+        return central_moments(self.n, self.power_sums_, self.pivot)
+
+
+def central_moments(n: int, power_sums: Float64[Tensor, "4 neurons"], pivot: Tensor) -> Moments:
+    """Moments of n > 0 tokens from their sums of powers about a pivot, (neurons,) fp32."""
+    m1, m2, m3, m4 = power_sums / n
+    var = (m2 - m1**2).clamp_min(0)
+    third = m3 - 3 * m1 * m2 + 2 * m1**3
+    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+    degenerate = var * n <= 1e-12 * power_sums[1].clamp_min(1)
+    undefined = torch.full_like(var, torch.nan)
+    return Moments(
+        n=n,
+        mean=pivot.double() + m1,
+        var=var,
+        skew=torch.where(degenerate, undefined, third / var**1.5),
+        kurt=torch.where(degenerate, undefined, fourth / var**2),
+        degenerate=degenerate,
+    )
 
 
 class FrequencyAccumulator:

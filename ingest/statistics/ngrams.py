@@ -13,7 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ingest.statistics.bit_loops import WORD, count_bit, count_bits, pack_positive
-from ingest.statistics.span import CorpusShape, SpanAccumulator, TokenBatch
+from ingest.statistics.span import SpanAccumulator, TokenBatch
 
 ID_BITS = 21
 """Bits of a token id, of which three fit an int64."""
@@ -30,11 +30,6 @@ class ActivityAccumulator(SpanAccumulator):
     def __init__(self, n_tokens: int, n_neurons: int, device: torch.device) -> None:
         self.bits_ = torch.zeros(-(-n_neurons // WORD), n_tokens, dtype=torch.int64, device=device)
         self.n_neurons = n_neurons
-
-    @staticmethod
-    def tokens_of(corpus: CorpusShape) -> int:
-        """Tokens that there is room for: BOS is never kept."""
-        return min(corpus.ngram_tokens, corpus.n_rows * (corpus.context - 1))
 
     @staticmethod
     def bytes_needed(n_tokens: int, n_neurons: int) -> int:

@@ -51,7 +51,7 @@ class PositionAccumulator(SpanAccumulator):
         """Bytes of the resident sums."""
         return 3 * 8 * context * n_neurons
 
-    def observe(self, pre: Tensor, post: Tensor, neurons: slice) -> None:
+    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
         """Add one layer of a batch; its rows are counted by `update`."""
         active, (sums, squares) = self.active_[:, neurons], self.sums_[:, :, neurons]
         add = loops.add_positions if pre.device.type == "cpu" else add_positions

@@ -20,6 +20,8 @@ class TokenBatch:
 
     first_row: int
     n_rows: int
+    first_kept: int
+    """Kept positions in the rows of the corpus before these."""
     tokens: Tensor
     """(rows, context) int64."""
     kept: Tensor
@@ -28,32 +30,14 @@ class TokenBatch:
     """(kept,) int64 token ids."""
     previous: Tensor
     """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
-    first_kept: int = 0
-    """Kept positions in the rows of the corpus before these."""
-
-
-@dataclass(frozen=True)
-class CorpusShape:
-    """What an accumulator has to know of the corpus."""
-
-    n_rows: int
-    context: int
-    ngram_tokens: int
-    """Kept tokens, the first of the corpus, whose n-grams are counted."""
-
-
-@dataclass(frozen=True)
-class SpanShape:
-    """What an accumulator has to know."""
-
-    n_neurons: int
-    corpus: CorpusShape
+    subsets: Tensor
+    """(rows,) int64: which of the corpus's subsets each row belongs to; 0 where it has none."""
 
 
 class SpanAccumulator:
     """Sums of consecutive layers of one model; a subclass overrides what it needs."""
 
-    def observe(self, pre: Tensor, post: Tensor, neurons: slice) -> None:
+    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
         """Add every position of one layer of a batch.
 
         Args:

@@ -26,7 +26,9 @@ CONTRACT = {
     "token_detectors": "model, layer, neuron, n",
     "covered_tokens_by_layer": "model, layer",
     "dead_neurons": "model, layer, neuron",
-    "neuron_group_members": "size DESC, lowest_corr DESC, model, layer, neuron",
+    "bos_neurons": "model, layer, neuron",
+    "neuron_subsets": "model, layer, neuron, subset",
+    "neuron_group_members": "model, layer, neuron",
 }
 """The views of the public contract, and a total order of each."""
 

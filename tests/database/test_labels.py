@@ -216,6 +216,45 @@ def test_a_trigram_detector_has_trigrams(engine, run, store):
     assert labels_of(engine, neuron) == []
 
 
+def test_a_bos_neuron_is_above_the_multiple_of_its_other_activations(engine, run, store):
+    neuron = neuron_id(engine, 5)
+    statement = "UPDATE distribution_statistics SET bos_activation = :c, bos_ratio = :ratio WHERE neuron_id = :neuron"
+    for c, ratio, expected in ((0.9, 3.0, []), (0.9, 3.5, [("bos", "bos", 3.5)]), (-0.9, 3.5, [])):
+        execute(engine, statement, neuron=neuron, c=c, ratio=ratio)
+        store.relabel()
+        assert labels_of(engine, neuron) == expected
+    assert rows(engine, "SELECT neuron, ratio FROM bos_neurons") == [(5, 3.5)]
+
+
+def test_a_context_neuron_is_explained_by_a_subset_better_than_by_any_token(engine, run, store):
+    neuron = neuron_id(engine, 5)
+    statement = "UPDATE subset_statistics SET variance_reduction = :score WHERE neuron_id = :neuron AND subset = :subset"
+    explain(engine, run, neuron, ("contains_comma", "current", 0.2))
+    for score, expected in ((0.04, []), (0.15, []), (0.25, [("context", "code", 0.25)])):
+        execute(engine, statement, neuron=neuron, subset="code", score=score)
+        store.relabel()
+        assert labels_of(engine, neuron) == expected
+
+
+def test_a_universal_neuron_without_feature_or_other_cause_is_unexplained(engine, run, store):
+    neuron = neuron_id(engine, 3)
+    execute(engine, "UPDATE subset_statistics SET variance_reduction = 0.04 WHERE neuron_id = :neuron", neuron=neuron)
+    for score, expected in ((0.06, []), (0.03, [("unexplained", "universal", 0.04)])):
+        explain(engine, run, neuron, ("contains_comma", "current", score))
+        store.relabel()
+        assert labels_of(engine, neuron) == expected
+    ((shown,),) = rows(engine, "SELECT evidence FROM labels WHERE family = 'unexplained' AND neuron_id = :n", n=neuron)
+    assert shown["evaluated"] == ["position", "bos"] and shown["threshold"] == 0.05
+    statement = "UPDATE distribution_statistics SET bos_activation = 9, bos_ratio = 9 WHERE neuron_id = :neuron"
+    execute(engine, statement, neuron=neuron)
+    store.relabel()
+    assert labels_of(engine, neuron) == [("bos", "bos", 9.0)]
+    ordinary = neuron_id(engine, 5)
+    explain(engine, run, ordinary, ("contains_comma", "current", 0.01))
+    store.relabel()
+    assert labels_of(engine, ordinary) == [], "it is not universal"
+
+
 @pytest.mark.parametrize(
     ("activations", "n_tokens", "expected"),
     [

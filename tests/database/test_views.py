@@ -30,6 +30,8 @@ PROMISED = {
     "token_detectors": "model layer neuron n tokens share suppressing",
     "covered_tokens_by_layer": "model layer covered new_overall new_vs_previous cumulative",
     "dead_neurons": "model layer neuron activations n_tokens",
+    "bos_neurons": "model layer neuron bos_activation ratio",
+    "neuron_subsets": "model layer neuron subset n_tokens mean sparsity variance_reduction",
 }
 
 

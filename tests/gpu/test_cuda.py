@@ -52,7 +52,7 @@ def test_bits_are_those_of_the_cpu() -> None:
     for device in ("cpu", "cuda"):
         bits = ActivityAccumulator(4500, 70, torch.device(device))
         for first, part in zip(range(0, 5000, 999), pre.split(999), strict=True):
-            bits.update(TokenBatch(0, 1, nothing, nothing, nothing, nothing, first), part.to(device), part.to(device))
+            bits.update(TokenBatch(0, 1, first, *[nothing] * 5), part.to(device), part.to(device))
         found.append(bits.state()["bits"].cpu())
     assert torch.equal(*found)
 

@@ -244,3 +244,21 @@ def test_alembics_own_command_line_finds_the_migrations(database_url):
         command, cwd=migrate.MIGRATIONS.parent, env=environment, capture_output=True, text=True, check=False
     )
     assert (answer.returncode, answer.stdout.strip()) == (0, f"{migrate.head()} (head)"), answer.stderr
+
+
+@pytest.mark.parametrize("drafted", [False, True])
+def test_new_rules_raise_the_version_and_a_draft_stays_the_newest(bare, drafted):
+    migrate.upgrade(bare, "2026_11_21_question_indexes")
+    if drafted:
+        execute(bare, "INSERT INTO rule_versions (version) VALUES (2)")
+        execute(bare, "INSERT INTO rules SELECT 2, family, parameter, value + 0.1, description FROM rules")
+    migrate.upgrade(bare, "2026_11_21_positions")
+    versions = rows(bare, "SELECT version, published_at IS NOT NULL FROM rule_versions ORDER BY 1")
+    assert versions == [(1, True), (2, True), *([(3, False)] if drafted else [])]
+    asked = """SELECT rule_version, value FROM rules WHERE family = 'alphabet' AND parameter = 'min_variance_reduction'
+               ORDER BY 1"""
+    assert rows(bare, asked) == [(1, 0.37), (2, 0.37), *([(3, pytest.approx(0.47))] if drafted else [])]
+    new = rows(bare, "SELECT rule_version FROM rules WHERE family = 'position' ORDER BY 1")
+    assert new == [(version,) for version, _ in versions[1:]]
+    migrate.downgrade(bare, "2026_11_21_question_indexes")
+    assert one(bare, "SELECT count(*) FROM rules WHERE family = 'position'") == 0

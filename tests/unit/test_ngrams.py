@@ -25,10 +25,11 @@ from ingest.ngram_results import describe_ngrams, ngram_columns
 from ingest.output_weights import OutputWeights
 from ingest.results import Arrays
 from ingest.span_corpus import SpanCorpus, kept_windows
+from ingest.spans import SpanShape
 from ingest.statistics import ngrams
 from ingest.statistics.bit_loops import pack_positive
 from ingest.statistics.ngrams import ActivityAccumulator, index_ngrams, pack_words, smallest_cover
-from ingest.statistics.span import CorpusShape, TokenBatch
+from ingest.statistics.span import TokenBatch
 from ingest.tokenizer import tokenizer_identity
 from tests.factories import mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt, write_jsonl
 
@@ -67,15 +68,15 @@ def made_activity(corpus: TokenCorpus, n_neurons: int, seed: int) -> np.ndarray:
 def accumulated(corpus: TokenCorpus, active: np.ndarray, most: int, cuts: list[int], parts: int = 1) -> ActivityAccumulator:
     """The bits of batches that end at the rows `cuts`, in as many accumulators as jobs, put together backwards."""
     n_neurons = active.shape[1]
-    shape = CorpusShape(corpus.n_rows, corpus.meta.context, most)
-    jobs = [ActivityAccumulator(ActivityAccumulator.tokens_of(shape), n_neurons, CPU) for _ in range(parts)]
+    room = SpanShape(n_neurons, corpus.n_rows, corpus.meta.context, 1, most).bit_tokens
+    jobs = [ActivityAccumulator(room, n_neurons, CPU) for _ in range(parts)]
     edges = [0, *sorted(min(cut, corpus.n_rows) for cut in cuts), corpus.n_rows]
     nothing = torch.empty(0, dtype=torch.int64)
     for number, (first, end) in reversed(list(enumerate(pairwise(edges)))):
         kept = slice(corpus.count_kept(first), corpus.count_kept(end))
         wide = torch.from_numpy(np.where(active[kept], 0.5, -0.5).astype(np.float32))
         pre = torch.cat([wide, wide], dim=1)[:, :n_neurons]  # rows do not touch, as in a batch of several layers
-        batch = TokenBatch(first, end - first, nothing, nothing, nothing, nothing, kept.start)
+        batch = TokenBatch(first, end - first, kept.start, *[nothing] * 5)
         jobs[number % parts].update(batch, pre, pre + 30)
     for job in jobs[1:]:
         jobs[0].merge({name: sums.numpy() for name, sums in job.state().items()})

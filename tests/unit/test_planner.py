@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from catalog.errors import InputError
 from ingest.plan import Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem, from_json, own_key
-from ingest.planner import FINISHED, OF_ONE_MODEL, Work, cost, make_plan
+from ingest.planner import FINISHED, OF_ONE_MODEL, CorpusShape, Work, cost, make_plan
 from ingest.spans import KINDS
 
 N_ROWS, CONTEXT = 40, 16
+CORPUS = CorpusShape(N_ROWS, CONTEXT, n_subsets=3)
 LARGE = 10**9
 
 
@@ -29,7 +30,7 @@ def cases(draw: st.DrawFn) -> tuple[Work, list[ModelShape]]:
 
 def least(work: Work, shapes: list[ModelShape]) -> int:
     """The budget of which the refusal speaks, in bytes."""
-    plan = make_plan(work, shapes, N_ROWS, CONTEXT, LARGE)
+    plan = make_plan(work, shapes, CORPUS, LARGE)
     layers = [item for job in plan.jobs for item in job.items if not isinstance(item, TileItem)]
     tiles = [12 * shapes[a].d_mlp * shapes[b].d_mlp for a, b in work.pairs]
     return max([*(item.bytes_needed(shapes) for item in layers), *tiles])
@@ -72,10 +73,10 @@ def wanted(work: Work, shapes: list[ModelShape]) -> set[tuple[object, ...]]:
 def test_a_plan_covers_everything_once_and_fits(case: tuple[Work, list[ModelShape]], room: float, at_least: int) -> None:
     work, shapes = case
     if not work.models:
-        assert make_plan(work, shapes, N_ROWS, CONTEXT, LARGE, at_least).jobs == ()
+        assert make_plan(work, shapes, CORPUS, LARGE, at_least).jobs == ()
         return
     budget = int(least(work, shapes) * room)
-    plan = make_plan(work, shapes, N_ROWS, CONTEXT, budget, at_least)
+    plan = make_plan(work, shapes, CORPUS, budget, at_least)
     found = cells(plan)
     assert set(found) == wanted(work, shapes)
     for ranges in found.values():
@@ -93,7 +94,7 @@ def test_whatever_a_job_reads_is_there_before_it(case: tuple[Work, list[ModelSha
     work, shapes = case
     if not work.models:
         return
-    plan = make_plan(work, shapes, N_ROWS, CONTEXT, int(least(work, shapes) * room), at_least)
+    plan = make_plan(work, shapes, CORPUS, int(least(work, shapes) * room), at_least)
     for job in plan.jobs:
         assert all(number < job.number for number in job.after)
         if job.kind == "pivots" or not plan.whole(job):
@@ -113,9 +114,9 @@ def test_whatever_a_job_reads_is_there_before_it(case: tuple[Work, list[ModelSha
 def test_sums_that_others_read_are_left_in_files_and_no_others() -> None:
     work = Work(((0, 1),), {"activations": (0, 1), "vocabulary": (0,)})
     shapes = [ModelShape(3, 8, 6, 20), ModelShape(2, 8, 6, 20)]
-    alone = make_plan(work, shapes, N_ROWS, CONTEXT, LARGE)
+    alone = make_plan(work, shapes, CORPUS, LARGE)
     assert [alone.file_bytes(job) for job in alone.jobs] == [0, 0]
-    for job in accumulating(split := make_plan(work, shapes, N_ROWS, CONTEXT, LARGE, at_least=4)):
+    for job in accumulating(split := make_plan(work, shapes, CORPUS, LARGE, at_least=4)):
         holds = any(isinstance(item, OwnItem) for item in job.items) or not split.whole(job)
         assert (split.file_bytes(job) > 0) == holds
 
@@ -124,22 +125,22 @@ def test_sums_that_others_read_are_left_in_files_and_no_others() -> None:
 def test_as_many_jobs_as_are_wanted(at_least: int) -> None:
     work = Work(((0, 1),), {"activations": (0, 1), "vocabulary": (0, 1)})
     small = [ModelShape(2, 16, 8, 20)] * 2
-    assert len(accumulating(make_plan(work, small, N_ROWS, CONTEXT, LARGE, at_least))) >= at_least
+    assert len(accumulating(make_plan(work, small, CORPUS, LARGE, at_least))) >= at_least
 
 
 def test_large_models_are_cut_by_tiles_and_small_ones_by_rows() -> None:
     """Sums of GPT-2 small would be 11 GB in every file; a pocket model's forward pass costs more than its sums."""
     work = Work(((0, 1),), {"activations": (0, 1)})
     gpt2 = [ModelShape(12, 768, 3072, 50257)] * 2
-    by_tiles = make_plan(work, gpt2, 100_000, 512, 64 * 2**30, at_least=8)
+    by_tiles = make_plan(work, gpt2, CorpusShape(100_000, 512), 64 * 2**30, at_least=8)
     assert all(by_tiles.whole(job) for job in by_tiles.jobs)
     pocket = [ModelShape(2, 128, 384, 365)] * 2
-    by_rows = make_plan(work, pocket, 100_000, 128, 2**30, at_least=8)
+    by_rows = make_plan(work, pocket, CorpusShape(100_000, 128), 2**30, at_least=8)
     assert sum(job.kind == "combine" for job in by_rows.jobs) >= 1
 
 
 def test_a_budget_too_small_says_the_least_that_works() -> None:
     work, shapes = Work(((0, 1),), {"activations": (0, 1), "vocabulary": (0, 1)}), [ModelShape(2, 8, 64, 100)] * 2
     with pytest.raises(InputError, match=r"give at least --memory 0\.001"):
-        make_plan(work, shapes, N_ROWS, CONTEXT, 1000)
-    assert make_plan(work, shapes, N_ROWS, CONTEXT, least(work, shapes)).jobs
+        make_plan(work, shapes, CORPUS, 1000)
+    assert make_plan(work, shapes, CORPUS, least(work, shapes)).jobs

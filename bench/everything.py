@@ -1,0 +1,86 @@
+"""An ingest of the pocket family with every part, against one of correlations and moments alone.
+
+    python -m bench.everything [--tokens 200000] [--runs 3] [--json FILE]
+
+Both are whole commands in processes of their own on a fresh catalog, and take turns; the corpus is tokenised before, as is
+whatever is made once per corpus and kept, whose time is given apart.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import POCKET_CORPUS, POCKET_MODELS
+from bench.report import machine, table
+
+BASE = "activations,correlations"
+
+
+def ingest(home: Path, tokens: int, only: str | None) -> float:
+    """Seconds of one command."""
+    environment = {**os.environ, "CATALOG_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    environment.pop("CATALOG_DATABASE_URL", None)
+    words = ["ingest", *POCKET_MODELS, "--corpus", POCKET_CORPUS, "--max-tokens", str(tokens), "--again"]
+    words += ["--only", only] if only else []
+    command = [sys.executable, "-c", "from cli.main import main; main()"]
+    began = time.perf_counter()
+    answer = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise SystemExit(answer.stderr)
+    return time.perf_counter() - began
+
+
+def catalog(home: Path, *words: str) -> None:
+    """A command that is not timed."""
+    environment = {**os.environ, "CATALOG_HOME": str(home)}
+    environment.pop("CATALOG_DATABASE_URL", None)
+    command = [sys.executable, "-c", "from cli.main import main; main()", *words]
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+
+
+def measure(tokens: int, runs: int) -> dict[str, Any]:
+    """Pairs of commands after one of each that does not count."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        home = Path(folder)
+        catalog(home, "db", "upgrade")
+        first = ingest(home, tokens, None)
+        pairs = []
+        for _ in range(runs):
+            pairs.append((ingest(home, tokens, BASE), ingest(home, tokens, None)))
+            print(f"{pairs[-1][0]:.1f} s alone, {pairs[-1][1]:.1f} s with everything", file=sys.stderr, flush=True)
+        catalog(home, "db", "stop")
+    base, everything = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+    return {
+        "rows": [
+            {"parts": BASE, "seconds (median)": base},
+            {"parts": "everything", "seconds (median)": everything},
+            {"parts": "made once per corpus and kept", "seconds (median)": max(first - everything, 0.0)},
+        ],
+        "everything over correlations and moments alone (median of pairs)": statistics.median(b / a for a, b in pairs),
+    }
+
+
+def main() -> None:
+    """Measure, print, and write JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=200_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    result = measure(arguments.tokens, arguments.runs) | {"machine": machine()}
+    print(table(result["rows"]))
+    name = "everything over correlations and moments alone (median of pairs)"
+    print(f"{name}: {result[name]:.3g}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

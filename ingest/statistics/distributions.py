@@ -1,0 +1,222 @@
+"""How a neuron's activations are distributed: histograms, quantiles, its value on BOS, and moments per subset.
+
+SPEC §3.1 (the 257 bins of the published histograms), §6.7 (BOS). Quantiles come from a log-linear histogram of fp32 values,
+which adds up over batches: 16 equal bins within each power of two from 2^-8 to 2^8, of both signs; one bin holds what is
+nearer to 0, and two what is farther out. A quantile is off by one bin at most, a sixteenth of its value.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from ingest.statistics import loops, moments
+from ingest.statistics.moments import Moments, central_moments
+from ingest.statistics.span import SpanAccumulator, TokenBatch
+
+EDGES = np.linspace(-10, 15, 256, dtype=np.float64)
+"""Edges of the published histograms: bin 0 is x <= -10, bin k is (edge k-1, edge k], bin 256 is x > 15."""
+
+LOWEST, HIGHEST, PARTS = -8, 8, 16
+"""The log-linear histogram: exponents of its first and last edge, bins per power of two."""
+SIDE = (HIGHEST - LOWEST) * PARTS + 1
+"""Bins of one sign, the outermost included."""
+N_FINE = 2 * SIDE + 1
+LOWEST_BITS = (LOWEST + 127) << 4
+"""Exponent and first four bits of the fraction of 2^LOWEST in fp32."""
+
+QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+
+EARLY = 10
+"""Positions of a row, BOS among them, that the `late` statistics leave out: attention has little to look back at there."""
+
+
+def fine_bins(values: Tensor) -> Tensor:
+    """The log-linear bin of each value: int64 in [0, N_FINE), rising with the value."""
+    magnitude = values.abs().float()
+    step = (magnitude.contiguous().view(torch.int32) >> 19) - LOWEST_BITS
+    side = step.clamp(-1, SIDE - 1) + 1
+    return torch.where(values < 0, SIDE - side, SIDE + side).long()
+
+
+def fine_edges() -> Float64[np.ndarray, " edges"]:
+    """The N_FINE + 1 edges of these bins; infinite at both ends."""
+    powers = np.exp2(np.arange(LOWEST, HIGHEST))[:, None] * (1 + np.arange(PARTS) / PARTS)
+    side = np.append(powers.ravel(), [2.0**HIGHEST, np.inf])
+    return np.concatenate([-side[::-1], side])
+
+
+def quantiles(counts: Int64[np.ndarray, "neurons bins"]) -> Float64[np.ndarray, "neurons quantiles"]:
+    """`QUANTILES` of each neuron: the middle of the first bin that reaches the share; the finite edge of an outermost bin.
+
+    NaN where nothing was counted.
+    """
+    edges = fine_edges()
+    low, high = edges[:-1], edges[1:]
+    middle = np.where(np.isinf(low), high, np.where(np.isinf(high), low, (low + high) / 2))
+    cumulative = counts.cumsum(1)
+    n = cumulative[:, -1:]
+    found = np.full((len(counts), len(QUANTILES)), np.nan)
+    for i, share in enumerate(QUANTILES):
+        first = (cumulative >= np.ceil(share * n)).argmax(1)
+        found[:, i] = np.where(n[:, 0] > 0, middle[first], np.nan)
+    return found
+
+
+def published_bins(values: Tensor) -> Tensor:
+    """The bin of the published histograms of each value: int64 in [0, 257)."""
+    edges = torch.from_numpy(EDGES).to(values.device)
+    return torch.searchsorted(edges, values.double().contiguous(), right=False)
+
+
+class HistogramAccumulator(SpanAccumulator):
+    """Counts of pre and post of consecutive layers of one model, and their value on BOS."""
+
+    def __init__(self, n_neurons: int, device: torch.device) -> None:
+        def counts(bins: int) -> Tensor:
+            return torch.zeros(n_neurons, bins, dtype=torch.int64, device=device)
+
+        n_bins = len(EDGES) + 1
+        self._state = {
+            "pre": counts(n_bins),
+            "post": counts(n_bins),
+            "pre_masked": counts(n_bins),
+            "pre_fine": counts(N_FINE),
+            "post_fine": counts(N_FINE),
+            "bos": torch.zeros(n_neurons, dtype=torch.float64, device=device),
+            "n_bos": torch.zeros(1, dtype=torch.int64),
+        }
+
+    @staticmethod
+    def bytes_needed(n_neurons: int) -> int:
+        """Bytes of the resident counts."""
+        return n_neurons * 8 * (3 * (len(EDGES) + 1) + 2 * N_FINE + 1)
+
+    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
+        """Count one layer of a batch; positions outside M_corr are counted apart."""
+        masked = torch.ones(len(pre), dtype=torch.bool, device=pre.device)
+        masked[batch.kept] = False
+        counts = {name: counts[neurons] for name, counts in self._state.items() if counts.dim() == 2}
+        add = _add_by_loops if pre.device.type == "cpu" else add_histograms
+        add(pre, post, masked, counts)
+        self._state["bos"][neurons] += post[:: batch.tokens.shape[1]].double().sum(0)
+
+    def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
+        """Count the rows of a batch, each of which begins with BOS."""
+        self._state["n_bos"] += batch.n_rows
+
+    def state(self) -> dict[str, Tensor]:
+        """The live counts, which may be added to."""
+        return self._state
+
+
+def _add_by_loops(pre: Tensor, post: Tensor, masked: Tensor, counts: dict[str, Tensor]) -> None:
+    loops.add_histogram(pre, ~masked, EDGES, counts["pre"], counts["pre_fine"], LOWEST_BITS)
+    loops.add_histogram(post, ~masked, EDGES, counts["post"], counts["post_fine"], LOWEST_BITS)
+    loops.add_histogram(pre, masked, EDGES, counts["pre_masked"])
+
+
+def add_histograms(pre: Tensor, post: Tensor, masked: Tensor, counts: dict[str, Tensor]) -> None:
+    """Count a batch in few operations.
+
+    Args:
+        pre, post: (tokens, neurons) fp32.
+        masked: (tokens,) bool: what only `pre_masked` counts.
+        counts: (neurons, bins) int64 by name.
+    """
+    pre, outside, post = pre[~masked], pre[masked], post[~masked]
+    for name, bins in (
+        ("pre", published_bins(pre)),
+        ("post", published_bins(post)),
+        ("pre_masked", published_bins(outside)),
+        ("pre_fine", fine_bins(pre)),
+        ("post_fine", fine_bins(post)),
+    ):
+        counts[name].scatter_add_(1, bins.T, torch.ones_like(bins.T))
+
+
+@dataclass(frozen=True)
+class SubsetMoments:
+    """Moments of one subset of the corpus, or of a part of it."""
+
+    pre: Moments
+    post: Moments
+    sparsity: Float64[np.ndarray, " neurons"]
+    """Fraction of tokens with pre > 0."""
+
+
+class SubsetAccumulator(SpanAccumulator):
+    """Sums of pre and post, and activity, per subset of the corpus, and of the early positions of all rows."""
+
+    def __init__(self, n_subsets: int, pivot_pre: Tensor, pivot_post: Tensor) -> None:
+        """Args:
+        pivot_pre, pivot_post: (neurons,) fp32.
+        """
+        n, device = len(pivot_pre), pivot_pre.device
+        self.pivots = {"pre": pivot_pre, "post": pivot_post}
+        groups = n_subsets + 1  # the last one is the early positions
+        self.n_ = torch.zeros(groups, dtype=torch.int64)
+        self.active_ = torch.zeros(groups, n, dtype=torch.int64, device=device)
+        self.powers_ = {name: torch.zeros(groups, 4, n, dtype=torch.float64, device=device) for name in self.pivots}
+
+    @staticmethod
+    def bytes_needed(n_subsets: int, n_neurons: int) -> int:
+        """Bytes of the resident sums."""
+        return (n_subsets + 1) * n_neurons * 8 * 9
+
+    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
+        """Add one layer of a batch, row by row: a row belongs to one subset."""
+        on_cpu = pre.device.type == "cpu"
+        add_powers, add_positive = (loops.add_powers, loops.add_positive) if on_cpu else (moments.add_powers, _add_positive)
+        kept = {"pre": pre[batch.kept], "post": post[batch.kept]}
+        parts = list(self._parts(batch))
+        counts = self.active_[:, neurons]
+        for group, tokens in parts:
+            add_positive(kept["pre"][tokens], counts[group])
+        for name, values in kept.items():
+            values -= self.pivots[name][neurons]
+            sums = torch.zeros(*self.powers_[name].shape[:2], values.shape[1], dtype=torch.float64, device=values.device)
+            for group, tokens in parts:
+                add_powers(values[tokens], sums[group])
+            self.powers_[name][:, :, neurons] += sums
+
+    def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
+        """Count the tokens of a batch."""
+        for group, tokens in self._parts(batch):
+            self.n_[group] += tokens.stop - tokens.start
+
+    def _parts(self, batch: TokenBatch) -> list[tuple[int, slice]]:
+        """The group and the range of kept tokens of every row, and of the early positions of every row."""
+        context = batch.tokens.shape[1]
+        starts = torch.arange(batch.n_rows, device=batch.kept.device) * context
+        edges = torch.searchsorted(batch.kept, torch.stack([starts, starts + min(EARLY, context), starts + context]))
+        first, late, end = edges.tolist()
+        rows = [(group, slice(a, b)) for group, a, b in zip(batch.subsets.tolist(), first, end, strict=True) if b > a]
+        early = len(self.n_) - 1
+        return rows + [(early, slice(a, b)) for a, b in zip(first, late, strict=True) if b > a]
+
+    def state(self) -> dict[str, Tensor]:
+        """The live sums, which may be added to."""
+        return {"n": self.n_, "active": self.active_, **self.powers_}
+
+    def subset(self, group: int) -> SubsetMoments | None:
+        """What is known of one subset; None if it has no kept token."""
+        return self._moments(self.n_[group], {n: p[group] for n, p in self.powers_.items()}, self.active_[group])
+
+    def late(self) -> SubsetMoments | None:
+        """All positions but the early ones."""
+        powers = {name: sums[:-1].sum(0) - sums[-1] for name, sums in self.powers_.items()}
+        return self._moments(self.n_[:-1].sum() - self.n_[-1], powers, self.active_[:-1].sum(0) - self.active_[-1])
+
+    def _moments(self, n_tokens: Tensor, powers: dict[str, Tensor], active: Tensor) -> SubsetMoments | None:
+        n = int(n_tokens)
+        if n == 0:
+            return None
+        found = {name: central_moments(n, sums, self.pivots[name]) for name, sums in powers.items()}
+        return SubsetMoments(found["pre"], found["post"], (active.double() / n).cpu().numpy())
+
+
+def _add_positive(values: Tensor, count: Tensor) -> None:
+    count += (values > 0).sum(0)

@@ -1,0 +1,154 @@
+"""Histograms, quantiles and moments per subset: any split equals the definition on all data at once."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.distribution_results import variance_reductions
+from ingest.statistics import distributions as core
+from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
+from ingest.statistics.span import SpanAccumulator, TokenBatch
+from tests import references
+
+CPU = torch.device("cpu")
+N_ROWS, CONTEXT, N = 24, 16, 6
+SPLITS = st.lists(st.integers(0, N_ROWS), max_size=4)
+
+
+class Data:
+    """Rows of activations, with masked positions and subsets."""
+
+    def __init__(self, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.pre = torch.randn(N_ROWS, CONTEXT, N, generator=generator) ** 3 * torch.tensor([1e-3, 0.1, 1, 3, 20, 300]) + 0.2
+        self.post = torch.nn.functional.gelu(self.pre)
+        self.kept = torch.rand(N_ROWS, CONTEXT, generator=generator) > 0.2
+        self.kept[:, 0] = False
+        self.subsets = torch.randint(0, 3, (N_ROWS,), generator=generator)
+
+    def feed(self, accumulator: SpanAccumulator, cuts: list[int]) -> None:
+        """All rows, in batches, each in two pieces of neurons."""
+        for first, last in pairwise([0, *sorted(cuts), N_ROWS]):
+            rows = slice(first, last)
+            kept = self.kept[rows].flatten().nonzero().squeeze(1)
+            nothing = torch.empty(0, dtype=torch.int64)
+            tokens = torch.zeros(last - first, CONTEXT, dtype=torch.int64)
+            batch = TokenBatch(first, last - first, 0, tokens, kept, nothing, nothing, self.subsets[rows])
+            for neurons in (slice(0, 2), slice(2, N)):
+                both = (x[rows, :, neurons].reshape(-1, neurons.stop - neurons.start).clone() for x in (self.pre, self.post))
+                accumulator.observe(batch, *both, neurons)
+            accumulator.update(batch, torch.empty(0), torch.empty(0))
+
+
+def brute_counts(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    return np.stack([np.bincount(np.searchsorted(edges, column, "left"), minlength=len(edges) + 1) for column in values.T])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 50), cuts=SPLITS, halves=st.booleans())
+def test_histograms_of_any_split(seed: int, cuts: list[int], halves: bool) -> None:
+    data = Data(seed)
+    accumulator = HistogramAccumulator(N, CPU)
+    data.feed(accumulator, cuts)
+    if halves:
+        twice = HistogramAccumulator(N, CPU)
+        data.feed(twice, [])
+        accumulator.merge({name: values.numpy() for name, values in twice.state().items()})
+    times = 2 if halves else 1
+    found = {name: values.numpy() for name, values in accumulator.state().items()}
+    kept, masked = data.kept, ~data.kept
+    for name, values in (("pre", data.pre[kept]), ("post", data.post[kept]), ("pre_masked", data.pre[masked])):
+        np.testing.assert_array_equal(found[name], times * brute_counts(values.double().numpy(), core.EDGES))
+    np.testing.assert_allclose(found["bos"] / found["n_bos"], data.post[:, 0].double().mean(0).numpy())
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), n=st.integers(1, 500))
+def test_a_quantile_is_off_by_one_bin_at_most(seed: int, n: int) -> None:
+    data = Data(seed)
+    accumulator = HistogramAccumulator(N, CPU)
+    data.feed(accumulator, [])
+    found = core.quantiles(accumulator.state()["pre_fine"].numpy())
+    edges = core.fine_edges()
+    exact = np.quantile(data.pre[data.kept].double().numpy(), core.QUANTILES, axis=0, method="inverted_cdf").T
+    low, high = (edges[np.searchsorted(edges, exact, "right") + shift] for shift in (-1, 0))
+    finite = np.clip(found, -(2.0**core.HIGHEST), 2.0**core.HIGHEST)
+    assert ((finite >= np.maximum(low, -(2.0**core.HIGHEST))) & (finite <= np.minimum(high, 2.0**core.HIGHEST))).all()
+
+
+def test_the_loop_and_the_gpu_count_alike_on_edges_and_signs() -> None:
+    special = [0.0, -0.0, 2.0**-8, -(2.0**-8), 2.0**8, -(2.0**8), 1e-30, -1e-30, 1e30, -1e30, 1.0625, -1.0625, 15.0, -10.0]
+    edges = core.EDGES.astype(np.float32)
+    near = np.concatenate([edges, np.nextafter(edges, np.float32(-99)), np.nextafter(edges, np.float32(99))])
+    values = torch.tensor([*special, *near.tolist()])[:, None].repeat(1, 2)
+    masked = torch.zeros(len(values), dtype=torch.bool)
+    found = []
+    for add in (core._add_by_loops, core.add_histograms):
+        state = HistogramAccumulator(2, CPU).state()
+        counts = {name: held for name, held in state.items() if held.dim() == 2}
+        add(values, values, masked, counts)
+        found.append(counts)
+    for name, counts in found[0].items():
+        assert torch.equal(counts, found[1][name]), name
+    assert found[0]["pre"].sum() == found[0]["pre_fine"].sum() == 2 * len(values)
+
+
+@pytest.mark.parametrize(
+    ("x", "k"), [(-11, 0), (-10, 0), (-9.95, 1), (-0.05, 102), (0, 102), (1e-4, 103), (15, 255), (15.01, 256)]
+)
+def test_published_bins_of_the_oracle(x: float, k: int) -> None:
+    assert core.published_bins(torch.tensor([x], dtype=torch.float64)).item() == k
+
+
+def test_fine_bins_lie_between_their_edges() -> None:
+    values = torch.randn(4000, generator=torch.Generator().manual_seed(0)) ** 5
+    bins, edges = core.fine_bins(values).numpy(), core.fine_edges()
+    x = values.double().numpy()
+    assert (edges[bins] <= x).all() and (x <= edges[bins + 1]).all()
+    inside = np.abs(x) > 2.0**core.LOWEST
+    inside &= np.abs(x) < 2.0**core.HIGHEST
+    assert ((edges[bins + 1] - edges[bins])[inside] <= np.abs(x[inside]) / 16 * (1 + 1e-9)).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 50), cuts=SPLITS)
+def test_moments_per_subset_of_any_split(seed: int, cuts: list[int]) -> None:
+    data = Data(seed)
+    pivots = [x[data.kept][:20].mean(0) for x in (data.pre, data.post)]
+    accumulator = SubsetAccumulator(4, *pivots)
+    data.feed(accumulator, cuts)
+    place = torch.arange(CONTEXT).expand(N_ROWS, CONTEXT)
+    wanted = [data.kept & (data.subsets == group)[:, None] for group in range(4)] + [data.kept & (place >= core.EARLY)]
+    for found, chosen in zip([*map(accumulator.subset, range(4)), accumulator.late()], wanted, strict=True):
+        assert (found is None) == (not chosen.any())
+        if found is None:
+            continue
+        np.testing.assert_allclose(found.sparsity, (data.pre[chosen] > 0).double().mean(0).numpy())
+        for own, values, pivot in ((found.pre, data.pre, pivots[0]), (found.post, data.post, pivots[1])):
+            exact = references.moments((values[chosen] - pivot).numpy())
+            deviation = exact["var"] ** 0.5
+            assert own.n == int(chosen.sum())
+            np.testing.assert_allclose(own.mean - pivot.double(), exact["mean"], atol=1e-5 * deviation.max())
+            np.testing.assert_allclose(own.var, exact["var"], rtol=1e-4)
+
+
+def test_variance_reduction_of_subsets_is_the_definition() -> None:
+    generator = np.random.default_rng(0)
+    sizes = [150, 400, 50, 0]
+    parts = [generator.normal(i, 1 + i, (n, 5)) for i, n in enumerate(sizes)]
+    parts = [np.where(np.arange(5) == 4, 3.0, part) for part in parts]  # neuron 4 never changes
+    with np.errstate(all="ignore"):
+        means = np.stack([part.mean(0) if len(part) else np.full(5, np.nan) for part in parts])
+        variances = np.stack([part.var(0) if len(part) else np.full(5, np.nan) for part in parts])
+    found = variance_reductions(np.array(sizes), means, variances)
+    assert np.isnan(found[2:]).all() and np.isnan(found[:, 4]).all()
+    whole = np.concatenate(parts)
+    for i in (0, 1):
+        inside = np.repeat(np.arange(4), sizes) == i
+        share = inside.mean()
+        within = share * whole[inside].var(0) + (1 - share) * whole[~inside].var(0)
+        np.testing.assert_allclose(found[i, :4], 1 - within[:4] / whole.var(0)[:4], atol=1e-12)
