@@ -7,3 +7,5 @@ import ingest  # noqa: F401  (before torch, for it says how threads wait)
 POCKET = Path(__file__).parents[1] / "pocket"
 POCKET_MODELS = [str(POCKET / "models" / f"pocket-gpt2-{seed}") for seed in "abcde"]
 POCKET_CORPUS = str(POCKET / "corpus" / "heldout.jsonl.gz")
+MAIN_JOB = ("weights", "activations", "correlations", "vocabulary")
+"""The parts of a run that answer which neurons are universal, and what they are."""

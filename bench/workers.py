@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import POCKET_CORPUS, POCKET_MODELS
+from bench import MAIN_JOB, POCKET_CORPUS, POCKET_MODELS
 from bench.report import machine, table
 
 JOBS = 8
@@ -43,7 +43,7 @@ class Bench:
         self.environment = {**os.environ, "CATALOG_HOME": home, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         self.environment.pop("CATALOG_DATABASE_URL", None)
         self.words = ["ingest", *POCKET_MODELS, "--corpus", POCKET_CORPUS, "--model-family", "pocket"]
-        self.words += ["--max-tokens", str(tokens)]
+        self.words += ["--max-tokens", str(tokens), "--only", ",".join(MAIN_JOB)]
         self.run("db", "upgrade")
         self.url = self.run("db", "url").stdout.strip()
 

@@ -38,6 +38,7 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "positions": ("position_statistics",),
     "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics"),
     "examples": ("examples",),
+    "ngrams": ("ngram_statistics", "detected_ngrams"),
 }
 """Tables that hold a part's rows of a run; their checksums are written when the part is published."""
 

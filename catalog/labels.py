@@ -90,6 +90,41 @@ def _rare(family: str, condition: str) -> str:
     return _RARE.format(family=family, enough=enough, condition=condition, **given)
 
 
+# Tok(i) are the n-grams that occur often enough and activate the neuron often enough (SPEC 12.4); the label names the first.
+_DETECTOR = """{insert}SELECT s.run_id, s.neuron_id, '{family}', {subtype}, tok.activations / s.activations_{n}, :version,
+       jsonb_build_object('n', {n}, 'cover', s.cover_{n}, 'activations', s.activations_{n}, 'n_tokens', s.n_tokens,
+                          'detected', tok.detected, 'min_count', {min_count}, 'min_probability', {min_probability},
+                          'suppressing', tok.effect < 0, 'mean_effect', tok.effect, 'mean_effect_raw', tok.effect_raw,
+                          'share_negative', tok.share_negative, 'lowest_percentile', tok.percentile),
+       {place}
+  FROM ngram_statistics s
+  {neuron}
+ CROSS JOIN LATERAL (
+       SELECT sum(d.activations)::double precision AS activations, count(*) AS detected,
+              avg(d.effect) AS effect, avg(d.effect_raw) AS effect_raw, min(d.percentile) AS percentile,
+              avg((d.effect < 0)::int)::double precision AS share_negative, min(d.rank) AS first
+         FROM detected_ngrams d
+        WHERE d.run_id = s.run_id AND d.neuron_id = s.neuron_id AND d.n = {n} AND d.count >= {min_count}
+          AND d.activations::double precision / d.count >= {min_probability}) tok
+ WHERE s.run_id = :run_id AND s.cover_{n} <= {max_cover} AND s.activations_{n} >= {min_activations}
+   AND tok.activations / s.activations_{n} >= {min_share}
+"""
+
+_FIRST_TOKEN = r"""(
+         SELECT COALESCE(NULLIF(lower(btrim(t.text, E' \t\r\n')), ''), t.text)
+           FROM detected_ngrams d
+           JOIN models m ON m.id = n.model_id
+           JOIN tokens t ON t.tokenizer_id = m.tokenizer_id AND t.token_id = d.token_ids[1]
+          WHERE d.run_id = s.run_id AND d.neuron_id = s.neuron_id AND d.n = 1 AND d.rank = tok.first)"""
+
+
+def _detector(family: str, n: int, subtype: str) -> str:
+    names = ("max_cover", "min_count", "min_probability", "min_share", "min_activations")
+    thresholds = {name: _THRESHOLD.format(family=family, parameter=name) for name in names}
+    given = {"insert": _INSERT, "place": _PLACE, "neuron": _NEURON.format(alias="s")}
+    return _DETECTOR.format(family=family, n=n, subtype=subtype, **thresholds, **given)
+
+
 _BOS = f"""{_INSERT}SELECT d.run_id, d.neuron_id, 'bos', 'bos', d.bos_ratio, :version,
        jsonb_build_object('bos_activation', d.bos_activation, 'post_p99_9', d.post_p99_9, 'ratio', d.bos_ratio,
                           'threshold', {_THRESHOLD.format(family="bos", parameter="min_ratio")}),
@@ -167,6 +202,8 @@ RULES = (
     Rule("position", "positions", _POSITION),
     Rule("bos", "distributions", _BOS),
     Rule("context", "distributions", _CONTEXT),
+    Rule("token_detector", "ngrams", _detector("token_detector", 1, _FIRST_TOKEN)),
+    Rule("ngram_detector", "ngrams", _detector("ngram_detector", 3, "'trigram'")),
     Rule("dead", "activations", _rare("dead", "a.sparsity = 0")),
     Rule("near_dead", "activations", _rare("near_dead", f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}")),
     Rule("unexplained", "vocabulary", _UNEXPLAINED),

@@ -16,6 +16,7 @@ TABLES_OF_PART: dict[str, tuple[str, ...]] = {
     "positions": ("position_statistics",),
     "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics"),
     "examples": ("examples",),
+    "ngrams": ("ngram_statistics", "detected_ngrams"),
 }
 """Tables with one model's rows, by the part that fills them; rows per pair are taken over pair by pair."""
 

@@ -143,6 +143,7 @@ STRUCTURE = (
             ("histograms", "distributions"),
             ("distribution_statistics", "distributions"),
             ("late_statistics", "distributions"),
+            ("ngram_statistics", "ngrams"),
         )
     ),
     *(
@@ -155,6 +156,7 @@ STRUCTURE = (
             ("letter_scores", "vocabulary"),
             ("top_tokens", "vocabulary"),
             ("examples", "examples"),
+            ("detected_ngrams", "ngrams"),
             ("labels", None),
             ("subset_statistics", "distributions"),
         )

@@ -75,6 +75,26 @@ def _text_of(first: str, last: str) -> str:
           JOIN public.tokens t ON t.tokenizer_id = c.tokenizer_id AND t.token_id = piece.token_id)"""
 
 
+_BUCKETS = {
+    1: ((6, 11, 21, 51, 201, 1001, 2001), "1-5 6-10 11-20 21-50 51-200 201-1k 1k-2k 2k-50k"),
+    2: ((51, 101, 201, 501, 1001, 2001, 5001), "1-50 51-100 101-200 201-500 501-1k 1k-2k 2k-5k 5k-1M"),
+    3: ((51, 101, 201, 501, 1001, 5001, 20001), "1-50 51-100 101-200 201-500 501-1k 1k-5k 5k-20k 20k-3M"),
+}
+"""Of each n: the covers with which the second to last bucket begin, and the buckets' names (SPEC 12.3)."""
+
+
+def _bucket(n: int) -> str:
+    edges, names = _BUCKETS[n]
+    quoted = ", ".join(f"'{name}'" for name in names.split())
+    return f"""CASE WHEN s.activations_{n} < 20 AND s.cover_{n} IS NOT NULL THEN 'too_rare'
+            ELSE (ARRAY[{quoted}])[1 + width_bucket(s.cover_{n}, ARRAY[{", ".join(map(str, edges))}])] END"""
+
+
+# What the rule that made the label found: its thresholds are in the evidence.
+_DETECTED = """d.run_id = l.run_id AND d.neuron_id = l.neuron_id AND d.n = (l.evidence ->> 'n')::int
+                  AND d.count >= (l.evidence ->> 'min_count')::double precision
+                  AND d.activations::double precision / d.count >= (l.evidence ->> 'min_probability')::double precision"""
+
 # A grouped or ordered LATERAL is answered model by model from the primary key, however many runs there are.
 VIEWS = (
     View(
@@ -165,6 +185,77 @@ VIEWS = (
            ON run.span ->> 2 = 'high'
         WHERE n.model_id = m.model_id
         GROUP BY n.layer ORDER BY n.layer) t""",
+    ),
+    View(
+        "ngram_coverage",
+        "How few tokens, bigrams and trigrams cover 0.95 of each neuron's activations, and the buckets of VO App. A.1.",
+        f"""SELECT m.run_id, m.model, n.layer, n."index" AS neuron, s.cover_1, s.cover_2, s.cover_3,
+       {_bucket(1)} AS bucket_1,
+       {_bucket(2)} AS bucket_2,
+       {_bucket(3)} AS bucket_3,
+       s.activations_1 AS activations, s.activations_2, s.activations_3, s.n_tokens, s.neuron_id
+  FROM {{members}} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.ngram_statistics s ON s.run_id = m.run_id AND s.neuron_id = n.id""",
+    ),
+    View(
+        "ngram_coverage_by_half",
+        "Neurons per bucket of coverage in each half of the layers; VO looked at the bottom one.",
+        """SELECT m.run_id, m.model, t.half, t.n, t.bucket, t.neurons
+  FROM {members} m
+ CROSS JOIN LATERAL (
+       SELECT CASE WHEN 2 * c.layer < mo.n_layers THEN 'bottom' ELSE 'top' END AS half, b.n, b.bucket, count(*) AS neurons
+         FROM {schema}.ngram_coverage c
+         JOIN public.models mo ON mo.id = m.model_id
+        CROSS JOIN LATERAL (VALUES (1, c.bucket_1), (2, c.bucket_2), (3, c.bucket_3)) AS b(n, bucket)
+        WHERE c.run_id = m.run_id AND c.model = m.model
+        GROUP BY 1, 2, 3 ORDER BY 1, 2, 3) t""",
+    ),
+    View(
+        "token_detectors",
+        "Neurons that are active on few tokens (n = 1) or trigrams (n = 3) and nearly always there (VO 4.2, App. A.2).",
+        f"""SELECT m.run_id, m.model, l.layer, l."index" AS neuron, d.n, d.tokens, l.score AS share,
+       (l.evidence ->> 'suppressing')::boolean AS suppressing,
+       (l.evidence ->> 'mean_effect')::double precision AS mean_effect,
+       (l.evidence ->> 'mean_effect_raw')::double precision AS mean_effect_raw,
+       (l.evidence ->> 'share_negative')::double precision AS share_negative,
+       (l.evidence ->> 'lowest_percentile')::double precision AS lowest_percentile,
+       (l.evidence ->> 'cover')::int AS cover, (l.evidence ->> 'activations')::bigint AS activations, l.neuron_id
+  FROM {{members}} m
+  JOIN public.models mo ON mo.id = m.model_id
+  JOIN public.labels l
+    ON l.run_id = m.run_id AND l.model_id = m.model_id AND l.family IN ('token_detector', 'ngram_detector')
+ CROSS JOIN LATERAL (
+       SELECT g.n, array_agg(g.text ORDER BY g.rank) AS tokens
+         FROM (SELECT d.n, d.rank, string_agg(t.text, '' ORDER BY part.place) AS text
+                 FROM public.detected_ngrams d
+                CROSS JOIN LATERAL unnest(d.token_ids) WITH ORDINALITY AS part(token_id, place)
+                 JOIN public.tokens t ON t.tokenizer_id = mo.tokenizer_id AND t.token_id = part.token_id
+                WHERE {_DETECTED}
+                GROUP BY d.n, d.rank) g
+        GROUP BY g.n) d""",
+    ),
+    View(
+        "covered_tokens_by_layer",
+        "Tokens that detectors of each layer detect: all, in no layer below, not in the layer below, so far (VO 4.3).",
+        f"""SELECT m.run_id, m.model, t.layer, t.covered, t.new_overall, t.new_vs_previous, t.cumulative
+  FROM {{members}} m
+  JOIN public.run_parts part ON part.run_id = m.run_id AND part.part = 'ngrams'
+ CROSS JOIN LATERAL (
+       SELECT place.layer::smallint AS layer, count(p.token_id) AS covered,
+              count(p.token_id) FILTER (WHERE p.below IS NULL) AS new_overall,
+              count(p.token_id) FILTER (WHERE p.below IS DISTINCT FROM place.layer - 1) AS new_vs_previous,
+              (sum(count(p.token_id) FILTER (WHERE p.below IS NULL)) OVER (ORDER BY place.layer))::bigint AS cumulative
+         FROM public.models mo
+        CROSS JOIN LATERAL generate_series(0, mo.n_layers - 1) AS place(layer)
+         LEFT JOIN (SELECT f.layer, f.token_id, lag(f.layer) OVER (PARTITION BY f.token_id ORDER BY f.layer) AS below
+                      FROM (SELECT DISTINCT l.layer, d.token_ids[1] AS token_id
+                              FROM public.labels l
+                              JOIN public.detected_ngrams d ON {_DETECTED}
+                             WHERE l.run_id = m.run_id AND l.model_id = m.model_id AND l.family = 'token_detector') f
+                   ) p ON p.layer = place.layer
+        WHERE mo.id = m.model_id
+        GROUP BY place.layer ORDER BY place.layer) t""",
     ),
     View(
         "dead_neurons",

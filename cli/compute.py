@@ -14,6 +14,7 @@ from cli.options import (
     JobsOption,
     MemoryOption,
     ModelsArgument,
+    NgramTokensOption,
     OnlyOption,
     PrecisionOption,
     parse_names,
@@ -57,6 +58,7 @@ def ingest(
     min_count: Annotated[
         int, typer.Option("--min-count", help="Occurrences that a token needs to be among a neuron's top tokens.")
     ] = 75,
+    ngram_tokens: NgramTokensOption = 5_000_000,
     jobs: JobsOption = None,
     enqueue: Annotated[bool, typer.Option("--enqueue", help="Leave the jobs to `catalog worker` processes.")] = False,
     staging: Annotated[
@@ -91,6 +93,7 @@ def ingest(
         corpus_revision=corpus_revision,
         keep_eos=keep_eos,
         min_count=min_count,
+        ngram_tokens=ngram_tokens,
         jobs=jobs,
         enqueue=enqueue,
         staging=staging,

@@ -42,6 +42,9 @@ OnlyOption = Annotated[
     typer.Option("--only", help=f"Parts, with commas: {', '.join(PARTS)}; else all."),
 ]
 BatchTokensOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")]
+NgramTokensOption = Annotated[
+    int, typer.Option("--ngram-tokens", help="Tokens whose n-grams are counted, a bit per neuron each.")
+]
 JobsOption = Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")]
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, as in `catalog models`.")]

@@ -13,6 +13,7 @@ from cli.options import (
     JobsOption,
     MemoryOption,
     ModelsArgument,
+    NgramTokensOption,
     OnlyOption,
     PrecisionOption,
     parse_names,
@@ -48,6 +49,7 @@ def plan(
     jobs: JobsOption = None,
     only: OnlyOption = None,
     batch_tokens: BatchTokensOption = 4096,
+    ngram_tokens: NgramTokensOption = 5_000_000,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the jobs that an ingest would have, and their cost."""
@@ -65,6 +67,7 @@ def plan(
         jobs=jobs,
         only=parse_names(only),
         batch_tokens=batch_tokens,
+        ngram_tokens=ngram_tokens,
     )
     with watch() as progress:
         found = preview(settings, progress)

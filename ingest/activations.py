@@ -33,6 +33,7 @@ def token_batches(
     context = corpus.tokens.shape[1]
     step = max(1, batch_tokens // context)
     end = corpus.n_rows if end_row is None else end_row
+    first_kept = corpus.count_kept(first_row)
     for start in range(first_row, end, step):
         rows = np.asarray(corpus.tokens[start : min(start + step, end)], dtype=np.int64)
         mask = torch.from_numpy(corpus.kept_mask(rows)).flatten()
@@ -42,7 +43,8 @@ def token_batches(
         kept = mask.nonzero().squeeze(1)
         subsets = torch.from_numpy(corpus.subset_ids[start : start + len(rows)].astype(np.int64))
         columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept], subsets)
-        yield TokenBatch(start, rows.shape[0], *(_to_device(column, device) for column in columns))
+        yield TokenBatch(start, rows.shape[0], first_kept, *(_to_device(column, device) for column in columns))
+        first_kept += len(kept)
 
 
 def _to_device(values: Tensor, device: torch.device) -> Tensor:

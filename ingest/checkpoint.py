@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
+from transformers.pytorch_utils import Conv1D
 
 from catalog.errors import InputError
 from ingest.model_files import (
@@ -38,6 +39,8 @@ CHECK_ROWS, CHECK_LENGTH = 2, 32
 
 NONLINEARITY = {"gpt2": "mlp.act", "gpt_neox": "mlp.act", "opt": "activation_fn"}
 """The module of a block whose input is pre and whose output is post."""
+OUTPUT = {"gpt2": "mlp.c_proj", "gpt_neox": "mlp.dense_4h_to_h", "opt": "fc2"}
+"""The module of a block that takes post back to the residual stream."""
 
 
 @dataclass
@@ -99,6 +102,19 @@ class Checkpoint:
         shape = (*tokens.shape, self.d_mlp)
         self.visit_activations(tokens, lambda _, pre, post: found.append((pre.reshape(shape), post.reshape(shape))))
         return found
+
+    def raw_w_out(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
+        """Output weights of a layer as the file has them."""
+        module = _blocks(self.model, self.architecture)[layer].get_submodule(OUTPUT[self.architecture])
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        return weight.detach() if isinstance(module, Conv1D) else weight.detach().T
+
+    def raw_w_u(self) -> Float[Tensor, "d_model d_vocab"]:
+        """The unembedding as the file has it."""
+        weight = self.model.get_output_embeddings().weight  # type: ignore[operator]
+        assert isinstance(weight, Tensor)
+        return weight.detach().T
 
     def process(self, n_real_tokens: int) -> None:
         """Fold and centre the weights, assert what must hold of them, and keep the matrices the catalog needs.

@@ -23,6 +23,7 @@ from ingest.checkpoint import Checkpoint
 from ingest.corpus import TokenCorpus
 from ingest.plan import Job, OwnItem, Plan, TokenItem
 from ingest.results import PLACE, Explained, decode_pivots, encode, encode_explained, encode_pivots, encode_tile
+from ingest.span_corpus import SpanCorpus
 from ingest.spans import KINDS
 from ingest.statistics.correlation import NeuronSums, RotatedLayer, TileCorrelations, rotate_layer, rotation
 from ingest.statistics.moments import Moments
@@ -171,6 +172,7 @@ class _Finish:
         self.job = job
         self.sums = sums
         self.known = known
+        self._corpus = SpanCorpus(context.corpus)
         self._moments = lru_cache(maxsize=None)(self._read_moments)
         self._squares = lru_cache(maxsize=None)(self._read_squares)
         largest = max((context.plan.shapes[model].d_mlp for model in job.models), default=1)
@@ -188,7 +190,7 @@ class _Finish:
         while self.sums.spans:
             span_item, span = self.sums.spans.popitem()
             place = np.array([span_item.model, span_item.layers.neurons.start, span_item.layers.neurons.stop])
-            found[span_item.key] = encode({PLACE: place, **KINDS[span_item.kind].finish(span)})
+            found[span_item.key] = encode({PLACE: place, **KINDS[span_item.kind].finish(span, self._corpus)})
         while self.sums.tiles:
             tile_item, tile = self.sums.tiles.popitem()
             found[tile_item.key] = encode_tile(self._correlations(tile_item.a, tile_item.b, tile))

@@ -16,6 +16,7 @@ from catalog.rows import TokenRows
 from ingest.tokenizer import TokenizerInfo
 
 TOKENS_FILE, SUBSETS_FILE, META_FILE = "tokens.int32", "subsets.int16", "meta.json"
+ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class TokenCorpus:
     def kept_mask(self, rows: np.ndarray) -> np.ndarray:
         """bool like `rows`: M_corr, the tokens that are neither PAD, BOS, EOS nor newline (SPEC §0.3)."""
         return ~np.isin(rows, np.array(self.masked_ids))
+
+    def count_kept(self, end_row: int) -> int:
+        """Tokens in M_corr of the rows before `end_row`."""
+        starts = range(0, end_row, ROWS_AT_ONCE)
+        return sum(int(self.kept_mask(self.tokens[start : min(start + ROWS_AT_ONCE, end_row)]).sum()) for start in starts)
 
 
 def open_rows(folder: Path, info: TokenizerInfo) -> TokenCorpus | None:

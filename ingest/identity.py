@@ -18,6 +18,7 @@ def number_settings(settings: IngestSettings) -> dict[str, object]:
         "baseline_draws": settings.baseline_draws,
         "top_k": settings.top_k,
         "min_count": settings.min_count,
+        "ngram_tokens": settings.ngram_tokens,
         "keep_eos": settings.keep_eos,
     }
 

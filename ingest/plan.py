@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ingest.settings import NGRAM_TOKENS
 from ingest.statistics.correlation import Products
 from ingest.statistics.tiles import LayerSpan
 from ingest.statistics.token_sums import TokenSumAccumulator
@@ -200,6 +201,8 @@ class Plan:
     context: int
     n_subsets: int = 1
     """Of the corpus; one if it has none."""
+    ngram_tokens: int = NGRAM_TOKENS
+    """Kept tokens, the first of the corpus, whose n-grams are counted."""
 
     def whole(self, job: Job) -> bool:
         """Whether the job sees all rows, so that its sums are complete."""
@@ -236,6 +239,7 @@ class Plan:
             "n_rows": self.n_rows,
             "context": self.context,
             "n_subsets": self.n_subsets,
+            "ngram_tokens": self.ngram_tokens,
             "jobs": [
                 {
                     "kind": job.kind,
@@ -262,7 +266,8 @@ def from_json(document: dict[str, Any]) -> Plan:
         )
         for number, job in enumerate(document["jobs"])
     ]
-    return Plan(tuple(jobs), shapes, document["n_rows"], document["context"], document["n_subsets"])
+    corpus = (document[name] for name in ("n_rows", "context", "n_subsets", "ngram_tokens"))
+    return Plan(tuple(jobs), shapes, *corpus)
 
 
 def _item_json(item: Item) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from catalog.errors import InputError
 from ingest.plan import Item, Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
+from ingest.settings import NGRAM_TOKENS
 from ingest.spans import KINDS, SpanShape
 from ingest.statistics.tiles import LayerSpan
 
@@ -69,10 +70,12 @@ class CorpusShape(NamedTuple):
     context: int
     n_subsets: int = 1
     """At least one."""
+    ngram_tokens: int = NGRAM_TOKENS
+    """Kept tokens whose n-grams are counted."""
 
 
 def _plan_of(jobs: Iterable[Job], shapes: list[ModelShape], corpus: CorpusShape) -> Plan:
-    return Plan(tuple(jobs), tuple(shapes), corpus.n_rows, corpus.context, corpus.n_subsets)
+    return Plan(tuple(jobs), tuple(shapes), *corpus)
 
 
 def make_plan(
@@ -133,7 +136,8 @@ def _items(
         items += [OwnItem(model, span) for span in spans if model in paired]
         items += [TokenItem(model, span) for span in spans if work.wants("vocabulary", model)]
         for name, kind in KINDS.items():
-            size = kind.bytes_needed(SpanShape(shapes[model].d_mlp, corpus.context, corpus.n_subsets))
+            shape = SpanShape(shapes[model].d_mlp, *corpus)
+            size = kind.bytes_needed(shape)
             items += [SpanItem(name, model, span, size) for span in spans if work.wants(kind.part, model)]
     if models is None:
         items += tiles(work, shapes, tile_bytes)

@@ -57,10 +57,10 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
 def _corpus(settings: IngestSettings, source: ModelSource, config: Any, context: int, progress: Progress) -> CorpusShape:
     if settings.corpus is None:
         assert settings.max_tokens is not None
-        return CorpusShape(max(1, settings.max_tokens // context), context)
+        return CorpusShape(max(1, settings.max_tokens // context), context, ngram_tokens=settings.ngram_tokens)
     tokenizer = load_tokenizer(source, config.vocab_size)
     corpus = open_corpus(settings, tokenizer_identity(tokenizer), tokenizer, context, progress)
-    return CorpusShape(corpus.n_rows, context, corpus.n_subsets)
+    return CorpusShape(corpus.n_rows, context, corpus.n_subsets, settings.ngram_tokens)
 
 
 def _shape(config: Any) -> ModelShape:

@@ -17,6 +17,7 @@ from ingest.compute import JobContext
 from ingest.explain import Explainer, make_explainer
 from ingest.identity import number_settings, versions_of
 from ingest.inline import job_context, run_jobs
+from ingest.output_weights import OutputWeights
 from ingest.plan import ModelShape
 from ingest.planner import CorpusShape, Work, make_plan
 from ingest.prepare import Inputs, TokenCounts, count_kept
@@ -122,7 +123,7 @@ class RunWork:
             [ModelShape(c.n_layers, c.d_model, c.d_mlp, c.d_vocab) for c in self.inputs.checkpoints],
             CorpusShape(0, self.inputs.context)
             if corpus is None
-            else CorpusShape(corpus.n_rows, self.inputs.context, corpus.n_subsets),
+            else CorpusShape(corpus.n_rows, self.inputs.context, corpus.n_subsets, self.settings.ngram_tokens),
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
         )
@@ -185,7 +186,8 @@ class RunWork:
                 self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, results.activations[model]))
         for kind, model, span, arrays in results.spans:
             subsets = [] if self.inputs.corpus is None else self.inputs.corpus.subset_names
-            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span], subsets):
+            weights = OutputWeights(self.inputs.checkpoints[model], span, self.inputs.tokenizer.n_tokens)
+            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span], subsets, weights):
                 self.handle.stage(table, columns)
         if explainer is not None:
             self.feature_ids = self.handle.feature_ids(explainer.feature_rows())

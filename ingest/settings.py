@@ -8,7 +8,7 @@ from typing import Any
 from catalog.errors import InputError
 from catalog.settings import staging_folder
 
-PARTS = ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "examples")
+PARTS = ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples")
 """The parts of a run, each with a definition version of its own; `--only` chooses among them."""
 
 DEFINITION_VERSIONS: dict[str, int] = dict.fromkeys(PARTS, 1)
@@ -16,6 +16,9 @@ DEFINITION_VERSIONS: dict[str, int] = dict.fromkeys(PARTS, 1)
 
 JOBS_FOR_WORKERS = 8
 """Jobs that `--enqueue` makes if `--jobs` does not say otherwise."""
+
+NGRAM_TOKENS = 5_000_000
+"""Kept tokens whose n-grams are counted if `--ngram-tokens` does not say otherwise (VO 4.1)."""
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
@@ -49,6 +52,8 @@ class IngestSettings:
     keep_eos: bool = False
     min_count: int = 75
     """Occurrences that a token needs to enter a neuron's list of top tokens (§3.3)."""
+    ngram_tokens: int = NGRAM_TOKENS
+    """Kept tokens, the first of the shuffled corpus, whose n-grams are counted (§12.3)."""
     jobs: int | None = None
     """Jobs to cut the work into at least; None: as few as memory allows, or `JOBS_FOR_WORKERS` of them for workers."""
     enqueue: bool = False
@@ -92,6 +97,7 @@ class IngestSettings:
             ("--top-k", self.top_k, 1),
             ("--batch-tokens", self.batch_tokens, 1),
             ("--min-count", self.min_count, 1),
+            ("--ngram-tokens", self.ngram_tokens, 1),
             ("--jobs", self.jobs, 1),
         ):
             if value is not None and value < least:

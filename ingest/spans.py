@@ -12,10 +12,14 @@ from torch import Tensor
 from ingest.columns import Columns, Ids
 from ingest.distribution_results import describe_histograms, describe_subsets, histogram_columns, subset_columns
 from ingest.example_results import describe_examples, example_columns
+from ingest.ngram_results import describe_ngrams, ngram_columns
+from ingest.output_weights import OutputWeights
 from ingest.position_results import describe_positions, position_columns
 from ingest.results import Arrays
+from ingest.span_corpus import SpanCorpus
 from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
 from ingest.statistics.examples import ExampleAccumulator
+from ingest.statistics.ngrams import ActivityAccumulator
 from ingest.statistics.positions import PositionAccumulator
 from ingest.statistics.span import SpanAccumulator
 
@@ -27,11 +31,19 @@ class SpanShape:
     """What the size of an accumulator depends on."""
 
     n_neurons: int
+    n_rows: int
     context: int
     n_subsets: int
     """At least one."""
+    ngram_tokens: int
+    """Kept tokens whose n-grams are counted, if the corpus has so many."""
     seed: int = 0
     """Of what is sampled."""
+
+    @property
+    def bit_tokens(self) -> int:
+        """The most tokens of which bits are kept: BOS is never kept."""
+        return min(self.ngram_tokens, self.n_rows * (self.context - 1))
 
 
 @dataclass(frozen=True)
@@ -52,10 +64,10 @@ class Kind(Generic[A]):
     """Of the accumulator while tokens come in."""
     make: Callable[[SpanShape, SpanPivots], A]
     """On the device of the pivots."""
-    finish: Callable[[A], Arrays]
+    finish: Callable[[A, SpanCorpus], Arrays]
     """From complete sums to what travels to the catalog."""
-    columns: Callable[[Arrays, Ids, list[str]], Iterator[tuple[str, Columns]]]
-    """Rows of its tables; ids are those of the span's neurons, and the names those of the corpus's subsets."""
+    columns: Callable[[Arrays, Ids, list[str], OutputWeights], Iterator[tuple[str, Columns]]]
+    """Rows of its tables; ids and weights are those of the span's neurons, and the names those of the corpus's subsets."""
 
 
 KINDS: dict[str, Kind[Any]] = {
@@ -63,29 +75,36 @@ KINDS: dict[str, Kind[Any]] = {
         part="positions",
         bytes_needed=lambda shape: PositionAccumulator.bytes_needed(shape.context, shape.n_neurons),
         make=lambda shape, pivots: PositionAccumulator(shape.context, shape.n_neurons, pivots.pre.device),
-        finish=lambda accumulator: describe_positions(accumulator.compute()),
-        columns=lambda found, ids, subsets: position_columns(found, ids),
+        finish=lambda accumulator, corpus: describe_positions(accumulator.compute()),
+        columns=lambda found, ids, subsets, weights: position_columns(found, ids),
     ),
     "histograms": Kind[HistogramAccumulator](
         part="distributions",
         bytes_needed=lambda shape: HistogramAccumulator.bytes_needed(shape.n_neurons),
         make=lambda shape, pivots: HistogramAccumulator(shape.n_neurons, pivots.pre.device),
-        finish=describe_histograms,
-        columns=lambda found, ids, subsets: histogram_columns(found, ids),
+        finish=lambda accumulator, corpus: describe_histograms(accumulator),
+        columns=lambda found, ids, subsets, weights: histogram_columns(found, ids),
     ),
     "subsets": Kind[SubsetAccumulator](
         part="distributions",
         bytes_needed=lambda shape: SubsetAccumulator.bytes_needed(shape.n_subsets, shape.n_neurons),
         make=lambda shape, pivots: SubsetAccumulator(shape.n_subsets, pivots.pre, pivots.post),
-        finish=describe_subsets,
-        columns=subset_columns,
+        finish=lambda accumulator, corpus: describe_subsets(accumulator),
+        columns=lambda found, ids, subsets, weights: subset_columns(found, ids, subsets),
+    ),
+    "ngrams": Kind[ActivityAccumulator](
+        part="ngrams",
+        bytes_needed=lambda shape: ActivityAccumulator.bytes_needed(shape.bit_tokens, shape.n_neurons),
+        make=lambda shape, pivots: ActivityAccumulator(shape.bit_tokens, shape.n_neurons, pivots.pre.device),
+        finish=describe_ngrams,
+        columns=lambda found, ids, subsets, weights: ngram_columns(found, ids, weights),
     ),
     "examples": Kind[ExampleAccumulator](
         part="examples",
         bytes_needed=lambda shape: ExampleAccumulator.bytes_needed(shape.n_neurons),
         make=lambda shape, pivots: ExampleAccumulator(shape.context, shape.n_neurons, shape.seed, pivots.pre.device),
-        finish=lambda accumulator: describe_examples(accumulator.compute()),
-        columns=lambda found, ids, subsets: example_columns(found, ids),
+        finish=lambda accumulator, corpus: describe_examples(accumulator.compute()),
+        columns=lambda found, ids, subsets, weights: example_columns(found, ids),
     ),
 }
 """By the name of their results."""

@@ -90,7 +90,7 @@ class JobSums:
                 case TokenItem(model, layers):
                     self.tokens[item] = TokenSumAccumulator(plan.shapes[model].d_vocab, layers.n_neurons, device)
                 case SpanItem(kind, _, layers):
-                    shape = SpanShape(layers.n_neurons, plan.context, plan.n_subsets, seed)
+                    shape = SpanShape(layers.n_neurons, plan.n_rows, plan.context, plan.n_subsets, plan.ngram_tokens, seed)
                     own = pivots[item.model]
                     self.spans[item] = KINDS[kind].make(shape, SpanPivots(own.pre[layers.neurons], own.post[layers.neurons]))
                 case TileItem(_, _, rows, columns):
@@ -109,15 +109,16 @@ class JobSums:
 
     def update(self, batch: TokenBatch, pre: dict[int, Tensor], post: dict[int, Tensor]) -> None:
         """Add a batch: per model (kept, neurons) fp32, pre as it is, post about its pivot."""
+        for span_item, span in self.spans.items():
+            neurons = span_item.layers.neurons
+            span.update(batch, pre[span_item.model][:, neurons], post[span_item.model][:, neurons])
         for model, moments in self.moments.items():
-            moments.update(pre[model], post[model])
+            moments.update(pre[model], post[model])  # centres pre in place
         for own_item, products in self.own.items():
             layer = post[own_item.model][:, own_item.layer.neurons]
             products.update(layer, layer)
         for token_item, accumulator in self.tokens.items():
             accumulator.update(post[token_item.model][:, token_item.layers.neurons], batch.current, batch.previous)
-        for span_item, span in self.spans.items():
-            span.update(batch, post[span_item.model][:, span_item.layers.neurons])
         for tile_item, tile in self.tiles.items():
             tile.update(post[tile_item.a], post[tile_item.b])
 

@@ -26,7 +26,7 @@ FEATURES = (
 )
 FEATURE_TOKENS = {"contains_comma": [5], "is_digit": [6], "s_unigram": [2, 3, 10]}
 PARTS = dict.fromkeys(
-    ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "examples"), 1
+    ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples"), 1
 )
 
 
@@ -149,6 +149,7 @@ def _stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]
             },
         },
     )
+    _stage_ngrams(handle, neurons)
     _stage_explanations(handle, neurons, feature_ids)
     _stage_examples(handle, neurons)
     tokens = np.array([3, 2, 1, 7, 8], dtype=np.int32)
@@ -192,6 +193,35 @@ def _stage_examples(handle: RunHandle, neurons: np.ndarray) -> None:
             "row": row.astype(np.int32),
             "position": position.astype(np.int32),
             "quantile": np.where(kind == 0, np.nan, 0.4).astype(np.float32),
+        },
+    )
+
+
+def _stage_ngrams(handle: RunHandle, neurons: np.ndarray) -> None:
+    """Neurons that many n-grams cover; 1.10 is known to be active on the letter s alone and after a space."""
+    handle.stage(
+        "ngram_statistics",
+        {
+            "neuron_id": neurons,
+            "n_tokens": np.full(N, 12000, dtype=np.int64),
+            **{f"activations_{n}": np.full(N, 2000, dtype=np.int64) for n in (1, 2, 3)},
+            **{f"cover_{n}": np.full(N, 10 * n, dtype=np.int32) for n in (1, 2, 3)},
+        },
+    )
+    token_ids = np.empty(2, dtype=object)
+    token_ids[:] = [[2], [3]]
+    handle.stage(
+        "detected_ngrams",
+        {
+            "neuron_id": np.repeat(neurons[D_MLP + 10], 2),
+            "n": np.ones(2, dtype=np.int16),
+            "rank": np.array([1, 2], dtype=np.int32),
+            "token_ids": token_ids,
+            "count": np.array([1010, 1000], dtype=np.int32),
+            "activations": np.array([1000, 980], dtype=np.int32),
+            "effect": np.array([-1.0, 0.5], dtype=np.float32),
+            "effect_raw": np.array([-3.0, 1.0], dtype=np.float32),
+            "percentile": np.array([25.0, 75.0], dtype=np.float32),
         },
     )
 

@@ -90,6 +90,52 @@ index(
     postgresql_where=text("mutual_information > 0.05"),
 )
 
+ngram_statistics = Table(
+    "ngram_statistics",
+    metadata,
+    *of_neuron(),
+    column("n_tokens", BigInteger, "Kept tokens that were looked at, the first of the corpus."),
+    column("activations_1", BigInteger, "Of them, those on which the neuron was active (pre > 0)."),
+    column("activations_2", BigInteger, "Those that end a bigram without BOS."),
+    column("activations_3", BigInteger, "Those that end a trigram without BOS."),
+    *(
+        column(
+            f"cover_{n}",
+            Integer,
+            f"Smallest number of {what} with 95 % of these activations (VO 4.1, SPEC 12.3); NULL without activations.",
+            check(f"cover_{n}_range", f"cover_{n} BETWEEN 1 AND activations_{n}"),
+            null=True,
+        )
+        for n, what in ((1, "tokens"), (2, "bigrams"), (3, "trigrams"))
+    ),
+    comment="How few n-grams cover the activations of each neuron.",
+)
+
+detected_ngrams = Table(
+    "detected_ngrams",
+    metadata,
+    *of_neuron(),
+    column("n", SmallInteger, "1 or 3.", check("n_known", "n IN (1, 3) AND n = cardinality(token_ids)"), key=True),
+    column("rank", Integer, "1 has the most activations.", key=True),
+    column("token_ids", ARRAY(Integer), "The n-gram, first token first."),
+    column("count", Integer, "How often it ends at one of the tokens that were looked at."),
+    column(
+        "activations",
+        Integer,
+        "How often the neuron is active there.",
+        check("activations_range", "activations BETWEEN 0 AND count"),
+    ),
+    column("effect", REAL, "w_out . W_U[:, v] of its last token v, processed weights (VO 4.4, SPEC 12.7)."),
+    column("effect_raw", REAL, "The same with the weights of the file."),
+    column(
+        "percentile",
+        REAL,
+        "Rank of effect among all tokens, 0 to 100 (SPEC 3.7).",
+        check("percentile_range", "percentile BETWEEN 0 AND 100"),
+    ),
+    comment="n-grams that activate a neuron more often than not, of neurons that few n-grams cover; for the rules.",
+)
+
 activation_statistics = Table(
     "activation_statistics",
     metadata,

@@ -103,7 +103,7 @@ class HistogramAccumulator(SpanAccumulator):
         add(pre, post, masked, counts)
         self._state["bos"][neurons] += post[:: batch.tokens.shape[1]].double().sum(0)
 
-    def update(self, batch: TokenBatch, post: Tensor) -> None:
+    def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
         """Count the rows of a batch, each of which begins with BOS."""
         self._state["n_bos"] += batch.n_rows
 
@@ -182,7 +182,7 @@ class SubsetAccumulator(SpanAccumulator):
                 add_powers(values[tokens], sums[group])
             self.powers_[name][:, :, neurons] += sums
 
-    def update(self, batch: TokenBatch, post: Tensor) -> None:
+    def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
         """Count the tokens of a batch."""
         for group, tokens in self._parts(batch):
             self.n_[group] += tokens.stop - tokens.start

@@ -57,7 +57,7 @@ class PositionAccumulator(SpanAccumulator):
         add = loops.add_positions if pre.device.type == "cpu" else add_positions
         add(pre, post, active, sums, squares)
 
-    def update(self, batch: TokenBatch, post: Tensor) -> None:
+    def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
         """Count the rows of a batch."""
         self.rows_ += batch.n_rows
 

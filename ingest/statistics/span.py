@@ -23,6 +23,8 @@ class TokenBatch:
 
     first_row: int
     n_rows: int
+    first_kept: int
+    """Kept positions in the rows of the corpus before these."""
     tokens: Tensor
     """(rows, context) int64."""
     kept: Tensor
@@ -56,10 +58,11 @@ class SpanAccumulator:
             neurons: which of the accumulator's neurons they are.
         """
 
-    def update(self, batch: TokenBatch, post: Tensor) -> None:
+    def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
         """Add a batch, after its layers were observed.
 
         Args:
+            pre: (kept, neurons) fp32, as it is.
             post: (kept, neurons) fp32, about the pivot.
         """
 

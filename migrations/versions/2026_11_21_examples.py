@@ -6,7 +6,7 @@ House law: SQL frozen as text, never importing `catalog`; reversible.
 from alembic import op
 
 revision = "2026_11_21_examples"
-down_revision = "2026_11_21_positions"
+down_revision = "2026_11_21_ngrams"
 branch_labels = None
 depends_on = None
 

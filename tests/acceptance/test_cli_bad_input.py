@@ -10,7 +10,7 @@ from tests.published import MODELS, N_LAYERS
 settings = use_published_family
 catalog = run_catalog
 
-FAMILIES = "alphabet (3 neurons), previous_token (3 neurons), token_class (3 neurons), unigram (3 neurons)"
+FAMILIES = "alphabet (3 neurons), "
 
 
 def is_one_sentence(text: str) -> bool:
@@ -49,6 +49,7 @@ def is_one_sentence(text: str) -> bool:
         (["sql", "RESET ROLE"], "returns no rows"),
         (["ingest", "a", "--only", "colours", "--corpus", "x"], "--only 'colours' is no part of a run"),
         (["ingest", "a", "b", "--top-k", "0", "--corpus", "x"], "--top-k 0 is too small"),
+        (["ingest", "a", "b", "--ngram-tokens", "0", "--corpus", "x"], "--ngram-tokens 0 is too small"),
         (["ingest", "a", "b"], "--corpus is missing"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

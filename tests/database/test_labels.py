@@ -8,7 +8,7 @@ from tests.database.helpers import execute, one, rows
 from tests.published import D_MLP, MODELS, publish_small_family
 
 LETTER_NEURON = D_MLP + 10
-NEWEST = 2
+NEWEST = 3
 """The version of the rules that the newest migration brings."""
 
 
@@ -148,6 +148,72 @@ def test_teams_cover_the_positions_at_which_one_of_them_is_active(engine, run):
             neuron=neuron_id(engine, flat), runs=span,
         )  # fmt: skip
     assert rows(engine, "SELECT model, layer, neurons, covered, positions FROM position_teams") == [(MODELS[0], 0, 2, 45, 63)]
+
+
+def change_ngrams(engine, neuron: object, **columns: object) -> None:
+    changes = ", ".join(f"{name} = :{name}" for name in columns)
+    execute(engine, f"UPDATE ngram_statistics SET {changes} WHERE neuron_id = :neuron", neuron=neuron, **columns)
+
+
+DETECTORS = [
+    ({"cover_1": 5}, {}, True),
+    ({"cover_1": 6}, {}, False),
+    ({"cover_1": 5}, {"token_detector.max_cover": 4}, False),
+    ({"cover_1": 6}, {"token_detector.max_cover": 6}, True),
+    # 1,980 activations are on its tokens
+    ({"cover_1": 5, "activations_1": 2084}, {}, True),
+    ({"cover_1": 5, "activations_1": 2085}, {}, False),
+    ({"cover_1": 5, "activations_1": 2085}, {"token_detector.min_share": 0.9}, True),
+    # one of them is active on 980 of 1,000 only
+    ({"cover_1": 5}, {"token_detector.min_probability": 0.98}, True),
+    ({"cover_1": 5}, {"token_detector.min_probability": 0.981}, False),
+    ({"cover_1": 5}, {"token_detector.min_count": 1001}, False),
+    ({"cover_1": 5}, {"token_detector.min_activations": 2001}, False),
+    ({"cover_1": 5, "activations_1": 19}, {}, False),
+]
+
+
+@pytest.mark.parametrize(("columns", "thresholds", "expected"), DETECTORS)
+def test_a_detector_is_active_on_its_tokens_and_nearly_nowhere_else(engine, run, store, columns, thresholds, expected):
+    neuron = neuron_id(engine, LETTER_NEURON)
+    before = labels_of(engine, neuron)
+    change_ngrams(engine, neuron, **columns)
+    for rule, value in thresholds.items():
+        store.set_rule(rule, value)
+    store.relabel()
+    share = round(1980 / columns.get("activations_1", 2000), 3)
+    assert labels_of(engine, neuron) == sorted([*before, *([("token_detector", "s", share)] if expected else [])])
+
+
+def test_a_detector_shows_its_tokens_and_whether_it_suppresses_them(engine, run, store):
+    neuron = neuron_id(engine, LETTER_NEURON)
+    change_ngrams(engine, neuron, cover_1=2)
+    store.relabel()
+    statement = """SELECT run_id, layer, neuron, n, tokens, share, suppressing, mean_effect, mean_effect_raw, share_negative,
+                   lowest_percentile, cover, activations FROM token_detectors"""
+    assert rows(engine, statement) == [(run, 1, 10, 1, ["s", " s"], 0.99, True, -0.25, -1.0, 0.5, 25.0, 2, 2000)]
+    store.set_rule("token_detector.min_probability", 0.985)
+    store.set_rule("token_detector.min_share", 0.5)
+    store.relabel()
+    ((*_, tokens, share, suppressing),) = rows(engine, "SELECT tokens, share, suppressing FROM token_detectors")
+    assert (tokens, share, suppressing) == (["s"], 0.5, True)
+
+
+def test_a_trigram_detector_has_trigrams(engine, run, store):
+    neuron = neuron_id(engine, 5)
+    execute(
+        engine,
+        """INSERT INTO detected_ngrams VALUES (:run, :neuron, 3, 1, '{2,3,4}', 410, 400, 0.5, 0.5, 90),
+                                              (:run, :neuron, 3, 2, '{4,5,6}', 10, 9, -1, -1, 1)""",
+        run=run, neuron=neuron,
+    )  # fmt: skip
+    change_ngrams(engine, neuron, cover_3=50, activations_3=420)
+    store.relabel()
+    assert labels_of(engine, neuron) == [("ngram_detector", "trigram", 0.952)]
+    assert rows(engine, "SELECT n, tokens, suppressing FROM token_detectors") == [(3, ["s s the"], False)]
+    change_ngrams(engine, neuron, cover_3=51)
+    store.relabel()
+    assert labels_of(engine, neuron) == []
 
 
 def test_a_bos_neuron_is_above_the_multiple_of_its_other_activations(engine, run, store):

@@ -25,6 +25,10 @@ PROMISED = {
     "layer_profiles": "model layer n_neurons share_universal",
     "position_neurons": "model layer neuron mutual_information pattern strength alternations coverage",
     "position_teams": "model layer neurons covered positions share",
+    "ngram_coverage": "model layer neuron cover_1 cover_2 cover_3 bucket_1 bucket_2 bucket_3 activations n_tokens",
+    "ngram_coverage_by_half": "model half n bucket neurons",
+    "token_detectors": "model layer neuron n tokens share suppressing",
+    "covered_tokens_by_layer": "model layer covered new_overall new_vs_previous cumulative",
     "dead_neurons": "model layer neuron activations n_tokens",
     "bos_neurons": "model layer neuron bos_activation ratio",
     "neuron_subsets": "model layer neuron subset n_tokens mean sparsity variance_reduction",
@@ -193,3 +197,63 @@ def test_weights_alone_make_profiles_without_activations(engine):
         (len(MODELS) * N, len(MODELS) * N, 0, 0)
     ]
     assert one(engine, "SELECT count(*) FROM labels") == 0
+
+
+def test_coverage_falls_into_the_buckets_of_the_paper(engine):
+    run = publish_small_family(engine)
+    cases = [
+        (1, 20, "1-5"), (5, 20, "1-5"), (6, 20, "6-10"), (200, 200, "51-200"), (1000, 1000, "201-1k"), (1001, 1001, "1k-2k"),
+        (2001, 9999, "2k-50k"), (60_000, 99_999, "2k-50k"), (3, 19, "too_rare"), (None, 0, None),
+    ]  # fmt: skip
+    for neuron, (cover, activations, _) in enumerate(cases):
+        execute(
+            engine,
+            """UPDATE ngram_statistics SET cover_1 = :cover, activations_1 = :activations
+               WHERE neuron_id IN (SELECT id FROM neurons WHERE layer = 0 AND "index" = :neuron)""",
+            cover=cover, activations=activations, neuron=neuron,
+        )  # fmt: skip
+    statement = "SELECT cover_1, activations, bucket_1 FROM ngram_coverage WHERE model = :model AND layer = 0 ORDER BY neuron"
+    found = rows(engine, statement, model=MODELS[0])
+    assert found[: len(cases)] == cases
+    assert rows(engine, "SELECT DISTINCT bucket_2, bucket_3 FROM ngram_coverage") == [("1-50", "1-50")]
+    halves = rows(
+        engine,
+        "SELECT run_id, half, neurons FROM ngram_coverage_by_half WHERE model = :model AND n = 1 AND bucket = '6-10'",
+        model=MODELS[0],
+    )
+    # a cover of ten is what the others have
+    assert sorted(halves) == [(run, "bottom", D_MLP - len(cases) + 1), (run, "top", D_MLP)]
+    assert one(engine, "SELECT sum(neurons) FROM ngram_coverage_by_half WHERE n = 2") == len(MODELS) * N
+
+
+def test_covered_tokens_are_new_below_and_new_overall(engine):
+    """Layers detect {2, 3}, {3, 4} (twice 3) and, in the third, {2, 4, 5}; the fourth nothing."""
+    run = publish_small_family(engine)
+    execute(engine, "UPDATE models SET n_layers = 4")
+    execute(engine, "TRUNCATE labels, detected_ngrams")
+    execute(engine, "UPDATE neurons SET layer = 3 WHERE layer = 1")
+    execute(engine, 'UPDATE neurons SET layer = "index" / 4 WHERE layer = 0 AND "index" < 12')
+    for neuron, tokens in {0: [2, 3], 4: [3], 5: [3, 4], 8: [2], 9: [4, 5]}.items():
+        for rank, token in enumerate(tokens, start=1):
+            execute(
+                engine,
+                """INSERT INTO detected_ngrams SELECT :run, id, 1, :rank, ARRAY[:token], 20, 20, 0, 0, 50
+                   FROM neurons WHERE layer = :layer AND "index" = :neuron""",
+                run=run, rank=rank, token=token, layer=neuron // 4, neuron=neuron,
+            )  # fmt: skip
+    execute(
+        engine,
+        """INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, model_id, layer, "index", evidence)
+           SELECT DISTINCT d.run_id, n.id, 'token_detector', '', 1, 1, n.model_id, n.layer, n."index",
+                  jsonb_build_object('n', 1, 'min_count', 10, 'min_probability', 0.95)
+             FROM detected_ngrams d JOIN neurons n ON n.id = d.neuron_id""",
+    )
+    # too rare for the rule, and active too rarely
+    execute(engine, "INSERT INTO detected_ngrams SELECT run_id, neuron_id, 1, 99, '{7}', 9, 9, 0, 0, 50 FROM labels")
+    execute(engine, "INSERT INTO detected_ngrams SELECT run_id, neuron_id, 1, 98, '{8}', 20, 18, 0, 0, 50 FROM labels")
+    found = rows(
+        engine,
+        "SELECT layer, covered, new_overall, new_vs_previous, cumulative FROM covered_tokens_by_layer WHERE model = :model",
+        model=MODELS[1],
+    )
+    assert found == [(0, 2, 2, 2, 2), (1, 2, 1, 1, 3), (2, 3, 1, 2, 4), (3, 0, 0, 0, 4)]

@@ -9,6 +9,7 @@ import torch
 from ingest.statistics.correlation import Products
 from ingest.statistics.examples import ExampleAccumulator
 from ingest.statistics.moments import MomentAccumulator
+from ingest.statistics.ngrams import ActivityAccumulator
 from ingest.statistics.span import TokenBatch
 from ingest.statistics.token_sums import TokenSumAccumulator
 from tests.acceptance.ingests import assert_same, contract, run_ingest, small_corpus, tiny_family
@@ -56,12 +57,23 @@ def test_examples_are_those_of_the_cpu() -> None:
         for first in range(0, 60, 20):
             own = tokens[first : first + 20].to(device)
             kept = (own != 0).flatten().nonzero().squeeze(1)
-            batch = TokenBatch(first, 20, own, kept, kept, kept)
+            batch = TokenBatch(first, 20, 0, own, kept, kept, kept, kept)
             values = post[first : first + 20].flatten(0, 1).to(device)
             made.observe(batch, values, values, slice(0, 40))
         found.append(made.compute())
     for one, other in zip(*(vars(examples).values() for examples in found), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_bits_are_those_of_the_cpu() -> None:
+    pre = torch.randn(5000, 70)
+    nothing, found = torch.empty(0, dtype=torch.int64), []
+    for device in ("cpu", "cuda"):
+        bits = ActivityAccumulator(4500, 70, torch.device(device))
+        for first, part in zip(range(0, 5000, 999), pre.split(999), strict=True):
+            bits.update(TokenBatch(0, 1, first, *[nothing] * 5), part.to(device), part.to(device))
+        found.append(bits.state()["bits"].cpu())
+    assert torch.equal(*found)
 
 
 def test_a_run_on_cuda_is_the_run_on_the_cpu(database_url: str, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def batch_of(tokens: torch.Tensor, rows: slice) -> TokenBatch:
     own = tokens[rows]
     kept = ((own != BOS) & (own != NEWLINE)).flatten().nonzero().squeeze(1)
     nothing = torch.empty(0, dtype=torch.int64)
-    return TokenBatch(rows.start, len(own), own, kept, nothing, nothing, nothing)
+    return TokenBatch(rows.start, len(own), 0, own, kept, nothing, nothing, nothing)
 
 
 def corpus(n_rows: int, context: int, n_tokens: int, seed: int) -> torch.Tensor:
@@ -43,7 +43,7 @@ def accumulate(tokens: torch.Tensor, post: torch.Tensor, parts: list[slice], see
         for neurons in (slice(0, 2), slice(2, post.shape[-1])):
             own = flat[:, neurons].contiguous()
             made.observe(batch, own, own, neurons)
-        made.update(batch, flat)
+        made.update(batch, flat, flat)
     return made
 
 
@@ -211,7 +211,7 @@ def test_a_job_gets_the_states_of_others_whole() -> None:
     for sums, rows in zip(parts, (slice(0, 5), slice(5, 12)), strict=True):
         batch, flat = batch_of(tokens, rows), post[rows].flatten(0, 1)
         sums.observe(batch, 0, 0, flat, flat)
-        sums.update(batch, {}, {0: flat[batch.kept]})
+        sums.update(batch, {0: flat[batch.kept]}, {0: flat[batch.kept]})
     whole.add((name, values.numpy().copy()) for sums in reversed(parts) for name, values in sums.state().items())
     found = whole.spans[items[0]]
     assert isinstance(found, ExampleAccumulator)

@@ -24,7 +24,7 @@ def curve(*spans: tuple[int, float]) -> np.ndarray:
 
 def batch_of(n_rows: int) -> TokenBatch:
     nothing = torch.empty(0, dtype=torch.int64)
-    return TokenBatch(0, n_rows, nothing, nothing, nothing, nothing, nothing)
+    return TokenBatch(0, n_rows, 0, *[nothing] * 5)
 
 
 @settings(max_examples=25, deadline=None)
@@ -46,7 +46,7 @@ def test_any_split_and_order_equals_the_definition(n_rows: int, context: int, cu
         for neurons in (slice(0, 2), slice(2, 5)):
             flat = [x[part, :, neurons].reshape(-1, neurons.stop - neurons.start) for x in (pre, post)]
             accumulator.observe(batch, *flat, neurons)
-        accumulator.update(batch, post)
+        accumulator.update(batch, pre, post)
     found = accumulator.compute()
     exact = post.double().numpy()
     assert found.n_rows == n_rows

@@ -1,0 +1,129 @@
+"""On which n-grams neurons are active: from bits to one entry per neuron, and to rows of the catalog."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from ingest.columns import Columns, Ids
+from ingest.output_weights import OutputWeights
+from ingest.results import Arrays
+from ingest.span_corpus import ORDERS, SpanCorpus
+from ingest.statistics.bit_loops import WORD
+from ingest.statistics.ngrams import ActivityAccumulator, Detected, NgramIndex, cover_of_word, detected_by
+
+DETECTING = {1: 20, 3: 200}
+"""The tokens, or trigrams, that activate a neuron are kept if so few cover it; the rules ask for fewer (§12.4, §12.5)."""
+LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY = 10, 5, 0.5
+"""What is kept of them: neurons that are active so often, n-grams that occur and activate so often; the rules ask for more."""
+NEURONS_AT_ONCE = 256
+
+
+def describe_ngrams(accumulator: ActivityAccumulator, corpus: SpanCorpus) -> Arrays:
+    """One entry per neuron, and one per neuron and n-gram that activates it (SPEC 12.3-12.5).
+
+    Returns:
+        `activations` and `cover`, (3, neurons) int64 for n = 1, 2, 3, cover 0 where there are no activations; `n_tokens`
+        (1,); `detected_…` arrays by neuron, n and rank: neuron (within the span), n, rank, ids ((entries, 3), filled up
+        with -1), count, activations.
+    """
+    indices = corpus.ngrams(accumulator.bits_.shape[1])
+    n_tokens = indices[0].windows.shape[1]
+
+    def one_word(number: int) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int, Detected]]]:
+        words = accumulator.words(number, n_tokens)
+        total, cover = (np.stack(values) for values in zip(*(cover_of_word(words, index) for index in indices), strict=True))
+        return total, cover, list(_detections(words, number * WORD, total, cover, indices))
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        found = list(threads.map(one_word, range(len(accumulator.bits_))))
+    n = accumulator.n_neurons
+    return {
+        "n_tokens": np.array([n_tokens]),
+        "activations": np.concatenate([total for total, _, _ in found], axis=1)[:, :n],
+        "cover": np.concatenate([cover for _, cover, _ in found], axis=1)[:, :n],
+        **_detected_arrays([entry for _, _, entries in found for entry in entries]),
+    }
+
+
+def _detections(
+    words: np.ndarray, first: int, total: np.ndarray, cover: np.ndarray, indices: tuple[NgramIndex, ...]
+) -> Iterator[tuple[int, int, Detected]]:
+    """Neuron, n and n-grams, of the neurons of a word that few n-grams cover."""
+    few = {n: (total[n - 1] >= LEAST_ACTIVATIONS) & (cover[n - 1] <= most) for n, most in DETECTING.items()}
+    for bit in range(WORD):
+        for n in DETECTING:
+            if few[n][bit]:
+                yield first + bit, n, detected_by(words, bit, indices[n - 1], LEAST_COUNT, LEAST_PROBABILITY)
+
+
+def _detected_arrays(entries: list[tuple[int, int, Detected]]) -> Arrays:
+    sizes = [len(found.counts) for _, _, found in entries]
+    ids = [np.pad(found.ids, ((0, 0), (0, 3 - n)), constant_values=-1) for _, n, found in entries]
+    none = np.empty(0, dtype=np.int64)
+    return {
+        "detected_neuron": np.repeat(np.array([neuron for neuron, _, _ in entries], dtype=np.int64), sizes),
+        "detected_n": np.repeat(np.array([n for _, n, _ in entries], dtype=np.int16), sizes),
+        "detected_rank": np.concatenate([none, *(np.arange(1, size + 1) for size in sizes)]),
+        "detected_ids": np.concatenate([np.empty((0, 3), dtype=np.int32), *ids]),
+        "detected_count": np.concatenate([none, *(found.counts for _, _, found in entries)]),
+        "detected_activations": np.concatenate([none, *(found.activations for _, _, found in entries)]),
+    }
+
+
+def ngram_columns(found: Arrays, ids: Ids, weights: OutputWeights) -> Iterator[tuple[str, Columns]]:
+    """Rows of ngram_statistics and detected_ngrams.
+
+    Args:
+        weights: of the same neurons.
+    """
+    by_n = dict(zip(ORDERS, zip(found["activations"], found["cover"], strict=True), strict=True))
+    yield (
+        "ngram_statistics",
+        {
+            "neuron_id": ids,
+            "n_tokens": np.full(len(ids), found["n_tokens"][0], dtype=np.int64),
+            **{f"activations_{n}": activations for n, (activations, _) in by_n.items()},
+            **{f"cover_{n}": np.ma.masked_equal(cover.astype(np.int32), 0) for n, (_, cover) in by_n.items()},
+        },
+    )
+    neurons, n = found["detected_neuron"], found["detected_n"]
+    if len(neurons) == 0:
+        return
+    token_ids = np.empty(len(neurons), dtype=object)
+    token_ids[:] = [row[:length].tolist() for row, length in zip(found["detected_ids"], n, strict=True)]
+    triggers = found["detected_ids"][np.arange(len(n)), n - 1]
+    yield (
+        "detected_ngrams",
+        {
+            "neuron_id": ids[neurons],
+            "n": n,
+            "rank": found["detected_rank"].astype(np.int32),
+            "token_ids": token_ids,
+            "count": found["detected_count"].astype(np.int32),
+            "activations": found["detected_activations"].astype(np.int32),
+            **_trigger_effects(neurons, triggers, weights),
+        },
+    )
+
+
+def _trigger_effects(neurons: np.ndarray, triggers: np.ndarray, weights: OutputWeights) -> Columns:
+    """What each neuron adds to the logit of the token that it is active on (SPEC 12.7), some neurons at a time.
+
+    Args:
+        neurons: (entries,) ascending, within the span; triggers: (entries,) token ids.
+    """
+    found = {name: np.empty(len(neurons), dtype=np.float32) for name in ("effect", "effect_raw", "percentile")}
+    distinct = np.unique(neurons)
+    for start in range(0, len(distinct), NEURONS_AT_ONCE):
+        some = torch.from_numpy(distinct[start : start + NEURONS_AT_ONCE])
+        effects = (weights.w_out[some] @ weights.w_u).cpu().numpy()
+        raw = (weights.raw_w_out[some] @ weights.raw_w_u).cpu().numpy()
+        for neuron, own, own_raw in zip(some.tolist(), effects, raw, strict=True):
+            entries = slice(*np.searchsorted(neurons, [neuron, neuron + 1]))
+            values, ordered = own[triggers[entries]], np.sort(own)
+            found["effect"][entries], found["effect_raw"][entries] = values, own_raw[triggers[entries]]
+            below = np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right")
+            found["percentile"][entries] = 50 * (below + 1) / len(own)
+    return found

@@ -1,0 +1,264 @@
+"""Coverage by n-grams and what neurons detect: exactly a dictionary's counts, however the tokens were cut."""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import percentileofscore
+from transformers import AutoTokenizer
+
+from bench import POCKET, POCKET_CORPUS
+from ingest import ngram_results
+from ingest.checkpoint import open_checkpoint, parse_model_argument
+from ingest.corpus import tokenise
+from ingest.corpus_cache import CorpusMeta, TokenCorpus
+from ingest.documents import CorpusSource
+from ingest.ngram_results import describe_ngrams, ngram_columns
+from ingest.output_weights import OutputWeights
+from ingest.results import Arrays
+from ingest.span_corpus import SpanCorpus, kept_windows
+from ingest.spans import SpanShape
+from ingest.statistics import ngrams
+from ingest.statistics.bit_loops import pack_positive
+from ingest.statistics.ngrams import ActivityAccumulator, index_ngrams, pack_words, smallest_cover
+from ingest.statistics.span import TokenBatch
+from ingest.tokenizer import tokenizer_identity
+from tests.factories import mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt, write_jsonl
+
+CPU = torch.device("cpu")
+BOS, NEWLINE = 0, 1
+
+
+def corpus_of(rows: np.ndarray, *masked: int) -> TokenCorpus:
+    """Rows of tokens, the first of each is BOS, as a corpus in memory."""
+    meta = CorpusMeta("made", "made", None, None, rows.shape[1], len(rows), [], "0" * 64, 1, 0)
+    return TokenCorpus(meta, rows.astype(np.int32), np.zeros(len(rows), dtype=np.int16), masked or (BOS, NEWLINE))
+
+
+def made_rows(n_rows: int, context: int, vocabulary: int, seed: int) -> np.ndarray:
+    """Tokens with few common and many rare ones; BOS and newlines occur inside rows as well."""
+    generator = np.random.default_rng(seed)
+    rows = np.minimum(generator.zipf(1.3, (n_rows, context)) - 1, vocabulary - 1)
+    rows[:, 0] = BOS
+    return rows
+
+
+def made_activity(corpus: TokenCorpus, n_neurons: int, seed: int) -> np.ndarray:
+    """bool (kept, neurons): dead, always on, noise of every density, and neurons of single tokens and of bigrams."""
+    generator = np.random.default_rng(seed)
+    rows = np.asarray(corpus.tokens)
+    mask = corpus.kept_mask(rows)
+    token, before = rows[mask], np.roll(rows, 1, axis=1)[mask]
+    active = generator.random((len(token), n_neurons)) < generator.random(n_neurons) ** 4
+    active[:, 0], active[:, 1] = False, True
+    for neuron in range(2, n_neurons, 4):
+        wanted = generator.integers(2, 40, 2)
+        active[:, neuron] = np.isin(token, wanted) & ((neuron % 8 == 2) | (before % 2 == 0))
+    return active
+
+
+def accumulated(corpus: TokenCorpus, active: np.ndarray, most: int, cuts: list[int], parts: int = 1) -> ActivityAccumulator:
+    """The bits of batches that end at the rows `cuts`, in as many accumulators as jobs, put together backwards."""
+    n_neurons = active.shape[1]
+    room = SpanShape(n_neurons, corpus.n_rows, corpus.meta.context, 1, most).bit_tokens
+    jobs = [ActivityAccumulator(room, n_neurons, CPU) for _ in range(parts)]
+    edges = [0, *sorted(min(cut, corpus.n_rows) for cut in cuts), corpus.n_rows]
+    nothing = torch.empty(0, dtype=torch.int64)
+    for number, (first, end) in reversed(list(enumerate(pairwise(edges)))):
+        kept = slice(corpus.count_kept(first), corpus.count_kept(end))
+        wide = torch.from_numpy(np.where(active[kept], 0.5, -0.5).astype(np.float32))
+        pre = torch.cat([wide, wide], dim=1)[:, :n_neurons]  # rows do not touch, as in a batch of several layers
+        batch = TokenBatch(first, end - first, kept.start, *[nothing] * 5)
+        jobs[number % parts].update(batch, pre, pre + 30)
+    for job in jobs[1:]:
+        jobs[0].merge({name: sums.numpy() for name, sums in job.state().items()})
+    return jobs[0]
+
+
+def counted(corpus: TokenCorpus, active: np.ndarray, most: int) -> tuple[list[list[Counter]], list[Counter]]:
+    """By dictionaries: activations per n-gram of each neuron, by n, and occurrences of n-grams, by n."""
+    windows: list[list[tuple[int, ...] | None]] = [[], [], []]
+    for row in np.asarray(corpus.tokens).tolist():
+        for place, token in enumerate(row):
+            if token in corpus.masked_ids or len(windows[0]) == most:
+                continue
+            for n in (1, 2, 3):
+                ngram = tuple(row[max(0, place - n + 1) : place + 1])
+                windows[n - 1].append(None if len(ngram) < n or BOS in ngram else ngram)
+    by_neuron = [
+        [Counter(own[t] for t in np.flatnonzero(column[: len(own)]) if own[t] is not None) for column in active.T]
+        for own in windows
+    ]
+    return by_neuron, [Counter(ngram for ngram in own if ngram is not None) for own in windows]
+
+
+def plain_cover(counts: Counter) -> int:
+    covered, total = 0, sum(counts.values())
+    for number, (_, count) in enumerate(counts.most_common(), start=1):
+        covered += count
+        if 100 * covered >= 95 * total:
+            return number
+    return 0
+
+
+def assert_is_counted(found: Arrays, corpus: TokenCorpus, active: np.ndarray, most: int) -> None:
+    """Totals, covers and detected n-grams are those of the dictionaries."""
+    by_neuron, occurrences = counted(corpus, active, most)
+    assert found["n_tokens"].tolist() == [sum(occurrences[0].values())]
+    for n in (1, 2, 3):
+        assert found["activations"][n - 1].tolist() == [sum(counts.values()) for counts in by_neuron[n - 1]]
+        assert found["cover"][n - 1].tolist() == [plain_cover(counts) for counts in by_neuron[n - 1]]
+    expected = []
+    for neuron in range(active.shape[1]):
+        for n, most_cover in ngram_results.DETECTING.items():
+            counts = by_neuron[n - 1][neuron]
+            if sum(counts.values()) < ngram_results.LEAST_ACTIVATIONS or plain_cover(counts) > most_cover:
+                continue
+            own = [
+                (-count, ngram, occurrences[n - 1][ngram])
+                for ngram, count in counts.items()
+                if occurrences[n - 1][ngram] >= ngram_results.LEAST_COUNT and 2 * count >= occurrences[n - 1][ngram]
+            ]
+            expected += [
+                (neuron, n, rank, [*ngram, *[-1] * (3 - n)], times, -count)
+                for rank, (count, ngram, times) in enumerate(sorted(own), start=1)
+            ]
+    names = ("neuron", "n", "rank", "ids", "count", "activations")
+    assert list(zip(*(found[f"detected_{name}"].tolist() for name in names), strict=True)) == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n_rows=st.integers(1, 60),
+    context=st.integers(2, 30),
+    n_neurons=st.integers(1, 140),
+    most=st.sampled_from([1, 50, 300, 10**6]),
+    cuts=st.lists(st.integers(0, 60), max_size=5),
+    parts=st.integers(1, 3),
+    seed=st.integers(0, 999),
+)
+def test_any_split_and_order_equals_the_dictionary_count(
+    n_rows: int, context: int, n_neurons: int, most: int, cuts: list[int], parts: int, seed: int
+) -> None:
+    corpus = corpus_of(made_rows(n_rows, context, 60, seed))
+    active = made_activity(corpus, max(2, n_neurons), seed)
+    bits = accumulated(corpus, active, most, cuts, parts)
+    assert_is_counted(describe_ngrams(bits, SpanCorpus(corpus)), corpus, active, most)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 999), large=st.sampled_from([2, 3, 7, 10**4]))
+def test_large_and_small_groups_are_counted_alike(seed: int, large: int) -> None:
+    corpus = corpus_of(made_rows(30, 30, 60, seed))
+    active = made_activity(corpus, 70, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ngrams, "LARGE", large)
+        found = describe_ngrams(accumulated(corpus, active, 10**6, []), SpanCorpus(corpus))
+    assert_is_counted(found, corpus, active, 10**6)
+    assert len(found["detected_n"])
+
+
+def test_coverage_of_real_text_equals_the_dictionary_count(tmp_path: Path) -> None:
+    """100,000 tokens of the pocket corpus."""
+    with gzip.open(POCKET_CORPUS, "rt") as lines:
+        texts = [json.loads(line)["text"] for line in islice(lines, 400)]
+    tokenizer = AutoTokenizer.from_pretrained(POCKET / "tokenizer")
+    source, info = CorpusSource(str(write_jsonl(tmp_path / "text.jsonl", texts))), tokenizer_identity(tokenizer)
+    corpus = tokenise(source, info, tokenizer, 128, 110_000, 0, False, tmp_path / "cache")
+    active = made_activity(corpus, 70, seed=5)
+    found = describe_ngrams(accumulated(corpus, active, 100_000, [100, 300, 500]), SpanCorpus(corpus))
+    assert found["n_tokens"].tolist() == [100_000] and len(found["detected_n"])
+    assert_is_counted(found, corpus, active, 100_000)
+
+
+@pytest.mark.parametrize("counts", [[50, 30, 15, 4, 1], [95, 5], [1], [94, 1, 1, 1, 1, 1, 1]])
+def test_the_smallest_cover(counts: list[int]) -> None:
+    expected = plain_cover(Counter(dict(enumerate(counts))))
+    assert smallest_cover(np.array(counts), np.ones(len(counts), dtype=np.int64)) == expected
+    values, times = np.unique(counts, return_counts=True)
+    assert smallest_cover(values[::-1], times[::-1]) == expected
+
+
+def test_the_cover_of_the_oracle_is_three() -> None:
+    assert smallest_cover(np.array([50, 30, 15, 4, 1]), np.ones(5, dtype=np.int64)) == 3
+
+
+def test_nothing_has_no_cover() -> None:
+    with pytest.raises(ValueError, match="no activation"):
+        smallest_cover(np.array([3, 2]), np.zeros(2, dtype=np.int64))
+
+
+@pytest.mark.parametrize("n_neurons", [1, 63, 64, 65, 200])
+def test_a_gpu_packs_what_the_loop_packs(n_neurons: int) -> None:
+    values = torch.randn(50, n_neurons, generator=torch.Generator().manual_seed(n_neurons)).round(decimals=0)
+    found = []
+    for pack in (pack_positive, pack_words):
+        bits = torch.zeros(-(-n_neurons // 64), 70, dtype=torch.int64)
+        pack(values, bits, 11)
+        found.append(bits)
+    assert torch.equal(*found)
+    neuron = np.arange(n_neurons)
+    words = found[0].numpy().view(np.uint64)[neuron // 64, 11:61]
+    unpacked = words >> (neuron % 64).astype(np.uint64)[:, None] & np.uint64(1)
+    assert np.array_equal(unpacked.T.astype(bool), values.numpy() > 0)
+
+
+def test_an_ngram_ends_in_a_kept_token_and_has_no_bos() -> None:
+    corpus = corpus_of(np.array([[BOS, 5, 6, NEWLINE, 7], [BOS, 5, BOS, 8, 9]]))
+    assert kept_windows(corpus, 99).T.tolist() == [[-1, -1, 5], [-1, 5, 6], [6, 1, 7], [-1, -1, 5], [-1, -1, 8], [-1, 8, 9]]
+    assert index_ngrams(kept_windows(corpus, 2), 2).ids(np.arange(1)).tolist() == [[5, 6]]
+
+
+def test_an_id_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than 21 bits"):
+        index_ngrams(np.array([[0], [0], [2**21]], dtype=np.int32), 1)
+
+
+@pytest.mark.parametrize("make", [tiny_gpt2, tiny_neox, tiny_opt])
+def test_effects_on_triggers_are_those_of_the_weights(make: Callable[..., Path], tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(parse_model_argument(str(make(tmp_path / "model"))), CPU)
+    n_tokens = tokenizer_identity(checkpoint.tokenizer).n_tokens
+    checkpoint.process(n_tokens)
+    d_mlp = checkpoint.d_mlp
+    weights = OutputWeights(checkpoint, slice(d_mlp, 2 * d_mlp), n_tokens)
+    neurons, ngrams_of, tokens = np.array([2, 2, 2, 7]), np.array([1, 1, 3, 1]), np.array([[5, -1], [9, -1], [4, 6], [5, -1]])
+    found = {
+        "n_tokens": np.array([1000]),
+        "activations": np.full((3, d_mlp), 40),
+        "cover": np.where(np.arange(d_mlp) == 1, 0, 3) * np.ones((3, 1), dtype=np.int64),
+        "detected_neuron": neurons,
+        "detected_n": ngrams_of.astype(np.int16),
+        "detected_rank": np.array([1, 2, 1, 1]),
+        "detected_ids": np.column_stack([tokens, np.where(ngrams_of == 3, 8, -1)]),
+        "detected_count": np.full(4, 20),
+        "detected_activations": np.full(4, 19),
+    }
+    ids = 100 + np.arange(d_mlp, dtype=np.int32)
+    (_, statistics), (_, detected) = ngram_columns(found, ids, weights)
+    assert np.ma.getmaskarray(statistics["cover_2"]).tolist() == [neuron == 1 for neuron in range(d_mlp)]
+    assert detected["neuron_id"].tolist() == [102, 102, 102, 107]
+    assert detected["token_ids"].tolist() == [[5], [9], [4, 6, 8], [5]]
+    raw_out = mlp_parameters(checkpoint.model)[1][2]
+    raw_u = checkpoint.model.get_output_embeddings().weight.T  # type: ignore[operator]
+    pairs = (checkpoint.W_out[1], checkpoint.W_U), (raw_out, raw_u)
+    effects, raw = ((w_out.detach().double() @ w_u.detach().double())[:, :n_tokens].numpy() for w_out, w_u in pairs)
+    triggers = np.array([5, 9, 8, 5])
+    np.testing.assert_allclose(detected["effect"], effects[neurons, triggers], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(detected["effect_raw"], raw[neurons, triggers], rtol=1e-4, atol=1e-6)
+    ranks = [percentileofscore(effects[i], effects[i, v], kind="rank") for i, v in zip(neurons, triggers, strict=True)]
+    np.testing.assert_allclose(detected["percentile"], ranks, rtol=1e-5)
+
+
+def test_a_model_without_detectors_has_no_rows_of_them() -> None:
+    corpus = corpus_of(made_rows(40, 20, 60, seed=1))
+    found = describe_ngrams(accumulated(corpus, np.zeros((corpus.count_kept(40), 3), dtype=bool), 99, []), SpanCorpus(corpus))
+    ((table, columns),) = ngram_columns(found, np.arange(3, dtype=np.int32), None)  # type: ignore[arg-type]
+    assert table == "ngram_statistics" and np.ma.getmaskarray(columns["cover_1"]).all()
