@@ -36,10 +36,11 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "correlations": ("pairs", "universality", "universality_by_model", "group_members", "neuron_groups", "run_pairs"),
     "vocabulary": ("explanations", "letter_scores", "top_tokens"),
     "positions": ("position_statistics",),
+    "syntax": ("explanations",),
 }
 """Tables that hold a part's rows of a run; their checksums are written when the part is published."""
 
-USED_BY_PART = {"vocabulary": ("features", "feature_tokens")}
+USED_BY_PART = {"vocabulary": ("features", "feature_tokens"), "syntax": ("features",)}
 """Tables that a part's rows point to, likewise."""
 
 OF_INPUTS = ("models", "neurons", "tokenizers", "tokens", "corpora", "corpus_subsets", "token_counts")

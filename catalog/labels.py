@@ -97,8 +97,12 @@ class Rule(NamedTuple):
     part: str
     """The part of a run that it reads; a run without it has no such labels."""
     insert: str
+    or_part: str = ""
+    """Another part that is enough by itself."""
 
 
+_SYNTAX = "starts_with(f.family, 'spacy_')"
+_SUBTYPE = "regexp_replace(f.name, '^spacy_', '')"
 _NEAR_DEAD = _THRESHOLD.format(family="near_dead", parameter="max_frequency")
 
 RULES = (
@@ -108,8 +112,13 @@ RULES = (
         "vocabulary",
         _best_feature("unigram", "regexp_replace(f.name, '_unigram$', '')", "e.shift = 'current' AND f.family = 'unigram'"),
     ),
-    Rule("token_class", "vocabulary", _best_feature("token_class", "f.name", "e.shift = 'current' AND f.family <> 'unigram'")),
-    Rule("previous_token", "vocabulary", _best_feature("previous_token", "f.name", "e.shift = 'previous'")),
+    Rule(
+        "token_class",
+        "vocabulary",
+        _best_feature("token_class", "f.name", f"e.shift = 'current' AND f.family <> 'unigram' AND NOT {_SYNTAX}"),
+    ),
+    Rule("previous_token", "vocabulary", _best_feature("previous_token", _SUBTYPE, "e.shift = 'previous'"), or_part="syntax"),
+    Rule("syntax", "syntax", _best_feature("syntax", _SUBTYPE, f"e.shift = 'current' AND {_SYNTAX}")),
     Rule("position", "positions", _POSITION),
     Rule("dead", "activations", _rare("dead", "a.sparsity = 0")),
     Rule("near_dead", "activations", _rare("near_dead", f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}")),
@@ -127,7 +136,8 @@ def label_run(connection: Connection, run_id: int, version: int) -> dict[str, in
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
     values = {"run_id": run_id, "version": version}
     parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), values).scalars().all()
-    counts = {rule.family: connection.execute(text(rule.insert), values).rowcount for rule in RULES if rule.part in parts}
+    due = [rule for rule in RULES if {rule.part, rule.or_part} & {*parts}]
+    counts = {rule.family: connection.execute(text(rule.insert), values).rowcount for rule in due}
     summaries.total_labels(connection, run_id)
     return counts
 

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, text
 
-from catalog import checksums, staging
+from catalog import checksums, explanations, staging
 from catalog.copy import copy_columns
 from catalog.engine import driver_of
 from catalog.errors import RunError
@@ -42,6 +42,7 @@ def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishR
     _members(connection, run_id, rows)
     _move_staged(driver, run_id)
     _groups(connection, driver, run_id, rows)
+    explanations.rank_together(connection, run_id)
     label_run(connection, run_id, newest_version(connection, drafts=False))
     summarise(connection, run_id)
     _mark(connection, run_id, spec, rows, corpus_id)
@@ -87,7 +88,8 @@ def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None
         if part == "correlations":
             connection.execute(text(f"DROP TABLE IF EXISTS public.pairs_run_{int(run_id)}"))
         for table in checksums.ROWS_OF_PART[part]:
-            connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id"), {"run_id": run_id})
+            own = explanations.rows_of(part, table)
+            connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id AND {own}"), {"run_id": run_id})
 
 
 def _tokenizer(connection: Connection, driver: psycopg.Connection[Any], row: TokenizerRow) -> int:

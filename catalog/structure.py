@@ -134,7 +134,7 @@ STRUCTURE = (
             ("logit_effects", "weights"),
             ("universality_by_model", "correlations"),
             ("group_members", "correlations"),
-            ("explanations", "vocabulary"),
+            ("explanations", None),
             ("letter_scores", "vocabulary"),
             ("top_tokens", "vocabulary"),
             ("labels", None),
@@ -148,6 +148,6 @@ STRUCTURE = (
     Rule("universality_by_model repeats the partners of rank 1", "correlations", _BEST),
     Rule("universality sums universality_by_model up", "correlations", _SUMMARY),
     Rule("groups have as many neurons as they say, each of another model", "correlations", _GROUPS),
-    Rule("explanations point to features", "vocabulary", _known_feature("explanations")),
+    Rule("explanations point to features", None, _known_feature("explanations")),
     Rule("letter scores point to features", "vocabulary", _known_feature("letter_scores")),
 )

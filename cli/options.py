@@ -38,7 +38,9 @@ PrecisionOption = Annotated[
 ]
 OnlyOption = Annotated[
     str | None,
-    typer.Option("--only", help="Parts, with commas: weights, activations, correlations, vocabulary, positions; else all."),
+    typer.Option(
+        "--only", help="Parts, with commas: weights, activations, correlations, vocabulary, positions, syntax; else all."
+    ),
 ]
 BatchTokensOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")]
 JobsOption = Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ingest.checkpoint import Checkpoint
 from ingest.corpus import TokenCorpus
-from ingest.statistics.span import TokenBatch
+from ingest.statistics.span import SyntaxBatch, TokenBatch
+from ingest.syntax.cache import SyntaxCorpus
 
 PIVOT_TOKENS = 4096
 
@@ -27,9 +28,14 @@ class Pivots:
 
 
 def token_batches(
-    corpus: TokenCorpus, batch_tokens: int, device: torch.device, first_row: int = 0, end_row: int | None = None
+    corpus: TokenCorpus,
+    batch_tokens: int,
+    device: torch.device,
+    first_row: int = 0,
+    end_row: int | None = None,
+    syntax: SyntaxCorpus | None = None,
 ) -> Iterator[TokenBatch]:
-    """Rows of the corpus in order, about `batch_tokens` tokens at a time (one row at least)."""
+    """Rows of the corpus in order, about `batch_tokens` tokens at a time (one row at least), with their syntax if given."""
     context = corpus.tokens.shape[1]
     step = max(1, batch_tokens // context)
     end = corpus.n_rows if end_row is None else end_row
@@ -41,7 +47,20 @@ def token_batches(
         previous[:, 1:] = tokens[:, :-1]
         kept = mask.nonzero().squeeze(1)
         columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept])
-        yield TokenBatch(start, rows.shape[0], *(_to_device(column, device) for column in columns))
+        on_device = [_to_device(column, device) for column in columns]
+        of_rows = None if syntax is None else _syntax_batch(syntax, start, mask.view(tokens.shape).numpy(), device)
+        yield TokenBatch(start, rows.shape[0], on_device[0], on_device[1], on_device[2], on_device[3], of_rows)
+
+
+def _syntax_batch(syntax: SyntaxCorpus, start: int, kept: np.ndarray, device: torch.device) -> SyntaxBatch:
+    """The syntax of rows from `start` on; `kept` is (rows, context) bool."""
+    chosen = kept & syntax.annotated[start : start + len(kept), None]
+    current = syntax.features(start, start + len(kept))
+    previous = np.zeros_like(current)
+    previous[:, 1:] = current[:, :-1]
+    features = np.concatenate([current[chosen], previous[chosen]], axis=1).astype(np.float32)
+    places = np.flatnonzero(chosen[kept])
+    return SyntaxBatch(*(_to_device(torch.from_numpy(column), device) for column in (places, features)))
 
 
 def _to_device(values: Tensor, device: torch.device) -> Tensor:

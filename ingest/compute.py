@@ -30,6 +30,7 @@ from ingest.statistics.precision import exact_in
 from ingest.statistics.tiles import CrossTile, LayerSpan
 from ingest.store import RunStore
 from ingest.sums import JobSums, ModelMoments, merged_moments
+from ingest.syntax.cache import SyntaxCorpus
 
 ROTATIONS_BYTES = 256 * 2**20
 """Rotated layers kept at hand while tiles are finished."""
@@ -74,6 +75,8 @@ class JobContext:
     store: RunStore
     explain: Callable[[LayerTokenSums], Explained] | None
     """None where sums per token are not asked for."""
+    syntax: SyntaxCorpus | None = None
+    """None where no job asks for it."""
 
 
 Advance = Callable[[int], None]
@@ -138,7 +141,8 @@ def _accumulate(
         store.checkpoint(job, row, {**sums.state(), **sums.moment_state()})
 
     saved, buffers = time.monotonic(), Buffers()
-    for batch in token_batches(context.corpus, settings.batch_tokens, settings.device, row, job.end_row):
+    rows = token_batches(context.corpus, settings.batch_tokens, settings.device, row, job.end_row, context.syntax)
+    for batch in rows:
         pre: dict[int, Tensor] = {}
         post: dict[int, Tensor] = {}
         for model in job.models:
@@ -187,7 +191,8 @@ class _Finish:
         while self.sums.spans:
             span_item, span = self.sums.spans.popitem()
             place = np.array([span_item.model, span_item.layers.neurons.start, span_item.layers.neurons.stop])
-            found[span_item.key] = encode({PLACE: place, **KINDS[span_item.kind].finish(span)})
+            pivot = self.known[span_item.model].post[span_item.layers.neurons]
+            found[span_item.key] = encode({PLACE: place, **KINDS[span_item.kind].finish(span, pivot)})
         while self.sums.tiles:
             tile_item, tile = self.sums.tiles.popitem()
             found[tile_item.key] = encode_tile(self._correlations(tile_item.a, tile_item.b, tile))

@@ -19,6 +19,8 @@ def number_settings(settings: IngestSettings) -> dict[str, object]:
         "top_k": settings.top_k,
         "min_count": settings.min_count,
         "keep_eos": settings.keep_eos,
+        "spacy_model": settings.spacy_model,
+        "syntax_subsets": sorted(settings.syntax_subsets),
     }
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from catalog.errors import InputError
 from catalog.settings import staging_folder
+from ingest.syntax.annotate import DEFAULT_PIPELINE
 
-PARTS = ("weights", "activations", "correlations", "vocabulary", "positions")
+PARTS = ("weights", "activations", "correlations", "vocabulary", "positions", "syntax")
 """The parts of a run, each with a definition version of its own; `--only` chooses among them."""
 
 DEFINITION_VERSIONS: dict[str, int] = dict.fromkeys(PARTS, 1)
@@ -49,6 +50,10 @@ class IngestSettings:
     keep_eos: bool = False
     min_count: int = 75
     """Occurrences that a token needs to enter a neuron's list of top tokens (§3.3)."""
+    spacy_model: str = DEFAULT_PIPELINE
+    """The installed spaCy pipeline that annotates syntax, by package name or path."""
+    syntax_subsets: tuple[str, ...] = ()
+    """Subsets whose rows are annotated; empty: those that are English prose by their names."""
     jobs: int | None = None
     """Jobs to cut the work into at least; None: as few as memory allows, or `JOBS_FOR_WORKERS` of them for workers."""
     enqueue: bool = False
@@ -122,7 +127,7 @@ def recorded(settings: IngestSettings, models: list[str]) -> dict[str, Any]:
 def from_record(record: Mapping[str, Any]) -> IngestSettings:
     """The settings that `recorded` wrote; what another version of the code wrote, as far as this one knows it."""
     known = {field.name: record[field.name] for field in fields(IngestSettings) if field.name in record}
-    for name in ("models", "only"):
+    for name in ("models", "only", "syntax_subsets"):
         if name in known:
             known[name] = tuple(known[name])
     return IngestSettings(**known)

