@@ -58,7 +58,7 @@ def _syntax_batch(syntax: SyntaxCorpus, start: int, kept: np.ndarray, device: to
     current = syntax.features(start, start + len(kept))
     previous = np.zeros_like(current)
     previous[:, 1:] = current[:, :-1]
-    features = np.concatenate([current[chosen], previous[chosen]], axis=1).astype(np.float32)
+    features = np.concatenate([current[chosen], previous[chosen]], axis=1)
     places = np.flatnonzero(chosen[kept])
     return SyntaxBatch(*(_to_device(torch.from_numpy(column), device) for column in (places, features)))
 

@@ -111,6 +111,15 @@ def _positions(
         _position(pre[t], post[t], active[here], sums[here], squares[here])
 
 
+@_compiled("void(f4[::1], i8, b1[:, ::1], f8[:, ::1])")
+def _members(flat: np.ndarray, stride: int, members: np.ndarray, sums: np.ndarray) -> None:
+    for t in range(len(members)):
+        row = flat[t * stride : t * stride + sums.shape[1]]
+        for feature in range(members.shape[1]):
+            if members[t, feature]:
+                _add_row(row, sums[feature])
+
+
 @_compiled("void(f4[::1], f8[::1], f8[::1])")
 def _square_row(row: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
     for i in range(len(row)):
@@ -180,3 +189,15 @@ def add_squares(values: Tensor, sums: Tensor, squares: Tensor) -> None:
     if len(values):
         flat, stride = _flat(values)
         _squares(flat, stride, len(values), sums.numpy(), squares.numpy())
+
+
+def add_members(values: Tensor, members: Tensor, sums: Tensor) -> None:
+    """Add every row of (positions, neurons) fp32 to the sums of each feature that it has.
+
+    Args:
+        members: (positions, features) bool.
+        sums: (features, neurons) float64, contiguous.
+    """
+    if len(values):
+        flat, stride = _flat(values)
+        _members(flat, stride, members.contiguous().numpy(), sums.numpy())

@@ -21,7 +21,7 @@ class SyntaxBatch:
     places: Tensor
     """(annotated,) int64: which of the kept positions were annotated."""
     features: Tensor
-    """(annotated, 2 * features) fp32, 0 or 1: of the token, then of the one before it in the row."""
+    """(annotated, 2 * features) bool: of the token, then of the one before it in the row."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class SyntaxAccumulator(SpanAccumulator):
         return 8 * (2 * n_features + 2) * n_neurons
 
     def update(self, batch: TokenBatch, post: Tensor) -> None:
-        """Add the annotated positions of a batch: one product of matrices in fp32, added up in float64.
+        """Add the annotated positions of a batch, in float64: features that are equal have equal sums.
 
         Raises:
             ValueError: the batch comes without syntax.
@@ -43,15 +43,23 @@ class SyntaxAccumulator(SpanAccumulator):
         if not len(features):
             return
         values = post.index_select(0, batch.syntax.places)
-        self.counts_[:-1] += features.sum(0).long()
+        self.counts_[:-1] += features.sum(0)
         self.counts_[-1] += len(features)
-        self.sums_[:-1] += features.T @ values
-        add = loops.add_squares if values.device.type == "cpu" else add_squares
-        add(values, self.sums_[-1], self.squares_)
+        if values.device.type == "cpu":
+            loops.add_members(values, features, self.sums_[:-1])
+            loops.add_squares(values, self.sums_[-1], self.squares_)
+        else:
+            add_members(values, features, self.sums_[:-1])
+            add_squares(values, self.sums_[-1], self.squares_)
 
     def state(self) -> dict[str, Tensor]:
         """The live sums, which may be added to."""
         return {"counts": self.counts_, "sums": self.sums_, "squares": self.squares_}
+
+
+def add_members(values: Tensor, members: Tensor, sums: Tensor) -> None:
+    """Add (positions, neurons) fp32 to the float64 sums of each feature that (positions, features) bool says: a product."""
+    sums += members.double().T @ values.double()
 
 
 def add_squares(values: Tensor, sums: Tensor, squares: Tensor) -> None:

@@ -78,7 +78,7 @@ def test_parts_are_added_without_redoing_the_others(database_url: str, tmp_path:
     added = run_ingest(database_url, models, corpus, seed=0)
     assert (added.outcome, added.run_id) == ("parts_added", partial.run_id)
     parts = rows(database_url, "SELECT part FROM run_parts WHERE run_id = :run ORDER BY 1", run=partial.run_id)
-    assert [part for (part,) in parts] == ["activations", "correlations", "positions", "vocabulary", "weights"]
+    assert [part for (part,) in parts] == ["activations", "correlations", "positions", "syntax", "vocabulary", "weights"]
     # all rows of this corpus enter whatever the seed of the shuffle, so only the rotations differ
     one, other = contract(database_url, whole.run_id), contract(database_url, partial.run_id)
     np.testing.assert_allclose(one["neuron_profiles"]["max_corr"], other["neuron_profiles"]["max_corr"], atol=1e-5)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ingest.activations import token_batches
 from ingest.statistics import loops
 from ingest.statistics.span import SyntaxBatch, TokenBatch
-from ingest.statistics.syntax import SyntaxAccumulator, add_squares
+from ingest.statistics.syntax import SyntaxAccumulator, add_members, add_squares
 from ingest.syntax.cache import SyntaxCorpus
 from ingest.syntax.features import N_FEATURES
 from ingest.syntax_results import explain_syntax, syntax_columns
@@ -41,7 +41,7 @@ class Data:
 
     def add(self, made: SyntaxAccumulator, first: int, end: int) -> None:
         places = np.flatnonzero(self.annotated[first:end])
-        features = self.features[first:end][places].astype(np.float32)
+        features = self.features[first:end][places]
         syntax = SyntaxBatch(torch.from_numpy(places), torch.from_numpy(features))
         none = torch.zeros(0, dtype=torch.int64)
         batch = TokenBatch(0, 1, none, none, none, none, syntax)
@@ -116,8 +116,14 @@ def test_a_batch_without_syntax_is_refused():
         SyntaxAccumulator(FEATURES, NEURONS, CPU).update(TokenBatch(0, 1, none, none, none, none), torch.zeros(0, NEURONS))
 
 
-def test_squares_are_the_same_on_any_device():
+def test_sums_are_the_same_on_any_device():
+    members = torch.rand(300, 9, generator=torch.Generator().manual_seed(1)) < 0.2
     values = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
+    by_loop, by_product = torch.zeros(2, 9, 5, dtype=torch.float64)
+    loops.add_members(values, members, by_loop)
+    add_members(values, members, by_product)
+    torch.testing.assert_close(by_loop, by_product, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(by_loop[3], values[members[:, 3]].double().sum(0), rtol=1e-12, atol=1e-12)
     found, expected = torch.zeros(2, 2, 5, dtype=torch.float64)
     loops.add_squares(values[:, :], *found)
     add_squares(values, *expected)
@@ -142,7 +148,7 @@ def test_the_previous_token_is_that_of_the_same_row(seed, rows_at_once):
         assert batch.syntax is not None
         assert len(batch.syntax.places) == len(batch.syntax.features)
         flat = batch.first_row * context + batch.kept[batch.syntax.places]
-        seen += list(zip(flat.tolist(), batch.syntax.features.numpy().astype(bool), strict=True))
+        seen += list(zip(flat.tolist(), batch.syntax.features.numpy(), strict=True))
     expected = [(r * context + p) for r in range(n_rows) for p in range(context) if kept[r, p] and annotated[r]]
     assert [place for place, _ in seen] == expected
     for place, found in seen:
