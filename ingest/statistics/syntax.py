@@ -12,7 +12,11 @@ from ingest.statistics.span import SpanAccumulator, TokenBatch
 
 
 class SyntaxAccumulator(SpanAccumulator):
-    """Sums of `post - pivot` by feature, for consecutive layers of one model."""
+    """Sums of `post - pivot` by feature, for consecutive layers of one model.
+
+    Costs 8 * (2 * features + 2) bytes per neuron, 1,408 for the 87 of SPEC §5b. Per annotated token and neuron: one addition
+    for each feature that the token or the one before it has, about ten in English, and three operations for the moments.
+    """
 
     counts_: Int64[Tensor, " features"]
     """Positions with each feature of the current token, then of the previous one; the last entry counts all positions."""
