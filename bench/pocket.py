@@ -55,9 +55,14 @@ def accumulators(models: list[Checkpoint], rows: TokenCorpus, known: dict[int, P
 
 
 @torch.inference_mode()
-def accumulate(models: list[Checkpoint], rows: TokenCorpus, n_tokens: int) -> JobSums:
+def known_pivots(models: list[Checkpoint], rows: TokenCorpus) -> dict[int, Pivots]:
+    """What a run computes once, before its jobs."""
+    return {number: pivots(model, rows, BATCH_TOKENS, CPU) for number, model in enumerate(models)}
+
+
+@torch.inference_mode()
+def accumulate(models: list[Checkpoint], rows: TokenCorpus, n_tokens: int, known: dict[int, Pivots]) -> JobSums:
     """The accumulation loop: forward passes and sums of `n_tokens` tokens, one after the other as a job does it."""
-    known = {number: pivots(model, rows, BATCH_TOKENS, CPU) for number, model in enumerate(models)}
     sums, buffers = accumulators(models, rows, known), Buffers()
     for batch in repeated_batches(rows, n_tokens):
         both: list[dict[int, Tensor]] = [{}, {}]

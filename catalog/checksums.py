@@ -39,10 +39,15 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics"),
     "examples": ("examples",),
     "ngrams": ("ngram_statistics", "detected_ngrams"),
+    "syntax": ("explanations",),
 }
 """Tables that hold a part's rows of a run; their checksums are written when the part is published."""
 
-USED_BY_PART = {"vocabulary": ("features", "feature_tokens"), "examples": ("corpus_rows",)}
+USED_BY_PART = {
+    "vocabulary": ("features", "feature_tokens"),
+    "syntax": ("features",),
+    "examples": ("corpus_rows",),
+}
 """Tables that a part's rows point to, likewise."""
 
 OF_INPUTS = ("models", "neurons", "tokenizers", "tokens", "corpora", "corpus_subsets", "token_counts")

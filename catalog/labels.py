@@ -186,8 +186,12 @@ class Rule(NamedTuple):
     part: str
     """The part of a run that it reads; a run without it has no such labels."""
     insert: str
+    or_part: str = ""
+    """Another part that is enough by itself."""
 
 
+_SYNTAX = "starts_with(f.family, 'spacy_')"
+_SUBTYPE = "regexp_replace(f.name, '^spacy_', '')"
 _NEAR_DEAD = _THRESHOLD.format(family="near_dead", parameter="max_frequency")
 
 RULES = (
@@ -197,8 +201,13 @@ RULES = (
         "vocabulary",
         _best_feature("unigram", "regexp_replace(f.name, '_unigram$', '')", "e.shift = 'current' AND f.family = 'unigram'"),
     ),
-    Rule("token_class", "vocabulary", _best_feature("token_class", "f.name", "e.shift = 'current' AND f.family <> 'unigram'")),
-    Rule("previous_token", "vocabulary", _best_feature("previous_token", "f.name", "e.shift = 'previous'")),
+    Rule(
+        "token_class",
+        "vocabulary",
+        _best_feature("token_class", "f.name", f"e.shift = 'current' AND f.family <> 'unigram' AND NOT {_SYNTAX}"),
+    ),
+    Rule("previous_token", "vocabulary", _best_feature("previous_token", _SUBTYPE, "e.shift = 'previous'"), or_part="syntax"),
+    Rule("syntax", "syntax", _best_feature("syntax", _SUBTYPE, f"e.shift = 'current' AND {_SYNTAX}")),
     Rule("position", "positions", _POSITION),
     Rule("bos", "distributions", _BOS),
     Rule("context", "distributions", _CONTEXT),
@@ -221,7 +230,7 @@ def label_run(connection: Connection, run_id: int, version: int) -> dict[str, in
     """Replace the labels of one run; returns how many each family has."""
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
     parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), {"run_id": run_id}).scalars().all()
-    asked = [rule for rule in RULES if rule.part in parts]
+    asked = [rule for rule in RULES if {rule.part, rule.or_part} & {*parts}]
     values = {
         "run_id": run_id,
         "version": version,

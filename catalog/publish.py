@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, text
 
-from catalog import checksums, staging
+from catalog import checksums, explanations, staging
 from catalog.copy import copy_columns
 from catalog.corpus_rows import store_rows
 from catalog.engine import driver_of
@@ -45,6 +45,7 @@ def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishR
     if rows.corpus is not None and corpus_id is not None and "examples" in rows.parts:
         store_rows(connection, driver, run_id, corpus_id, rows.corpus)
     _groups(connection, driver, run_id, rows)
+    explanations.rank_together(connection, run_id)
     label_run(connection, run_id, newest_version(connection, drafts=False))
     summarise(connection, run_id)
     _mark(connection, run_id, spec, rows, corpus_id)
@@ -90,7 +91,8 @@ def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None
         if part == "correlations":
             connection.execute(text(f"DROP TABLE IF EXISTS public.pairs_run_{int(run_id)}"))
         for table in checksums.ROWS_OF_PART[part]:
-            connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id"), {"run_id": run_id})
+            own = explanations.rows_of(part, table)
+            connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id AND {own}"), {"run_id": run_id})
 
 
 def _tokenizer(connection: Connection, driver: psycopg.Connection[Any], row: TokenizerRow) -> int:

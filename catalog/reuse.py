@@ -17,13 +17,9 @@ TABLES_OF_PART: dict[str, tuple[str, ...]] = {
     "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics"),
     "examples": ("examples",),
     "ngrams": ("ngram_statistics", "detected_ngrams"),
+    "syntax": ("explanations",),
 }
 """Tables with one model's rows, by the part that fills them; rows per pair are taken over pair by pair."""
-
-
-def tables_of(parts: Sequence[str]) -> list[str]:
-    """The per-model tables of these parts."""
-    return [table for part in parts for table in TABLES_OF_PART[part]]
 
 
 @dataclass(frozen=True)

@@ -150,9 +150,12 @@ class RunHandle:
         from_run: int,
         neuron_ids: np.ndarray | None = None,
         pairs_of: tuple[int, int] | None = None,
+        part: str = "",
     ) -> int:
         """Stage rows of an earlier run: of some neurons, or between two models. Returns the number of rows.
 
+        Args:
+            part: whose rows are wanted, of a table that several parts fill.
         Raises:
             RunError: the earlier run has been deleted since it was found; from `reserve` on it cannot be.
         """
@@ -160,7 +163,7 @@ class RunHandle:
         published = text("SELECT 1 FROM runs WHERE id = :run_id AND status = 'published'")
         if self._connection.execute(published, values).first() is None:
             raise RunError(f"run {from_run}, whose results were to be used again, is deleted; repeat the command.")
-        return staging.fill_from_run(self._driver, self.run_id, table, from_run, neuron_ids, pairs_of)
+        return staging.fill_from_run(self._driver, self.run_id, table, from_run, neuron_ids, pairs_of, part)
 
     def publish(self, rows: PublishRows) -> None:
         """Make everything staged visible, in one transaction of the session that holds the run: who lost it cannot."""

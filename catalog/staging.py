@@ -8,6 +8,7 @@ import psycopg
 from psycopg import sql
 
 from catalog.copy import copy_columns
+from catalog.explanations import rows_of
 
 PLACED = ("universality",)
 """Tables whose rows say where their neuron is; staged rows leave that out, for new neurons have no row yet."""
@@ -50,8 +51,13 @@ def fill_from_run(
     from_run: int,
     neuron_ids: np.ndarray | None,
     pairs_of: tuple[int, int] | None,
+    part: str = "",
 ) -> int:
-    """Copy rows of an earlier run: those of `neuron_ids`, or those between the two models `pairs_of`."""
+    """Copy rows of an earlier run: those of `neuron_ids`, or those between the two models `pairs_of`.
+
+    Args:
+        part: whose rows are wanted, of a table that several parts fill.
+    """
     ensure(connection, run_id, table)
     left_out = ("run_id", *PLACE) if table in PLACED else ("run_id",)
     names = [name for name in column_names(connection, table) if name not in left_out]
@@ -67,7 +73,7 @@ def fill_from_run(
         ).format(sql.Literal(one), sql.Literal(other))
     statement = sql.SQL(
         "INSERT INTO staging.{target} (run_id, {columns}) SELECT {run}, {columns} FROM public.{table}"
-        " WHERE run_id = {from_run} AND {condition}"
+        " WHERE run_id = {from_run} AND {condition} AND {own}"
     ).format(
         target=sql.Identifier(name_of(run_id, table)),
         columns=columns,
@@ -75,6 +81,7 @@ def fill_from_run(
         table=sql.Identifier(table),
         from_run=sql.Literal(from_run),
         condition=condition,
+        own=sql.SQL(rows_of(part, table)),
     )
     return connection.execute(statement).rowcount
 

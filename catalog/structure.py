@@ -152,7 +152,7 @@ STRUCTURE = (
             ("logit_effects", "weights"),
             ("universality_by_model", "correlations"),
             ("group_members", "correlations"),
-            ("explanations", "vocabulary"),
+            ("explanations", None),
             ("letter_scores", "vocabulary"),
             ("top_tokens", "vocabulary"),
             ("examples", "examples"),
@@ -171,6 +171,6 @@ STRUCTURE = (
     Rule("groups have as many neurons as they say, each of another model", "correlations", _GROUPS),
     Rule("examples are in rows of the corpus that are stored", "examples", _EXAMPLE_ROWS),
     Rule("top examples are ranked 1, 2, 3, … by falling value", "examples", _EXAMPLE_RANKS),
-    Rule("explanations point to features", "vocabulary", _known_feature("explanations")),
+    Rule("explanations point to features", None, _known_feature("explanations")),
     Rule("letter scores point to features", "vocabulary", _known_feature("letter_scores")),
 )

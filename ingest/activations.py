@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ingest.checkpoint import Checkpoint
 from ingest.corpus import TokenCorpus
-from ingest.statistics.span import TokenBatch
+from ingest.statistics.span import SyntaxBatch, TokenBatch
+from ingest.syntax.cache import SyntaxCorpus
 
 PIVOT_TOKENS = 4096
 
@@ -27,9 +28,14 @@ class Pivots:
 
 
 def token_batches(
-    corpus: TokenCorpus, batch_tokens: int, device: torch.device, first_row: int = 0, end_row: int | None = None
+    corpus: TokenCorpus,
+    batch_tokens: int,
+    device: torch.device,
+    first_row: int = 0,
+    end_row: int | None = None,
+    syntax: SyntaxCorpus | None = None,
 ) -> Iterator[TokenBatch]:
-    """Rows of the corpus in order, about `batch_tokens` tokens at a time (one row at least)."""
+    """Rows of the corpus in order, about `batch_tokens` tokens at a time (one row at least), with their syntax if given."""
     context = corpus.tokens.shape[1]
     step = max(1, batch_tokens // context)
     end = corpus.n_rows if end_row is None else end_row
@@ -43,8 +49,21 @@ def token_batches(
         kept = mask.nonzero().squeeze(1)
         subsets = torch.from_numpy(corpus.subset_ids[start : start + len(rows)].astype(np.int64))
         columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept], subsets)
-        yield TokenBatch(start, rows.shape[0], first_kept, *(_to_device(column, device) for column in columns))
+        of_rows = None if syntax is None else _syntax_batch(syntax, start, mask.view(tokens.shape).numpy(), device)
+        moved = [_to_device(column, device) for column in columns]
+        yield TokenBatch(start, rows.shape[0], first_kept, moved[0], moved[1], moved[2], moved[3], moved[4], of_rows)
         first_kept += len(kept)
+
+
+def _syntax_batch(syntax: SyntaxCorpus, start: int, kept: np.ndarray, device: torch.device) -> SyntaxBatch:
+    """The syntax of rows from `start` on; `kept` is (rows, context) bool."""
+    chosen = kept & syntax.annotated[start : start + len(kept), None]
+    current = syntax.features(start, start + len(kept))
+    previous = np.zeros_like(current)
+    previous[:, 1:] = current[:, :-1]
+    features = np.concatenate([current[chosen], previous[chosen]], axis=1)
+    places = np.flatnonzero(chosen[kept])
+    return SyntaxBatch(*(_to_device(torch.from_numpy(column), device) for column in (places, features)))
 
 
 def _to_device(values: Tensor, device: torch.device) -> Tensor:

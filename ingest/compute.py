@@ -31,6 +31,7 @@ from ingest.statistics.precision import exact_in
 from ingest.statistics.tiles import CrossTile, LayerSpan
 from ingest.store import RunStore
 from ingest.sums import JobSums, ModelMoments, merged_moments
+from ingest.syntax.cache import SyntaxCorpus
 
 ROTATIONS_BYTES = 256 * 2**20
 """Rotated layers kept at hand while tiles are finished."""
@@ -75,6 +76,8 @@ class JobContext:
     store: RunStore
     explain: Callable[[LayerTokenSums], Explained] | None
     """None where sums per token are not asked for."""
+    syntax: SyntaxCorpus | None = None
+    """None where no job asks for it."""
 
 
 Advance = Callable[[int], None]
@@ -140,7 +143,8 @@ def _accumulate(
         store.checkpoint(job, row, {**sums.state(), **sums.moment_state()})
 
     saved, buffers = time.monotonic(), Buffers()
-    for batch in token_batches(context.corpus, settings.batch_tokens, settings.device, row, job.end_row):
+    rows = token_batches(context.corpus, settings.batch_tokens, settings.device, row, job.end_row, context.syntax)
+    for batch in rows:
         pre: dict[int, Tensor] = {}
         post: dict[int, Tensor] = {}
         for model in job.models:

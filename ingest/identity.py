@@ -20,6 +20,8 @@ def number_settings(settings: IngestSettings) -> dict[str, object]:
         "min_count": settings.min_count,
         "ngram_tokens": settings.ngram_tokens,
         "keep_eos": settings.keep_eos,
+        "spacy_model": settings.spacy_model,
+        "syntax_subsets": sorted(settings.syntax_subsets),
     }
 
 

@@ -10,8 +10,8 @@ from catalog.run_handle import RunHandle
 from ingest.compute import CoreSettings, JobContext, run_job
 from ingest.device import describe
 from ingest.explain import Explainer
-from ingest.plan import Plan
-from ingest.prepare import Inputs
+from ingest.plan import Plan, SpanItem
+from ingest.prepare import Inputs, open_syntax
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
 from ingest.store import RunStore
@@ -19,9 +19,14 @@ from ingest.sums_files import check_writable
 
 
 def job_context(
-    settings: IngestSettings, inputs: Inputs, plan: Plan, explainer: Explainer | None, store: RunStore
+    settings: IngestSettings,
+    inputs: Inputs,
+    plan: Plan,
+    explainer: Explainer | None,
+    store: RunStore,
+    progress: Progress,
 ) -> JobContext:
-    """What the jobs of a run share; its corpus is open."""
+    """What the jobs of a run share; its corpus is open, and annotated if a job asks for that."""
     assert inputs.corpus is not None
     core = CoreSettings(
         batch_tokens=settings.batch_tokens,
@@ -33,7 +38,9 @@ def job_context(
         checkpoint_seconds=60 * settings.checkpoint_minutes,
     )
     explain = None if explainer is None else explainer.explain
-    return JobContext(inputs.checkpoints, inputs.corpus, plan, core, store, explain)
+    wanted = any(isinstance(item, SpanItem) and item.kind == "syntax" for job in plan.jobs for item in job.items)
+    syntax = open_syntax(settings, inputs.corpus, inputs.tokenizer, progress) if wanted else None
+    return JobContext(inputs.checkpoints, inputs.corpus, plan, core, store, explain, syntax)
 
 
 def worker_name(device: torch.device) -> str:

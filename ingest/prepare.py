@@ -17,6 +17,9 @@ from ingest.labels.unigrams import unigram_features
 from ingest.labels.vocabulary import FeatureTable, vocabulary_features
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
+from ingest.syntax.annotate import check_installed
+from ingest.syntax.cache import SyntaxCorpus, syntax_of
+from ingest.syntax.subsets import syntax_subsets
 from ingest.tokenizer import TokenizerInfo, tokenizer_identity
 
 DEFAULT_CONTEXT = 512
@@ -49,6 +52,8 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
     Raises:
         InputError: a model or corpus that cannot be used, or models that do not belong together.
     """
+    if "syntax" in settings.parts:
+        check_installed(settings.spacy_model)
     device = resolve_device(settings.device)
     check_precision(settings.precision, device)
     sources = [parse_model_argument(argument) for argument in settings.models]
@@ -118,6 +123,20 @@ def open_corpus(
         cache_dir=home() / "corpora",
         progress=progress.advance,
     )
+
+
+def open_syntax(
+    settings: IngestSettings, corpus: TokenCorpus, tokenizer: TokenizerInfo, progress: Progress
+) -> SyntaxCorpus:
+    """The syntax of the corpus, from the cache or annotated now.
+
+    Raises:
+        InputError: the pipeline cannot be used, or there is no such subset.
+    """
+    subsets = syntax_subsets(corpus.subset_names, settings.syntax_subsets)
+    if corpus.subset_names and not subsets:
+        progress.say("no subset of the corpus is English prose by its name; name some with --syntax-subsets to have syntax")
+    return syntax_of(corpus, tokenizer, settings.spacy_model, subsets, home() / "corpora", progress)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     if planned.work.by_part.get("vocabulary"):
         explainer = make_explainer(inputs.tokenizer, counts, settings.min_count)
     store = RunStore(engine, run_id, Path(row.staging_folder))
-    context = job_context(settings, inputs, planned.plan, explainer, store)
+    context = job_context(settings, inputs, planned.plan, explainer, store, progress)
     return RunContext(run_id, row.identity, settings, inputs, planned, context)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from catalog import jobs, reuse
 from catalog.publish import PublishRows
-from catalog.rows import CorpusRow, GroupRow, ModelIds, ModelRow, TokenizerRow
+from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, TokenizerRow
 from catalog.run_handle import RunHandle
 from ingest import to_rows
 from ingest.checkpoint import Checkpoint
@@ -57,7 +57,7 @@ class RunWork:
         counts = count_kept(self.inputs)
         explainer = self._explainer(counts)
         store = self.store()
-        run_jobs(self._job_context(planned, explainer, store), self.handle, progress)
+        run_jobs(self._job_context(planned, explainer, store, progress), self.handle, progress)
         self._publish(planned, counts, explainer, store, progress)
 
     def _process_weights(self, progress: Progress) -> None:
@@ -164,10 +164,12 @@ class RunWork:
         """Where the run's jobs leave what they found."""
         return RunStore(self.engine, self.handle.run_id, self.handle.folder(self.settings.staging_folder))
 
-    def _job_context(self, planned: RunPlan, explainer: Explainer | None, store: RunStore) -> JobContext | None:
+    def _job_context(
+        self, planned: RunPlan, explainer: Explainer | None, store: RunStore, progress: Progress
+    ) -> JobContext | None:
         if self.inputs.corpus is None:
             return None
-        return job_context(self.settings, self.inputs, planned.plan, explainer, store)
+        return job_context(self.settings, self.inputs, planned.plan, explainer, store, progress)
 
     # --- phase stage ---
 
@@ -184,15 +186,22 @@ class RunWork:
                 self._stage_weights(neurons, checkpoint)
             if model in results.activations:
                 self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, results.activations[model]))
+        self.feature_ids = self.handle.feature_ids(self._features(explainer))
         for kind, model, span, arrays in results.spans:
+            keys = np.array([self.feature_ids[feature.name] for feature in KINDS[kind].features], dtype=np.int32)
             subsets = [] if self.inputs.corpus is None else self.inputs.corpus.subset_names
             weights = OutputWeights(self.inputs.checkpoints[model], span, self.inputs.tokenizer.n_tokens)
             for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span], subsets, weights):
-                self.handle.stage(table, columns)
+                with_keys = {**columns, "feature_id": keys[columns["feature_id"]]} if "feature_id" in columns else columns
+                self.handle.stage(table, with_keys)
         if explainer is not None:
-            self.feature_ids = self.handle.feature_ids(explainer.feature_rows())
             for table, columns in explainer.columns(results.explained, [model.neuron_ids for model in ids], self.feature_ids):
                 self.handle.stage(table, columns)
+
+    def _features(self, explainer: Explainer | None) -> list[FeatureRow]:
+        """All features that explanations of the parts at hand may point to."""
+        rows = [] if explainer is None else explainer.feature_rows()
+        return rows + [feature for kind in KINDS.values() if kind.part in self.parts for feature in kind.features]
 
     def _stage_weights(self, neurons: np.ndarray, checkpoint: Checkpoint) -> None:
         w_u = checkpoint.W_U[:, : self.inputs.tokenizer.n_tokens]
@@ -223,8 +232,9 @@ class RunWork:
         for model in range(len(ids)):
             run = known.models.get(self._sha(model))
             if run is not None:
-                for table in reuse.tables_of(self.parts):
-                    self.handle.stage_from_run(table, run, neuron_ids=ids[model].neuron_ids)
+                for part in self.parts:
+                    for table in reuse.TABLES_OF_PART[part]:
+                        self.handle.stage_from_run(table, run, neuron_ids=ids[model].neuron_ids, part=part)
         for a in range(len(ids)):
             for b in range(a + 1, len(ids)):
                 run = known.pairs.get(self._pair_key(a, b))
@@ -275,7 +285,7 @@ class RunWork:
                 tokenizer.sha256, tokenizer.n_tokens, tokenizer.bos_id, tokenizer.newline_id, tokenizer.token_bytes
             ),
             corpus=self._corpus_row(counts),
-            features=[] if explainer is None else explainer.feature_rows(),
+            features=self._features(explainer),
             feature_ids=self.feature_ids,
             feature_tokens={} if explainer is None else explainer.feature_tokens(),
             statistics_run_of={ids[m].model_id: known.models.get(self._sha(m), self.handle.run_id) for m in range(n)},

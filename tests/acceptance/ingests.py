@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from ingest.pipeline import ingest
 from ingest.progress import Silent
-from ingest.settings import IngestReport, IngestSettings
+from ingest.settings import PARTS, IngestReport, IngestSettings
 from tests import factories
 
 CONTRACT = {
@@ -36,8 +36,13 @@ KEYS = ("run_id", "neuron_id", "other_neuron_id", "group_id")
 """Columns that differ between two runs of the same thing."""
 
 
+BUT_SYNTAX = tuple(part for part in PARTS if part != "syntax")
+"""The parts that need no spaCy, whose loading takes longer than these small ingests."""
+
+
 def run_ingest(url: str, models: list[Path], corpus: Path | None, **settings: object) -> IngestReport:
-    """An ingest in this process."""
+    """An ingest in this process, without syntax unless it is asked for."""
+    settings.setdefault("only", BUT_SYNTAX)
     return ingest(
         IngestSettings(
             models=tuple(map(str, models)), corpus=None if corpus is None else str(corpus), database_url=url, **settings

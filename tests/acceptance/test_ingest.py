@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from catalog.errors import InputError
-from ingest.settings import PARTS
 from tests import factories
-from tests.acceptance.ingests import assert_same, contract, rows, run_ingest, small_corpus, tiny_family
+from tests.acceptance.ingests import BUT_SYNTAX, assert_same, contract, rows, run_ingest, small_corpus, tiny_family
 
 
 def test_permuted_seed_is_recovered(database_url: str, tmp_path: Path) -> None:
@@ -79,7 +78,7 @@ def test_parts_are_added_without_redoing_the_others(database_url: str, tmp_path:
     added = run_ingest(database_url, models, corpus, seed=0)
     assert (added.outcome, added.run_id) == ("parts_added", partial.run_id)
     parts = rows(database_url, "SELECT part FROM run_parts WHERE run_id = :run ORDER BY 1", run=partial.run_id)
-    assert [part for (part,) in parts] == sorted(PARTS)
+    assert [part for (part,) in parts] == sorted(BUT_SYNTAX)
     # all rows of this corpus enter whatever the seed of the shuffle, so only the rotations differ
     one, other = contract(database_url, whole.run_id), contract(database_url, partial.run_id)
     np.testing.assert_allclose(one["neuron_profiles"]["max_corr"], other["neuron_profiles"]["max_corr"], atol=1e-5)

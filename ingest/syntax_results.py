@@ -1,0 +1,56 @@
+"""What the syntax of a token explains of a neuron: from sums by feature to explanations, and to rows of the catalog."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from catalog.rows import FeatureRow
+from ingest.columns import Columns, Ids
+from ingest.labels.scores import LEAST_SUPPORT, Neurons, class_statistics, kept_rows
+from ingest.results import Arrays
+from ingest.statistics.syntax import SyntaxAccumulator
+from ingest.syntax.features import FEATURES
+
+FIRST_ORDINAL = 10_000
+"""Features of syntax come after those of tokens: of equal scores what the token alone explains wins."""
+FEATURE_ROWS = tuple(
+    FeatureRow(feature.name, feature.family, FIRST_ORDINAL + i, feature.definition) for i, feature in enumerate(FEATURES)
+)
+LEAST_VARIANCE = 1e-12
+"""Sum of squares about the mean, over that about the pivot (or 1), up to which a neuron does not vary (§2.1)."""
+SHIFTS = np.array(["current", "previous"], dtype=object)
+
+
+def explain_syntax(accumulator: SyntaxAccumulator, least_support: int = LEAST_SUPPORT) -> Arrays:
+    """The explanations that are kept: per neuron the best five features of syntax, and the best of each shift.
+
+    Returns:
+        Columns of explanations; `neuron_index` and `feature_index` are places. No rows for neurons that do not vary.
+    """
+    counts, sums = accumulator.counts_.cpu().numpy(), accumulator.sums_.cpu().numpy()
+    squares = accumulator.squares_.cpu().numpy()
+    n, n_features = int(counts[-1]), len(counts) // 2
+    centre = sums[-1] / max(n, 1)
+    variance = squares / max(n, 1) - centre**2
+    varies = variance * n > LEAST_VARIANCE * np.maximum(squares, 1)
+    neurons = Neurons(0, centre, accumulator.pivot.double().cpu().numpy(), np.where(varies, variance, np.nan))
+    current, previous = (
+        class_statistics(counts[part], sums[part], sums[-1], max(n, 1), neurons, least_support)
+        for part in (slice(n_features), slice(n_features, -1))
+    )
+    return kept_rows(current, previous, n, neurons)
+
+
+def syntax_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
+    """Rows of explanations; their features are places in `FEATURE_ROWS`."""
+    numbers = ("variance_reduction", "n_in", "n_out", "mean_in", "mean_out", "cohen_d")
+    yield (
+        "explanations",
+        {
+            "neuron_id": ids[found["neuron_index"]],
+            "feature_id": found["feature_index"].astype(np.int32),
+            "shift": SHIFTS[found["shift"]],
+            **{name: found[name] for name in numbers},
+            "rank": found["rank"].astype(np.int32),
+        },
+    )

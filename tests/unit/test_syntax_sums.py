@@ -1,0 +1,159 @@
+"""Sums by syntax feature and the variance reductions that follow, against their definitions on all positions at once."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.activations import token_batches
+from ingest.corpus_cache import CorpusMeta, TokenCorpus
+from ingest.statistics import loops
+from ingest.statistics.span import SyntaxBatch, TokenBatch
+from ingest.statistics.syntax import SyntaxAccumulator, add_members, add_squares
+from ingest.syntax.cache import SyntaxCorpus
+from ingest.syntax.features import N_FEATURES
+from ingest.syntax_results import explain_syntax, syntax_columns
+
+N, FEATURES, NEURONS = 600, 4, 7
+
+
+class Data:
+    """Positions with features and activations, some of them not annotated; neurons 0 and 1 are constant where it counts."""
+
+    def __init__(self, seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        self.annotated = generator.random(N) < 0.7
+        self.features = generator.random((N, 2 * FEATURES)) < [0.5, 0.3, 0.02, 0.99, 0.5, 0.3, 0.2, 0.4]
+        effect = self.features @ generator.normal(size=(2 * FEATURES, NEURONS))
+        self.post = (effect + generator.normal(size=(N, NEURONS)) + 3).astype(np.float32)
+        self.post[:, 0] = 0.7
+        self.post[self.annotated, 1] = 0.0
+        self.pivot = self.post[:50].mean(0)
+
+    def accumulate(self, first: int, end: int) -> SyntaxAccumulator:
+        made = SyntaxAccumulator(FEATURES, torch.from_numpy(self.pivot))
+        self.add(made, first, end)
+        return made
+
+    def add(self, made: SyntaxAccumulator, first: int, end: int) -> None:
+        places = np.flatnonzero(self.annotated[first:end])
+        features = self.features[first:end][places]
+        syntax = SyntaxBatch(torch.from_numpy(places), torch.from_numpy(features))
+        none = torch.zeros(0, dtype=torch.int64)
+        batch = TokenBatch(0, 1, 0, *[none] * 5, syntax)
+        centred = torch.from_numpy(self.post[first:end] - self.pivot)
+        made.update(batch, centred, centred)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 5), cuts=st.lists(st.integers(0, N), max_size=6), order=st.randoms())
+def test_any_batches_and_any_order_of_merging_give_the_definition(seed, cuts, order):
+    data = Data(seed)
+    parts = [data.accumulate(first, end) for first, end in pairwise(sorted([0, N, *cuts]))]
+    order.shuffle(parts)
+    merged = SyntaxAccumulator(FEATURES, torch.from_numpy(data.pivot))
+    for part in parts:
+        merged.merge({name: sums.numpy() for name, sums in part.state().items()})
+    one = SyntaxAccumulator(FEATURES, torch.from_numpy(data.pivot))
+    for first, end in pairwise(sorted([0, N, *cuts])):
+        data.add(one, first, end)
+    for made in (merged, one):
+        found = explain_syntax(made, least_support=10)
+        assert_by_definition(data, found, least_support=10)
+
+
+def assert_by_definition(data: Data, found: dict[str, np.ndarray], least_support: int) -> None:
+    post, features = data.post[data.annotated].astype(np.float64), data.features[data.annotated]
+    rows = {}
+    for i, neuron in enumerate(found["neuron_index"]):
+        rows[neuron, found["shift"][i] * FEATURES + found["feature_index"][i]] = {name: found[name][i] for name in found}
+    for neuron in range(NEURONS):
+        x = post[:, neuron]
+        scores = {}
+        for column in range(2 * FEATURES):
+            inside = features[:, column]
+            n_in, n_out = inside.sum(), (~inside).sum()
+            if x.var() < 1e-12 or min(n_in, n_out) < least_support:
+                assert (neuron, column) not in rows
+                continue
+            within = (n_in * x[inside].var() + n_out * x[~inside].var()) / len(x)
+            scores[column] = 1 - within / x.var()
+            if (row := rows.get((neuron, column))) is not None:
+                assert row["variance_reduction"] == pytest.approx(scores[column], abs=1e-5)
+                assert (row["n_in"], row["n_out"]) == (n_in, n_out)
+                assert row["mean_in"] == pytest.approx(x[inside].mean(), rel=1e-5, abs=1e-5)
+                assert row["mean_out"] == pytest.approx(x[~inside].mean(), rel=1e-5, abs=1e-5)
+                difference = x[inside].mean() - x[~inside].mean()
+                assert row["cohen_d"] == pytest.approx(difference / np.sqrt(within), rel=1e-4)
+        ranked = sorted(scores, key=lambda column: -scores[column])
+        kept = {column for place, column in enumerate(ranked) if place < 5}
+        kept |= {next(column for column in ranked if (column < FEATURES) == current) for current in (True, False) if ranked}
+        assert {column for own, column in rows if own == neuron} == kept
+        assert [rows[neuron, column]["rank"] for column in ranked[:5]] == list(range(1, 1 + len(ranked[:5])))
+
+
+def test_neurons_that_do_not_vary_and_features_without_support_have_no_rows():
+    data = Data(1)
+    found = explain_syntax(data.accumulate(0, N))
+    assert set(found["neuron_index"]) == set(range(2, NEURONS))
+    assert (np.minimum(found["n_in"], found["n_out"]) >= 100).all() and 3 not in found["feature_index"][found["shift"] == 0]
+    ((table, columns),) = syntax_columns(found, np.arange(50, 50 + NEURONS, dtype=np.int32))
+    assert table == "explanations" and set(columns["neuron_id"]) == set(range(52, 50 + NEURONS))
+    assert set(columns["shift"]) == {"current", "previous"}
+
+
+def test_nothing_annotated_explains_nothing():
+    found = explain_syntax(SyntaxAccumulator(FEATURES, torch.zeros(NEURONS)))
+    assert all(len(values) == 0 for values in found.values())
+
+
+def test_a_batch_without_syntax_is_refused():
+    none, nothing = torch.zeros(0, dtype=torch.int64), torch.zeros(0, NEURONS)
+    with pytest.raises(ValueError, match="without syntax"):
+        SyntaxAccumulator(FEATURES, torch.zeros(NEURONS)).update(TokenBatch(0, 1, 0, *[none] * 5), nothing, nothing)
+
+
+def test_sums_are_the_same_on_any_device():
+    members = torch.rand(300, 9, generator=torch.Generator().manual_seed(1)) < 0.2
+    values = torch.randn(300, 5, generator=torch.Generator().manual_seed(0))
+    by_loop, by_product = torch.zeros(2, 9, 5, dtype=torch.float64)
+    loops.add_members(values, members, by_loop)
+    add_members(values, members, by_product)
+    torch.testing.assert_close(by_loop, by_product, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(by_loop[3], values[members[:, 3]].double().sum(0), rtol=1e-12, atol=1e-12)
+    found, expected = torch.zeros(2, 2, 5, dtype=torch.float64)
+    loops.add_squares(values[:, :], *found)
+    add_squares(values, *expected)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found[1], (values.double() ** 2).sum(0), rtol=1e-12, atol=0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 100), rows_at_once=st.integers(1, 9))
+def test_the_previous_token_is_that_of_the_same_row(seed, rows_at_once):
+    generator = np.random.default_rng(seed)
+    n_rows, context = 8, 5
+    features = generator.random((n_rows, context, N_FEATURES)) < 0.3
+    features[:, 0] = False
+    annotated = generator.random(n_rows) < 0.6
+    tokens = generator.integers(0, 4, (n_rows, context))
+    kept = tokens > 0
+    meta = CorpusMeta("c", "c", None, None, context, n_rows, [], "0" * 64, n_rows, 0)
+    corpus = TokenCorpus(meta, tokens.astype(np.int32), np.zeros(n_rows, dtype=np.int16), masked_ids=(0,))
+    syntax = SyntaxCorpus(np.packbits(features, axis=2), (), annotated, "")
+    seen = []
+    for batch in token_batches(corpus, rows_at_once * context, torch.device("cpu"), syntax=syntax):
+        assert batch.syntax is not None
+        assert len(batch.syntax.places) == len(batch.syntax.features)
+        flat = batch.first_row * context + batch.kept[batch.syntax.places]
+        seen += list(zip(flat.tolist(), batch.syntax.features.numpy(), strict=True))
+    expected = [(r * context + p) for r in range(n_rows) for p in range(context) if kept[r, p] and annotated[r]]
+    assert [place for place, _ in seen] == expected
+    for place, found in seen:
+        r, p = divmod(place, context)
+        np.testing.assert_array_equal(found[:N_FEATURES], features[r, p])
+        before = features[r, p - 1] if p else np.zeros(N_FEATURES, dtype=bool)
+        np.testing.assert_array_equal(found[N_FEATURES:], before)
