@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "memory": ([], ["--tokens", "10000"]),
     "wall_time": ([], ["--tokens", "100000"]),
     "workers": (["--tokens", "200000"], ["--tokens", "100000", "--runs", "1"]),
+    "everything": ([], ["--tokens", "50000", "--runs", "1"]),
     "copy_rate": ([], ["--rows", "300000", "--pairs", "2"]),
 }
 """Arguments of each, in full and for a quick look."""
