@@ -19,6 +19,7 @@ from typing import Any
 
 from bench import POCKET_CORPUS, POCKET_MODELS
 from bench.report import machine, table
+from bench.workers import command
 
 BASE = "activations,correlations"
 
@@ -29,9 +30,8 @@ def ingest(home: Path, tokens: int, only: str | None) -> float:
     environment.pop("CATALOG_DATABASE_URL", None)
     words = ["ingest", *POCKET_MODELS, "--corpus", POCKET_CORPUS, "--max-tokens", str(tokens), "--again"]
     words += ["--only", only] if only else []
-    command = [sys.executable, "-c", "from cli.main import main; main()"]
     began = time.perf_counter()
-    answer = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, check=False)
+    answer = subprocess.run(command(*words), env=environment, capture_output=True, text=True, check=False)
     if answer.returncode:
         raise SystemExit(answer.stderr)
     return time.perf_counter() - began
@@ -41,8 +41,7 @@ def catalog(home: Path, *words: str) -> None:
     """A command that is not timed."""
     environment = {**os.environ, "CATALOG_HOME": str(home)}
     environment.pop("CATALOG_DATABASE_URL", None)
-    command = [sys.executable, "-c", "from cli.main import main; main()", *words]
-    subprocess.run(command, env=environment, capture_output=True, check=True)
+    subprocess.run(command(*words), env=environment, capture_output=True, check=True)
 
 
 def measure(tokens: int, runs: int) -> dict[str, Any]:

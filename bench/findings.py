@@ -1,7 +1,7 @@
 """What the pocket family holds of every neuron family, with the evidence: writes docs/pocket-findings.md.
 
-    make pocket                                   # the catalog that is read; or any other, by CATALOG_DATABASE_URL
-    python -m bench.findings [--docs docs/pocket-findings.md]
+make pocket                                   # the catalog that is read; or any other, by CATALOG_DATABASE_URL
+python -m bench.findings [--docs docs/pocket-findings.md]
 """
 
 import argparse

@@ -8,18 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from sqlalchemy import Engine, text
 
-TABLES_OF_PART: dict[str, tuple[str, ...]] = {
-    "weights": ("weight_statistics", "logit_effects"),
-    "activations": ("activation_statistics",),
-    "correlations": (),
-    "vocabulary": ("explanations", "letter_scores", "top_tokens"),
-    "positions": ("position_statistics",),
-    "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics"),
-    "examples": ("examples",),
-    "ngrams": ("ngram_statistics", "detected_ngrams"),
-    "syntax": ("explanations",),
-}
-"""Tables with one model's rows, by the part that fills them; rows per pair are taken over pair by pair."""
+from catalog import checksums
+
+
+def tables_of(part: str) -> tuple[str, ...]:
+    """Tables with one model's rows that a part fills; what is known of pairs is taken over pair by pair."""
+    return () if part == "correlations" else checksums.ROWS_OF_PART[part]
 
 
 @dataclass(frozen=True)

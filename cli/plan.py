@@ -20,6 +20,7 @@ from cli.options import (
 )
 from cli.output import Format, show_records, talk
 from cli.progress import watch
+from ingest.settings import NGRAM_TOKENS
 
 if TYPE_CHECKING:
     from ingest.preview import Preview
@@ -49,7 +50,7 @@ def plan(
     jobs: JobsOption = None,
     only: OnlyOption = None,
     batch_tokens: BatchTokensOption = 4096,
-    ngram_tokens: NgramTokensOption = 5_000_000,
+    ngram_tokens: NgramTokensOption = NGRAM_TOKENS,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the jobs that an ingest would have, and their cost."""

@@ -78,9 +78,7 @@ def _plan_of(jobs: Iterable[Job], shapes: list[ModelShape], corpus: CorpusShape)
     return Plan(tuple(jobs), tuple(shapes), *corpus)
 
 
-def make_plan(
-    work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget: int, at_least: int = 1
-) -> Plan:
+def make_plan(work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget: int, at_least: int = 1) -> Plan:
     """Cut `work` into jobs whose accumulators fit `budget` bytes.
 
     Args:

@@ -233,7 +233,7 @@ class RunWork:
             run = known.models.get(self._sha(model))
             if run is not None:
                 for part in self.parts:
-                    for table in reuse.TABLES_OF_PART[part]:
+                    for table in reuse.tables_of(part):
                         self.handle.stage_from_run(table, run, neuron_ids=ids[model].neuron_ids, part=part)
         for a in range(len(ids)):
             for b in range(a + 1, len(ids)):

@@ -129,8 +129,7 @@ def _stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]
             "alternations": np.zeros(N, dtype=np.int16),
             "runs": np.array([[]] * N + [None], dtype=object)[:-1],
             **{
-                name: spread / 100
-                for name in "mutual_information mutual_information_bos pos_std pos_std_mean coverage".split()
+                name: spread / 100 for name in "mutual_information mutual_information_bos pos_std pos_std_mean coverage".split()
             },
         },
     )

@@ -24,6 +24,7 @@ from ingest.labels.vocabulary import FeatureTable
 CHUNK = 512
 """Neurons explained at a time."""
 
+
 @dataclass(frozen=True)
 class LetterScores:
     """The best letter of each neuron that has one."""

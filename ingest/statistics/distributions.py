@@ -29,9 +29,6 @@ LOWEST_BITS = (LOWEST + 127) << 4
 
 QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 
-EARLY = 10
-"""Positions of a row, BOS among them, that the `late` statistics leave out: attention has little to look back at there."""
-
 
 def fine_bins(values: Tensor) -> Tensor:
     """The log-linear bin of each value: int64 in [0, N_FINE), rising with the value."""
@@ -96,11 +93,9 @@ class HistogramAccumulator(SpanAccumulator):
 
     def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
         """Count one layer of a batch; positions outside M_corr are counted apart."""
-        masked = torch.ones(len(pre), dtype=torch.bool, device=pre.device)
-        masked[batch.kept] = False
         counts = {name: counts[neurons] for name, counts in self._state.items() if counts.dim() == 2}
         add = _add_by_loops if pre.device.type == "cpu" else add_histograms
-        add(pre, post, masked, counts)
+        add(pre, post, batch.masked, counts)
         self._state["bos"][neurons] += post[:: batch.tokens.shape[1]].double().sum(0)
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
@@ -169,9 +164,11 @@ class SubsetAccumulator(SpanAccumulator):
     def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
         """Add one layer of a batch, row by row: a row belongs to one subset."""
         on_cpu = pre.device.type == "cpu"
-        add_powers, add_positive = (loops.add_powers, loops.add_positive) if on_cpu else (moments.add_powers, _add_positive)
+        add_powers, add_positive = (
+            (loops.add_powers, loops.add_positive) if on_cpu else (moments.add_powers, moments.add_positive)
+        )
         kept = {"pre": pre[batch.kept], "post": post[batch.kept]}
-        parts = list(self._parts(batch))
+        parts = self._parts(batch)
         counts = self.active_[:, neurons]
         for group, tokens in parts:
             add_positive(kept["pre"][tokens], counts[group])
@@ -189,13 +186,10 @@ class SubsetAccumulator(SpanAccumulator):
 
     def _parts(self, batch: TokenBatch) -> list[tuple[int, slice]]:
         """The group and the range of kept tokens of every row, and of the early positions of every row."""
-        context = batch.tokens.shape[1]
-        starts = torch.arange(batch.n_rows, device=batch.kept.device) * context
-        edges = torch.searchsorted(batch.kept, torch.stack([starts, starts + min(EARLY, context), starts + context]))
-        first, late, end = edges.tolist()
-        rows = [(group, slice(a, b)) for group, a, b in zip(batch.subsets.tolist(), first, end, strict=True) if b > a]
         early = len(self.n_) - 1
-        return rows + [(early, slice(a, b)) for a, b in zip(first, late, strict=True) if b > a]
+        rows = [(subset, slice(first, end)) for subset, first, _, end in batch.row_ranges]
+        rows += [(early, slice(first, late)) for _, first, late, _ in batch.row_ranges]
+        return [(group, tokens) for group, tokens in rows if tokens.stop > tokens.start]
 
     def state(self) -> dict[str, Tensor]:
         """The live sums, which may be added to."""
@@ -216,7 +210,3 @@ class SubsetAccumulator(SpanAccumulator):
             return None
         found = {name: central_moments(n, sums, self.pivots[name]) for name, sums in powers.items()}
         return SubsetMoments(found["pre"], found["post"], (active.double() / n).cpu().numpy())
-
-
-def _add_positive(values: Tensor, count: Tensor) -> None:
-    count += (values > 0).sum(0)

@@ -91,13 +91,19 @@ def _rows(flat: np.ndarray, stride: int, ids: np.ndarray, sums: np.ndarray) -> N
             _add_row(flat[t * stride : t * stride + width], sums[ids[t]])
 
 
+@compiled("void(f4[::1], f8[::1], f8[::1])")
+def _square_row(row: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
+    for i in range(len(row)):
+        x = np.float64(row[i])
+        sums[i] += x
+        squares[i] += x * x
+
+
 @compiled("void(f4[::1], f4[::1], i8[::1], f8[::1], f8[::1])")
 def _position(pre: np.ndarray, post: np.ndarray, active: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
     for i in range(len(pre)):
         active[i] += pre[i] > 0
-        x = np.float64(post[i])
-        sums[i] += x
-        squares[i] += x * x
+    _square_row(post, sums, squares)
 
 
 @compiled("void(f4[:, ::1], f4[:, ::1], i8[::1], f8[::1], f8[::1], i8, i8)")
@@ -112,9 +118,7 @@ def _positions(
 
 
 @compiled("void(f4[::1], f8[::1], i8[:, ::1], i8[:, ::1], i8)")
-def _count_row(
-    row: np.ndarray, edges: np.ndarray, published: np.ndarray, fine: np.ndarray, lowest: int
-) -> None:
+def _count_row(row: np.ndarray, edges: np.ndarray, published: np.ndarray, fine: np.ndarray, lowest: int) -> None:
     middle = fine.shape[1] // 2
     bits = row.view(np.int32)
     step = edges[1] - edges[0]
@@ -140,6 +144,8 @@ def _histogram(
     for t in range(len(values)):
         if wanted[t]:
             _count_row(values[t], edges, published, fine, lowest)
+
+
 @compiled("void(f4[::1], i8, b1[:, ::1], f8[:, ::1])")
 def _members(flat: np.ndarray, stride: int, members: np.ndarray, sums: np.ndarray) -> None:
     for t in range(len(members)):
@@ -147,14 +153,6 @@ def _members(flat: np.ndarray, stride: int, members: np.ndarray, sums: np.ndarra
         for feature in range(members.shape[1]):
             if members[t, feature]:
                 _add_row(row, sums[feature])
-
-
-@compiled("void(f4[::1], f8[::1], f8[::1])")
-def _square_row(row: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
-    for i in range(len(row)):
-        x = np.float64(row[i])
-        sums[i] += x
-        squares[i] += x * x
 
 
 @compiled("void(f4[::1], i8, i8, f8[::1], f8[::1])")
@@ -228,6 +226,8 @@ def add_histogram(
     """
     counted = np.zeros((len(published), 1), dtype=np.int64) if fine is None else fine.numpy()
     _histogram(values.contiguous().numpy(), wanted.numpy(), edges, published.numpy(), counted, lowest)
+
+
 def add_squares(values: Tensor, sums: Tensor, squares: Tensor) -> None:
     """Add the sums over rows of (positions, neurons) fp32, and of the squares, to (neurons,) float64."""
     if len(values):

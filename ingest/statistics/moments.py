@@ -48,6 +48,11 @@ def add_powers(values: Tensor, sums: Tensor) -> None:
         sums += torch.stack([x.sum(0), square.sum(0), (x * square).sum(0), (square * square).sum(0)])
 
 
+def add_positive(values: Tensor, count: Tensor) -> None:
+    """Add the number of values > 0 per column of (tokens, neurons) to (neurons,) int64, in few operations."""
+    count += (values > 0).sum(0)
+
+
 class MomentAccumulator:
     """Sums of the first four powers of activations about a pivot."""
 
@@ -119,10 +124,8 @@ class FrequencyAccumulator:
     def update(self, pre: Tensor) -> None:
         """Add a batch of pre-activations, (tokens, neurons)."""
         self.n += pre.shape[0]
-        if pre.device.type == "cpu":
-            loops.add_positive(pre, self.count)
-        else:
-            self.count += (pre > 0).sum(0)
+        add = loops.add_positive if pre.device.type == "cpu" else add_positive
+        add(pre, self.count)
 
     def merge(self, other: "FrequencyAccumulator") -> None:
         """Add the counts of another shard."""

@@ -1,9 +1,9 @@
 """What accumulators of consecutive layers of one model have in common, and the tokens that they are shown.
 
-    observe   every position of a layer, as the forward pass reaches it
-    update    the kept positions of all their layers, once per batch
-    state     the live sums, by name: for checkpoints, and for jobs that put the sums of ranges of rows together
-    merge     the state of other rows
+observe   every position of a layer, as the forward pass reaches it
+update    the kept positions of all their layers, once per batch
+state     the live sums, by name: for checkpoints, and for jobs that put the sums of ranges of rows together
+merge     the state of other rows
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 
 from ingest.statistics.hashing import context_hashes
+
+EARLY = 10
+"""Positions of a row, BOS among them, that the `late` statistics leave out: attention has little to look back at there."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,21 @@ class TokenBatch:
     """(rows,) int64: which of the corpus's subsets each row belongs to; 0 where it has none."""
     syntax: SyntaxBatch | None = None
     """None where no statistic asks for it."""
+
+    @cached_property
+    def masked(self) -> Tensor:
+        """(rows * context,) bool: the positions that are not kept."""
+        found = torch.ones(self.tokens.numel(), dtype=torch.bool, device=self.tokens.device)
+        found[self.kept] = False
+        return found
+
+    @cached_property
+    def row_ranges(self) -> list[tuple[int, int, int, int]]:
+        """Of each row its subset, and where its kept positions begin, its late ones begin, and both end among all kept."""
+        context = self.tokens.shape[1]
+        starts = torch.arange(self.n_rows, device=self.kept.device) * context
+        edges = torch.searchsorted(self.kept, torch.stack([starts, starts + min(EARLY, context), starts + context]))
+        return list(zip(self.subsets.tolist(), *edges.tolist(), strict=True))
 
     @cached_property
     def places(self) -> Tensor:

@@ -16,7 +16,6 @@ def add_rows(values: Tensor, ids: Tensor, sums: Tensor) -> None:
     sums.index_add_(0, ids.clamp_min(0), named.double())
 
 
-
 class TokenSumAccumulator:
     """Sums of `post - pivot` by the current and by the previous token id, for a range of neurons of one model."""
 

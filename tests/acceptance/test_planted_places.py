@@ -11,7 +11,8 @@ from catalog.settings import home
 from ingest.activations import token_batches
 from ingest.checkpoint import open_checkpoint, parse_model_argument
 from ingest.corpus import CorpusSource, tokenise
-from ingest.statistics.distributions import EARLY, QUANTILES
+from ingest.statistics.distributions import QUANTILES
+from ingest.statistics.span import EARLY
 from ingest.tokenizer import tokenizer_identity
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest
 from tests.planted_places import CODE, CONTEXT, D_MLP, HIGH_OFTEN, PROSE, PlacesFamily, places_family

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ingest.distribution_results import variance_reductions
 from ingest.statistics import distributions as core
 from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
-from ingest.statistics.span import SpanAccumulator, TokenBatch
+from ingest.statistics.span import EARLY, SpanAccumulator, TokenBatch
 from tests import references
 
 CPU = torch.device("cpu")
@@ -122,7 +122,7 @@ def test_moments_per_subset_of_any_split(seed: int, cuts: list[int]) -> None:
     accumulator = SubsetAccumulator(4, *pivots)
     data.feed(accumulator, cuts)
     place = torch.arange(CONTEXT).expand(N_ROWS, CONTEXT)
-    wanted = [data.kept & (data.subsets == group)[:, None] for group in range(4)] + [data.kept & (place >= core.EARLY)]
+    wanted = [data.kept & (data.subsets == group)[:, None] for group in range(4)] + [data.kept & (place >= EARLY)]
     for found, chosen in zip([*map(accumulator.subset, range(4)), accumulator.late()], wanted, strict=True):
         assert (found is None) == (not chosen.any())
         if found is None:
