@@ -1,7 +1,9 @@
 """The accumulators of one job, and their state as named arrays: for checkpoints, and for jobs that add sums up."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -61,6 +63,12 @@ def merged_moments(pivots: Pivots, parts: Iterable[bytes]) -> ModelMoments:
     return merged
 
 
+def _without_gradients(task: Callable[[], None]) -> None:
+    """Inference mode is a thread's own."""
+    with torch.inference_mode():
+        task()
+
+
 class JobSums:
     """Everything a job accumulates, by the keys of its items."""
 
@@ -81,6 +89,9 @@ class JobSums:
         self.tokens: dict[TokenItem, TokenSumAccumulator] = {}
         self.spans: dict[SpanItem, SpanAccumulator] = {}
         self.tiles: dict[TileItem, CrossTile] = {}
+        # loops of the CPU are of one thread each, and so are the accumulators of a layer: they share nothing
+        n_threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self._threads = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
         for item in items:
             match item:
                 case MomentItem(model):
@@ -90,7 +101,7 @@ class JobSums:
                 case TokenItem(model, layers):
                     self.tokens[item] = TokenSumAccumulator(plan.shapes[model].d_vocab, layers.n_neurons, device)
                 case SpanItem(kind, _, layers):
-                    shape = SpanShape(layers.n_neurons, plan.n_rows, plan.context, plan.n_subsets, plan.ngram_tokens, seed)
+                    shape = SpanShape(layers.n_neurons, plan.corpus, seed)
                     own = pivots[item.model]
                     self.spans[item] = KINDS[kind].make(shape, SpanPivots(own.pre[layers.neurons], own.post[layers.neurons]))
                 case TileItem(_, _, rows, columns):
@@ -102,25 +113,40 @@ class JobSums:
         Args:
             pre, post: (rows * context, d_mlp) fp32, post as it is.
         """
+        tasks = []
         for item, accumulator in self.spans.items():
             if item.model == model and layer in item.layers.layers:
                 start = item.layers.starts()[layer]
-                accumulator.observe(batch, pre, post, slice(start, start + item.layers.d_mlp))
+                tasks.append(partial(accumulator.observe, batch, pre, post, slice(start, start + item.layers.d_mlp)))
+        self._together(tasks)
 
     def update(self, batch: TokenBatch, pre: dict[int, Tensor], post: dict[int, Tensor]) -> None:
         """Add a batch: per model (kept, neurons) fp32, pre as it is, post about its pivot."""
+        tasks: list[Callable[[], None]] = []
         for span_item, span in self.spans.items():
             neurons = span_item.layers.neurons
-            span.update(batch, pre[span_item.model][:, neurons], post[span_item.model][:, neurons])
-        for model, moments in self.moments.items():
-            moments.update(pre[model], post[model])  # centres pre in place
+            tasks.append(partial(span.update, batch, pre[span_item.model][:, neurons], post[span_item.model][:, neurons]))
+        self._together(tasks)
+        # pre is centred in place, after everything else has seen it
+        self._together([partial(moments.update, pre[model], post[model]) for model, moments in self.moments.items()])
         for own_item, products in self.own.items():
             layer = post[own_item.model][:, own_item.layer.neurons]
             products.update(layer, layer)
+        tasks = []
         for token_item, accumulator in self.tokens.items():
-            accumulator.update(post[token_item.model][:, token_item.layers.neurons], batch.current, batch.previous)
+            own = post[token_item.model][:, token_item.layers.neurons]
+            tasks.append(partial(accumulator.update, own, batch.current, batch.previous))
+        self._together(tasks)
         for tile_item, tile in self.tiles.items():
             tile.update(post[tile_item.a], post[tile_item.b])
+
+    def _together(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Do what touches different sums, as many at a time as there are threads; each sum is added to in order."""
+        if self._threads is None or len(tasks) < 2:
+            for task in tasks:
+                task()
+        else:
+            list(self._threads.map(_without_gradients, tasks))
 
     def state(self) -> dict[str, Tensor]:
         """Every sum but the moments under `key/name`: the live tensors, not copies."""
