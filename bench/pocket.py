@@ -12,7 +12,7 @@ from ingest.activations import Buffers, Pivots, kept_activations, pivots, token_
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus, tokenise
 from ingest.documents import CorpusSource
-from ingest.plan import Item, ModelShape, MomentItem, OwnItem, Plan, TileItem
+from ingest.plan import CorpusShape, Item, ModelShape, MomentItem, OwnItem, Plan, TileItem
 from ingest.statistics.span import TokenBatch
 from ingest.statistics.tiles import LayerSpan
 from ingest.sums import JobSums
@@ -50,7 +50,7 @@ def accumulators(models: list[Checkpoint], rows: TokenCorpus, known: dict[int, P
     items: list[Item] = [MomentItem(model) for model in (0, 1)]
     items += [OwnItem(m, LayerSpan(layer, layer, s.d_mlp)) for m, s in enumerate(spans) for layer in s.layers]
     items.append(TileItem(0, 1, *spans))
-    plan = Plan((), shapes, rows.n_rows, rows.tokens.shape[1])
+    plan = Plan((), shapes, CorpusShape(rows.n_rows, rows.tokens.shape[1]))
     return JobSums(tuple(items), plan, known, CPU, precision)
 
 

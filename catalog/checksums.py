@@ -22,7 +22,8 @@ _MODELS = "(SELECT model_id FROM run_models WHERE run_id = :run_id)"
 _CORPUS = "(SELECT corpus_id FROM runs WHERE id = :run_id)"
 _TOKENIZERS = f"(SELECT tokenizer_id FROM models WHERE id IN {_MODELS})"
 _FEATURES = """(SELECT feature_id FROM explanations WHERE run_id = :run_id
-                UNION SELECT feature_id FROM letter_scores WHERE run_id = :run_id)"""
+                UNION SELECT feature_id FROM letter_scores WHERE run_id = :run_id
+                UNION SELECT feature_id FROM run_topics WHERE run_id = :run_id)"""
 
 SUMMED = ("labels", "label_totals", "layer_summaries", "depth_summaries")
 """What is written again whenever a part of the run changes (`catalog.summaries`)."""
@@ -36,15 +37,18 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "correlations": ("pairs", "universality", "universality_by_model", "group_members", "neuron_groups", "run_pairs"),
     "vocabulary": ("explanations", "letter_scores", "top_tokens"),
     "positions": ("position_statistics",),
-    "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics"),
+    "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics", "explanations"),
     "examples": ("examples",),
     "ngrams": ("ngram_statistics", "detected_ngrams"),
+    "topics": ("run_topics", "explanations"),
     "syntax": ("explanations",),
 }
 """Tables that hold a part's rows of a run; their checksums are written when the part is published."""
 
 USED_BY_PART = {
     "vocabulary": ("features", "feature_tokens"),
+    "distributions": ("features",),
+    "topics": ("features", "feature_tokens"),
     "syntax": ("features",),
     "examples": ("corpus_rows",),
 }

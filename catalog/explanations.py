@@ -1,16 +1,19 @@
-"""Explanations by features of tokens and by features of syntax: two parts of a run that fill one table."""
+"""Explanations by features of tokens, topics, syntax and subsets: parts of a run that fill one table."""
 
 from sqlalchemy import Connection, text
 
-_SYNTAX = "feature_id IN (SELECT id FROM public.features WHERE starts_with(family, 'spacy_'))"
+_FAMILIES_OF = {
+    "syntax": "starts_with(family, 'spacy_')",
+    "topics": "family IN ('topic', 'machine_topic')",
+    "distributions": "family = 'subset'",
+}
+_FAMILIES_OF["vocabulary"] = " AND ".join(f"NOT ({condition})" for condition in _FAMILIES_OF.values())
+"""Which features a part's explanations point to."""
+PARTS = tuple(_FAMILIES_OF)
 ROUNDING = 1e-6
 """Scores this close are equal; they are good to 1e-5, and to much less on the same activations."""
-_ROWS_OF = {
-    ("vocabulary", "explanations"): f"NOT {_SYNTAX}",
-    ("syntax", "explanations"): _SYNTAX,
-}
 
-# Five of each part are kept, so that the best five of both are among them. Scores of the two parts are sums of different
+# Five of each part are kept, so that the best five of all are among them. Scores of different parts are sums of different
 # kinds: those that differ by rounding alone are a tie, which the current token wins, and of these the feature of the token.
 _RANK = """
 UPDATE explanations e SET rank = ranked.rank
@@ -25,18 +28,20 @@ UPDATE explanations e SET rank = ranked.rank
                          WHERE y.run_id = :run_id) s) x) ranked
  WHERE e.run_id = :run_id AND (e.neuron_id, e.feature_id, e.shift) = (ranked.neuron_id, ranked.feature_id, ranked.shift)
    AND e.rank <> ranked.rank
-   AND (SELECT count(*) FROM run_parts WHERE run_id = :run_id AND part IN ('vocabulary', 'syntax')) = 2
+   AND (SELECT count(*) FROM run_parts WHERE run_id = :run_id AND part = ANY(:parts)) > 1
 """
 
 
 def rows_of(part: str, table: str) -> str:
     """SQL that says which rows of a table are a part's: all but where several parts fill it."""
-    return _ROWS_OF.get((part, table), "true")
+    if table != "explanations" or not part:
+        return "true"
+    return f"feature_id IN (SELECT id FROM public.features WHERE {_FAMILIES_OF[part]})"
 
 
 def rank_together(connection: Connection, run_id: int) -> None:
-    """Rank a run's explanations over the features of both parts, if the run has both.
+    """Rank a run's explanations over the features of all its parts, if it has several.
 
     Ranks up to 5 are exact; beyond, they count the rows that are kept.
     """
-    connection.execute(text(_RANK), {"run_id": run_id, "rounding": ROUNDING})
+    connection.execute(text(_RANK), {"run_id": run_id, "rounding": ROUNDING, "parts": list(PARTS)})

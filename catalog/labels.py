@@ -44,7 +44,7 @@ _BEST_FEATURE = """{insert}SELECT e.run_id, e.neuron_id, '{family}', {subtype}, 
                           'n_in', e.n_in, 'n_out', e.n_out, 'mean_in', e.mean_in, 'mean_out', e.mean_out,
                           'cohen_d', e.cohen_d, 'threshold', {threshold},
                           'runner_up', runner_up.name, 'runner_up_shift', second.shift,
-                          'runner_up_variance_reduction', second.variance_reduction),
+                          'runner_up_variance_reduction', second.variance_reduction){more},
        {place}
   FROM explanations e
   JOIN features f ON f.id = e.feature_id
@@ -55,10 +55,10 @@ _BEST_FEATURE = """{insert}SELECT e.run_id, e.neuron_id, '{family}', {subtype}, 
 """
 
 
-def _best_feature(family: str, subtype: str, condition: str) -> str:
+def _best_feature(family: str, subtype: str, condition: str, more: str = "") -> str:
     threshold = _THRESHOLD.format(family=family, parameter="min_variance_reduction")
     given = {"insert": _INSERT, "place": _PLACE, "neuron": _NEURON.format(alias="e")}
-    return _BEST_FEATURE.format(family=family, subtype=subtype, condition=condition, threshold=threshold, **given)
+    return _BEST_FEATURE.format(family=family, subtype=subtype, condition=condition, threshold=threshold, more=more, **given)
 
 
 _POSITION = f"""{_INSERT}SELECT p.run_id, p.neuron_id, 'position', p.pattern, p.mutual_information, :version,
@@ -135,24 +135,6 @@ _BOS = f"""{_INSERT}SELECT d.run_id, d.neuron_id, 'bos', 'bos', d.bos_ratio, :ve
    AND d.bos_ratio > {_THRESHOLD.format(family="bos", parameter="min_ratio")}
 """
 
-# The subset must explain the neuron better than every token feature does, where these are known. Of two subsets that are
-# each other's rest, which explain equally well, it is the one with the higher mean.
-_CONTEXT = f"""{_INSERT}SELECT s.run_id, s.neuron_id, 'context', s.subset, s.variance_reduction, :version,
-       jsonb_build_object('subset', s.subset, 'variance_reduction', s.variance_reduction, 'n_tokens', s.n_tokens,
-                          'post_mean', s.post_mean, 'sparsity', s.sparsity,
-                          'threshold', {_THRESHOLD.format(family="context", parameter="min_variance_reduction")}),
-       {_PLACE}
-  FROM (SELECT DISTINCT ON (neuron_id) * FROM subset_statistics
-         WHERE run_id = :run_id AND variance_reduction IS NOT NULL
-         ORDER BY neuron_id, round(variance_reduction::numeric, 9) DESC, post_mean DESC, subset) AS s
-  {_NEURON.format(alias="s")}
- WHERE s.variance_reduction >= {_THRESHOLD.format(family="context", parameter="min_variance_reduction")}
-   AND NOT EXISTS (SELECT 1 FROM explanations e
-                    WHERE e.run_id = s.run_id AND e.neuron_id = s.neuron_id AND e.rank = 1
-                      AND e.variance_reduction > s.variance_reduction)
-"""
-
-
 _OTHER_CAUSES = ("position", "prediction", "suppression", "partition", "entropy", "anti_entropy", "attn_deactivation",
                  "attn_activation", "bos")  # fmt: skip
 """Families of rules 7 to 11: what a neuron may be without a feature of the text explaining it."""
@@ -167,11 +149,9 @@ _UNEXPLAINED = f"""{_INSERT}SELECT u.run_id, u.neuron_id, 'unexplained', 'univer
   FROM universality u
   JOIN neurons n ON n.id = u.neuron_id
  CROSS JOIN LATERAL (
-       SELECT greatest(
-              COALESCE((SELECT e.variance_reduction FROM explanations e
-                         WHERE e.run_id = u.run_id AND e.neuron_id = u.neuron_id AND e.rank = 1), 0),
-              (SELECT max(s.variance_reduction) FROM subset_statistics s
-                WHERE s.run_id = u.run_id AND s.neuron_id = u.neuron_id)) AS variance_reduction) AS best
+       SELECT COALESCE((SELECT e.variance_reduction FROM explanations e
+                         WHERE e.run_id = u.run_id AND e.neuron_id = u.neuron_id AND e.rank = 1), 0) AS variance_reduction
+       ) AS best
  WHERE u.run_id = :run_id AND u.excess_corr > 0.5 AND best.variance_reduction < {_LEAST_EXPLAINED}
    AND EXISTS (SELECT 1 FROM run_parts p WHERE p.run_id = :run_id AND p.part = 'correlations')
    AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.run_id = u.run_id AND l.neuron_id = u.neuron_id
@@ -183,39 +163,49 @@ class Rule(NamedTuple):
     """How the labels of one family are made."""
 
     family: str
-    part: str
-    """The part of a run that it reads; a run without it has no such labels."""
+    parts: tuple[str, ...]
+    """The parts of a run that it reads, each enough by itself; a run without any has no such labels."""
     insert: str
-    or_part: str = ""
-    """Another part that is enough by itself."""
 
 
 _SYNTAX = "starts_with(f.family, 'spacy_')"
-_SUBTYPE = "regexp_replace(f.name, '^spacy_', '')"
+_MACHINE_NAMED = " || jsonb_build_object('machine_named', f.family = 'machine_topic')"
+_CONTEXT = "f.family IN ('topic', 'machine_topic', 'subset')"
+_SUBTYPE = r"regexp_replace(f.name, '^(topic_(.*)#[0-9a-f]{8}|(spacy|subset)_(.*))$', '\2\4')"
 _NEAR_DEAD = _THRESHOLD.format(family="near_dead", parameter="max_frequency")
 
 RULES = (
-    Rule("alphabet", "vocabulary", _ALPHABET),
+    Rule("alphabet", ("vocabulary",), _ALPHABET),
     Rule(
         "unigram",
-        "vocabulary",
+        ("vocabulary",),
         _best_feature("unigram", "regexp_replace(f.name, '_unigram$', '')", "e.shift = 'current' AND f.family = 'unigram'"),
     ),
     Rule(
         "token_class",
-        "vocabulary",
-        _best_feature("token_class", "f.name", f"e.shift = 'current' AND f.family <> 'unigram' AND NOT {_SYNTAX}"),
+        ("vocabulary",),
+        _best_feature(
+            "token_class", "f.name", f"e.shift = 'current' AND f.family <> 'unigram' AND NOT {_SYNTAX} AND NOT {_CONTEXT}"
+        ),
     ),
-    Rule("previous_token", "vocabulary", _best_feature("previous_token", _SUBTYPE, "e.shift = 'previous'"), or_part="syntax"),
-    Rule("syntax", "syntax", _best_feature("syntax", _SUBTYPE, f"e.shift = 'current' AND {_SYNTAX}")),
-    Rule("position", "positions", _POSITION),
-    Rule("bos", "distributions", _BOS),
-    Rule("context", "distributions", _CONTEXT),
-    Rule("token_detector", "ngrams", _detector("token_detector", 1, _FIRST_TOKEN)),
-    Rule("ngram_detector", "ngrams", _detector("ngram_detector", 3, "'trigram'")),
-    Rule("dead", "activations", _rare("dead", "a.sparsity = 0")),
-    Rule("near_dead", "activations", _rare("near_dead", f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}")),
-    Rule("unexplained", "vocabulary", _UNEXPLAINED),
+    Rule(
+        "previous_token",
+        ("vocabulary", "syntax", "topics"),
+        _best_feature("previous_token", _SUBTYPE, "e.shift = 'previous'"),
+    ),
+    Rule("syntax", ("syntax",), _best_feature("syntax", _SUBTYPE, f"e.shift = 'current' AND {_SYNTAX}")),
+    Rule("position", ("positions",), _POSITION),
+    Rule("bos", ("distributions",), _BOS),
+    Rule(
+        "context",
+        ("distributions", "topics"),
+        _best_feature("context", _SUBTYPE, f"e.shift = 'current' AND {_CONTEXT}", _MACHINE_NAMED),
+    ),
+    Rule("token_detector", ("ngrams",), _detector("token_detector", 1, _FIRST_TOKEN)),
+    Rule("ngram_detector", ("ngrams",), _detector("ngram_detector", 3, "'trigram'")),
+    Rule("dead", ("activations",), _rare("dead", "a.sparsity = 0")),
+    Rule("near_dead", ("activations",), _rare("near_dead", f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}")),
+    Rule("unexplained", ("vocabulary",), _UNEXPLAINED),
 )
 """In order: the last one asks what the others have found."""
 
@@ -230,7 +220,7 @@ def label_run(connection: Connection, run_id: int, version: int) -> dict[str, in
     """Replace the labels of one run; returns how many each family has."""
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
     parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), {"run_id": run_id}).scalars().all()
-    asked = [rule for rule in RULES if {rule.part, rule.or_part} & {*parts}]
+    asked = [rule for rule in RULES if {*rule.parts} & {*parts}]
     values = {
         "run_id": run_id,
         "version": version,

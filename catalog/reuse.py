@@ -13,7 +13,7 @@ from catalog import checksums
 
 def tables_of(part: str) -> tuple[str, ...]:
     """Tables with one model's rows that a part fills; what is known of pairs is taken over pair by pair."""
-    return () if part == "correlations" else checksums.ROWS_OF_PART[part]
+    return () if part == "correlations" else tuple(t for t in checksums.ROWS_OF_PART[part] if t != "run_topics")
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,20 @@ def run_with_weights(engine: Engine, models: Sequence[ModelKey], version: int) -
     with engine.connect() as connection:
         values = {**_columns(models), "version": version, "n": len(models)}
         return connection.execute(text(statement), values).scalar()
+
+
+def topics_of(engine: Engine, run_id: int) -> list[tuple[str, np.ndarray]]:
+    """Name and ascending token ids of each topic of a published run, in order."""
+    statement = """
+        SELECT regexp_replace(f.name, '^topic_(.*)#[0-9a-f]{8}$', '\\1') AS name,
+               array_agg(x.token_id ORDER BY x.token_id) AS ids
+        FROM run_topics t JOIN features f ON f.id = t.feature_id JOIN feature_tokens x ON x.feature_id = f.id
+        WHERE t.run_id = :run_id AND x.tokenizer_id = (
+          SELECT m.tokenizer_id FROM run_models rm JOIN models m ON m.id = rm.model_id WHERE rm.run_id = t.run_id LIMIT 1)
+        GROUP BY t.ordinal, f.name ORDER BY t.ordinal"""
+    with engine.connect() as connection:
+        rows = connection.execute(text(statement), {"run_id": run_id}).all()
+    return [(name, np.array(ids)) for name, ids in rows]
 
 
 def _columns(models: Sequence[ModelKey]) -> dict[str, list[str]]:

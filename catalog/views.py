@@ -158,6 +158,21 @@ VIEWS = (
   JOIN public.features f ON f.id = e.feature_id""",
     ),
     View(
+        "topics",
+        "The topics that explanations were looked for among, with their tokens; machine-named ones come from a topic model.",
+        """SELECT m.run_id, m.model, t.ordinal, regexp_replace(f.name, '^topic_(.*)#[0-9a-f]{{8}}$', '\\1') AS topic,
+       f.family = 'machine_topic' AS machine_named, members.n_tokens, members.tokens, t.feature_id
+  FROM {members} m
+  JOIN public.models mo ON mo.id = m.model_id
+  JOIN public.run_topics t ON t.run_id = m.run_id
+  JOIN public.features f ON f.id = t.feature_id
+ CROSS JOIN LATERAL (
+       SELECT count(*) AS n_tokens, array_agg(tokens.text ORDER BY tokens.token_id) AS tokens
+         FROM public.feature_tokens x
+         JOIN public.tokens ON tokens.tokenizer_id = x.tokenizer_id AND tokens.token_id = x.token_id
+        WHERE x.tokenizer_id = mo.tokenizer_id AND x.feature_id = t.feature_id) members""",
+    ),
+    View(
         "position_neurons",
         "Neurons whose activity tells the position: more than 0.05 nats of mutual information (VO 5.1).",
         """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, p.mutual_information, p.pattern, p.strength,

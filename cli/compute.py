@@ -66,6 +66,9 @@ def ingest(
     syntax_subsets: Annotated[
         str | None, typer.Option("--syntax-subsets", help="Subsets to annotate, with commas; else those of English prose.")
     ] = None,
+    topics: Annotated[
+        str | None, typer.Option("--topics", help="CSV of token_id,topic; else topics are found in the corpus.")
+    ] = None,
     jobs: JobsOption = None,
     enqueue: Annotated[bool, typer.Option("--enqueue", help="Leave the jobs to `catalog worker` processes.")] = False,
     staging: Annotated[
@@ -103,6 +106,7 @@ def ingest(
         ngram_tokens=ngram_tokens,
         spacy_model=spacy_model,
         syntax_subsets=parse_names(syntax_subsets),
+        topics=topics,
         jobs=jobs,
         enqueue=enqueue,
         staging=staging,

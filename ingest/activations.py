@@ -4,8 +4,9 @@ The pivot of a neuron is its mean over the first 4,096 kept tokens, whatever the
 depend on how the tokens were cut (DECISIONS, Numbers).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,8 +14,7 @@ from torch import Tensor
 
 from ingest.checkpoint import Checkpoint
 from ingest.corpus import TokenCorpus
-from ingest.statistics.span import SyntaxBatch, TokenBatch
-from ingest.syntax.cache import SyntaxCorpus
+from ingest.statistics.span import FeatureBatch, TokenBatch
 
 PIVOT_TOKENS = 4096
 
@@ -27,15 +27,27 @@ class Pivots:
     post: Tensor
 
 
+class FeatureSource(Protocol):
+    """Says which features the positions of a corpus have."""
+
+    def of_kept(self, first_row: int, rows: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Of (rows, context) tokens of consecutive rows, of which `kept` says the positions that count.
+
+        Returns:
+            (known, 2 * features) bool of the token and of the one before it in the row; and which of the kept positions
+            these are, (known,) int64, or None for all.
+        """
+
+
 def token_batches(
     corpus: TokenCorpus,
     batch_tokens: int,
     device: torch.device,
     first_row: int = 0,
     end_row: int | None = None,
-    syntax: SyntaxCorpus | None = None,
+    features: Mapping[str, FeatureSource] | None = None,
 ) -> Iterator[TokenBatch]:
-    """Rows of the corpus in order, about `batch_tokens` tokens at a time (one row at least), with their syntax if given."""
+    """Rows of the corpus in order, about `batch_tokens` tokens at a time (one row at least), with their features."""
     context = corpus.tokens.shape[1]
     step = max(1, batch_tokens // context)
     end = corpus.n_rows if end_row is None else end_row
@@ -49,21 +61,18 @@ def token_batches(
         kept = mask.nonzero().squeeze(1)
         subsets = torch.from_numpy(corpus.subset_ids[start : start + len(rows)].astype(np.int64))
         columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept], subsets)
-        of_rows = None if syntax is None else _syntax_batch(syntax, start, mask.view(tokens.shape).numpy(), device)
+        of_rows = {
+            name: _feature_batch(*source.of_kept(start, rows, mask.view(tokens.shape).numpy()), device)
+            for name, source in (features or {}).items()
+        }
         moved = [_to_device(column, device) for column in columns]
         yield TokenBatch(start, rows.shape[0], first_kept, moved[0], moved[1], moved[2], moved[3], moved[4], of_rows)
         first_kept += len(kept)
 
 
-def _syntax_batch(syntax: SyntaxCorpus, start: int, kept: np.ndarray, device: torch.device) -> SyntaxBatch:
-    """The syntax of rows from `start` on; `kept` is (rows, context) bool."""
-    chosen = kept & syntax.annotated[start : start + len(kept), None]
-    current = syntax.features(start, start + len(kept))
-    previous = np.zeros_like(current)
-    previous[:, 1:] = current[:, :-1]
-    features = np.concatenate([current[chosen], previous[chosen]], axis=1)
-    places = np.flatnonzero(chosen[kept])
-    return SyntaxBatch(*(_to_device(torch.from_numpy(column), device) for column in (places, features)))
+def _feature_batch(features: np.ndarray, places: np.ndarray | None, device: torch.device) -> FeatureBatch:
+    moved = None if places is None else _to_device(torch.from_numpy(places), device)
+    return FeatureBatch(_to_device(torch.from_numpy(features), device), moved)
 
 
 def _to_device(values: Tensor, device: torch.device) -> Tensor:

@@ -9,7 +9,7 @@ An ingest and a worker run the same jobs through this code; a long job saves its
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from catalog.jobs import Claim
-from ingest.activations import Buffers, Pivots, kept_activations, pivots, token_batches
+from ingest.activations import Buffers, FeatureSource, Pivots, kept_activations, pivots, token_batches
 from ingest.checkpoint import Checkpoint
 from ingest.corpus import TokenCorpus
+from ingest.corpus_features import CorpusFeatures
 from ingest.plan import Job, OwnItem, Plan, TokenItem
 from ingest.results import PLACE, Explained, decode_pivots, encode, encode_explained, encode_pivots, encode_tile
 from ingest.span_corpus import SpanCorpus
@@ -31,7 +32,6 @@ from ingest.statistics.precision import exact_in
 from ingest.statistics.tiles import CrossTile, LayerSpan
 from ingest.store import RunStore
 from ingest.sums import JobSums, ModelMoments, merged_moments
-from ingest.syntax.cache import SyntaxCorpus
 
 ROTATIONS_BYTES = 256 * 2**20
 """Rotated layers kept at hand while tiles are finished."""
@@ -76,8 +76,9 @@ class JobContext:
     store: RunStore
     explain: Callable[[LayerTokenSums], Explained] | None
     """None where sums per token are not asked for."""
-    syntax: SyntaxCorpus | None = None
-    """None where no job asks for it."""
+    features: CorpusFeatures
+    sources: Mapping[str, FeatureSource]
+    """Features of positions that jobs ask for, by name."""
 
 
 Advance = Callable[[int], None]
@@ -127,9 +128,7 @@ def _shards(plan: Plan, job: Job) -> list[int]:
     return [n for n in job.after if not keys.isdisjoint(item.key for item in plan.jobs[n].items)]
 
 
-def _accumulate(
-    context: JobContext, job: Job, sums: JobSums, known: dict[int, Pivots], claim: Claim, advance: Advance
-) -> None:
+def _accumulate(context: JobContext, job: Job, sums: JobSums, known: dict[int, Pivots], claim: Claim, advance: Advance) -> None:
     """Feed the rows that are left; the sums are saved now and then, and when `advance` or the run's end stops the job."""
     settings, store, plan = context.settings, context.store, context.plan
     row = job.first_row
@@ -137,13 +136,13 @@ def _accumulate(
     if resumed is not None:
         row, arrays = resumed
         sums.add(arrays)
-        advance((row - job.first_row) * plan.context)
+        advance((row - job.first_row) * plan.corpus.context)
 
     def save() -> None:
         store.checkpoint(job, row, {**sums.state(), **sums.moment_state()})
 
     saved, buffers = time.monotonic(), Buffers()
-    rows = token_batches(context.corpus, settings.batch_tokens, settings.device, row, job.end_row, context.syntax)
+    rows = token_batches(context.corpus, settings.batch_tokens, settings.device, row, job.end_row, context.sources)
     for batch in rows:
         pre: dict[int, Tensor] = {}
         post: dict[int, Tensor] = {}
@@ -154,8 +153,8 @@ def _accumulate(
         sums.update(batch, pre, post)
         row += batch.n_rows
         try:
-            claim.beat((row - job.first_row) * plan.context)
-            advance(batch.n_rows * plan.context)
+            claim.beat((row - job.first_row) * plan.corpus.context)
+            advance(batch.n_rows * plan.corpus.context)
         except JobStopped:
             save()
             raise
@@ -176,7 +175,7 @@ class _Finish:
         self.job = job
         self.sums = sums
         self.known = known
-        self._corpus = SpanCorpus(context.corpus)
+        self._corpus = SpanCorpus(context.corpus, context.features)
         self._moments = lru_cache(maxsize=None)(self._read_moments)
         self._squares = lru_cache(maxsize=None)(self._read_squares)
         largest = max((context.plan.shapes[model].d_mlp for model in job.models), default=1)
@@ -258,5 +257,3 @@ class _Finish:
             self._own_products(other, layer),
             NeuronSums(sums.n, sums.s_x[neurons], sums.s_xx[neurons]),
         )
-
-

@@ -1,10 +1,13 @@
 """How activations are distributed: from counts and sums to one entry per neuron, and to rows of the catalog."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ingest.columns import Columns, Ids
+from ingest.feature_results import explanation_columns, neurons_of
+from ingest.labels.scores import LEAST_SUPPORT, class_statistics, kept_rows
 from ingest.results import Arrays
 from ingest.statistics.distributions import (
     QUANTILES,
@@ -16,9 +19,6 @@ from ingest.statistics.distributions import (
 
 LEAST_BOS = 0.1
 """What a neuron's 99.9th percentile is at least taken for when its value on BOS is measured by it (SPEC 6.7)."""
-
-LEAST_SUPPORT = 100
-"""Tokens with and without a feature that its variance reduction needs (SPEC 6.1)."""
 
 COUNTS = ("pre", "post", "pre_masked")
 
@@ -67,18 +67,19 @@ def _lists(rows: np.ndarray) -> np.ndarray:
 
 
 def describe_subsets(accumulator: SubsetAccumulator) -> Arrays:
-    """Moments per subset and their variance reduction, and moments without early positions; NaN where undefined.
+    """Moments per subset and what the subsets explain, and moments without early positions; NaN where undefined.
 
     Returns:
         (subsets, neurons) by column of subset_statistics, `n_tokens` as (subsets,); (neurons,) under `late.` and the
-        column of late_statistics.
+        column of late_statistics; under `explained.` the columns of explanations, as places.
     """
     subsets = [accumulator.subset(group) for group in range(len(accumulator.n_) - 1)]
     n_neurons = accumulator.active_.shape[1]
     found = {"n_tokens": np.array([0 if s is None else s.pre.n for s in subsets], dtype=np.int64)}
     columns = [_columns(s, n_neurons) for s in subsets]
     found |= {name: np.stack([own[name] for own in columns]) for name in columns[0]}
-    found["variance_reduction"] = variance_reductions(found["n_tokens"], found["post_mean"], found["post_var"])
+    found["variance_reduction"], explained = explain_subsets(accumulator)
+    found |= {f"explained.{name}": values for name, values in explained.items()}
     late = accumulator.late()
     found["late.n_tokens"] = np.array([0 if late is None else late.pre.n])
     return found | {f"late.{name}": values for name, values in _columns(late, n_neurons).items()}
@@ -93,28 +94,29 @@ def _columns(part: SubsetMoments | None, n_neurons: int) -> Arrays:
     return own | {"sparsity": part.sparsity} | {f"post_{name}": getattr(part.post, name).cpu().numpy() for name in names}
 
 
-def variance_reductions(n_tokens: np.ndarray, means: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Variance reduction of "the token is in this subset" (SPEC 6.1), from moments per subset.
+def explain_subsets(accumulator: SubsetAccumulator, least_support: int = LEAST_SUPPORT) -> tuple[np.ndarray, Arrays]:
+    """What "the token is in this subset" explains of each neuron (SPEC 6.1).
 
-    Args:
-        n_tokens: (subsets,); means, variances: (subsets, neurons) of post, NaN in empty subsets.
+    A row of the corpus is of one subset, so that the previous token tells no more than the token. Two subsets that are each
+    other's rest explain alike; the one with the higher mean is kept.
+
     Returns:
-        (subsets, neurons); NaN where either class has fewer than 100 tokens or the neuron never changes.
+        Variance reduction (subsets, neurons), NaN where either class has too few tokens or the neuron does not vary; and
+        the explanations that are kept, as `kept_rows` has them.
     """
-    share = (n_tokens / max(n_tokens.sum(), 1))[:, None]
-    known = np.where(share > 0, means, 0)
-    overall = (share * known).sum(0)
-    variance = (share * (np.where(share > 0, variances, 0) + (known - overall) ** 2)).sum(0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # b (1 - b) (m1 - m0)^2, where m1 - m0 = (m1 - m) / (1 - b)
-        found = share * (known - overall) ** 2 / ((1 - share) * variance)
-    rest = n_tokens.sum() - n_tokens
-    supported = (n_tokens >= LEAST_SUPPORT) & (rest >= LEAST_SUPPORT)
-    return np.where(supported[:, None] & (variance > 1e-12), found, np.nan)
+    n_in = accumulator.n_[:-1].numpy()
+    sums, squares = (accumulator.powers_["post"][:-1, power].cpu().numpy() for power in (0, 1))
+    n, total = int(n_in.sum()), sums.sum(0)
+    neurons = neurons_of(n, total, squares.sum(0), accumulator.pivots["post"].double().cpu().numpy())
+    classes = class_statistics(n_in, sums, total, max(n, 1), neurons, least_support)
+    scores = classes.reduction
+    if np.count_nonzero(n_in) == 2:
+        scores = np.where(classes.mean_in > classes.mean_out, scores, np.nan)
+    return classes.reduction, kept_rows([replace(classes, reduction=scores)], n, neurons)
 
 
 def subset_columns(found: Arrays, ids: Ids, subsets: Sequence[str]) -> Iterator[tuple[str, Columns]]:
-    """Rows of subset_statistics, none where the corpus has no subsets, and of late_statistics."""
+    """Rows of late_statistics and, where the corpus has subsets, of subset_statistics and explanations."""
     late = {name.removeprefix("late."): values for name, values in found.items() if name.startswith("late.")}
     n_late = int(late.pop("n_tokens")[0])
     yield "late_statistics", {"neuron_id": ids, "n_tokens": np.full(len(ids), n_late, dtype=np.int64), **late}
@@ -130,3 +132,6 @@ def subset_columns(found: Arrays, ids: Ids, subsets: Sequence[str]) -> Iterator[
                     **{name: found[name][i] for name in names},
                 },
             )
+    if subsets:
+        names = [name for name in found if name.startswith("explained.")]
+        yield from explanation_columns({name.removeprefix("explained."): found[name] for name in names}, ids)

@@ -98,7 +98,7 @@ def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
     """Memory of a job's accumulators, of the activations of one batch of its models, and of what flushing takes."""
     activations = sum(2 * 4 * plan.shapes[model].n_neurons for model in job.models)
     one_layer = max((3 * 4 * plan.shapes[model].d_mlp for model in job.models), default=0)
-    rows = max(1, batch_tokens // plan.context) * plan.context
+    rows = max(1, batch_tokens // plan.corpus.context) * plan.corpus.context
     batch = rows * (activations + one_layer) if job.kind != "combine" else 0
     return plan.bytes_needed(job) + WORKING_BYTES + batch
 

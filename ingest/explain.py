@@ -4,26 +4,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from catalog.rows import FeatureRow
 from ingest.columns import Columns, Ids
 from ingest.compute import LayerTokenSums
+from ingest.corpus_features import CorpusFeatures
+from ingest.feature_results import SHIFTS
 from ingest.labels.explanations import Explanations, TopTokens, explain, top_tokens
 from ingest.labels.unigrams import LetterClasses, letter_classes
-from ingest.labels.vocabulary import FeatureTable
-from ingest.prepare import TokenCounts, token_features
 from ingest.results import Explained
-from ingest.tokenizer import TokenizerInfo
-
-SHIFTS = np.array(["current", "previous"], dtype=object)
 
 
 class Explainer:
     """Explanations of every model of a run, from the sums per token of one span of layers after another."""
 
-    def __init__(self, tables: list[FeatureTable], tokenizer: TokenizerInfo, counts: TokenCounts, min_count: int) -> None:
-        self.features = FeatureTable.concatenate(tables)
+    def __init__(self, features: CorpusFeatures, min_count: int) -> None:
+        tokenizer = features.tokenizer
+        self.features = features.tokens
         self.letters: LetterClasses = letter_classes(tokenizer.strings, excluded_ids=tokenizer.masked_ids)
-        self.counts = counts
+        self.counts = features.counts
         self.min_count = min_count
         self.n_ids = tokenizer.n_tokens
 
@@ -46,18 +43,6 @@ class Explainer:
         top = top_tokens(self.counts.current[: self.n_ids], sums[0], pivot=layer.pivot.cpu().numpy(), min_count=self.min_count)
         return Explained(layer.model, layer.neurons.start, explanations, top)
 
-    def feature_rows(self) -> list[FeatureRow]:
-        """The features of this run, in column order."""
-        columns = zip(self.features.names, self.features.families, self.features.definitions, strict=True)
-        return [FeatureRow(name, family, i, definition) for i, (name, family, definition) in enumerate(columns)]
-
-    def feature_tokens(self) -> dict[str, np.ndarray]:
-        """Token ids of each feature."""
-        return {
-            name: np.flatnonzero(member).astype(np.int32)
-            for name, member in zip(self.features.names, self.features.matrix, strict=True)
-        }
-
     def columns(self, parts: list[Explained], ids: list[Ids], feature_ids: dict[str, int]) -> Iterator[tuple[str, Columns]]:
         """Rows of explanations, letter_scores and top_tokens, each with its table."""
         by_index = np.array([feature_ids[name] for name in self.features.names], dtype=np.int32)
@@ -66,11 +51,6 @@ class Explainer:
             yield "explanations", _explanation_columns(own, part.explanations, by_index)
             yield "letter_scores", _letter_columns(own, part.explanations, by_index)
             yield "top_tokens", _top_columns(own, part.top)
-
-
-def make_explainer(tokenizer: TokenizerInfo, counts: TokenCounts, min_count: int) -> Explainer:
-    """An explainer by all token features of a corpus."""
-    return Explainer(token_features(tokenizer, counts), tokenizer, counts, min_count)
 
 
 def _top_columns(ids: Ids, top: TopTokens) -> Columns:

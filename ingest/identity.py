@@ -5,6 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from catalog.errors import InputError
 from ingest.settings import DEFINITION_VERSIONS, IngestSettings
 
 
@@ -22,7 +23,18 @@ def number_settings(settings: IngestSettings) -> dict[str, object]:
         "keep_eos": settings.keep_eos,
         "spacy_model": settings.spacy_model,
         "syntax_subsets": sorted(settings.syntax_subsets),
+        "topics": None if settings.topics is None else _sha256(Path(settings.topics)),
     }
+
+
+def _sha256(path: Path) -> str:
+    """Raises:
+    InputError: the file cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"--topics {path} cannot be read ({error.strerror}); give a CSV file.") from error
 
 
 def run_identity(weights_sha256: list[str], token_sha256: str | None, settings: IngestSettings) -> str:

@@ -7,10 +7,12 @@ import torch
 
 from catalog import jobs
 from catalog.run_handle import RunHandle
+from ingest.activations import FeatureSource
 from ingest.compute import CoreSettings, JobContext, run_job
+from ingest.corpus_features import CorpusFeatures, TokenTable
 from ingest.device import describe
 from ingest.explain import Explainer
-from ingest.plan import Plan, SpanItem
+from ingest.plan import Plan, SpanItem, TokenItem
 from ingest.prepare import Inputs, open_syntax
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
@@ -22,7 +24,7 @@ def job_context(
     settings: IngestSettings,
     inputs: Inputs,
     plan: Plan,
-    explainer: Explainer | None,
+    features: CorpusFeatures,
     store: RunStore,
     progress: Progress,
 ) -> JobContext:
@@ -37,10 +39,15 @@ def job_context(
         device=inputs.device,
         checkpoint_seconds=60 * settings.checkpoint_minutes,
     )
-    explain = None if explainer is None else explainer.explain
-    wanted = any(isinstance(item, SpanItem) and item.kind == "syntax" for job in plan.jobs for item in job.items)
-    syntax = open_syntax(settings, inputs.corpus, inputs.tokenizer, progress) if wanted else None
-    return JobContext(inputs.checkpoints, inputs.corpus, plan, core, store, explain, syntax)
+    items = [item for job in plan.jobs for item in job.items]
+    kinds = {item.kind for item in items if isinstance(item, SpanItem)}
+    sources: dict[str, FeatureSource] = {}
+    if "syntax" in kinds:
+        sources["syntax"] = open_syntax(settings, inputs.corpus, inputs.tokenizer, progress)
+    if "topics" in kinds:
+        sources["topics"] = TokenTable(features.topics)
+    explain = Explainer(features, settings.min_count).explain if any(isinstance(item, TokenItem) for item in items) else None
+    return JobContext(inputs.checkpoints, inputs.corpus, plan, core, store, explain, features, sources)
 
 
 def worker_name(device: torch.device) -> str:

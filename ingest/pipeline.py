@@ -9,6 +9,7 @@
 """
 
 import time
+from pathlib import Path
 
 from catalog import jobs, reuse, runs
 from catalog.engine import check_schema, writer_engine
@@ -23,6 +24,7 @@ from ingest.queue import open_queue
 from ingest.run_work import RunWork
 from ingest.settings import IngestReport, IngestSettings, recorded
 from ingest.sums_files import check_writable
+from ingest.topic_inputs import read_topics
 
 
 def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
@@ -33,6 +35,8 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
     """
     started = time.monotonic()
     settings.validate()
+    if settings.topics is not None and "topics" in settings.parts:
+        read_topics(Path(settings.topics))
     engine = writer_engine(settings.database_url)
     try:
         check_schema(engine)

@@ -11,7 +11,7 @@ rows leaves its sums behind, and a `combine` job adds them up. A plan never chan
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ingest.settings import NGRAM_TOKENS
 from ingest.statistics.correlation import Products
@@ -36,6 +36,18 @@ class ModelShape:
         """Floating-point operations per token of all blocks, without the unembedding."""
         weights = 4 * self.d_model**2 + 2 * self.d_model * self.d_mlp
         return 2.0 * self.n_layers * (weights + context * self.d_model)
+
+
+class CorpusShape(NamedTuple):
+    """What a plan has to know of the corpus."""
+
+    n_rows: int
+    context: int
+    n_subsets: int = 1
+    """At least one."""
+    n_topics: int = 0
+    ngram_tokens: int = NGRAM_TOKENS
+    """Kept tokens, the first of the corpus, whose n-grams are counted, if it has so many."""
 
 
 @dataclass(frozen=True)
@@ -197,20 +209,15 @@ class Plan:
 
     jobs: tuple[Job, ...]
     shapes: tuple[ModelShape, ...]
-    n_rows: int
-    context: int
-    n_subsets: int = 1
-    """Of the corpus; one if it has none."""
-    ngram_tokens: int = NGRAM_TOKENS
-    """Kept tokens, the first of the corpus, whose n-grams are counted."""
+    corpus: CorpusShape
 
     def whole(self, job: Job) -> bool:
         """Whether the job sees all rows, so that its sums are complete."""
-        return job.n_rows == self.n_rows
+        return job.n_rows == self.corpus.n_rows
 
     def tokens(self, job: Job) -> int:
         """Tokens that go through the models, BOS included."""
-        return job.n_rows * self.context if job.kind == "accumulate" else 0
+        return job.n_rows * self.corpus.context if job.kind == "accumulate" else 0
 
     def bytes_needed(self, job: Job) -> int:
         """Bytes of the job's accumulators."""
@@ -222,7 +229,7 @@ class Plan:
 
     def forward_flop(self, job: Job) -> float:
         """Operations of the forward passes."""
-        return self.tokens(job) * sum(self.shapes[model].forward_flop(self.context) for model in job.models)
+        return self.tokens(job) * sum(self.shapes[model].forward_flop(self.corpus.context) for model in job.models)
 
     def file_bytes(self, job: Job) -> int:
         """Bytes of the sums that the job leaves for others."""
@@ -236,10 +243,7 @@ class Plan:
         """The plan as a document; `from_json` reads it back."""
         return {
             "shapes": [[s.n_layers, s.d_model, s.d_mlp, s.d_vocab] for s in self.shapes],
-            "n_rows": self.n_rows,
-            "context": self.context,
-            "n_subsets": self.n_subsets,
-            "ngram_tokens": self.ngram_tokens,
+            "corpus": list(self.corpus),
             "jobs": [
                 {
                     "kind": job.kind,
@@ -266,8 +270,7 @@ def from_json(document: dict[str, Any]) -> Plan:
         )
         for number, job in enumerate(document["jobs"])
     ]
-    corpus = (document[name] for name in ("n_rows", "context", "n_subsets", "ngram_tokens"))
-    return Plan(tuple(jobs), shapes, *corpus)
+    return Plan(tuple(jobs), shapes, CorpusShape(*document["corpus"]))
 
 
 def _item_json(item: Item) -> list[Any]:

@@ -8,11 +8,9 @@ ranges of rows, whose sums travel through files and are added up.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
 
 from catalog.errors import InputError
-from ingest.plan import Item, Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
-from ingest.settings import NGRAM_TOKENS
+from ingest.plan import CorpusShape, Item, Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
 from ingest.spans import KINDS, SpanShape
 from ingest.statistics.tiles import LayerSpan
 
@@ -63,19 +61,8 @@ class Work:
         return model in self.by_part.get(part, ())
 
 
-class CorpusShape(NamedTuple):
-    """What a plan has to know of the corpus."""
-
-    n_rows: int
-    context: int
-    n_subsets: int = 1
-    """At least one."""
-    ngram_tokens: int = NGRAM_TOKENS
-    """Kept tokens whose n-grams are counted."""
-
-
 def _plan_of(jobs: Iterable[Job], shapes: list[ModelShape], corpus: CorpusShape) -> Plan:
-    return Plan(tuple(jobs), tuple(shapes), *corpus)
+    return Plan(tuple(jobs), tuple(shapes), corpus)
 
 
 def make_plan(work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget: int, at_least: int = 1) -> Plan:
@@ -134,7 +121,7 @@ def _items(
         items += [OwnItem(model, span) for span in spans if model in paired]
         items += [TokenItem(model, span) for span in spans if work.wants("vocabulary", model)]
         for name, kind in KINDS.items():
-            shape = SpanShape(shapes[model].d_mlp, *corpus)
+            shape = SpanShape(shapes[model].d_mlp, corpus)
             size = kind.bytes_needed(shape)
             items += [SpanItem(name, model, span, size) for span in spans if work.wants(kind.part, model)]
     if models is None:

@@ -13,8 +13,6 @@ from ingest.checkpoint import Checkpoint, check_family, open_checkpoint, parse_m
 from ingest.corpus import TokenCorpus, tokenise
 from ingest.device import check_precision, describe, memory_budget, resolve_device
 from ingest.documents import CorpusSource
-from ingest.labels.unigrams import unigram_features
-from ingest.labels.vocabulary import FeatureTable, vocabulary_features
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
 from ingest.syntax.annotate import check_installed
@@ -125,9 +123,7 @@ def open_corpus(
     )
 
 
-def open_syntax(
-    settings: IngestSettings, corpus: TokenCorpus, tokenizer: TokenizerInfo, progress: Progress
-) -> SyntaxCorpus:
+def open_syntax(settings: IngestSettings, corpus: TokenCorpus, tokenizer: TokenizerInfo, progress: Progress) -> SyntaxCorpus:
     """The syntax of the corpus, from the cache or annotated now.
 
     Raises:
@@ -164,19 +160,3 @@ def count_tokens(corpus: TokenCorpus, d_vocab: int, rows_at_once: int = 4096) ->
         current += np.bincount(rows[kept], minlength=d_vocab)
         previous += np.bincount(rows[:, :-1][kept[:, 1:]], minlength=d_vocab)
     return TokenCounts(current, previous)
-
-
-def count_kept(inputs: Inputs) -> TokenCounts | None:
-    """The counts of the corpus; None without one."""
-    if inputs.corpus is None:
-        return None
-    return count_tokens(inputs.corpus, max(checkpoint.d_vocab for checkpoint in inputs.checkpoints))
-
-
-def token_features(tokenizer: TokenizerInfo, counts: TokenCounts) -> list[FeatureTable]:
-    """The vocabulary features, then the unigram features of this corpus, in column order (§5)."""
-    real = counts.current[: tokenizer.n_tokens]
-    return [
-        vocabulary_features(tokenizer.strings),
-        unigram_features(tokenizer.strings, real, counts.n_kept, excluded_ids=tokenizer.masked_ids),
-    ]

@@ -6,9 +6,10 @@ from typing import Any
 from catalog.errors import InputError
 from ingest.device import check_precision, memory_budget, resolve_device
 from ingest.estimate import JobEstimate, Rates, estimate, measure
+from ingest.labels.topics import COMPONENTS
 from ingest.model_files import ModelSource, load_tokenizer, parse_model_argument, read_config, refuse_unsupported
-from ingest.plan import ModelShape
-from ingest.planner import CorpusShape, Work, make_plan
+from ingest.plan import CorpusShape, ModelShape
+from ingest.planner import Work, make_plan
 from ingest.prepare import context_length, open_corpus
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
@@ -57,10 +58,10 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
 def _corpus(settings: IngestSettings, source: ModelSource, config: Any, context: int, progress: Progress) -> CorpusShape:
     if settings.corpus is None:
         assert settings.max_tokens is not None
-        return CorpusShape(max(1, settings.max_tokens // context), context, ngram_tokens=settings.ngram_tokens)
+        return CorpusShape(max(1, settings.max_tokens // context), context, 1, COMPONENTS, settings.ngram_tokens)
     tokenizer = load_tokenizer(source, config.vocab_size)
     corpus = open_corpus(settings, tokenizer_identity(tokenizer), tokenizer, context, progress)
-    return CorpusShape(corpus.n_rows, context, corpus.n_subsets, settings.ngram_tokens)
+    return CorpusShape(corpus.n_rows, context, corpus.n_subsets, COMPONENTS, settings.ngram_tokens)
 
 
 def _shape(config: Any) -> ModelShape:

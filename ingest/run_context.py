@@ -8,10 +8,10 @@ from sqlalchemy import Engine, text
 
 from catalog.errors import CatalogError, RunEnded, WorkerRefusal
 from ingest.compute import JobContext
-from ingest.explain import make_explainer
+from ingest.corpus_features import corpus_features
 from ingest.identity import versions_of
 from ingest.inline import job_context
-from ingest.prepare import Inputs, count_kept, load_inputs
+from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
 from ingest.settings import DEFINITION_VERSIONS, IngestSettings, from_record
@@ -71,13 +71,10 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     except CatalogError as error:
         raise WorkerRefusal(f"this worker cannot open what run {run_id} reads: {error}") from error
     _check_inputs(run_id, inputs, planned, row.settings["token_sha256"])
-    counts = count_kept(inputs)
-    assert counts is not None
-    explainer = None
-    if planned.work.by_part.get("vocabulary"):
-        explainer = make_explainer(inputs.tokenizer, counts, settings.min_count)
     store = RunStore(engine, run_id, Path(row.staging_folder))
-    context = job_context(settings, inputs, planned.plan, explainer, store, progress)
+    features = corpus_features(inputs, planned.topics)
+    assert features is not None
+    context = job_context(settings, inputs, planned.plan, features, store, progress)
     return RunContext(run_id, row.identity, settings, inputs, planned, context)
 
 

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, text
 
 from catalog import jobs
 from catalog.jobs import JobRow
 from catalog.reuse import Known
+from ingest.labels.topics import Topic, Topics
 from ingest.plan import Plan, from_json
 from ingest.planner import Work
 
@@ -24,6 +26,8 @@ class RunPlan:
     """weights sha256 of the models, in the order of the plan's indices."""
     versions: dict[str, int]
     """Definition version of each part."""
+    topics: Topics | None = None
+    """Found before the work is cut, for all who do it; None where they are not asked for."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -51,6 +55,7 @@ class RunPlan:
             "known_pairs": [[*pair, run] for pair, run in self.known.pairs.items()],
             "weights": self.weights,
             "versions": self.versions,
+            "topics": None if self.topics is None else _topics_json(self.topics),
         }
         jobs.record_plan(connection, run_id, document, rows)
 
@@ -77,4 +82,13 @@ def _from_document(document: dict[str, Any]) -> RunPlan:
         known=Known(document["known_models"], {(one, other): run for one, other, run in document["known_pairs"]}),
         weights=document["weights"],
         versions=document["versions"],
+        topics=None if document["topics"] is None else _topics(*document["topics"]),
     )
+
+
+def _topics_json(found: Topics) -> list[Any]:
+    return [found.family, [[topic.name, topic.token_ids.tolist()] for topic in found.topics]]
+
+
+def _topics(family: str, topics: list[tuple[str, list[int]]]) -> Topics:
+    return Topics(family, [Topic(name, np.array(ids, dtype=np.int64)) for name, ids in topics])

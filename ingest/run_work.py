@@ -1,7 +1,9 @@
 """One run's work after its inputs are open: compute, stage, merge, publish."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Engine
@@ -13,14 +15,15 @@ from catalog.run_handle import RunHandle
 from ingest import to_rows
 from ingest.checkpoint import Checkpoint
 from ingest.collect import PairResult, Results, collect
-from ingest.compute import JobContext
-from ingest.explain import Explainer, make_explainer
+from ingest.corpus_features import CorpusFeatures, corpus_features, members
+from ingest.explain import Explainer
 from ingest.identity import number_settings, versions_of
 from ingest.inline import job_context, run_jobs
+from ingest.labels.topics import BY_FILE, BY_MACHINE, Topic, Topics, topic_model
 from ingest.output_weights import OutputWeights
-from ingest.plan import ModelShape
-from ingest.planner import CorpusShape, Work, make_plan
-from ingest.prepare import Inputs, TokenCounts, count_kept
+from ingest.plan import CorpusShape, ModelShape
+from ingest.planner import Work, make_plan
+from ingest.prepare import Inputs, TokenCounts
 from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
 from ingest.settings import IngestSettings
@@ -29,6 +32,7 @@ from ingest.statistics.groups import neuron_groups
 from ingest.statistics.universality import BestMatches, best_matches, mutual_best, universality
 from ingest.statistics.weights import logit_effects, weight_statistics
 from ingest.store import RunStore
+from ingest.topic_inputs import read_topics, row_counts
 
 Pair = tuple[int, int]
 """Indices into the list of checkpoints, the smaller first."""
@@ -54,11 +58,12 @@ class RunWork:
         self._process_weights(progress)
         planned = self.plan(progress)
         self.handle.set_phase("accumulate")
-        counts = count_kept(self.inputs)
-        explainer = self._explainer(counts)
+        features = corpus_features(self.inputs, planned.topics)
         store = self.store()
-        run_jobs(self._job_context(planned, explainer, store, progress), self.handle, progress)
-        self._publish(planned, counts, explainer, store, progress)
+        if features is not None:
+            context = job_context(self.settings, self.inputs, planned.plan, features, store, progress)
+            run_jobs(context, self.handle, progress)
+        self._publish(planned, features, store, progress)
 
     def _process_weights(self, progress: Progress) -> None:
         progress.phase("check weights", len(self.inputs.checkpoints), "models")
@@ -69,8 +74,7 @@ class RunWork:
     def _publish(
         self,
         planned: RunPlan,
-        counts: TokenCounts | None,
-        explainer: Explainer | None,
+        features: CorpusFeatures | None,
         store: RunStore,
         progress: Progress,
     ) -> None:
@@ -78,7 +82,9 @@ class RunWork:
         self.handle.set_phase("stage")
         results = collect(store, planned.plan, planned.work, self.settings.top_k)
         ids = self.handle.reserve([self._model_row(checkpoint) for checkpoint in self.inputs.checkpoints])
-        self._stage_models(ids, results, explainer, planned.known)
+        self._stage_models(ids, results, planned.known)
+        if features is not None:
+            self._stage_corpus(ids, results, features)
         self._stage_pairs(ids, results.pairs)
         progress.phase("merge", None, "tables")
         self.handle.set_phase("merge")
@@ -86,7 +92,7 @@ class RunWork:
         groups = self._merge(ids)
         progress.phase("publish", None, "transaction")
         self.handle.set_phase("publish")
-        self.handle.publish(self._publish_rows(ids, counts, explainer, groups, planned.known))
+        self.handle.publish(self._publish_rows(ids, features, groups, planned.known))
         store.remove()
         self.handle.forget_folder()
 
@@ -108,26 +114,43 @@ class RunWork:
                     if needed:
                         progress.say(f"{done} of {len(states)} jobs are done already, the rest goes on")
                     return stored
-            made = self._new_plan(weights, versions)
+            made = self._new_plan(weights, versions, progress)
             made.record(connection, self.handle.run_id)
         # Sums and checkpoints of an earlier plan belong to other jobs.
         self.store().remove()
         return made
 
-    def _new_plan(self, weights: list[str], versions: dict[str, int]) -> RunPlan:
+    def _new_plan(self, weights: list[str], versions: dict[str, int], progress: Progress) -> RunPlan:
         known = self._known()
         work = self._work(known)
         corpus = self.inputs.corpus
+        topics = self._topics(known, progress) if corpus is not None and "topics" in self.parts else None
+        n_topics = 0 if topics is None else len(topics.topics)
         plan = make_plan(
             work,
             [ModelShape(c.n_layers, c.d_model, c.d_mlp, c.d_vocab) for c in self.inputs.checkpoints],
             CorpusShape(0, self.inputs.context)
             if corpus is None
-            else CorpusShape(corpus.n_rows, self.inputs.context, corpus.n_subsets, self.settings.ngram_tokens),
+            else CorpusShape(corpus.n_rows, self.inputs.context, corpus.n_subsets, n_topics, self.settings.ngram_tokens),
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
         )
-        return RunPlan(plan, work, known, weights, versions)
+        return RunPlan(plan, work, known, weights, versions, topics)
+
+    def _topics(self, known: reuse.Known, progress: Progress) -> Topics:
+        """Those of the file, of the run whose results are used again, or those of the corpus."""
+        assert self.inputs.corpus is not None
+        n_tokens = self.inputs.tokenizer.n_tokens
+        if self.settings.topics is not None:
+            return Topics(BY_FILE, read_topics(Path(self.settings.topics), n_tokens))
+        if known.models:
+            found = reuse.topics_of(self.engine, max(known.models.values()))
+            return Topics(BY_MACHINE, [Topic(name, ids) for name, ids in found])
+        progress.phase("find topics", None, "topics")
+        counts = row_counts(self.inputs.corpus, n_tokens)
+        topics = Topics(BY_MACHINE, topic_model(counts, self.inputs.tokenizer.strings))
+        progress.advance(len(topics.topics))
+        return topics
 
     def _known(self) -> reuse.Known:
         """Models and pairs that an earlier run with equal tokens, settings and definitions has published."""
@@ -153,55 +176,53 @@ class RunWork:
             known_pairs=[(a, b) for a, b in combinations(models, 2) if self._pair_key(a, b) in known.pairs],
         )
 
-    def _explainer(self, counts: TokenCounts | None) -> Explainer | None:
-        if counts is None or "vocabulary" not in self.parts:
-            return None
-        return make_explainer(self.inputs.tokenizer, counts, self.settings.min_count)
-
     # --- phase accumulate ---
 
     def store(self) -> RunStore:
         """Where the run's jobs leave what they found."""
         return RunStore(self.engine, self.handle.run_id, self.handle.folder(self.settings.staging_folder))
 
-    def _job_context(
-        self, planned: RunPlan, explainer: Explainer | None, store: RunStore, progress: Progress
-    ) -> JobContext | None:
-        if self.inputs.corpus is None:
-            return None
-        return job_context(self.settings, self.inputs, planned.plan, explainer, store, progress)
-
     # --- phase stage ---
 
-    def _stage_models(
-        self,
-        ids: list[ModelIds],
-        results: Results,
-        explainer: Explainer | None,
-        known: reuse.Known,
-    ) -> None:
+    def _stage_models(self, ids: list[ModelIds], results: Results, known: reuse.Known) -> None:
         for model, checkpoint in enumerate(self.inputs.checkpoints):
             neurons = ids[model].neuron_ids
             if "weights" in self.parts and self._sha(model) not in known.models:
                 self._stage_weights(neurons, checkpoint)
             if model in results.activations:
                 self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, results.activations[model]))
-        self.feature_ids = self.handle.feature_ids(self._features(explainer))
+
+    def _stage_corpus(self, ids: list[ModelIds], results: Results, features: CorpusFeatures) -> None:
+        """What depends on the corpus's features."""
+        self.feature_ids = self.handle.feature_ids(self._feature_rows(features))
         for kind, model, span, arrays in results.spans:
-            keys = np.array([self.feature_ids[feature.name] for feature in KINDS[kind].features], dtype=np.int32)
-            subsets = [] if self.inputs.corpus is None else self.inputs.corpus.subset_names
+            keys = self._keys(KINDS[kind].features(features))
             weights = OutputWeights(self.inputs.checkpoints[model], span, self.inputs.tokenizer.n_tokens)
-            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span], subsets, weights):
+            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span], features, weights):
                 with_keys = {**columns, "feature_id": keys[columns["feature_id"]]} if "feature_id" in columns else columns
                 self.handle.stage(table, with_keys)
-        if explainer is not None:
+        if "vocabulary" in self.parts:
+            explainer = Explainer(features, self.settings.min_count)
             for table, columns in explainer.columns(results.explained, [model.neuron_ids for model in ids], self.feature_ids):
                 self.handle.stage(table, columns)
+        if "topics" in self.parts:
+            keys = self._keys(features.topic_rows)
+            self.handle.stage("run_topics", {"ordinal": np.arange(1, len(keys) + 1, dtype=np.int32), "feature_id": keys})
 
-    def _features(self, explainer: Explainer | None) -> list[FeatureRow]:
-        """All features that explanations of the parts at hand may point to."""
-        rows = [] if explainer is None else explainer.feature_rows()
-        return rows + [feature for kind in KINDS.values() if kind.part in self.parts for feature in kind.features]
+    def _keys(self, rows: Sequence[FeatureRow]) -> np.ndarray:
+        return np.array([self.feature_ids[row.name] for row in rows], dtype=np.int32)
+
+    def _feature_rows(self, features: CorpusFeatures) -> list[FeatureRow]:
+        """All features that rows of the parts at hand may point to, each once."""
+        rows = [*features.token_rows] if "vocabulary" in self.parts else []
+        rows += [row for kind in KINDS.values() if kind.part in self.parts for row in kind.features(features)]
+        return list({row.name: row for row in rows}.values())
+
+    def _feature_tokens(self, features: CorpusFeatures) -> dict[str, np.ndarray]:
+        """Token ids of each feature of tokens."""
+        tables = [features.tokens] if "vocabulary" in self.parts else []
+        tables += [table for kind in KINDS.values() if kind.part in self.parts and (table := kind.tokens(features)) is not None]
+        return {name: ids for table in tables for name, ids in members(table)}
 
     def _stage_weights(self, neurons: np.ndarray, checkpoint: Checkpoint) -> None:
         w_u = checkpoint.W_U[:, : self.inputs.tokenizer.n_tokens]
@@ -272,8 +293,7 @@ class RunWork:
     def _publish_rows(
         self,
         ids: list[ModelIds],
-        counts: TokenCounts | None,
-        explainer: Explainer | None,
+        features: CorpusFeatures | None,
         groups: list[GroupRow],
         known: reuse.Known,
     ) -> PublishRows:
@@ -284,10 +304,10 @@ class RunWork:
             tokenizer=TokenizerRow(
                 tokenizer.sha256, tokenizer.n_tokens, tokenizer.bos_id, tokenizer.newline_id, tokenizer.token_bytes
             ),
-            corpus=self._corpus_row(counts),
-            features=self._features(explainer),
+            corpus=None if features is None else self._corpus_row(features.counts),
+            features=[] if features is None else self._feature_rows(features),
             feature_ids=self.feature_ids,
-            feature_tokens={} if explainer is None else explainer.feature_tokens(),
+            feature_tokens={} if features is None else self._feature_tokens(features),
             statistics_run_of={ids[m].model_id: known.models.get(self._sha(m), self.handle.run_id) for m in range(n)},
             pair_run_of={
                 (min(ids[a].model_id, ids[b].model_id), max(ids[a].model_id, ids[b].model_id)): known.pairs.get(
@@ -301,10 +321,9 @@ class RunWork:
             parts=versions_of(self.parts),
         )
 
-    def _corpus_row(self, counts: TokenCounts | None) -> CorpusRow | None:
+    def _corpus_row(self, counts: TokenCounts) -> CorpusRow:
         corpus = self.inputs.corpus
-        if corpus is None or counts is None:
-            return None
+        assert corpus is not None
         subset_rows = np.bincount(corpus.subset_ids, minlength=len(corpus.subset_names))
         return CorpusRow(
             name=corpus.meta.name,

@@ -9,11 +9,12 @@ from catalog.errors import InputError
 from catalog.settings import staging_folder
 
 PARTS = (
-    "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "syntax",
+    "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "topics",
+    "syntax",
 )  # fmt: skip
 """The parts of a run, each with a definition version of its own; `--only` chooses among them."""
 
-DEFINITION_VERSIONS: dict[str, int] = dict.fromkeys(PARTS, 1)
+DEFINITION_VERSIONS: dict[str, int] = {**dict.fromkeys(PARTS, 1), "distributions": 2}
 """Raised whenever a statistic of the part changes its meaning: results of other versions are never mixed."""
 
 JOBS_FOR_WORKERS = 8
@@ -63,6 +64,8 @@ class IngestSettings:
     """The installed spaCy pipeline that annotates syntax, by package name or path."""
     syntax_subsets: tuple[str, ...] = ()
     """Subsets whose rows are annotated; empty: those that are English prose by their names."""
+    topics: str | None = None
+    """CSV file with the columns token_id and topic; None: the built-in topic model names them."""
     jobs: int | None = None
     """Jobs to cut the work into at least; None: as few as memory allows, or `JOBS_FOR_WORKERS` of them for workers."""
     enqueue: bool = False
@@ -129,8 +132,10 @@ def recorded(settings: IngestSettings, models: list[str]) -> dict[str, Any]:
     """
     record = {**asdict(settings), "models": models, "staging": str(settings.staging_folder)}
     del record["database_url"]
-    if settings.corpus is not None and Path(settings.corpus).exists():
-        record["corpus"] = str(Path(settings.corpus).resolve())
+    for name in ("corpus", "topics"):
+        location = record[name]
+        if location is not None and Path(location).exists():
+            record[name] = str(Path(location).resolve())
     return record
 
 

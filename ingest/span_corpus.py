@@ -5,6 +5,7 @@ from jaxtyping import Int
 
 from ingest.corpus import TokenCorpus
 from ingest.corpus_cache import ROWS_AT_ONCE
+from ingest.corpus_features import CorpusFeatures
 from ingest.statistics.ngrams import NgramIndex, index_ngrams
 
 ORDERS = (1, 2, 3)
@@ -12,10 +13,11 @@ ORDERS = (1, 2, 3)
 
 
 class SpanCorpus:
-    """A corpus, and its n-grams once they were asked for."""
+    """A corpus, its features, and its n-grams once they were asked for."""
 
-    def __init__(self, corpus: TokenCorpus) -> None:
+    def __init__(self, corpus: TokenCorpus, features: CorpusFeatures) -> None:
         self.corpus = corpus
+        self.features = features
         self._ngrams: dict[int, tuple[NgramIndex, ...]] = {}
 
     def ngrams(self, most_tokens: int) -> tuple[NgramIndex, ...]:

@@ -3,7 +3,7 @@
 A new one is an accumulator (`ingest.statistics.span`), an entry of `KINDS`, and its tables.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -11,21 +11,23 @@ from torch import Tensor
 
 from catalog.rows import FeatureRow
 from ingest.columns import Columns, Ids
+from ingest.corpus_features import SYNTAX_ROWS, CorpusFeatures
 from ingest.distribution_results import describe_histograms, describe_subsets, histogram_columns, subset_columns
 from ingest.example_results import describe_examples, example_columns
+from ingest.feature_results import explain_features, explanation_columns
+from ingest.labels.vocabulary import FeatureTable
 from ingest.ngram_results import describe_ngrams, ngram_columns
 from ingest.output_weights import OutputWeights
+from ingest.plan import CorpusShape
 from ingest.position_results import describe_positions, position_columns
 from ingest.results import Arrays
 from ingest.span_corpus import SpanCorpus
 from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
 from ingest.statistics.examples import ExampleAccumulator
+from ingest.statistics.features import FeatureAccumulator
 from ingest.statistics.ngrams import ActivityAccumulator
 from ingest.statistics.positions import PositionAccumulator
 from ingest.statistics.span import SpanAccumulator
-from ingest.statistics.syntax import SyntaxAccumulator
-from ingest.syntax.features import N_FEATURES
-from ingest.syntax_results import FEATURE_ROWS, explain_syntax, syntax_columns
 
 A = TypeVar("A", bound=SpanAccumulator)
 
@@ -35,19 +37,14 @@ class SpanShape:
     """What the size of an accumulator depends on."""
 
     n_neurons: int
-    n_rows: int
-    context: int
-    n_subsets: int
-    """At least one."""
-    ngram_tokens: int
-    """Kept tokens whose n-grams are counted, if the corpus has so many."""
+    corpus: CorpusShape
     seed: int = 0
     """Of what is sampled."""
 
     @property
     def bit_tokens(self) -> int:
         """The most tokens of which bits are kept: BOS is never kept."""
-        return min(self.ngram_tokens, self.n_rows * (self.context - 1))
+        return min(self.corpus.ngram_tokens, self.corpus.n_rows * (self.corpus.context - 1))
 
 
 @dataclass(frozen=True)
@@ -70,55 +67,67 @@ class Kind(Generic[A]):
     """On the device of the pivots."""
     finish: Callable[[A, SpanCorpus], Arrays]
     """From complete sums to what travels to the catalog."""
-    columns: Callable[[Arrays, Ids, list[str], OutputWeights], Iterator[tuple[str, Columns]]]
-    """Rows of its tables; ids and weights are those of the span's neurons, and the names those of the corpus's subsets."""
-    features: tuple[FeatureRow, ...] = ()
-    """What its rows point to: as places in this tuple, until the features have keys."""
+    columns: Callable[[Arrays, Ids, CorpusFeatures, OutputWeights], Iterator[tuple[str, Columns]]]
+    """Rows of its tables; ids and weights are those of the span's neurons."""
+    features: Callable[[CorpusFeatures], Sequence[FeatureRow]] = lambda features: ()
+    """What its rows point to: as places in this sequence, until the features have keys."""
+    tokens: Callable[[CorpusFeatures], FeatureTable | None] = lambda features: None
+    """The same, where they are features of tokens."""
 
 
 KINDS: dict[str, Kind[Any]] = {
     "positions": Kind[PositionAccumulator](
         part="positions",
-        bytes_needed=lambda shape: PositionAccumulator.bytes_needed(shape.context, shape.n_neurons),
-        make=lambda shape, pivots: PositionAccumulator(shape.context, shape.n_neurons, pivots.pre.device),
+        bytes_needed=lambda shape: PositionAccumulator.bytes_needed(shape.corpus.context, shape.n_neurons),
+        make=lambda shape, pivots: PositionAccumulator(shape.corpus.context, shape.n_neurons, pivots.pre.device),
         finish=lambda accumulator, corpus: describe_positions(accumulator.compute()),
-        columns=lambda found, ids, subsets, weights: position_columns(found, ids),
+        columns=lambda found, ids, features, weights: position_columns(found, ids),
     ),
     "histograms": Kind[HistogramAccumulator](
         part="distributions",
         bytes_needed=lambda shape: HistogramAccumulator.bytes_needed(shape.n_neurons),
         make=lambda shape, pivots: HistogramAccumulator(shape.n_neurons, pivots.pre.device),
         finish=lambda accumulator, corpus: describe_histograms(accumulator),
-        columns=lambda found, ids, subsets, weights: histogram_columns(found, ids),
+        columns=lambda found, ids, features, weights: histogram_columns(found, ids),
     ),
     "subsets": Kind[SubsetAccumulator](
         part="distributions",
-        bytes_needed=lambda shape: SubsetAccumulator.bytes_needed(shape.n_subsets, shape.n_neurons),
-        make=lambda shape, pivots: SubsetAccumulator(shape.n_subsets, pivots.pre, pivots.post),
+        bytes_needed=lambda shape: SubsetAccumulator.bytes_needed(shape.corpus.n_subsets, shape.n_neurons),
+        make=lambda shape, pivots: SubsetAccumulator(shape.corpus.n_subsets, pivots.pre, pivots.post),
         finish=lambda accumulator, corpus: describe_subsets(accumulator),
-        columns=lambda found, ids, subsets, weights: subset_columns(found, ids, subsets),
+        columns=lambda found, ids, features, weights: subset_columns(found, ids, features.subsets),
+        features=lambda features: features.subset_rows,
     ),
     "ngrams": Kind[ActivityAccumulator](
         part="ngrams",
         bytes_needed=lambda shape: ActivityAccumulator.bytes_needed(shape.bit_tokens, shape.n_neurons),
         make=lambda shape, pivots: ActivityAccumulator(shape.bit_tokens, shape.n_neurons, pivots.pre.device),
         finish=describe_ngrams,
-        columns=lambda found, ids, subsets, weights: ngram_columns(found, ids, weights),
+        columns=lambda found, ids, features, weights: ngram_columns(found, ids, weights),
     ),
     "examples": Kind[ExampleAccumulator](
         part="examples",
         bytes_needed=lambda shape: ExampleAccumulator.bytes_needed(shape.n_neurons),
-        make=lambda shape, pivots: ExampleAccumulator(shape.context, shape.n_neurons, shape.seed, pivots.pre.device),
+        make=lambda shape, pivots: ExampleAccumulator(shape.corpus.context, shape.n_neurons, shape.seed, pivots.pre.device),
         finish=lambda accumulator, corpus: describe_examples(accumulator.compute()),
-        columns=lambda found, ids, subsets, weights: example_columns(found, ids),
+        columns=lambda found, ids, features, weights: example_columns(found, ids),
     ),
-    "syntax": Kind[SyntaxAccumulator](
+    "topics": Kind[FeatureAccumulator](
+        part="topics",
+        bytes_needed=lambda shape: FeatureAccumulator.bytes_needed(shape.corpus.n_topics, shape.n_neurons),
+        make=lambda shape, pivots: FeatureAccumulator("topics", shape.corpus.n_topics, pivots.post),
+        finish=lambda accumulator, corpus: explain_features(accumulator),
+        columns=lambda found, ids, features, weights: explanation_columns(found, ids),
+        features=lambda features: features.topic_rows,
+        tokens=lambda features: features.topics,
+    ),
+    "syntax": Kind[FeatureAccumulator](
         part="syntax",
-        bytes_needed=lambda shape: SyntaxAccumulator.bytes_needed(N_FEATURES, shape.n_neurons),
-        make=lambda shape, pivots: SyntaxAccumulator(N_FEATURES, pivots.post),
-        finish=lambda accumulator, corpus: explain_syntax(accumulator),
-        columns=lambda found, ids, subsets, weights: syntax_columns(found, ids),
-        features=FEATURE_ROWS,
+        bytes_needed=lambda shape: FeatureAccumulator.bytes_needed(len(SYNTAX_ROWS), shape.n_neurons),
+        make=lambda shape, pivots: FeatureAccumulator("syntax", len(SYNTAX_ROWS), pivots.post),
+        finish=lambda accumulator, corpus: explain_features(accumulator),
+        columns=lambda found, ids, features, weights: explanation_columns(found, ids),
+        features=lambda features: SYNTAX_ROWS,
     ),
 }
 """By the name of their results."""

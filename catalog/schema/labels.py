@@ -9,13 +9,14 @@ from catalog.schema.statistics import number, of_neuron, place_of_neuron
 FEATURE_FAMILIES = (
     "type", "symbol", "numeric", "pronoun", "starts", "suffix", "prefix", "word_group", "unigram",
     "spacy_pos", "spacy_dep", "spacy_morph", "spacy_ent", "spacy_misc",
+    "topic", "machine_topic", "subset",
 )  # fmt: skip
 
 features = Table(
     "features",
     metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
-    column("name", Text, "Name as in SPEC 5, e.g. contains_comma; unigrams end in _unigram, syntax begins with spacy_."),
+    column("name", Text, "As in SPEC 5; unigrams end in _unigram, others begin with spacy_, topic_ or subset_."),
     column("family", Text, "Group of SPEC 5.", check("family_known", f"family IN {FEATURE_FAMILIES}")),
     column("ordinal", Integer, "Column order; of equal scores the earlier feature wins."),
     column("definition", Text, "The rule in words."),
@@ -30,6 +31,15 @@ feature_tokens = Table(
     column("feature_id", Integer, "The feature.", refers("features.id", cascade=True), key=True),
     column("token_id", Integer, "A token that has it.", key=True, autoincrement=False),
     comment="Which tokens have which feature.",
+)
+
+run_topics = Table(
+    "run_topics",
+    metadata,
+    column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
+    column("ordinal", Integer, "Place among the run's topics, from 1.", key=True, autoincrement=False),
+    column("feature_id", Integer, "The topic as a feature of tokens.", refers("features.id")),
+    comment="The topics that a run looked for: of a file, or of the topic model of its corpus (SPEC 5.10).",
 )
 
 explanations = Table(
@@ -50,7 +60,7 @@ explanations = Table(
     column("mean_out", Double, "Mean post on tokens without it."),
     number("cohen_d", "Difference of the means over the pooled standard deviation."),
     column("rank", Integer, "Rank of the score among all features and both shifts, 1 the best; exact up to 5."),
-    comment="The features that explain each neuron best: of tokens and of syntax, the top five and the best of each shift.",
+    comment="The features that explain each neuron best, of each part of the run five and the best of each shift.",
 )
 index(
     "ix_explanations_run_id_feature_id",

@@ -122,7 +122,7 @@ def explain(
         neurons = Neurons(start, mean[part] - pivot[part], pivot[part], usable[part])
         current = _class_statistics(divisions[0], counts, sums[:, part], n, neurons, least_support)
         previous = _class_statistics(divisions[1], counts_previous, sums_previous[:, part], n, neurons, least_support)
-        pieces.append(kept_rows(current, previous, n, neurons))
+        pieces.append(kept_rows([current, previous], n, neurons))
         letter_pieces.append(_letter_rows(places, letters, current, counts, sums[:, part], neurons))
     return Explanations(**_concatenate(pieces), letters=LetterScores(**_concatenate(letter_pieces)))
 

@@ -7,7 +7,7 @@ merge     the state of other rows
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -21,13 +21,13 @@ EARLY = 10
 
 
 @dataclass(frozen=True)
-class SyntaxBatch:
-    """Which syntax features the kept positions of a batch have, as far as they were annotated."""
+class FeatureBatch:
+    """Which features the kept positions of a batch have, as far as that is known."""
 
-    places: Tensor
-    """(annotated,) int64: which of the kept positions were annotated."""
     features: Tensor
-    """(annotated, 2 * features) bool: of the token, then of the one before it in the row."""
+    """(known, 2 * features) bool: of the token, then of the one before it in the row."""
+    places: Tensor | None = None
+    """(known,) int64: which of the kept positions these are; None: all."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class TokenBatch:
     """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
     subsets: Tensor
     """(rows,) int64: which of the corpus's subsets each row belongs to; 0 where it has none."""
-    syntax: SyntaxBatch | None = None
-    """None where no statistic asks for it."""
+    features: Mapping[str, FeatureBatch] = field(default_factory=dict)
+    """By name, those that a statistic asks for."""
 
     @cached_property
     def masked(self) -> Tensor:

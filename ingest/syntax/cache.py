@@ -40,6 +40,14 @@ class SyntaxCorpus:
         """Of consecutive rows."""
         return np.unpackbits(self.bits[first_row:end_row], axis=2, count=N_FEATURES).astype(bool)
 
+    def of_kept(self, first_row: int, rows: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `ingest.activations.FeatureSource`; known are the positions of annotated rows."""
+        chosen = kept & self.annotated[first_row : first_row + len(rows), None]
+        current = self.features(first_row, first_row + len(rows))
+        previous = np.zeros_like(current)
+        previous[:, 1:] = current[:, :-1]
+        return np.concatenate([current[chosen], previous[chosen]], axis=1), np.flatnonzero(chosen[kept])
+
 
 def syntax_of(
     corpus: TokenCorpus,

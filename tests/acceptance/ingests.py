@@ -28,6 +28,7 @@ CONTRACT = {
     "dead_neurons": "model, layer, neuron",
     "bos_neurons": "model, layer, neuron",
     "neuron_subsets": "model, layer, neuron, subset",
+    "topics": "model, ordinal",
     "neuron_group_members": "model, layer, neuron",
 }
 """The views of the public contract, and a total order of each."""

@@ -71,7 +71,7 @@ def test_bits_of_a_real_model_are_counted_like_a_dictionary(checkpoint: Checkpoi
     for batch in token_batches(corpus, 1000, CPU):
         pre = torch.cat([layer for layer, _ in checkpoint.mlp_activations(batch.tokens)], dim=2).flatten(0, 1)
         bits.update(batch, pre[batch.kept], pre)
-    assert_is_counted(describe_ngrams(bits, SpanCorpus(corpus)), corpus, active[:most], most)
+    assert_is_counted(describe_ngrams(bits, SpanCorpus(corpus, None)), corpus, active[:most], most)
 
 
 def test_detectors_are_labelled_and_no_filler_is(

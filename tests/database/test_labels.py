@@ -8,7 +8,7 @@ from tests.database.helpers import execute, one, rows
 from tests.published import D_MLP, MODELS, publish_small_family
 
 LETTER_NEURON = D_MLP + 10
-NEWEST = 4
+NEWEST = 5
 """The version of the rules that the newest migration brings."""
 
 
@@ -140,7 +140,7 @@ def test_a_positional_neuron_is_labelled_by_its_pattern(engine, run, store):
 
 
 def test_teams_cover_the_positions_at_which_one_of_them_is_active(engine, run):
-    for flat, span in ((5, "[[1, 30, \"high\"], [31, 40, \"low\"], [41, 50, \"high\"]]"), (6, "[[25, 35, \"high\"]]")):
+    for flat, span in ((5, '[[1, 30, "high"], [31, 40, "low"], [41, 50, "high"]]'), (6, '[[25, 35, "high"]]')):
         execute(
             engine,
             """UPDATE position_statistics SET pattern = 'oscillatory', strength = 'strong', runs = CAST(:runs AS jsonb)
@@ -226,20 +226,40 @@ def test_a_bos_neuron_is_above_the_multiple_of_its_other_activations(engine, run
     assert rows(engine, "SELECT neuron, ratio FROM bos_neurons") == [(5, 3.5)]
 
 
-def test_a_context_neuron_is_explained_by_a_subset_better_than_by_any_token(engine, run, store):
+@pytest.mark.parametrize(
+    ("name", "family", "subtype", "machine_named"),
+    [
+        ("subset_code", "subset", "code", False),
+        ("subset_subset_a#0123abcd", "subset", "subset_a#0123abcd", False),
+        ("topic_law#0123abcd", "topic", "law", False),
+        ("topic_subset_of#0123abcd", "topic", "subset_of", False),
+        ("topic_court+judge#1+law#0123abcd", "machine_topic", "court+judge#1+law", True),
+    ],
+)
+def test_a_context_neuron_is_explained_best_by_a_subset_or_a_topic(engine, run, store, name, family, subtype, machine_named):
     neuron = neuron_id(engine, 5)
-    statement = "UPDATE subset_statistics SET variance_reduction = :score WHERE neuron_id = :neuron AND subset = :subset"
-    explain(engine, run, neuron, ("contains_comma", "current", 0.2))
-    for score, expected in ((0.04, []), (0.15, []), (0.25, [("context", "code", 0.25)])):
-        execute(engine, statement, neuron=neuron, subset="code", score=score)
+    insert = "INSERT INTO features (name, family, ordinal, definition) VALUES (:name, :family, 9000, 'made up')"
+    execute(engine, insert, name=name, family=family)
+    comma = ("contains_comma", "current", 0.2)
+    for found, expected in (
+        ([(name, "current", 0.0499)], []),
+        ([(name, "current", 0.05)], [("context", subtype, 0.05)]),
+        ([comma, (name, "current", 0.19)], []),
+        ([(name, "current", 0.21), comma], [("context", subtype, 0.21)]),
+        ([(name, "previous", 0.21), comma], [("previous_token", subtype, 0.21)]),
+    ):
+        explain(engine, run, neuron, *found)
         store.relabel()
         assert labels_of(engine, neuron) == expected
+    explain(engine, run, neuron, (name, "current", 0.6))
+    store.relabel()
+    ((evidence,),) = rows(engine, "SELECT evidence FROM labels WHERE neuron_id = :n", n=neuron)
+    assert evidence["machine_named"] is machine_named and evidence["feature"] == name
 
 
 def test_a_universal_neuron_without_feature_or_other_cause_is_unexplained(engine, run, store):
     neuron = neuron_id(engine, 3)
-    execute(engine, "UPDATE subset_statistics SET variance_reduction = 0.04 WHERE neuron_id = :neuron", neuron=neuron)
-    for score, expected in ((0.06, []), (0.03, [("unexplained", "universal", 0.04)])):
+    for score, expected in ((0.06, []), (0.03, [("unexplained", "universal", 0.03)])):
         explain(engine, run, neuron, ("contains_comma", "current", score))
         store.relabel()
         assert labels_of(engine, neuron) == expected
@@ -313,7 +333,7 @@ def test_relabelling_is_one_transaction(engine, run, monkeypatch):
     with engine.begin() as connection:
         rules.set_rule(connection, "previous_token.min_variance_reduction", 0.9)
     publish_small_family(engine, "second")
-    monkeypatch.setattr(labels, "RULES", (*labels.RULES[:3], labels.Rule("none", "vocabulary", "SELECT 1 / (:run_id - 2)")))
+    monkeypatch.setattr(labels, "RULES", (*labels.RULES[:3], labels.Rule("none", ("vocabulary",), "SELECT 1 / (:run_id - 2)")))
     with pytest.raises(Exception, match="division by zero"):
         labels.relabel(engine)
     assert rows(engine, "SELECT * FROM labels WHERE run_id = :run ORDER BY neuron_id, family", run=run) == before

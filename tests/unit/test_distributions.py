@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.distribution_results import variance_reductions
+from ingest.distribution_results import describe_subsets, explain_subsets, subset_columns
 from ingest.statistics import distributions as core
 from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
 from ingest.statistics.span import EARLY, SpanAccumulator, TokenBatch
@@ -136,19 +136,45 @@ def test_moments_per_subset_of_any_split(seed: int, cuts: list[int]) -> None:
             np.testing.assert_allclose(own.var, exact["var"], rtol=1e-4)
 
 
-def test_variance_reduction_of_subsets_is_the_definition() -> None:
-    generator = np.random.default_rng(0)
-    sizes = [150, 400, 50, 0]
-    parts = [generator.normal(i, 1 + i, (n, 5)) for i, n in enumerate(sizes)]
-    parts = [np.where(np.arange(5) == 4, 3.0, part) for part in parts]  # neuron 4 never changes
-    with np.errstate(all="ignore"):
-        means = np.stack([part.mean(0) if len(part) else np.full(5, np.nan) for part in parts])
-        variances = np.stack([part.var(0) if len(part) else np.full(5, np.nan) for part in parts])
-    found = variance_reductions(np.array(sizes), means, variances)
-    assert np.isnan(found[2:]).all() and np.isnan(found[:, 4]).all()
-    whole = np.concatenate(parts)
-    for i in (0, 1):
-        inside = np.repeat(np.arange(4), sizes) == i
-        share = inside.mean()
-        within = share * whole[inside].var(0) + (1 - share) * whole[~inside].var(0)
-        np.testing.assert_allclose(found[i, :4], 1 - within[:4] / whole.var(0)[:4], atol=1e-12)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 50), cuts=SPLITS, n_subsets=st.sampled_from([2, 3]))
+def test_what_subsets_explain_is_the_definition(seed: int, cuts: list[int], n_subsets: int) -> None:
+    data = Data(seed)
+    data.post[..., 4] = 3.0  # this neuron never changes
+    data.subsets %= n_subsets
+    accumulator = SubsetAccumulator(4, *(x[data.kept][:20].mean(0) for x in (data.pre, data.post)))
+    data.feed(accumulator, cuts)
+    reduction, kept = explain_subsets(accumulator, least_support=30)
+    whole = data.post[data.kept].double().numpy()
+    group = data.subsets[:, None].expand(N_ROWS, CONTEXT)[data.kept].numpy()
+    expected = np.full((4, N), np.nan)
+    for i in range(n_subsets):
+        inside = group == i
+        if min(inside.sum(), (~inside).sum()) >= 30:
+            share = inside.mean()
+            within = share * whole[inside].var(0) + (1 - share) * whole[~inside].var(0)
+            expected[i] = np.where(np.arange(N) == 4, np.nan, 1 - within / np.where(np.arange(N) == 4, 1, whole.var(0)))
+    np.testing.assert_allclose(reduction, expected, atol=1e-5)
+    n_groups = len(np.unique(group))
+    for neuron in range(N):
+        own = kept["neuron_index"] == neuron
+        scores = dict(zip(kept["feature_index"][own].tolist(), kept["variance_reduction"][own].tolist(), strict=True))
+        means = [whole[group == i, neuron].mean() if (group == i).any() else -np.inf for i in range(4)]
+        known = [i for i in range(4) if not np.isnan(expected[i, neuron])]
+        if n_groups == 2:  # each other's rest: the one with the higher mean says it
+            known = [i for i in known if means[i] == max(means)]
+        assert sorted(scores) == known
+        for i, score in scores.items():
+            assert score == pytest.approx(expected[i, neuron], abs=1e-5)
+        assert (kept["shift"][own] == 0).all()
+        assert kept["mean_in"][own] == pytest.approx([means[i] for i in kept["feature_index"][own]], rel=1e-4, abs=1e-4)
+
+
+def test_without_subsets_nothing_is_explained_by_them() -> None:
+    data = Data(3)
+    data.subsets[:] = 0
+    accumulator = SubsetAccumulator(1, *(x[data.kept][:20].mean(0) for x in (data.pre, data.post)))
+    data.feed(accumulator, [])
+    found = describe_subsets(accumulator)
+    assert np.isnan(found["variance_reduction"]).all()
+    assert [table for table, _ in subset_columns(found, np.arange(N, dtype=np.int32), [])] == ["late_statistics"]

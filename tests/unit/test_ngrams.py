@@ -23,6 +23,7 @@ from ingest.corpus_cache import CorpusMeta, TokenCorpus
 from ingest.documents import CorpusSource
 from ingest.ngram_results import describe_ngrams, ngram_columns
 from ingest.output_weights import OutputWeights
+from ingest.plan import CorpusShape
 from ingest.results import Arrays
 from ingest.span_corpus import SpanCorpus, kept_windows
 from ingest.spans import SpanShape
@@ -68,7 +69,7 @@ def made_activity(corpus: TokenCorpus, n_neurons: int, seed: int) -> np.ndarray:
 def accumulated(corpus: TokenCorpus, active: np.ndarray, most: int, cuts: list[int], parts: int = 1) -> ActivityAccumulator:
     """The bits of batches that end at the rows `cuts`, in as many accumulators as jobs, put together backwards."""
     n_neurons = active.shape[1]
-    room = SpanShape(n_neurons, corpus.n_rows, corpus.meta.context, 1, most).bit_tokens
+    room = SpanShape(n_neurons, CorpusShape(corpus.n_rows, corpus.meta.context, ngram_tokens=most)).bit_tokens
     jobs = [ActivityAccumulator(room, n_neurons, CPU) for _ in range(parts)]
     edges = [0, *sorted(min(cut, corpus.n_rows) for cut in cuts), corpus.n_rows]
     nothing = torch.empty(0, dtype=torch.int64)
@@ -151,7 +152,7 @@ def test_any_split_and_order_equals_the_dictionary_count(
     corpus = corpus_of(made_rows(n_rows, context, 60, seed))
     active = made_activity(corpus, max(2, n_neurons), seed)
     bits = accumulated(corpus, active, most, cuts, parts)
-    assert_is_counted(describe_ngrams(bits, SpanCorpus(corpus)), corpus, active, most)
+    assert_is_counted(describe_ngrams(bits, SpanCorpus(corpus, None)), corpus, active, most)
 
 
 @settings(max_examples=20, deadline=None)
@@ -161,7 +162,7 @@ def test_large_and_small_groups_are_counted_alike(seed: int, large: int) -> None
     active = made_activity(corpus, 70, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ngrams, "LARGE", large)
-        found = describe_ngrams(accumulated(corpus, active, 10**6, []), SpanCorpus(corpus))
+        found = describe_ngrams(accumulated(corpus, active, 10**6, []), SpanCorpus(corpus, None))
     assert_is_counted(found, corpus, active, 10**6)
     assert len(found["detected_n"])
 
@@ -174,7 +175,7 @@ def test_coverage_of_real_text_equals_the_dictionary_count(tmp_path: Path) -> No
     source, info = CorpusSource(str(write_jsonl(tmp_path / "text.jsonl", texts))), tokenizer_identity(tokenizer)
     corpus = tokenise(source, info, tokenizer, 128, 110_000, 0, False, tmp_path / "cache")
     active = made_activity(corpus, 70, seed=5)
-    found = describe_ngrams(accumulated(corpus, active, 100_000, [100, 300, 500]), SpanCorpus(corpus))
+    found = describe_ngrams(accumulated(corpus, active, 100_000, [100, 300, 500]), SpanCorpus(corpus, None))
     assert found["n_tokens"].tolist() == [100_000] and len(found["detected_n"])
     assert_is_counted(found, corpus, active, 100_000)
 
@@ -259,6 +260,7 @@ def test_effects_on_triggers_are_those_of_the_weights(make: Callable[..., Path],
 
 def test_a_model_without_detectors_has_no_rows_of_them() -> None:
     corpus = corpus_of(made_rows(40, 20, 60, seed=1))
-    found = describe_ngrams(accumulated(corpus, np.zeros((corpus.count_kept(40), 3), dtype=bool), 99, []), SpanCorpus(corpus))
+    nothing = np.zeros((corpus.count_kept(40), 3), dtype=bool)
+    found = describe_ngrams(accumulated(corpus, nothing, 99, []), SpanCorpus(corpus, None))
     ((table, columns),) = ngram_columns(found, np.arange(3, dtype=np.int32), None)  # type: ignore[arg-type]
     assert table == "ngram_statistics" and np.ma.getmaskarray(columns["cover_1"]).all()

@@ -1,4 +1,4 @@
-"""Sums by syntax feature and the variance reductions that follow, against their definitions on all positions at once."""
+"""Sums by feature and the variance reductions that follow, against their definitions on all positions at once."""
 
 from itertools import pairwise
 
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from ingest.activations import token_batches
 from ingest.corpus_cache import CorpusMeta, TokenCorpus
+from ingest.feature_results import explain_features, explanation_columns
 from ingest.statistics import loops
-from ingest.statistics.span import SyntaxBatch, TokenBatch
-from ingest.statistics.syntax import SyntaxAccumulator, add_members, add_squares
+from ingest.statistics.features import FeatureAccumulator, add_members, add_squares
+from ingest.statistics.span import FeatureBatch, TokenBatch
 from ingest.syntax.cache import SyntaxCorpus
 from ingest.syntax.features import N_FEATURES
-from ingest.syntax_results import explain_syntax, syntax_columns
 
 N, FEATURES, NEURONS = 600, 4, 7
 
@@ -33,17 +33,17 @@ class Data:
         self.post[self.annotated, 1] = 0.0
         self.pivot = self.post[:50].mean(0)
 
-    def accumulate(self, first: int, end: int) -> SyntaxAccumulator:
-        made = SyntaxAccumulator(FEATURES, torch.from_numpy(self.pivot))
+    def accumulate(self, first: int, end: int) -> FeatureAccumulator:
+        made = FeatureAccumulator("syntax", FEATURES, torch.from_numpy(self.pivot))
         self.add(made, first, end)
         return made
 
-    def add(self, made: SyntaxAccumulator, first: int, end: int) -> None:
+    def add(self, made: FeatureAccumulator, first: int, end: int) -> None:
         places = np.flatnonzero(self.annotated[first:end])
         features = self.features[first:end][places]
-        syntax = SyntaxBatch(torch.from_numpy(places), torch.from_numpy(features))
+        known = FeatureBatch(torch.from_numpy(features), torch.from_numpy(places))
         none = torch.zeros(0, dtype=torch.int64)
-        batch = TokenBatch(0, 1, 0, *[none] * 5, syntax)
+        batch = TokenBatch(0, 1, 0, *[none] * 5, {"syntax": known})
         centred = torch.from_numpy(self.post[first:end] - self.pivot)
         made.update(batch, centred, centred)
 
@@ -54,14 +54,14 @@ def test_any_batches_and_any_order_of_merging_give_the_definition(seed, cuts, or
     data = Data(seed)
     parts = [data.accumulate(first, end) for first, end in pairwise(sorted([0, N, *cuts]))]
     order.shuffle(parts)
-    merged = SyntaxAccumulator(FEATURES, torch.from_numpy(data.pivot))
+    merged = FeatureAccumulator("syntax", FEATURES, torch.from_numpy(data.pivot))
     for part in parts:
         merged.merge({name: sums.numpy() for name, sums in part.state().items()})
-    one = SyntaxAccumulator(FEATURES, torch.from_numpy(data.pivot))
+    one = FeatureAccumulator("syntax", FEATURES, torch.from_numpy(data.pivot))
     for first, end in pairwise(sorted([0, N, *cuts])):
         data.add(one, first, end)
     for made in (merged, one):
-        found = explain_syntax(made, least_support=10)
+        found = explain_features(made, least_support=10)
         assert_by_definition(data, found, least_support=10)
 
 
@@ -97,23 +97,23 @@ def assert_by_definition(data: Data, found: dict[str, np.ndarray], least_support
 
 def test_neurons_that_do_not_vary_and_features_without_support_have_no_rows():
     data = Data(1)
-    found = explain_syntax(data.accumulate(0, N))
+    found = explain_features(data.accumulate(0, N))
     assert set(found["neuron_index"]) == set(range(2, NEURONS))
     assert (np.minimum(found["n_in"], found["n_out"]) >= 100).all() and 3 not in found["feature_index"][found["shift"] == 0]
-    ((table, columns),) = syntax_columns(found, np.arange(50, 50 + NEURONS, dtype=np.int32))
+    ((table, columns),) = explanation_columns(found, np.arange(50, 50 + NEURONS, dtype=np.int32))
     assert table == "explanations" and set(columns["neuron_id"]) == set(range(52, 50 + NEURONS))
     assert set(columns["shift"]) == {"current", "previous"}
 
 
 def test_nothing_annotated_explains_nothing():
-    found = explain_syntax(SyntaxAccumulator(FEATURES, torch.zeros(NEURONS)))
+    found = explain_features(FeatureAccumulator("syntax", FEATURES, torch.zeros(NEURONS)))
     assert all(len(values) == 0 for values in found.values())
 
 
 def test_a_batch_without_syntax_is_refused():
     none, nothing = torch.zeros(0, dtype=torch.int64), torch.zeros(0, NEURONS)
     with pytest.raises(ValueError, match="without syntax"):
-        SyntaxAccumulator(FEATURES, torch.zeros(NEURONS)).update(TokenBatch(0, 1, 0, *[none] * 5), nothing, nothing)
+        FeatureAccumulator("syntax", FEATURES, torch.zeros(NEURONS)).update(TokenBatch(0, 1, 0, *[none] * 5), nothing, nothing)
 
 
 def test_sums_are_the_same_on_any_device():
@@ -145,11 +145,11 @@ def test_the_previous_token_is_that_of_the_same_row(seed, rows_at_once):
     corpus = TokenCorpus(meta, tokens.astype(np.int32), np.zeros(n_rows, dtype=np.int16), masked_ids=(0,))
     syntax = SyntaxCorpus(np.packbits(features, axis=2), (), annotated, "")
     seen = []
-    for batch in token_batches(corpus, rows_at_once * context, torch.device("cpu"), syntax=syntax):
-        assert batch.syntax is not None
-        assert len(batch.syntax.places) == len(batch.syntax.features)
-        flat = batch.first_row * context + batch.kept[batch.syntax.places]
-        seen += list(zip(flat.tolist(), batch.syntax.features.numpy(), strict=True))
+    for batch in token_batches(corpus, rows_at_once * context, torch.device("cpu"), features={"syntax": syntax}):
+        known = batch.features["syntax"]
+        assert known.places is not None and len(known.places) == len(known.features)
+        flat = batch.first_row * context + batch.kept[known.places]
+        seen += list(zip(flat.tolist(), known.features.numpy(), strict=True))
     expected = [(r * context + p) for r in range(n_rows) for p in range(context) if kept[r, p] and annotated[r]]
     assert [place for place, _ in seen] == expected
     for place, found in seen:

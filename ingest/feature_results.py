@@ -1,28 +1,21 @@
-"""What the syntax of a token explains of a neuron: from sums by feature to explanations, and to rows of the catalog."""
+"""What features of positions explain of a neuron: from sums by feature to explanations, and to rows of the catalog."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from catalog.rows import FeatureRow
 from ingest.columns import Columns, Ids
 from ingest.labels.scores import LEAST_SUPPORT, Neurons, class_statistics, kept_rows
 from ingest.results import Arrays
-from ingest.statistics.syntax import SyntaxAccumulator
-from ingest.syntax.features import FEATURES
+from ingest.statistics.features import FeatureAccumulator
 
-FIRST_ORDINAL = 10_000
-"""Features of syntax come after those of tokens: of equal scores what the token alone explains wins."""
-FEATURE_ROWS = tuple(
-    FeatureRow(feature.name, feature.family, FIRST_ORDINAL + i, feature.definition) for i, feature in enumerate(FEATURES)
-)
 LEAST_VARIANCE = 1e-12
 """Sum of squares about the mean, over that about the pivot (or 1), up to which a neuron does not vary (§2.1)."""
 SHIFTS = np.array(["current", "previous"], dtype=object)
 
 
-def explain_syntax(accumulator: SyntaxAccumulator, least_support: int = LEAST_SUPPORT) -> Arrays:
-    """The explanations that are kept: per neuron the best five features of syntax, and the best of each shift.
+def explain_features(accumulator: FeatureAccumulator, least_support: int = LEAST_SUPPORT) -> Arrays:
+    """The explanations that are kept: per neuron the best five of these features, and the best of each shift.
 
     Returns:
         Columns of explanations; `neuron_index` and `feature_index` are places. No rows for neurons that do not vary.
@@ -30,19 +23,24 @@ def explain_syntax(accumulator: SyntaxAccumulator, least_support: int = LEAST_SU
     counts, sums = accumulator.counts_.cpu().numpy(), accumulator.sums_.cpu().numpy()
     squares = accumulator.squares_.cpu().numpy()
     n, n_features = int(counts[-1]), len(counts) // 2
-    centre = sums[-1] / max(n, 1)
-    variance = squares / max(n, 1) - centre**2
-    varies = variance * n > LEAST_VARIANCE * np.maximum(squares, 1)
-    neurons = Neurons(0, centre, accumulator.pivot.double().cpu().numpy(), np.where(varies, variance, np.nan))
+    neurons = neurons_of(n, sums[-1], squares, accumulator.pivot.double().cpu().numpy())
     current, previous = (
         class_statistics(counts[part], sums[part], sums[-1], max(n, 1), neurons, least_support)
         for part in (slice(n_features), slice(n_features, -1))
     )
-    return kept_rows(current, previous, n, neurons)
+    return kept_rows([current, previous], n, neurons)
 
 
-def syntax_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
-    """Rows of explanations; their features are places in `FEATURE_ROWS`."""
+def neurons_of(n: int, sums: np.ndarray, squares: np.ndarray, pivot: np.ndarray) -> Neurons:
+    """Means and variances from (neurons,) sums about the pivot over n positions."""
+    centre = sums / max(n, 1)
+    variance = squares / max(n, 1) - centre**2
+    varies = variance * n > LEAST_VARIANCE * np.maximum(squares, 1)
+    return Neurons(0, centre, pivot, np.where(varies, variance, np.nan))
+
+
+def explanation_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
+    """Rows of explanations; their features are places, until they have keys."""
     numbers = ("variance_reduction", "n_in", "n_out", "mean_in", "mean_out", "cohen_d")
     yield (
         "explanations",

@@ -1,6 +1,7 @@
-"""Sums of activations over the positions that have each syntax feature: all that variance reductions need (SPEC §5b, §6.1).
+"""Sums of activations over the positions that have each feature: all that variance reductions need (SPEC §5b, §5.10, §6.1).
 
-Only positions of rows that were annotated count, so that n, the mean and the variance are those of these positions, too.
+Where features are known of some rows only, such as syntax, only these rows' positions count, so that n, the mean and the
+variance are those of these positions, too.
 """
 
 import torch
@@ -11,11 +12,11 @@ from ingest.statistics import loops
 from ingest.statistics.span import SpanAccumulator, TokenBatch
 
 
-class SyntaxAccumulator(SpanAccumulator):
+class FeatureAccumulator(SpanAccumulator):
     """Sums of `post - pivot` by feature, for consecutive layers of one model.
 
-    Costs 8 * (2 * features + 2) bytes per neuron, 1,408 for the 87 of SPEC §5b. Per annotated token and neuron: one addition
-    for each feature that the token or the one before it has, about ten in English, and three operations for the moments.
+    Costs 8 * (2 * features + 2) bytes per neuron, 1,408 for the 87 of syntax. Per position and neuron: one addition for
+    each feature that the token or the one before it has, about ten for syntax in English, and three operations for moments.
     """
 
     counts_: Int64[Tensor, " features"]
@@ -25,10 +26,12 @@ class SyntaxAccumulator(SpanAccumulator):
     squares_: Float64[Tensor, " neurons"]
     """Of (post - pivot)² over all positions."""
 
-    def __init__(self, n_features: int, pivot: Tensor) -> None:
+    def __init__(self, name: str, n_features: int, pivot: Tensor) -> None:
         """Args:
+        name: of the features in a batch.
         pivot: (neurons,) fp32, of post; it is on the device of the sums.
         """
+        self.name = name
         self.pivot = pivot
         n_neurons, device = len(pivot), pivot.device
         self.counts_ = torch.zeros(2 * n_features + 1, dtype=torch.int64, device=device)
@@ -41,24 +44,24 @@ class SyntaxAccumulator(SpanAccumulator):
         return 8 * (2 * n_features + 2) * n_neurons
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
-        """Add the annotated positions of a batch, in float64: features that are equal have equal sums.
+        """Add the positions of a batch whose features are known, in float64: features that are equal have equal sums.
 
         Raises:
-            ValueError: the batch comes without syntax.
+            ValueError: the batch comes without these features.
         """
-        if batch.syntax is None:
-            raise ValueError("a batch without syntax cannot be added")
-        features = batch.syntax.features
-        if not len(features):
+        if self.name not in batch.features:
+            raise ValueError(f"a batch without {self.name} cannot be added")
+        known = batch.features[self.name]
+        if not len(known.features):
             return
-        values = post.index_select(0, batch.syntax.places)
-        self.counts_[:-1] += features.sum(0)
-        self.counts_[-1] += len(features)
+        values = post if known.places is None else post.index_select(0, known.places)
+        self.counts_[:-1] += known.features.sum(0)
+        self.counts_[-1] += len(known.features)
         if values.device.type == "cpu":
-            loops.add_members(values, features, self.sums_[:-1])
+            loops.add_members(values, known.features, self.sums_[:-1])
             loops.add_squares(values, self.sums_[-1], self.squares_)
         else:
-            add_members(values, features, self.sums_[:-1])
+            add_members(values, known.features, self.sums_[:-1])
             add_squares(values, self.sums_[-1], self.squares_)
 
     def state(self) -> dict[str, Tensor]:

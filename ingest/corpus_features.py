@@ -1,0 +1,94 @@
+"""The yes-or-no features that explanations of one corpus may point to: of tokens, of topics, of syntax, of subsets."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from catalog.rows import FeatureRow
+from ingest.labels.topics import BY_MACHINE, Topics, topic_features
+from ingest.labels.unigrams import unigram_features
+from ingest.labels.vocabulary import FeatureTable, vocabulary_features
+from ingest.prepare import Inputs, TokenCounts, count_tokens
+from ingest.syntax.features import FEATURES
+from ingest.tokenizer import TokenizerInfo
+
+TOPIC_ORDINAL, SYNTAX_ORDINAL, SUBSET_ORDINAL = 5_000, 10_000, 20_000
+"""Of equal scores what the token alone explains wins, then topics, syntax, and the subset."""
+
+SYNTAX_ROWS = tuple(
+    FeatureRow(feature.name, feature.family, SYNTAX_ORDINAL + i, feature.definition) for i, feature in enumerate(FEATURES)
+)
+
+
+@dataclass(frozen=True)
+class CorpusFeatures:
+    """The features of a corpus; tables of tokens are made once, and only if asked for."""
+
+    tokenizer: TokenizerInfo
+    counts: TokenCounts
+    subsets: Sequence[str]
+    """Names, in the corpus's order; empty where it has none."""
+    topics: FeatureTable
+    """Of `ingest.labels.topics`; empty where they are not asked for."""
+
+    @cached_property
+    def tokens(self) -> FeatureTable:
+        """The vocabulary features, then the unigram features of this corpus, in column order (§5)."""
+        real = self.counts.current[: self.tokenizer.n_tokens]
+        masked = self.tokenizer.masked_ids
+        unigrams = unigram_features(self.tokenizer.strings, real, self.counts.n_kept, excluded_ids=masked)
+        return FeatureTable.concatenate([vocabulary_features(self.tokenizer.strings), unigrams])
+
+    @property
+    def token_rows(self) -> Sequence[FeatureRow]:
+        return table_rows(self.tokens, 0)
+
+    @property
+    def topic_rows(self) -> Sequence[FeatureRow]:
+        return table_rows(self.topics, TOPIC_ORDINAL)
+
+    @property
+    def subset_rows(self) -> Sequence[FeatureRow]:
+        """One for each subset."""
+        return tuple(
+            FeatureRow(f"subset_{name}", "subset", SUBSET_ORDINAL + i, f"in the subset {name!r} of the corpus")
+            for i, name in enumerate(self.subsets)
+        )
+
+
+def corpus_features(inputs: Inputs, topics: Topics | None) -> CorpusFeatures | None:
+    """The features of the corpus, which is counted; None without one."""
+    corpus, tokenizer = inputs.corpus, inputs.tokenizer
+    if corpus is None:
+        return None
+    counts = count_tokens(corpus, max(checkpoint.d_vocab for checkpoint in inputs.checkpoints))
+    table = topic_features(topics or Topics(BY_MACHINE, []), tokenizer.n_tokens)
+    return CorpusFeatures(tokenizer, counts, corpus.subset_names, table)
+
+
+class TokenTable:
+    """Features of tokens as a source of features of positions; see `ingest.activations.FeatureSource`."""
+
+    def __init__(self, table: FeatureTable) -> None:
+        # the last row is of no token
+        self._of_token = np.concatenate([table.matrix.T, np.zeros((1, len(table.names)), dtype=bool)])
+
+    def of_kept(self, first_row: int, rows: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, None]:
+        """Known everywhere."""
+        previous = np.full_like(rows, -1)
+        previous[:, 1:] = rows[:, :-1]
+        return np.concatenate([self._of_token[rows[kept]], self._of_token[previous[kept]]], axis=1), None
+
+
+def table_rows(table: FeatureTable, first_ordinal: int) -> Sequence[FeatureRow]:
+    """Features in column order."""
+    columns = zip(table.names, table.families, table.definitions, strict=True)
+    return tuple(FeatureRow(name, family, first_ordinal + i, words) for i, (name, family, words) in enumerate(columns))
+
+
+def members(table: FeatureTable) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and int32 token ids of each feature."""
+    for name, row in zip(table.names, table.matrix, strict=True):
+        yield name, np.flatnonzero(row).astype(np.int32)
