@@ -16,11 +16,13 @@ from catalog.settings import home
 from ingest.checkpoint import open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus, tokenise
 from ingest.documents import CorpusSource
+from ingest.labels.topics import BY_MACHINE, Topics, topic_features, topic_model
 from ingest.labels.unigrams import unigram_features
 from ingest.labels.vocabulary import FeatureTable, vocabulary_features
 from ingest.prepare import count_tokens
 from ingest.statistics.correlation import rotation
 from ingest.tokenizer import TokenizerInfo, tokenizer_identity
+from ingest.topic_inputs import row_counts
 from tests import factories, references
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest
 
@@ -50,6 +52,15 @@ class Plain:
     shas: list[str]
     n_layers: int
     features: FeatureTable
+    subset: np.ndarray
+    """Name of the subset of each kept position."""
+
+    def having(self) -> dict[tuple[str, str], np.ndarray]:
+        """Which positions have each feature, by its name and shift."""
+        found = {(f"subset_{name}", "current"): self.subset == name for name in self.corpus.subset_names}
+        for name, members in zip(self.features.names, self.features.matrix, strict=True):
+            found |= {(name, "current"): members[self.current], (name, "previous"): members[self.previous]}
+        return found
 
 
 def all_at_once(folder: Path) -> Plain:
@@ -58,9 +69,7 @@ def all_at_once(folder: Path) -> Plain:
     checkpoints = [open_checkpoint(parse_model_argument(str(path)), device) for path in MODELS]
     info = tokenizer_identity(checkpoints[0].tokenizer)
     first = checkpoints[0]
-    corpus = tokenise(
-        CorpusSource(str(CORPUS)), info, first.tokenizer, first.n_ctx, MAX_TOKENS, 0, False, home() / "corpora"
-    )
+    corpus = tokenise(CorpusSource(str(CORPUS)), info, first.tokenizer, first.n_ctx, MAX_TOKENS, 0, False, home() / "corpora")
     tokens = np.asarray(corpus.tokens, dtype=np.int64)
     kept = ~np.isin(tokens, [info.bos_id, info.eos_id, info.newline_id])
     previous = np.roll(tokens, 1, axis=1)
@@ -81,7 +90,9 @@ def all_at_once(folder: Path) -> Plain:
         post.append(values)
         pre.append(pre_values)
     counts = count_tokens(corpus, info.n_tokens)
-    tables = [vocabulary_features(info.strings), unigram_features(info.strings, counts.current, counts.n_kept, info.masked_ids)]
+    topics = topic_features(Topics(BY_MACHINE, topic_model(row_counts(corpus, info.n_tokens), info.strings)), info.n_tokens)
+    unigrams = unigram_features(info.strings, counts.current, counts.n_kept, info.masked_ids)
+    subset = np.array(corpus.subset_names, dtype=object)[corpus.subset_ids]
     return Plain(
         info=info,
         corpus=corpus,
@@ -91,7 +102,8 @@ def all_at_once(folder: Path) -> Plain:
         pre_sample=pre,
         shas=[checkpoint.weights_sha256 for checkpoint in checkpoints],
         n_layers=checkpoints[0].n_layers,
-        features=FeatureTable.concatenate(tables),
+        features=FeatureTable.concatenate([vocabulary_features(info.strings), unigrams, topics]),
+        subset=np.repeat(subset, kept.sum(axis=1)),
     )
 
 
@@ -173,14 +185,12 @@ def check_universality(url: str, plain: Plain) -> None:
         stored = profile(url, "mean_corr, mean_baseline, excess_corr", path.name).iloc[sample].astype(float)
         np.testing.assert_allclose(stored["mean_corr"], np.nanmean(best[a], axis=0), atol=1e-5)
         np.testing.assert_allclose(stored["mean_baseline"], np.nanmean(base[a], axis=0), atol=1e-5)
-        np.testing.assert_allclose(
-            stored["excess_corr"], np.nanmean(best[a], axis=0) - np.nanmean(base[a], axis=0), atol=1e-5
-        )
+        np.testing.assert_allclose(stored["excess_corr"], np.nanmean(best[a], axis=0) - np.nanmean(base[a], axis=0), atol=1e-5)
 
 
 def check_explanations(url: str, plain: Plain) -> None:
     """The stored variance reductions of 30 neurons, and that no feature does better than the one ranked first."""
-    members = {name: plain.features.matrix[i] for i, name in enumerate(plain.features.names)}
+    having = plain.having()
     d_mlp = plain.post[0].shape[1] // plain.n_layers
     found = rows(
         url,
@@ -192,7 +202,7 @@ def check_explanations(url: str, plain: Plain) -> None:
     names = [path.name for path in MODELS]
     for model, layer, neuron, feature, shift, reduction, n_in, mean_in, mean_out, cohen_d, _ in found:
         x = plain.post[names.index(model)][:, layer * d_mlp + neuron].astype(np.float64)
-        inside = members[feature][plain.current if shift == "current" else plain.previous]
+        inside = having[feature, shift]
         assert n_in == inside.sum()
         assert reduction == pytest.approx(references.variance_reduction(x, inside), abs=1e-5)
         assert mean_in == pytest.approx(x[inside].mean(), abs=1e-5 * x.std())
@@ -201,12 +211,7 @@ def check_explanations(url: str, plain: Plain) -> None:
         assert cohen_d == pytest.approx((x[inside].mean() - x[~inside].mean()) / pooled, rel=1e-4, abs=1e-5)
     model, layer, neuron, *_ = found[0]
     x = plain.post[names.index(model)][:, layer * d_mlp + neuron].astype(np.float64)
-    best = max(
-        references.variance_reduction(x, member[ids])
-        for member in members.values()
-        for ids in (plain.current, plain.previous)
-        if 100 <= member[ids].sum() <= len(x) - 100
-    )
+    best = max(references.variance_reduction(x, inside) for inside in having.values() if 100 <= inside.sum() <= len(x) - 100)
     assert found[0][5] == pytest.approx(best, abs=1e-5)
 
 
