@@ -23,6 +23,7 @@ _CORPUS = "(SELECT corpus_id FROM runs WHERE id = :run_id)"
 _TOKENIZERS = f"(SELECT tokenizer_id FROM models WHERE id IN {_MODELS})"
 _FEATURES = """(SELECT feature_id FROM explanations WHERE run_id = :run_id
                 UNION SELECT feature_id FROM letter_scores WHERE run_id = :run_id
+                UNION SELECT feature_id FROM next_token_statistics WHERE run_id = :run_id
                 UNION SELECT feature_id FROM run_topics WHERE run_id = :run_id)"""
 
 SUMMED = ("labels", "label_totals", "layer_summaries", "depth_summaries")
@@ -40,6 +41,7 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "distributions": ("histograms", "distribution_statistics", "late_statistics", "subset_statistics", "explanations"),
     "examples": ("examples",),
     "ngrams": ("ngram_statistics", "detected_ngrams"),
+    "next_tokens": ("next_token_statistics",),
     "topics": ("run_topics", "explanations"),
     "syntax": ("explanations",),
 }
@@ -48,6 +50,7 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
 USED_BY_PART = {
     "vocabulary": ("features", "feature_tokens"),
     "distributions": ("features",),
+    "next_tokens": ("features", "feature_tokens"),
     "topics": ("features", "feature_tokens"),
     "syntax": ("features",),
     "examples": ("corpus_rows",),

@@ -158,6 +158,16 @@ VIEWS = (
   JOIN public.features f ON f.id = e.feature_id""",
     ),
     View(
+        "neuron_next_tokens",
+        "Classes of next tokens before which each neuron differs most: mean pre and frequency before them and before others.",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, f.name AS feature, s.rank, s.n_in, s.n_out,
+       s.mean_in, s.mean_out, s.freq_in, s.freq_out, s.cohen_d, f.family AS feature_family, s.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.next_token_statistics s ON s.run_id = m.run_id AND s.neuron_id = n.id
+  JOIN public.features f ON f.id = s.feature_id""",
+    ),
+    View(
         "topics",
         "The topics that explanations were looked for among, with their tokens; machine-named ones come from a topic model.",
         """SELECT m.run_id, m.model, t.ordinal, regexp_replace(f.name, '^topic_(.*)#[0-9a-f]{{8}}$', '\\1') AS topic,

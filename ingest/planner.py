@@ -121,7 +121,7 @@ def _items(
         items += [OwnItem(model, span) for span in spans if model in paired]
         items += [TokenItem(model, span) for span in spans if work.wants("vocabulary", model)]
         for name, kind in KINDS.items():
-            shape = SpanShape(shapes[model].d_mlp, corpus)
+            shape = SpanShape(shapes[model].d_mlp, shapes[model].d_vocab, corpus)
             size = kind.bytes_needed(shape)
             items += [SpanItem(name, model, span, size) for span in spans if work.wants(kind.part, model)]
     if models is None:

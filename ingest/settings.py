@@ -9,8 +9,8 @@ from catalog.errors import InputError
 from catalog.settings import staging_folder
 
 PARTS = (
-    "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "topics",
-    "syntax",
+    "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens",
+    "topics",     "syntax",
 )  # fmt: skip
 """The parts of a run, each with a definition version of its own; `--only` chooses among them."""
 

@@ -16,6 +16,7 @@ from ingest.distribution_results import describe_histograms, describe_subsets, h
 from ingest.example_results import describe_examples, example_columns
 from ingest.feature_results import explain_features, explanation_columns
 from ingest.labels.vocabulary import FeatureTable
+from ingest.next_token_results import describe_next_tokens, next_token_columns
 from ingest.ngram_results import describe_ngrams, ngram_columns
 from ingest.output_weights import OutputWeights
 from ingest.plan import CorpusShape
@@ -25,6 +26,7 @@ from ingest.span_corpus import SpanCorpus
 from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
 from ingest.statistics.examples import ExampleAccumulator
 from ingest.statistics.features import FeatureAccumulator
+from ingest.statistics.next_tokens import NextTokenAccumulator
 from ingest.statistics.ngrams import ActivityAccumulator
 from ingest.statistics.positions import PositionAccumulator
 from ingest.statistics.span import SpanAccumulator
@@ -37,6 +39,7 @@ class SpanShape:
     """What the size of an accumulator depends on."""
 
     n_neurons: int
+    d_vocab: int
     corpus: CorpusShape
     seed: int = 0
     """Of what is sampled."""
@@ -111,6 +114,15 @@ KINDS: dict[str, Kind[Any]] = {
         make=lambda shape, pivots: ExampleAccumulator(shape.corpus.context, shape.n_neurons, shape.seed, pivots.pre.device),
         finish=lambda accumulator, corpus: describe_examples(accumulator.compute()),
         columns=lambda found, ids, features, weights: example_columns(found, ids),
+    ),
+    "next_tokens": Kind[NextTokenAccumulator](
+        part="next_tokens",
+        bytes_needed=lambda shape: NextTokenAccumulator.bytes_needed(shape.d_vocab, shape.n_neurons),
+        make=lambda shape, pivots: NextTokenAccumulator(shape.d_vocab, pivots.pre),
+        finish=lambda accumulator, corpus: describe_next_tokens(accumulator, corpus.features.tokens),
+        columns=lambda found, ids, features, weights: next_token_columns(found, ids),
+        features=lambda features: features.token_rows,
+        tokens=lambda features: features.tokens,
     ),
     "topics": Kind[FeatureAccumulator](
         part="topics",

@@ -101,7 +101,7 @@ class JobSums:
                 case TokenItem(model, layers):
                     self.tokens[item] = TokenSumAccumulator(plan.shapes[model].d_vocab, layers.n_neurons, device)
                 case SpanItem(kind, _, layers):
-                    shape = SpanShape(layers.n_neurons, plan.corpus, seed)
+                    shape = SpanShape(layers.n_neurons, plan.shapes[item.model].d_vocab, plan.corpus, seed)
                     own = pivots[item.model]
                     self.spans[item] = KINDS[kind].make(shape, SpanPivots(own.pre[layers.neurons], own.post[layers.neurons]))
                 case TileItem(_, _, rows, columns):

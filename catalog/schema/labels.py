@@ -1,6 +1,6 @@
 """Tables of meaning: features, explanations, rules and labels."""
 
-from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, Table, Text, UniqueConstraint, func
+from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, SmallInteger, Table, Text, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.base import check, column, index, metadata, refers
@@ -68,6 +68,22 @@ index(
     explanations.c.run_id,
     explanations.c.feature_id,
     explanations.c.variance_reduction.desc(),
+)
+
+next_token_statistics = Table(
+    "next_token_statistics",
+    metadata,
+    *of_neuron(),
+    column("feature_id", Integer, "The class: tokens with this feature.", refers("features.id"), key=True),
+    column("rank", SmallInteger, "By the size of cohen_d, 1 the largest.", check("rank_positive", "rank >= 1")),
+    column("n_in", BigInteger, "Kept tokens before a token of the class."),
+    column("n_out", BigInteger, "Kept tokens before another token; the last one of a row is before none."),
+    column("mean_in", Double, "Mean pre before tokens of the class."),
+    column("mean_out", Double, "Mean pre before others."),
+    column("freq_in", Double, "Fraction with pre > 0 before tokens of the class."),
+    column("freq_out", Double, "Fraction with pre > 0 before others."),
+    column("cohen_d", Double, "Difference of the means over the pooled standard deviation."),
+    comment="The five classes of next tokens before which a neuron's pre-activation differs most (SPEC 3.5).",
 )
 
 letter_scores = Table(

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ingest.labels.scores import LEAST_SUPPORT, Classes, Neurons, class_statistics, kept_rows, ratio
+from ingest.labels.divisions import divide, divided_statistics
+from ingest.labels.scores import LEAST_SUPPORT, Classes, Neurons, kept_rows, ratio
 from ingest.labels.unigrams import LetterClasses
 from ingest.labels.vocabulary import FeatureTable
 
@@ -73,16 +74,6 @@ class TopTokens:
     n: Int[np.ndarray, " rows"]
 
 
-@dataclass(frozen=True)
-class _Divisions:
-    """The different ways in which features divide the positions of a corpus, each once."""
-
-    matrix: Bool[np.ndarray, "divisions tokens"]
-    of_feature: Int[np.ndarray, " features"]
-    swapped: Bool[np.ndarray, " features"]
-    """The feature is true outside its division."""
-
-
 def explain(
     features: FeatureTable,
     letters: LetterClasses,
@@ -113,15 +104,15 @@ def explain(
         least_support: positions that both classes of a feature need to be scored.
         chunk: neurons at a time, which bounds the memory to 6 numbers per feature, shift and neuron of a chunk.
     """
-    divisions = [_divisions(features.matrix, each, n) for each in (counts, counts_previous)]
+    divisions = [divide(features.matrix, each, n) for each in (counts, counts_previous)]
     usable = np.where(degenerate | ~(variance > 0), np.nan, variance)
     places = _letter_features(features)
     pieces, letter_pieces = [], []
     for start in range(0, max(1, sums.shape[1]), chunk):
         part = slice(start, start + chunk)
         neurons = Neurons(start, mean[part] - pivot[part], pivot[part], usable[part])
-        current = _class_statistics(divisions[0], counts, sums[:, part], n, neurons, least_support)
-        previous = _class_statistics(divisions[1], counts_previous, sums_previous[:, part], n, neurons, least_support)
+        current = divided_statistics(divisions[0], counts, sums[:, part], n, neurons, least_support)
+        previous = divided_statistics(divisions[1], counts_previous, sums_previous[:, part], n, neurons, least_support)
         pieces.append(kept_rows([current, previous], n, neurons))
         letter_pieces.append(_letter_rows(places, letters, current, counts, sums[:, part], neurons))
     return Explanations(**_concatenate(pieces), letters=LetterScores(**_concatenate(letter_pieces)))
@@ -129,36 +120,6 @@ def explain(
 
 def _concatenate(pieces: list[dict[str, np.ndarray]]) -> dict[str, Any]:
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-
-
-def _divisions(matrix: np.ndarray, counts: np.ndarray, n: int) -> _Divisions:
-    """Group the features by how they divide the tokens that occur."""
-    divided = matrix[:, counts > 0]
-    swapped = np.zeros(len(matrix), dtype=bool)
-    # A position without a token is outside of a feature and of its complement, which then differ.
-    if divided.shape[1] and counts.sum() == n:
-        swapped = divided[:, 0].copy()
-        divided = divided ^ swapped[:, None]
-    keys = np.ascontiguousarray(np.packbits(np.pad(divided, ((0, 0), (1, 0))), axis=1))
-    _, first, of_feature = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    return _Divisions(matrix[first] ^ swapped[first][:, None], of_feature.ravel(), swapped)
-
-
-def _class_statistics(
-    divisions: _Divisions, counts: np.ndarray, sums: np.ndarray, n: int, neurons: Neurons, least_support: int
-) -> Classes:
-    """One product of the (divisions, tokens) and the (tokens, neurons) matrix, and its arithmetic, once per division."""
-    matrix = divisions.matrix.astype(np.float64)
-    total = sums.sum(axis=0) if counts.sum() == n else n * neurons.centre
-    n_in = (matrix @ counts).astype(np.int64)
-    each = class_statistics(n_in, matrix @ sums, total, n, neurons, least_support)
-    of, swapped = divisions.of_feature, divisions.swapped
-    return Classes(
-        n_in=np.where(swapped, n - n_in[of], n_in[of]),
-        mean_in=np.where(swapped[:, None], each.mean_out[of], each.mean_in[of]),
-        mean_out=np.where(swapped[:, None], each.mean_in[of], each.mean_out[of]),
-        reduction=each.reduction[of],
-    )
 
 
 def _letter_features(features: FeatureTable) -> dict[str, int]:

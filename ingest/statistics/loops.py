@@ -99,6 +99,31 @@ def _square_row(row: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
         squares[i] += x * x
 
 
+@compiled("void(f4[::1], f8[::1], f8[::1], i4[::1], f8[::1])")
+def _following_row(row: np.ndarray, pivot: np.ndarray, sums: np.ndarray, active: np.ndarray, squares: np.ndarray) -> None:
+    for i in range(len(row)):
+        x = np.float64(row[i]) - pivot[i]
+        sums[i] += x
+        squares[i] += x * x
+        active[i] += row[i] > 0
+
+
+@compiled("void(f4[::1], i8, i8[::1], f8[::1], f8[:, ::1], i4[:, ::1], f8[::1])")
+def _following(
+    flat: np.ndarray,
+    stride: int,
+    ids: np.ndarray,
+    pivot: np.ndarray,
+    sums: np.ndarray,
+    active: np.ndarray,
+    squares: np.ndarray,
+) -> None:
+    width = sums.shape[1]
+    for t in range(len(ids)):
+        if ids[t] >= 0:
+            _following_row(flat[t * stride : t * stride + width], pivot, sums[ids[t]], active[ids[t]], squares)
+
+
 @compiled("void(f4[::1], f4[::1], i8[::1], f8[::1], f8[::1])")
 def _position(pre: np.ndarray, post: np.ndarray, active: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
     for i in range(len(pre)):
@@ -198,6 +223,22 @@ def add_rows(values: Tensor, ids: Tensor, sums: Tensor) -> None:
     if len(values):
         flat, stride = _flat(values)
         _rows(flat, stride, ids.contiguous().numpy(), sums.numpy())
+
+
+def add_following(pre: Tensor, ids: Tensor, pivot: Tensor, sums: Tensor, active: Tensor, squares: Tensor) -> None:
+    """Add every row of `pre`, about the pivot, to the row of its id; an id below 0 names none.
+
+    Args:
+        pre: (positions, neurons) fp32, adjacent within a row.
+        ids: (positions,) int64 below the rows of `sums`.
+        pivot: (neurons,) fp32.
+        sums, active: (rows, neurons) float64 and int32, contiguous; active counts pre > 0.
+        squares: (neurons,) float64.
+    """
+    if len(pre):
+        flat, stride = _flat(pre)
+        numbers = ids.contiguous().numpy(), pivot.double().numpy()
+        _following(flat, stride, *numbers, sums.numpy(), active.numpy(), squares.numpy())
 
 
 def add_positions(pre: Tensor, post: Tensor, active: Tensor, sums: Tensor, squares: Tensor) -> None:

@@ -67,6 +67,13 @@ class TokenBatch:
         return list(zip(self.subsets.tolist(), *edges.tolist(), strict=True))
 
     @cached_property
+    def following(self) -> Tensor:
+        """(kept,) int64 ids one position later in the same row; -1 at the last position."""
+        following = torch.full_like(self.tokens, -1)
+        following[:, :-1] = self.tokens[:, 1:]
+        return following.flatten()[self.kept]
+
+    @cached_property
     def places(self) -> Tensor:
         """(kept,) int64 row * context + position in the corpus."""
         return self.kept + self.first_row * self.tokens.shape[1]

@@ -29,6 +29,7 @@ CONTRACT = {
     "bos_neurons": "model, layer, neuron",
     "neuron_subsets": "model, layer, neuron, subset",
     "topics": "model, ordinal",
+    "neuron_next_tokens": "model, layer, neuron, rank",
     "neuron_group_members": "model, layer, neuron",
 }
 """The views of the public contract, and a total order of each."""

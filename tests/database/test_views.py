@@ -23,6 +23,7 @@ PROMISED = {
     "neuron_universality_by_model": "model layer neuron other_model max_corr other_layer other_neuron baseline diag_corr",
     "neuron_group_members": "group_id size lowest_corr model layer neuron",
     "layer_profiles": "model layer n_neurons share_universal",
+    "neuron_next_tokens": "model layer neuron feature n_in n_out mean_in mean_out freq_in freq_out cohen_d",
     "topics": "model ordinal topic machine_named n_tokens tokens",
     "position_neurons": "model layer neuron mutual_information pattern strength alternations coverage",
     "position_teams": "model layer neurons covered positions share",

@@ -69,7 +69,7 @@ def made_activity(corpus: TokenCorpus, n_neurons: int, seed: int) -> np.ndarray:
 def accumulated(corpus: TokenCorpus, active: np.ndarray, most: int, cuts: list[int], parts: int = 1) -> ActivityAccumulator:
     """The bits of batches that end at the rows `cuts`, in as many accumulators as jobs, put together backwards."""
     n_neurons = active.shape[1]
-    room = SpanShape(n_neurons, CorpusShape(corpus.n_rows, corpus.meta.context, ngram_tokens=most)).bit_tokens
+    room = SpanShape(n_neurons, 1, CorpusShape(corpus.n_rows, corpus.meta.context, ngram_tokens=most)).bit_tokens
     jobs = [ActivityAccumulator(room, n_neurons, CPU) for _ in range(parts)]
     edges = [0, *sorted(min(cut, corpus.n_rows) for cut in cuts), corpus.n_rows]
     nothing = torch.empty(0, dtype=torch.int64)

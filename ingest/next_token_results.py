@@ -1,0 +1,78 @@
+"""How neurons differ before tokens of a class: from sums by the next token to rows per neuron and class."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ingest.columns import Columns, Ids
+from ingest.feature_results import neurons_of
+from ingest.labels.divisions import Divisions, divide, divided_statistics
+from ingest.labels.scores import LEAST_SUPPORT, LEAST_WITHIN, TOP, Classes, Neurons, ratio
+from ingest.labels.vocabulary import FeatureTable
+from ingest.results import Arrays
+from ingest.statistics.next_tokens import NextTokenAccumulator
+
+NEURONS_AT_ONCE = 512
+
+
+def describe_next_tokens(accumulator: NextTokenAccumulator, table: FeatureTable, least_support: int = LEAST_SUPPORT) -> Arrays:
+    """Of each neuron the five classes of tokens before which its pre-activation differs most, by Cohen's d (SPEC 3.5).
+
+    Args:
+        table: the classes.
+        least_support: positions that a class and its rest need.
+    Returns:
+        Columns of next_token_statistics; `neuron_index` and `feature_index` are places. No rows for neurons that do not vary.
+    """
+    n_ids = table.matrix.shape[1]
+    counts, sums, active = (
+        held[:n_ids].cpu().numpy() for held in (accumulator.counts_, accumulator.sums_, accumulator.active_)
+    )
+    n = int(counts.sum())
+    divisions = divide(table.matrix, counts, n)
+    every = neurons_of(n, sums.sum(0), accumulator.squares_.cpu().numpy(), accumulator.pivot.double().cpu().numpy())
+    pieces = []
+    for start in range(0, max(1, sums.shape[1]), NEURONS_AT_ONCE):
+        part = slice(start, start + NEURONS_AT_ONCE)
+        neurons = Neurons(start, every.centre[part], every.pivot[part], every.variance[part])
+        classes = divided_statistics(divisions, counts, sums[:, part], max(n, 1), neurons, least_support)
+        pieces.append(_rows(classes, divisions, active[:, part], n, neurons))
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _rows(classes: Classes, divisions: Divisions, active: np.ndarray, n: int, neurons: Neurons) -> Arrays:
+    """The largest effects of a chunk of neurons; of equal ones the earlier class."""
+    within = np.sqrt(np.maximum(1 - classes.reduction, LEAST_WITHIN) * neurons.variance)
+    effect = (classes.mean_in - classes.mean_out) / within
+    defined = ~np.isnan(classes.reduction) & (1 - classes.reduction > LEAST_WITHIN)
+    order = np.argsort(np.where(defined, -np.abs(effect), np.inf), axis=0, kind="stable")[:TOP]
+    rank, neuron = np.nonzero(np.take_along_axis(defined, order, axis=0))
+    feature = order[rank, neuron]
+    total = active.sum(axis=0, dtype=np.int64)
+    active_in = divisions.sums_in(active.astype(np.float64), total.astype(np.float64))
+    share_in, share_out = ratio(active_in, classes.n_in), ratio(total - active_in, n - classes.n_in)
+    return {
+        "neuron_index": neuron + neurons.start,
+        "feature_index": feature,
+        "rank": rank + 1,
+        "n_in": classes.n_in[feature],
+        "n_out": n - classes.n_in[feature],
+        "mean_in": classes.mean_in[feature, neuron] + neurons.pivot[neuron],
+        "mean_out": classes.mean_out[feature, neuron] + neurons.pivot[neuron],
+        "freq_in": share_in[feature, neuron],
+        "freq_out": share_out[feature, neuron],
+        "cohen_d": effect[feature, neuron],
+    }
+
+
+def next_token_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
+    """Rows of next_token_statistics; their features are places, until they have keys."""
+    yield (
+        "next_token_statistics",
+        {
+            "neuron_id": ids[found["neuron_index"]],
+            "feature_id": found["feature_index"].astype(np.int32),
+            "rank": found["rank"].astype(np.int16),
+            **{name: found[name] for name in ("n_in", "n_out", "mean_in", "mean_out", "freq_in", "freq_out", "cohen_d")},
+        },
+    )
