@@ -148,11 +148,11 @@ def _detector(found: Evidence) -> str:
 
 
 def _rare(found: Evidence) -> str:
-    return (
-        f"active on {_shown(int(found['activations']))} of {_shown(found['n_tokens'])} tokens; had it been on none, its "
-        f"frequency could still be {_shown(found['upper_bound'])}; provisional below "
-        f"{_shown(int(found['enough_tokens']))} tokens"
-    )
+    tokens, enough = _shown(found["n_tokens"]), _shown(int(found["enough_tokens"]))
+    said = f"active on {int(found['activations']):,} of {tokens} tokens"
+    if not found["activations"]:
+        said = f"active on none of {tokens} tokens, so that its frequency is at most {_shown(found['upper_bound'])} (3/n)"
+    return f"{said}; provisional below {enough} tokens"
 
 
 def _unexplained(found: Evidence) -> str:

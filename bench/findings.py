@@ -15,6 +15,8 @@ import catalog
 from bench.evidence import detected, excerpts, in_words, named, plain, top_tokens
 from bench.families import ABOUT, closest, parts_of, rules_of
 from bench.report import table
+from catalog.errors import NotFoundError
+from catalog.queries import model_names, require_models
 
 PAGE = Path(__file__).parents[1] / "docs" / "pocket-findings.md"
 BEST = 5
@@ -41,7 +43,12 @@ Rows = list[dict[str, Any]]
 
 
 def page(connection: Connection) -> str:
-    """The whole page."""
+    """The whole page.
+
+    Raises:
+        NotFoundError: the catalog has no published run.
+    """
+    require_models(model_names(connection, None))
     runs, layers, counts = (_rows(connection, statement) for statement in (_ABOUT, _LAYERS, _COUNTS))
     rules = rules_of(connection)
     found = sorted({row["family"] for row in counts})
@@ -189,7 +196,10 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=PAGE)
     arguments = parser.parse_args()
     with catalog.connect() as store, store.engine.connect() as connection:
-        arguments.docs.write_text(page(connection), encoding="utf-8")
+        try:
+            arguments.docs.write_text(page(connection), encoding="utf-8")
+        except NotFoundError as error:
+            raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

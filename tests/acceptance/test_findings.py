@@ -7,6 +7,7 @@ import pytest
 import catalog
 from bench.evidence import in_words, named, plain
 from bench.findings import page
+from catalog.errors import NotFoundError
 from catalog.text import escape, together
 from tests.commands import family_copy, use_published_family
 from tests.published import MODELS
@@ -66,6 +67,12 @@ def test_a_family_that_is_not_found_says_whether_it_was_looked_for_and_what_came
     assert "**Looked for, and no neuron passes.**" in sections["dead"] and "0.1" in sections["dead"]
 
 
+def test_an_empty_catalog_has_no_page(database_url: str) -> None:
+    with catalog.connect(database_url) as store, store.engine.connect() as connection:
+        with pytest.raises(NotFoundError, match="no published run yet"):
+            page(connection)
+
+
 def test_a_family_that_the_page_does_not_know_is_shown_all_the_same(family_copy: str) -> None:
     with catalog.connect() as store, store.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE labels SET family = 'new', evidence = '{\"a_b\": 1.5}' WHERE family = 'unigram'")
@@ -105,7 +112,8 @@ def test_evidence_of_every_rule_is_in_words() -> None:
     assert "4 trigrams cover 95 % of its 90 activations; 2 nearly always" in in_words(detector)
     assert "it suppresses them, by -0.5 logits" in in_words(detector)
     rare = {"activations": 0.0, "n_tokens": 1000, "upper_bound": 0.003, "enough_tokens": 2e7}
-    assert in_words(rare).endswith("could still be 0.003; provisional below 20,000,000 tokens")
+    assert in_words(rare).startswith("active on none of 1,000 tokens, so that its frequency is at most 0.003")
+    assert in_words({**rare, "activations": 1.0}) == "active on 1 of 1,000 tokens; provisional below 20,000,000 tokens"
     subset = {
         "subset": "code",
         "variance_reduction": 0.5,
