@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, text
 
+from catalog import neuron_activity
 from catalog.errors import InputError, NotFoundError
 from catalog.frames import NUMBERS, TEXTS, typed_frame
 from catalog.queries import Values, check_model, check_run, frame, schema_of
@@ -53,6 +54,15 @@ class NeuronPage:
     labels: pd.DataFrame
     promoted: pd.DataFrame
     suppressed: pd.DataFrame
+    quantiles: pd.DataFrame
+    """percent, pre, post."""
+    bos: pd.DataFrame
+    """One row: bos_activation, bos_ratio."""
+    position: pd.DataFrame
+    """One row, with the frequency by position as `curve`, BOS first."""
+    subsets: pd.DataFrame
+    ngrams: pd.DataFrame
+    """n, cover, activations, n_tokens."""
     examples: pd.DataFrame
     """The highest values first, then the bands of quantiles from below; see `examples`."""
 
@@ -65,6 +75,8 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     """
     row = _find(connection, ref, run)
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "tokenizer": row["tokenizer_id"]}
+    key: Values = {name: values[name] for name in ("run", "neuron")}
+    quantiles, bos = neuron_activity.quantiles_and_bos(connection, key)
     return NeuronPage(
         identity={key: row[key] for key in IDENTITY},
         statistics=_statistics(connection, row),
@@ -92,6 +104,11 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
         ),
         promoted=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'promoted'", values),
         suppressed=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'suppressed'", values),
+        quantiles=quantiles,
+        bos=bos,
+        position=neuron_activity.position(connection, key),
+        subsets=neuron_activity.subsets(connection, key),
+        ngrams=neuron_activity.ngrams(connection, key),
         examples=_examples(connection, values, None, 0),
     )
 

@@ -18,6 +18,11 @@ TITLES = {
     "top_tokens": "Tokens with the highest mean activation",
     "explanations": "Explanations by the token's features",
     "letter": "Best letter",
+    "quantiles": "Quantiles: so many percent of the tokens have pre, and post, up to this",
+    "bos": "Activation on BOS, and its ratio to the 99.9th percentile of other tokens",
+    "position": "Activity by position",
+    "subsets": "Subsets of the corpus",
+    "ngrams": "How few tokens (n = 1), bigrams and trigrams hold 95 % of the activations",
     "promoted": "Most promoted tokens",
     "suppressed": "Least promoted tokens",
     "examples": "Examples",
@@ -60,15 +65,26 @@ def _section(name: str, frame: "pd.DataFrame", format: Format) -> Section:
     if format is Format.TABLE:
         # Evidence repeats in JSON what the tables of explanations and letters say.
         frame = frame.drop(columns="evidence", errors="ignore")
+        if name == "position":
+            frame = _drawn(frame)
         if TOKEN_COLUMN in frame:
             frame = frame.assign(**{TOKEN_COLUMN: [visible(text) for text in frame[TOKEN_COLUMN]]})
     columns = [str(column) for column in frame.columns]
     return Section(name, TITLES[name], columns, list(records_of(frame)))
 
 
-def _excerpt(record: Row) -> Excerpt:
-    from catalog.text import visible
+def _drawn(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The curve as a line without BOS, if there is one; its runs are in JSON. Nothing where too few rows say nothing."""
+    from cli.sparkline import sparkline
 
-    before, token, after = (visible(record[name], spaces=False) for name in ("before", "token", "after"))
+    lines = [None if curve is None else sparkline(curve[1:]) for curve in frame["curve"]]
+    drawn = frame.drop(columns=["runs", "curve"]).dropna(how="all")
+    return drawn.assign(frequency=lines) if any(lines) else drawn
+
+
+def _excerpt(record: Row) -> Excerpt:
+    from catalog.text import together, visible
+
+    before, token, after = (visible(together(record[name]), spaces=False) for name in ("before", "token", "after"))
     subset = record["subset"]
     return Excerpt(record["kind"], float(record["value"]), "" if subset is None else subset, before, token, after)

@@ -9,11 +9,17 @@ In d_model = 128 an orthonormal basis of all directions without a mean gives eve
   by one step. It copies the class direction `followed` into the direction `after`, which a neuron of layer 1 reads.
 
 A planted neuron reads one direction with gain 1 and bias -1: about 4.5 where it should fire, -1 elsewhere. Fillers are
-half constant (w_in 0, b_in 1), half random and dense in all directions without a role.
+half constant (w_in 0, b_in 1), half random and dense in all directions without a role. They do not read the most frequent
+tokens either: one of these alone would explain a neuron that answers to it by chance, and fairly earn it a label.
+
+`Builder` does all of this for the other planted models, too, which say what their directions and neurons are.
 """
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -30,6 +36,8 @@ COMMON = "the and that was for with his they from have had but what were when th
 BEGINNING = ["know", "keep"]
 """Words that begin with the letter; without them start_w_k would be the same feature as k_unigram."""
 CLASSES = ("unigram", "letter", "numbers", "followed")
+N_FREQUENT = 24
+"""Tokens that fillers do not read."""
 IN_CLASS = 0.7
 """Part of a class token's unit embedding that lies along the direction of its class."""
 BEGINS_WITH = 0.2
@@ -46,12 +54,13 @@ class PlantedNeuron:
     subtype: str
     token_ids: tuple[int, ...]
     """The ids that it fires on, or right after."""
+    also: tuple[tuple[str, str], ...] = ()
+    """Family and subtype of other labels that are true of it."""
 
     @property
     def labels(self) -> set[tuple[str, str]]:
-        """All its labels (family, subtype); a letter's neuron is also one of a unigram."""
-        own = {(self.family, self.subtype)}
-        return own | {("unigram", self.subtype)} if self.family == "alphabet" else own
+        """All its labels."""
+        return {(self.family, self.subtype), *self.also}
 
 
 @dataclass(frozen=True)
@@ -90,29 +99,16 @@ def planted_texts(n_documents: int = 150, seed: int = 0, words_each: int = 150) 
     return texts
 
 
-def planted_family(folder: Path, seed: int = 0, n_documents: int = 150) -> PlantedFamily:
+def planted_family(folder: Path, seed: int = 0, n_documents: int = 170) -> PlantedFamily:
     """Write both models and the corpus below `folder`."""
     texts = planted_texts(n_documents, seed)
-    forms = [shape for word in (UNIGRAM, FOLLOWED, *LETTERS) for shape in _forms(word)]
-    forms += [shape for word in BEGINNING for shape in _forms(word)]
-    tokenizer = byte_bpe_tokenizer(texts=texts, vocab_size=420, whole_tokens=forms)
-    classes = token_classes(tokenizer)
-    builder = _Builder(seed, tokenizer, classes)
-    save_checkpoint(builder.model, tokenizer, folder / "planted-a")
-    permutation = permuted_copy(folder / "planted-a", folder / "planted-b", seed + 1)
-    rows = [{"text": text, "subset": ("first", "second")[i % 2]} for i, text in enumerate(texts)]
-    return PlantedFamily(
-        a=folder / "planted-a",
-        b=folder / "planted-b",
-        corpus=write_jsonl(folder / "corpus.jsonl", rows),
-        tokenizer=tokenizer,
-        neurons=builder.planted,
-        constant=builder.constant,
-        permutation=permutation,
-    )
+    whole = [form for word in (UNIGRAM, FOLLOWED, *LETTERS, *BEGINNING) for form in forms(word)]
+    tokenizer = byte_bpe_tokenizer(texts=texts, vocab_size=420, whole_tokens=whole)
+    return _LexicalBuilder(seed, tokenizer, token_classes(tokenizer), texts).write(folder)
 
 
-def _forms(word: str) -> list[str]:
+def forms(word: str) -> list[str]:
+    """With and without space and capital."""
     return [space + shape for space in ("", " ") for shape in (word, word.capitalize())]
 
 
@@ -129,12 +125,19 @@ def token_classes(tokenizer: PreTrainedTokenizerFast) -> dict[str, list[int]]:
     }
 
 
-class _Builder:
-    """Writes the planted weights into a GPT-2."""
+class Builder:
+    """Writes planted weights into a GPT-2; a subclass says which."""
 
-    def __init__(self, seed: int, tokenizer: PreTrainedTokenizerFast, classes: dict[str, list[int]]) -> None:
+    roles: ClassVar[tuple[str, ...]]
+    """Directions that embeddings of tokens have a part in."""
+    copied: ClassVar[Mapping[str, int]]
+    """Roles that a head copies into the direction `after …`, and from how many positions back."""
+
+    def __init__(
+        self, seed: int, tokenizer: PreTrainedTokenizerFast, classes: Mapping[str, Sequence[int]], texts: Sequence[str]
+    ) -> None:
+        self.seed, self.tokenizer, self.classes, self.texts = seed, tokenizer, classes, texts
         self.generator = torch.Generator().manual_seed(seed)
-        self.classes = classes
         self.directions = self._directions()
         self.model = GPT2LMHeadModel(
             GPT2Config(
@@ -148,35 +151,65 @@ class _Builder:
                 eos_token_id=tokenizer.eos_token_id,
             )
         ).eval()
-        self.planted: tuple[PlantedNeuron, ...] = ()
-        self.constant: tuple[tuple[int, int], ...] = ()
         with torch.no_grad():
             for parameter in self.model.parameters():
-                parameter.copy_(self._random(*parameter.shape) * (0.02 if parameter.ndim > 1 else 0.05))
+                parameter.copy_(self._random(*parameter.shape) * (0.01 if parameter.ndim > 1 else 0.02))
             self._write_embeddings()
-            self._write_previous_position_head()
-            self._write_neurons()
+            self._write_heads()
+            places = [torch.randperm(D_MLP, generator=self.generator).tolist() for _ in range(N_LAYERS)]
+            self.planted = self.plant(places)
+            self.constant = self._fill(places)
             self._unfold()
+
+    def plant(self, places: list[list[int]]) -> tuple[PlantedNeuron, ...]:
+        """Write the neurons of this model, each in a place of its layer that is then taken off the list."""
+        raise NotImplementedError
+
+    def parts(self) -> Tensor:
+        """(ids, roles): how much of each id's embedding lies along the direction of each role."""
+        along = torch.zeros(self.model.config.vocab_size, len(self.roles))
+        for column, name in enumerate(self.roles):
+            along[list(self.classes[name]), column] = IN_CLASS
+        return along
+
+    def unread(self) -> Tensor:
+        """(directions, d_model): what no filler reads."""
+        counts = Counter(i for text in self.texts for i in self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        frequent = [i for i, _ in counts.most_common(N_FREQUENT)]
+        roles = [direction.view(-1, D_MODEL) for name, direction in self.directions.items() if name != "token"]
+        embeddings = self.model.transformer.wte.weight[frequent]
+        return torch.cat([*roles, embeddings - embeddings.mean(1, keepdim=True)])
+
+    def write(self, folder: Path) -> PlantedFamily:
+        """Save the model, its permuted copy, and the texts, in two subsets by turns."""
+        save_checkpoint(self.model, self.tokenizer, folder / "planted-a")
+        rows = [{"text": text, "subset": ("first", "second")[i % 2]} for i, text in enumerate(self.texts)]
+        return PlantedFamily(
+            a=folder / "planted-a",
+            b=folder / "planted-b",
+            corpus=write_jsonl(folder / "corpus.jsonl", rows),
+            tokenizer=self.tokenizer,
+            neurons=self.planted,
+            constant=self.constant,
+            permutation=permuted_copy(folder / "planted-a", folder / "planted-b", self.seed + 1),
+        )
 
     def _random(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator)
 
     def _directions(self) -> dict[str, Tensor]:
-        """Orthonormal rows without a mean: `position` (d_head, d_model), one for each class and `after`, `token` the rest."""
+        """Orthonormal rows without a mean: `position` (d_head, d_model), one for each role and copy, `token` the rest."""
         start = torch.cat([torch.ones(D_MODEL, 1), self._random(D_MODEL, D_MODEL - 1)], dim=1)
         basis = torch.linalg.qr(start)[0].T[1:]
-        named = {name: basis[D_HEAD + i] for i, name in enumerate((*CLASSES, "after"))}
+        names = (*self.roles, *(f"after {name}" for name in self.copied))
+        named = dict(zip(names, basis[D_HEAD:], strict=False))
         return {"position": basis[:D_HEAD], "token": basis[D_HEAD + len(named) :], **named}
 
     def _write_embeddings(self) -> None:
-        n = self.model.config.vocab_size
-        along = torch.zeros(n, len(CLASSES))
-        for column, name in enumerate(CLASSES):
-            along[self.classes[name], column] = IN_CLASS
-        along[self.classes["begins"], CLASSES.index("letter")] = BEGINS_WITH
+        n, along = self.model.config.vocab_size, self.parts()
         own = self._random(n, len(self.directions["token"]))
         own = own / own.norm(dim=1, keepdim=True) * (1 - along.square().sum(1, keepdim=True)).sqrt()
-        embeddings = along @ torch.stack([self.directions[name] for name in CLASSES]) + own @ self.directions["token"]
+        embeddings = along @ torch.stack([self.directions[name] for name in self.roles]) + own @ self.directions["token"]
         # a mean in the residual stream is seen by no layer norm
         self.model.transformer.wte.weight.copy_(embeddings + 0.1 * self._random(n, 1))
         self.model.transformer.wpe.weight.copy_(self._waves() @ self.directions["position"] + 0.1 * self._random(CONTEXT, 1))
@@ -189,51 +222,42 @@ class _Builder:
         angles = torch.arange(CONTEXT)[:, None] * self._frequencies()
         return torch.cat([angles.cos(), angles.sin()], dim=1) / (D_HEAD // 2) ** 0.5
 
-    def _write_previous_position_head(self) -> None:
+    def _write_heads(self) -> None:
         attention = self.model.transformer.h[0].attn
         cos, sin = self._frequencies().cos().diag(), self._frequencies().sin().diag()
         one_back = torch.cat([torch.cat([cos, -sin], dim=1), torch.cat([sin, cos], dim=1)])
         query, key, value = attention.c_attn.weight.split(D_MODEL, dim=1)
-        # embeddings of norm sqrt(2) leave the layer norm 8 times as long: a score of 64 * 1.2**2 / sqrt(32) = 16 one back
-        query[:, :D_HEAD] = 1.2 * self.directions["position"].T @ one_back
-        key[:, :D_HEAD] = 1.2 * self.directions["position"].T
-        value[:, :D_HEAD] = 0
-        value[:, 0] = self.directions["followed"] / (8 * IN_CLASS)
-        attention.c_proj.weight[:D_HEAD] = 0
-        attention.c_proj.weight[0] = self.directions["after"]
+        for head, (name, back) in enumerate(self.copied.items()):
+            own = slice(head * D_HEAD, (head + 1) * D_HEAD)
+            # embeddings of norm sqrt(2) leave the layer norm 8 times as long: a score of 64 * 1.2**2 / sqrt(32) = 16
+            query[:, own] = 1.2 * self.directions["position"].T @ torch.linalg.matrix_power(one_back, back)
+            key[:, own] = 1.2 * self.directions["position"].T
+            value[:, own] = 0
+            value[:, own.start] = self.directions[name] / (8 * IN_CLASS)
+            attention.c_proj.weight[own] = 0
+            attention.c_proj.weight[own.start] = self.directions[f"after {name}"]
 
-    def _write_neurons(self) -> None:
-        wanted = (
-            (0, "unigram", "unigram", UNIGRAM, "unigram"),
-            (0, "letter", "alphabet", LETTER, "letter"),
-            (0, "numbers", "token_class", "all_numeric", "numbers"),
-            (1, "after", "previous_token", f"{FOLLOWED}_unigram", "followed"),
-        )
-        places = [torch.randperm(D_MLP, generator=self.generator).tolist() for _ in range(N_LAYERS)]
-        planted = []
-        for layer, direction, family, subtype, ids in wanted:
-            index = places[layer].pop()
-            planted.append(PlantedNeuron(layer, index, family, subtype, tuple(self.classes[ids])))
-            self._set(layer, index, self.directions[direction] + 0.01 * self._random(D_MODEL), -1.0)
-        self.planted = tuple(planted)
-        constant = []
+    def _fill(self, places: list[list[int]]) -> tuple[tuple[int, int], ...]:
+        """Write the fillers; places of the constant ones."""
+        constant = [(layer, index) for layer, left in enumerate(places) for index in left[: len(left) // 2]]
+        for layer, index in constant:
+            self.set_neuron(layer, index, torch.zeros(D_MODEL), 1.0)
+        unread = torch.linalg.qr(self.unread().T)[0]
         for layer, left in enumerate(places):
-            for number, index in enumerate(left):
-                if number < len(left) // 2:
-                    constant.append((layer, index))
-                    self._set(layer, index, torch.zeros(D_MODEL), 1.0)
-                else:
-                    # a dense neuron that reads a planted direction by chance would fairly earn its label
-                    roles = torch.stack([self.directions[name] for name in (*CLASSES, "after")])
-                    dense = self._random(D_MODEL) / D_MODEL**0.5
-                    self._set(layer, index, dense - roles.T @ (roles @ dense), 0.3 * float(self._random(1)))
-        self.constant = tuple(constant)
+            for index in left[len(left) // 2 :]:
+                dense = self._random(D_MODEL)
+                dense = dense - unread @ (unread.T @ dense)
+                # near 0 the next best thing would decide about tokens that it does not read; below, all but a few tokens
+                # would look alike
+                self.set_neuron(layer, index, dense / dense.norm(), 0.5 + 0.1 * float(self._random(1)))
+        return tuple(constant)
 
-    def _set(self, layer: int, index: int, w_in: Tensor, b_in: float) -> None:
+    def set_neuron(self, layer: int, index: int, w_in: Tensor, b_in: float) -> None:
+        """Give a neuron its input weights and an output that later neurons hardly notice."""
         mlp = self.model.transformer.h[layer].mlp
         mlp.c_fc.weight[:, index] = w_in
         mlp.c_fc.bias[index] = b_in
-        mlp.c_proj.weight[index] = 0.1 * self._random(D_MODEL) / D_MODEL**0.5
+        mlp.c_proj.weight[index] = 0.03 * self._random(D_MODEL) / D_MODEL**0.5
 
     def _unfold(self) -> None:
         """Random layer-norm gains and biases, taken back in the weights that read them."""
@@ -247,3 +271,30 @@ class _Builder:
     def _randomise(self, norm: nn.LayerNorm) -> None:
         norm.weight.copy_(torch.exp(0.3 * self._random(D_MODEL)))
         norm.bias.copy_(0.2 * self._random(D_MODEL))
+
+
+class _LexicalBuilder(Builder):
+    """Neurons of a unigram, a letter, the numbers, and what follows a word."""
+
+    roles = CLASSES
+    copied: ClassVar = {"followed": 1}
+
+    def parts(self) -> Tensor:
+        along = super().parts()
+        along[list(self.classes["begins"]), self.roles.index("letter")] = BEGINS_WITH
+        return along
+
+    def plant(self, places: list[list[int]]) -> tuple[PlantedNeuron, ...]:
+        # a neuron of one word in all its spellings detects these, and the letter's is one of a word
+        wanted = (
+            (0, "unigram", "unigram", UNIGRAM, "unigram", (("token_detector", UNIGRAM),)),
+            (0, "letter", "alphabet", LETTER, "letter", (("unigram", LETTER),)),
+            (0, "numbers", "token_class", "all_numeric", "numbers", ()),
+            (1, "after followed", "previous_token", f"{FOLLOWED}_unigram", "followed", ()),
+        )
+        planted = []
+        for layer, direction, family, subtype, ids, also in wanted:
+            index = places[layer].pop()
+            planted.append(PlantedNeuron(layer, index, family, subtype, tuple(self.classes[ids]), also))
+            self.set_neuron(layer, index, self.directions[direction] + 0.01 * self._random(D_MODEL), -1.0)
+        return tuple(planted)

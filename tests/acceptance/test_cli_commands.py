@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 
+import psycopg
 import pytest
 
 from tests.commands import family_copy, run_catalog, use_published_family
@@ -116,6 +118,11 @@ def test_show_has_every_section_and_visible_tokens(catalog):
         "Tokens with",
         "Explanations",
         "Best letter",
+        "Quantiles",
+        "Activation on BOS",
+        "Activity by position",
+        "Subsets of the corpus",
+        "How few tokens",
     ):
         assert f"\n{title}" in text
     assert "␣s" in text and "⏎" in text and "\0" not in text
@@ -129,6 +136,22 @@ def test_show_has_every_section_and_visible_tokens(catalog):
     assert len(page["promoted"]) == len(page["suppressed"]) == 5
     table = list(csv.DictReader(io.StringIO(catalog("show", MODELS[0], "1.10", "--format", "csv").out)))
     assert {row["section"] for row in table} == set(page)
+
+
+def test_show_draws_how_activity_depends_on_the_position(catalog, copied, settings):
+    with psycopg.connect(os.environ["CATALOG_DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("UPDATE position_statistics SET curve = %s, runs = '[[1, 2, \"low\"]]'", [[1.0, 0.0, 0.25, 0.5]])
+    section = catalog("show", MODELS[0], "1.10").out.split("\nActivity by position\n")[1].split("\n\n")[0]
+    assert section.splitlines()[0].split() == [
+        "mutual_information", "pattern", "strength", "alternations", "coverage", "predictability", "frequency",
+    ]  # fmt: skip
+    assert section.endswith("▁▅█ 0–0.5") and "low" not in section
+    (stored,) = json.loads(catalog("show", MODELS[0], "1.10", "--format", "json").out)["position"]
+    assert stored["curve"] == [1.0, 0.0, 0.25, 0.5] and stored["runs"] == [[1, 2, "low"]]
+    with psycopg.connect(os.environ["CATALOG_DATABASE_URL"], autocommit=True) as connection:
+        nothing = ", ".join(f"{name} = NULL" for name in ("mutual_information", "pattern", "strength", "alternations", "curve"))
+        connection.execute(f"UPDATE position_statistics SET {nothing}, coverage = NULL")
+    assert "Activity by position" not in catalog("show", MODELS[0], "1.10").out
 
 
 def test_show_marks_the_token_of_an_example(catalog):

@@ -1,13 +1,14 @@
 """Planted neurons get exactly their labels, in both seeds, read back by SQL."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 
-from tests.acceptance.ingests import rows, run_ingest
+from tests.acceptance.ingests import rows
+from tests.acceptance.planted_labels import SHORT, assert_labels, ingested, labels_of
 from tests.planted import PlantedFamily, planted_family
-
-PLANTED = ("alphabet", "unigram", "token_class", "previous_token")
 
 
 @pytest.fixture(scope="module")
@@ -15,28 +16,21 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> PlantedFamily:
     return planted_family(tmp_path_factory.mktemp("planted"))
 
 
-def test_planted_neurons_get_exactly_their_labels(database_url: str, family: PlantedFamily) -> None:
-    run_ingest(database_url, [family.a, family.b], family.corpus)
-    found = rows(
-        database_url,
-        "SELECT model, layer, neuron, family, subtype FROM neuron_labels WHERE family = ANY(:families)",
-        families=list(PLANTED),
-    )
-    expected = set()
-    for neuron in family.neurons:
-        place = family.permutation[neuron.layer].tolist().index(neuron.index)
-        for label in neuron.labels:
-            expected.add((Path(family.a).name, neuron.layer, neuron.index, *label))
-            expected.add((Path(family.b).name, neuron.layer, place, *label))
-    assert set(found) == expected
-    assert {label[3] for label in expected} == set(PLANTED)
+@pytest.fixture(scope="module")
+def published(server: URL, template: str, family: PlantedFamily) -> Iterator[str]:
+    with ingested(server, template, family, context=SHORT, syntax_subsets=("first",)) as url:
+        yield url
 
 
-def test_seed_b_is_recovered_neuron_by_neuron(database_url: str, family: PlantedFamily) -> None:
+def test_planted_neurons_get_exactly_their_labels(published: str, family: PlantedFamily) -> None:
+    assert {neuron.family for neuron in family.neurons} == {"alphabet", "unigram", "token_class", "previous_token"}
+    assert_labels(published, family, labels_of(family))
+
+
+def test_seed_b_is_recovered_neuron_by_neuron(published: str, family: PlantedFamily) -> None:
     """Constant fillers correlate with nothing; every other neuron with its permuted self."""
-    run_ingest(database_url, [family.a, family.b], family.corpus)
     matches = rows(
-        database_url,
+        published,
         """SELECT u.layer, u.neuron, u.other_layer, u.other_neuron, u.max_corr, u.mutual_best, p.degenerate
            FROM neuron_universality_by_model u JOIN neuron_profiles p USING (run_id, model, layer, neuron)
            WHERE u.model = :b""",

@@ -1,10 +1,11 @@
 """Detectors of a token and of a trigram, planted in a small real checkpoint, are labelled as what they are."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+from sqlalchemy import URL
 
 from cli.main import main
 from ingest.activations import token_batches
@@ -16,17 +17,23 @@ from ingest.span_corpus import SpanCorpus
 from ingest.statistics.ngrams import ActivityAccumulator
 from ingest.tokenizer import tokenizer_identity
 from tests.acceptance.ingests import contract, rows, run_ingest
+from tests.acceptance.planted_labels import SHORT, assert_labels, ingested, labels_of
 from tests.planted import CONTEXT, D_MLP, N_LAYERS, PlantedFamily
 from tests.planted_ngrams import TRIGGER, TRIGRAM, planted_ngrams
 from tests.unit.test_ngrams import assert_is_counted
 
 CPU = torch.device("cpu")
-FAMILIES = ("token_detector", "ngram_detector")
 
 
 @pytest.fixture(scope="module")
 def family(tmp_path_factory: pytest.TempPathFactory) -> PlantedFamily:
     return planted_ngrams(tmp_path_factory.mktemp("ngrams"))
+
+
+@pytest.fixture(scope="module")
+def published(server: URL, template: str, family: PlantedFamily) -> Iterator[str]:
+    with ingested(server, template, family, context=SHORT, syntax_subsets=("first",)) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -74,24 +81,16 @@ def test_bits_of_a_real_model_are_counted_like_a_dictionary(checkpoint: Checkpoi
     assert_is_counted(describe_ngrams(bits, SpanCorpus(corpus, None)), corpus, active[:most], most)
 
 
-def test_detectors_are_labelled_and_no_filler_is(
-    database_url: str, family: PlantedFamily, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_ingest(database_url, [family.a, family.b], family.corpus, only=("ngrams",))
-    found = rows(
-        database_url,
-        "SELECT model, layer, neuron, family, subtype FROM neuron_labels WHERE family = ANY(:families)",
-        families=list(FAMILIES),
-    )
-    expected = set()
-    for neuron in family.neurons:
-        place = family.permutation[neuron.layer].tolist().index(neuron.index)
-        for model, index in ((family.a, neuron.index), (family.b, place)):
-            expected.add((Path(model).name, neuron.layer, index, neuron.family, neuron.subtype))
-    assert set(found) == expected and len(found) == len(expected)
+def test_planted_neurons_get_exactly_their_labels(published: str, family: PlantedFamily) -> None:
+    assert [neuron.family for neuron in family.neurons] == ["token_detector", "ngram_detector"]
+    assert_labels(published, family, labels_of(family))
 
+
+def test_detectors_are_shown_with_what_they_detect(
+    published: str, family: PlantedFamily, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     detectors = rows(
-        database_url,
+        published,
         """SELECT n, tokens, suppressing, mean_effect < 0, mean_effect_raw < 0, share_negative, lowest_percentile < 2
            FROM token_detectors WHERE model = :model ORDER BY n""",
         model=family.a.name,
@@ -101,15 +100,15 @@ def test_detectors_are_labelled_and_no_filler_is(
         (3, ["".join(f" {word}" for word in TRIGRAM)], False, False, False, 0.0, False),
     ]
     covered = rows(
-        database_url,
+        published,
         "SELECT layer, covered, new_overall, new_vs_previous, cumulative FROM covered_tokens_by_layer WHERE model = :model",
         model=family.a.name,
     )
     assert covered == [(0, 2, 2, 2, 2), (1, 0, 0, 0, 2)]
-    buckets = rows(database_url, "SELECT n, sum(neurons) FROM ngram_coverage_by_half WHERE model = 'planted-a' GROUP BY 1")
+    buckets = rows(published, "SELECT n, sum(neurons) FROM ngram_coverage_by_half WHERE model = 'planted-a' GROUP BY 1")
     assert sorted(buckets) == [(n, N_LAYERS * D_MLP) for n in (1, 2, 3)]
 
-    monkeypatch.setenv("CATALOG_DATABASE_URL", database_url)
+    monkeypatch.setenv("CATALOG_DATABASE_URL", published)
     with pytest.raises(SystemExit) as ended:
         main(["find", "--family", "token_detector", "--format", "csv"])
     shown = capsys.readouterr().out.splitlines()

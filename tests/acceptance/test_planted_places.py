@@ -1,11 +1,13 @@
 """Neurons planted for a position, BOS, a subset or nothing get exactly their labels, in both seeds, read back by SQL."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sqlalchemy import URL
 
 from catalog.settings import home
 from ingest.activations import token_batches
@@ -15,9 +17,8 @@ from ingest.statistics.distributions import QUANTILES
 from ingest.statistics.span import EARLY
 from ingest.tokenizer import tokenizer_identity
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest
+from tests.acceptance.planted_labels import assert_labels, ingested
 from tests.planted_places import CODE, CONTEXT, D_MLP, HIGH_OFTEN, PROSE, PlacesFamily, places_family
-
-FAMILIES = ("position", "bos", "context", "dead", "near_dead")
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +26,14 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> PlacesFamily:
     return places_family(tmp_path_factory.mktemp("places"))
 
 
-@pytest.fixture
-def published(database_url: str, family: PlacesFamily) -> str:
-    """The family is in this database; its address."""
-    run_ingest(database_url, [family.a, family.b], family.corpus)
-    return database_url
+@pytest.fixture(scope="module")
+def published(server: URL, template: str, family: PlacesFamily) -> Iterator[str]:
+    with ingested(server, template, family, syntax_subsets=(PROSE,)) as url:
+        yield url
 
 
 def test_planted_neurons_get_exactly_their_labels(published: str, family: PlacesFamily) -> None:
-    found = rows(
-        published, "SELECT model, neuron, family, subtype FROM neuron_labels WHERE family = ANY(:all)", all=list(FAMILIES)
-    )
-    expected = set()
-    for index, label in family.labels.items():
-        expected.add((Path(family.a).name, index, *label))
-        expected.add((Path(family.b).name, family.permutation[0].tolist().index(index), *label))
-    assert set(found) == expected
+    assert_labels(published, family, {(0, index): {label} for index, label in family.labels.items()})
 
 
 def test_statistics_are_those_of_all_activations_at_once(published: str, family: PlacesFamily) -> None:
@@ -100,8 +93,9 @@ def activations(family: PlacesFamily) -> tuple[np.ndarray, np.ndarray, np.ndarra
 def test_any_plan_publishes_the_same(published: str, family: PlacesFamily) -> None:
     reference = contract(published)
     cut = run_ingest(
-        published, [family.a, family.b], family.corpus, jobs=5, memory_gb=0.01, batch_tokens=1000, again=True
-    )
+        published, [family.a, family.b], family.corpus,
+        only=(), syntax_subsets=(PROSE,), jobs=5, memory_gb=0.01, batch_tokens=1000, again=True,
+    )  # fmt: skip
     assert_same(contract(published, cut.run_id), reference)
 
 

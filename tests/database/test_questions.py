@@ -214,8 +214,26 @@ def test_the_page_of_a_neuron(store):
     assert page.letter["letter"].tolist() == ["s"]
     assert page.top_tokens["token"].tolist() == [" s", "s", "\n", "\\x00", "\\xe2\\x82"]
     assert page.promoted["effect"].is_monotonic_decreasing and page.suppressed["effect"].is_monotonic_increasing
+    spread = np.linspace(0.1, 1.0, N)[D_MLP + 10]
+    assert page.quantiles["percent"].tolist() == [0.1, 1, 5, 25, 50, 75, 95, 99, 99.9]
+    assert page.quantiles[["pre", "post"]].to_numpy() == pytest.approx(spread)
+    assert page.bos.to_numpy().tolist() == [pytest.approx([spread, spread])]
+    assert page.position.loc[0, ["pattern", "strength", "alternations", "curve"]].tolist() == ["other", "weak", 0, None]
+    assert page.position.loc[0, "mutual_information"] == pytest.approx(spread / 100)
+    assert page.subsets[["subset", "n_tokens"]].to_numpy().tolist() == [["code", 3000], ["prose", 9000]]
+    assert page.subsets[["sparsity", "mean"]].to_numpy() == pytest.approx(spread)
+    assert page.ngrams.to_numpy().tolist() == [[n, 10 * n, 2000, 12000] for n in (1, 2, 3)]
     dead = store.neuron(NeuronRef(A, 0, DEAD))
     assert dead.identity["degenerate"] and not dead.identity["universal"] and len(dead.best_matches) == 0
+
+
+def test_parts_that_a_run_lacks_leave_their_tables_of_a_page_empty(store, engine):
+    for table in ("distribution_statistics", "position_statistics", "subset_statistics", "ngram_statistics"):
+        execute(engine, f"DELETE FROM {table}")
+    page = store.neuron(NeuronRef(A, 1, 10))
+    for name in ("quantiles", "bos", "position", "subsets", "ngrams"):
+        table = getattr(page, name)
+        assert len(table) == 0 and len(table.columns) >= 2
 
 
 def test_a_page_costs_a_fixed_number_of_queries(store, engine):
@@ -225,7 +243,7 @@ def test_a_page_costs_a_fixed_number_of_queries(store, engine):
     for_a_page = len(statements)
     statements.clear()
     store.find_labels(LabelFilter(family="alphabet", model=A, limit=0))
-    assert for_a_page <= 14 and len(statements) <= 5, (for_a_page, len(statements))
+    assert for_a_page <= 18 and len(statements) <= 5, (for_a_page, len(statements))
 
 
 def test_layers_and_models_and_runs(store):

@@ -1,0 +1,60 @@
+"""How one neuron's activations are distributed: quantiles, BOS, positions, subsets, n-grams; each one row by its key."""
+
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, text
+
+from catalog.frames import NUMBERS, typed_frame
+from catalog.queries import Values, frame
+from catalog.schema.distributions import QUANTILES
+
+_POSITION = ("mutual_information", "pattern", "strength", "alternations", "coverage", "predictability", "runs", "curve")
+
+
+def quantiles_and_bos(connection: Connection, values: Values) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row per quantile: percent, pre, post; and one row on BOS: bos_activation, bos_ratio."""
+    found = connection.execute(
+        text("SELECT * FROM distribution_statistics WHERE run_id = :run AND neuron_id = :neuron"), values
+    ).first()
+    row: dict[str, Any] = {} if found is None else dict(found._mapping)
+    shares = [
+        (float(share), *(row[f"{kind}_p{share.replace('.', '_')}"] for kind in ("pre", "post"))) for share in QUANTILES if row
+    ]
+    bos = [(row["bos_activation"], row["bos_ratio"])] if row else []
+    number = NUMBERS[-2]
+    return (
+        typed_frame(("percent", "pre", "post"), (number,) * 3, shares),
+        typed_frame(("bos_activation", "bos_ratio"), (number,) * 2, bos),
+    )
+
+
+def position(connection: Connection, values: Values) -> pd.DataFrame:
+    """How being active depends on the position: one row; see `catalog.schema.statistics.position_statistics`."""
+    return frame(
+        connection,
+        f"SELECT {', '.join(_POSITION)} FROM position_statistics WHERE run_id = :run AND neuron_id = :neuron",
+        values,
+    )
+
+
+def subsets(connection: Connection, values: Values) -> pd.DataFrame:
+    """One row per subset of the corpus: frequency, means, and what being in it explains."""
+    return frame(
+        connection,
+        """SELECT subset, n_tokens, sparsity, mean, post_mean, variance_reduction FROM subset_statistics
+           WHERE run_id = :run AND neuron_id = :neuron ORDER BY subset""",
+        values,
+    )
+
+
+def ngrams(connection: Connection, values: Values) -> pd.DataFrame:
+    """Of tokens, bigrams and trigrams, how few hold 95 % of the activations: n, cover, activations, n_tokens."""
+    return frame(
+        connection,
+        """SELECT v.n, v.cover, v.activations, s.n_tokens FROM ngram_statistics s
+           CROSS JOIN LATERAL (VALUES (1, s.cover_1, s.activations_1), (2, s.cover_2, s.activations_2),
+                                      (3, s.cover_3, s.activations_3)) AS v(n, cover, activations)
+           WHERE s.run_id = :run AND s.neuron_id = :neuron ORDER BY v.n""",
+        values,
+    )
