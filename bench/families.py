@@ -156,7 +156,7 @@ def rules_of(connection: Connection) -> dict[str, list[dict[str, Any]]]:
 
 def parts_of(family: str) -> list[str]:
     """The parts of a run of which a rule needs one; none where no rule is known."""
-    return [part for rule in RULES if rule.family == family for part in (rule.part, rule.or_part) if part]
+    return [part for rule in RULES if rule.family == family for part in rule.parts]
 
 
 def closest(connection: Connection, family: str, shown: int) -> list[dict[str, Any]]:
