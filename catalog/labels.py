@@ -225,11 +225,19 @@ def label_run(connection: Connection, run_id: int, version: int) -> dict[str, in
         "run_id": run_id,
         "version": version,
         "other_causes": list(_OTHER_CAUSES),
-        "evaluated": [rule.family for rule in asked if rule.family in _OTHER_CAUSES],
+        "evaluated": [rule.family for rule in asked if rule.family in _OTHER_CAUSES and _can_tell(connection, run_id, rule)],
     }
     counts = {rule.family: connection.execute(text(rule.insert), _used(rule.insert, values)).rowcount for rule in asked}
     summaries.total_labels(connection, run_id)
     return counts
+
+
+def _can_tell(connection: Connection, run_id: int, rule: Rule) -> bool:
+    """Whether the run has what the rule measures: positions need more rows of text than a short run has."""
+    if rule.family != "position":
+        return True
+    known = "SELECT EXISTS (SELECT FROM position_statistics WHERE run_id = :run_id AND mutual_information IS NOT NULL)"
+    return bool(connection.execute(text(known), {"run_id": run_id}).scalar_one())
 
 
 def _used(statement: str, values: dict[str, Any]) -> dict[str, Any]:

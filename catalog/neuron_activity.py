@@ -1,4 +1,4 @@
-"""How one neuron's activations are distributed: quantiles, BOS, positions, subsets, n-grams; each one row by its key."""
+"""How one neuron's activations are distributed: quantiles, BOS, positions, subsets, n-grams, next tokens."""
 
 from typing import Any
 
@@ -56,5 +56,16 @@ def ngrams(connection: Connection, values: Values) -> pd.DataFrame:
            CROSS JOIN LATERAL (VALUES (1, s.cover_1, s.activations_1), (2, s.cover_2, s.activations_2),
                                       (3, s.cover_3, s.activations_3)) AS v(n, cover, activations)
            WHERE s.run_id = :run AND s.neuron_id = :neuron ORDER BY v.n""",
+        values,
+    )
+
+
+def next_tokens(connection: Connection, values: Values) -> pd.DataFrame:
+    """One row per class of next tokens before which the neuron differs most, the largest effect first."""
+    return frame(
+        connection,
+        """SELECT s.rank, f.name AS feature, s.n_in, s.n_out, s.freq_in, s.freq_out, s.mean_in, s.mean_out, s.cohen_d
+           FROM next_token_statistics s JOIN features f ON f.id = s.feature_id
+           WHERE s.run_id = :run AND s.neuron_id = :neuron ORDER BY s.rank""",
         values,
     )

@@ -63,6 +63,8 @@ class NeuronPage:
     subsets: pd.DataFrame
     ngrams: pd.DataFrame
     """n, cover, activations, n_tokens."""
+    next_tokens: pd.DataFrame
+    """Classes of next tokens before which pre differs most: frequency and mean before them and before others."""
     examples: pd.DataFrame
     """The highest values first, then the bands of quantiles from below; see `examples`."""
 
@@ -109,6 +111,7 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
         position=neuron_activity.position(connection, key),
         subsets=neuron_activity.subsets(connection, key),
         ngrams=neuron_activity.ngrams(connection, key),
+        next_tokens=neuron_activity.next_tokens(connection, key),
         examples=_examples(connection, values, None, 0),
     )
 

@@ -23,6 +23,7 @@ TITLES = {
     "position": "Activity by position",
     "subsets": "Subsets of the corpus",
     "ngrams": "How few tokens (n = 1), bigrams and trigrams hold 95 % of the activations",
+    "next_tokens": "Before which next tokens it differs: frequency and mean of pre before them, and before others",
     "promoted": "Most promoted tokens",
     "suppressed": "Least promoted tokens",
     "examples": "Examples",

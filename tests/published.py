@@ -26,7 +26,8 @@ FEATURES = (
 )
 FEATURE_TOKENS = {"contains_comma": [5], "is_digit": [6], "s_unigram": [2, 3, 10]}
 PARTS = dict.fromkeys(
-    ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples"), 1
+    ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens"),
+    1,
 )
 
 
@@ -149,6 +150,7 @@ def _stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]
         },
     )
     _stage_ngrams(handle, neurons)
+    _stage_next_tokens(handle, neurons, feature_ids)
     _stage_explanations(handle, neurons, feature_ids)
     _stage_examples(handle, neurons)
     tokens = np.array([3, 2, 1, 7, 8], dtype=np.int32)
@@ -192,6 +194,27 @@ def _stage_examples(handle: RunHandle, neurons: np.ndarray) -> None:
             "row": row.astype(np.int32),
             "position": position.astype(np.int32),
             "quantile": np.where(kind == 0, np.nan, 0.4).astype(np.float32),
+        },
+    )
+
+
+def _stage_next_tokens(handle: RunHandle, neurons: np.ndarray, feature_ids: dict[str, int]) -> None:
+    """Before a comma neuron 3 is active less, and every other one more."""
+    comma = np.full(N, feature_ids["contains_comma"], dtype=np.int32)
+    sign = np.where(np.arange(N) == 3, -1.0, 1.0)
+    handle.stage(
+        "next_token_statistics",
+        {
+            "neuron_id": neurons,
+            "feature_id": comma,
+            "rank": np.ones(N, dtype=np.int16),
+            "n_in": np.full(N, 400, dtype=np.int64),
+            "n_out": np.full(N, 11_500, dtype=np.int64),
+            "mean_in": 0.5 * sign,
+            "mean_out": np.zeros(N),
+            "freq_in": 0.5 + 0.3 * sign,
+            "freq_out": np.full(N, 0.5),
+            "cohen_d": 0.5 * sign,
         },
     )
 
