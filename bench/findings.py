@@ -40,6 +40,7 @@ def page(connection: Connection) -> str:
     """The whole page."""
     families = list(connection.execute(text(_FAMILIES)).scalars())
     counts = [dict(row._mapping) for row in connection.execute(text(_COUNTS))]
+    counts = [row for row in counts if row["neurons"]]
     found = {row["family"] for row in counts}
     absent = [family for family in families if family not in found]
     sections = [_head(connection), "## How many\n", table(counts)]

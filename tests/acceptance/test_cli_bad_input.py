@@ -28,6 +28,7 @@ def is_one_sentence(text: str) -> bool:
         (["find", "--sort", "size"], "--sort 'size' is no order; choose from score, excess, neuron"),
         (["universal", "--model", "gpt5"], "there is no model 'gpt5'"),
         (["families", "--model", "gpt5"], "there is no model 'gpt5'"),
+        (["families", "--by", "colour"], "--by 'colour' is no way to count; choose from layer, model."),
         (["layers", "--run", "99"], "there is no published run 99"),
         (["depth", "--model", "gpt5"], "there is no model 'gpt5'"),
         (["groups", "--model", "gpt5"], "there is no model 'gpt5'"),

@@ -62,6 +62,7 @@ QUESTIONS = {
     "universal": lambda store: store.universal_neurons(UniversalFilter()),
     "universal in order": lambda store: store.universal_neurons(UniversalFilter(sort="neuron", layers=(2, 8), model=MODEL)),
     "families": lambda store: store.family_counts(),
+    "families by model": lambda store: store.family_counts(by="model"),
     "families of a model": lambda store: store.family_counts(MODEL),
     "groups": lambda store: store.groups(),
     "groups of a model": lambda store: store.groups(5, MODEL),
