@@ -119,7 +119,7 @@ def stage(handle: RunHandle, family: Family, plan: Plan, number: int, scale: flo
 
 def _feature_tokens() -> dict[str, np.ndarray]:
     """A token of each feature that is one of tokens."""
-    of_tokens = [feature for feature in FEATURES if not feature.family.startswith("spacy_")]
+    of_tokens = [feature for feature in FEATURES if feature.family in ("symbol", "unigram")]
     return {feature.name: np.array([2 + feature.ordinal], dtype=np.int32) for feature in of_tokens}
 
 

@@ -16,15 +16,17 @@ D_MLP = 4096
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CLASSES = tuple(f"class_{i:02d}" for i in range(60))
 SYNTAX = ("pos_noun", "pos_verb", "dep_nsubj", "dep_det", "morph_plural", "morph_past", "ent_person", "misc_sent_start")
+SUBSETS = ("arxiv", "github", "pubmed_abstracts", "europarl", "stackexchange", "freelaw", "wikipedia")
 FEATURES = (
     *(FeatureRow(name, "symbol", i, f"synthetic class {i}") for i, name in enumerate(CLASSES)),
     *(FeatureRow(f"{x}_unigram", "unigram", 60 + i, f"the letter {x}") for i, x in enumerate(LETTERS)),
     *(FeatureRow(f"spacy_{x}", f"spacy_{x.split('_')[0]}", 86 + i, f"syntax: {x}") for i, x in enumerate(SYNTAX)),
+    *(FeatureRow(f"subset_{x}", "subset", 94 + i, f"tokens of {x}") for i, x in enumerate(SUBSETS)),
 )
-BY_FEATURE = ("token_class", "unigram", "alphabet", "previous_token", "syntax")
-"""Families of latents that a feature of the token or of the one before it explains."""
+BY_FEATURE = ("token_class", "unigram", "alphabet", "previous_token", "syntax", "context")
+"""Families of latents that a feature of the token, of the one before it, or of the text explains."""
 FAMILIES = (
-    "none", *BY_FEATURE, "position", "context", "bos", "token_detector", "ngram_detector", "dead", "near_dead",
+    "none", *BY_FEATURE, "position", "bos", "token_detector", "ngram_detector", "dead", "near_dead",
 )  # fmt: skip
 SHARES = (0.40, 0.38, 0.07, 0.035, 0.005, 0.04, 0.02, 0.02, 0.003, 0.01, 0.005, 0.007, 0.005)
 """Share of the latents in each family; some are rare. Universal latents of the first remain unexplained."""
@@ -73,9 +75,10 @@ class Family:
         classes = np.minimum(generator.zipf(1.4, self.n) - 1, len(CLASSES) - 1)
         letters = len(CLASSES) + np.minimum(generator.zipf(1.3, self.n) - 1, len(LETTERS) - 1)
         syntax = len(CLASSES) + len(LETTERS) + generator.integers(0, len(SYNTAX), self.n)
-        letter_kinds = [FAMILIES.index(name) for name in ("unigram", "alphabet")]
-        found = np.where(np.isin(self.kind, letter_kinds), letters, classes)
-        return np.where(self.kind == FAMILIES.index("syntax"), syntax, found)
+        subsets = len(FEATURES) - len(SUBSETS) + generator.integers(0, len(SUBSETS), self.n)
+        found = {"unigram": letters, "alphabet": letters, "syntax": syntax, "context": subsets}
+        kinds = [self.kind == FAMILIES.index(name) for name in found]
+        return np.select(kinds, list(found.values()), classes)
 
     def order(self, model: int) -> np.ndarray:
         """(n,) the latent of each neuron of a model, in flat order."""

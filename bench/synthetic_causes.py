@@ -6,10 +6,9 @@ catalog make the labels from them, as they do of any run.
 
 import numpy as np
 
-from bench.synthetic import FAMILIES, Family
+from bench.synthetic import FAMILIES, FEATURES, SUBSETS, Family
 from catalog.schema.statistics import POSITION_PATTERNS
 
-SUBSETS = ("arxiv", "github", "pubmed_abstracts", "europarl", "stackexchange", "freelaw", "wikipedia")
 N_TOKENS = 99_000_000
 Columns = dict[str, np.ndarray]
 
@@ -26,7 +25,7 @@ def rows_of_causes(family: Family, model: int, run: int, n_tokens: int) -> dict[
     return {
         "position_statistics": _positions(those("position"), generator),
         "distribution_statistics": _bos(those("bos"), generator),
-        "subset_statistics": _subsets(those("context"), generator),
+        "subset_statistics": _subsets(those("context"), family.subtype[family.order(model)], generator),
         "ngram_statistics": _covers(tokens, trigrams),
         "detected_ngrams": _detected(tokens, trigrams, n_tokens, generator),
     }
@@ -51,11 +50,11 @@ def _bos(neurons: np.ndarray, generator: np.random.Generator) -> Columns:
     return {"neuron": neurons, "bos_activation": ratio, "bos_ratio": ratio, "post_p99_9": np.ones(len(neurons))}
 
 
-def _subsets(neurons: np.ndarray, generator: np.random.Generator) -> Columns:
-    n = len(neurons)
+def _subsets(neurons: np.ndarray, subtype: np.ndarray, generator: np.random.Generator) -> Columns:
+    n, names = len(neurons), np.array(SUBSETS, dtype=object)
     return {
         "neuron": neurons,
-        "subset": generator.choice(np.array(SUBSETS, dtype=object), n),
+        "subset": names[subtype[neurons] - (len(FEATURES) - len(SUBSETS))],
         "n_tokens": np.full(n, N_TOKENS // len(SUBSETS), dtype=np.int64),
         "post_mean": np.ones(n),
         "variance_reduction": generator.uniform(0.2, 0.9, n),

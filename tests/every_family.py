@@ -14,7 +14,8 @@ CHANGES = {
     6: "UPDATE activation_statistics SET sparsity = 0",
     7: "UPDATE activation_statistics SET sparsity = 5e-7, n_tokens = 20000000",
     8: "UPDATE distribution_statistics SET bos_activation = 9, bos_ratio = 9",
-    9: "UPDATE subset_statistics SET variance_reduction = 0.4",
+    9: """UPDATE explanations SET variance_reduction = 0.4, shift = 'current',
+          feature_id = (SELECT id FROM features WHERE name = 'subset_code')""",
     10: """UPDATE explanations SET variance_reduction = 0.6, shift = 'current',
            feature_id = (SELECT id FROM features WHERE name = 'spacy_morph_plural')""",
     11: "UPDATE ngram_statistics SET cover_3 = 50, activations_3 = 420",
@@ -28,9 +29,9 @@ NEURON = """neuron_id = (SELECT n.id FROM neurons n JOIN models m ON m.id = n.mo
 def publish_every_family(engine: Engine) -> int:
     """Publish, change and relabel; the run's id."""
     run = publish_small_family(engine)
-    execute(
-        engine, "INSERT INTO features (name, family, ordinal, definition) VALUES ('spacy_morph_plural', 'spacy_morph', 99, '')"
-    )
+    insert = "INSERT INTO features (name, family, ordinal, definition) VALUES (:name, :family, 9000, 'made up')"
+    for name, family in (("spacy_morph_plural", "spacy_morph"), ("subset_code", "subset")):
+        execute(engine, insert, name=name, family=family)
     execute(engine, "INSERT INTO run_parts (run_id, part, definition_version) VALUES (:run, 'syntax', 1)", run=run)
     for flat, change in CHANGES.items():
         execute(engine, f"{change} WHERE {NEURON}", **place(flat))

@@ -91,6 +91,16 @@ def test_what_nothing_can_be_said_of_was_not_looked_for(engine, store, change, f
     assert families(engine) == LOOKED_FOR - {family}
 
 
+def test_topics_are_enough_to_look_for_contexts(engine, store):
+    run = publish(engine, "topics")
+    execute(engine, "DELETE FROM subset_statistics")
+    store.relabel()
+    assert families(engine) == {"previous_token"}
+    execute(engine, "INSERT INTO run_topics (run_id, ordinal, feature_id) SELECT :run, 1, min(id) FROM features", run=run)
+    store.relabel()
+    assert families(engine) == {"previous_token", "context"}
+
+
 def test_publication_after_labels_keeps_the_rows_of_zero(engine, store):
     """The sums are written again after the labels, and by relabelling; both give the same rows."""
     publish_small_family(engine)
