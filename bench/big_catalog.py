@@ -1,8 +1,8 @@
 """A big catalog of models that never existed, written by the real way: COPY from arrays, staging, publication.
 
 At scale 1: 10 models of 24 layers x 4096 neurons and 8 runs of five of them with 100 million pairs, two of the runs
-superseded; four of the runs, the newest three among them, have 5 million explanations and 1 million labels. A build
-that was interrupted is taken up again at the run it was at.
+superseded; four of the runs, the newest three among them, have 5 million explanations and 1 million labels of every
+family. A build that was interrupted is taken up again at the run it was at.
 
     python -m bench.big_catalog --home /tmp/big --scale 0.1
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Engine, text
 
-from bench import synthetic
+from bench import synthetic, synthetic_causes
 from bench.report import machine, table
 from bench.synthetic import FAMILIES, FEATURES, Family
 from catalog.rows import GroupRow, ModelIds, PublishRows
@@ -26,6 +26,7 @@ from catalog.runs import RunHandle, RunSpec, begin_run
 N_MODELS = 10
 TOP_TOKENS = 3
 EFFECTS = 2
+MORE_PARTS = ("vocabulary", "syntax", "positions", "distributions", "ngrams")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Plan:
     models: tuple[int, ...]
     k: int = 5
     vocabulary: bool = False
-    """Explanations, letters, top tokens and logit effects as well."""
+    """Explanations, letters, top tokens, logit effects, and what there is of positions, subsets, BOS and n-grams as well."""
     corpus: int = 0
 
 
@@ -81,7 +82,8 @@ def build(engine: Engine, scale: float, seed: int = 0, plans: Sequence[Plan] = P
 
 def spec_of(plan: Plan) -> RunSpec:
     """What the run is recorded as."""
-    parts = {"weights": 1, "activations": 1, "correlations": 1} | ({"vocabulary": 1} if plan.vocabulary else {})
+    names = ("weights", "activations", "correlations", *(MORE_PARTS if plan.vocabulary else ()))
+    parts = dict.fromkeys(names, 1)
     return RunSpec(plan.identity, {"seed": 0, "k": plan.k}, parts, "0" * 40, "none", "synthetic", tuple(parts))
 
 
@@ -97,6 +99,7 @@ def stage(handle: RunHandle, family: Family, plan: Plan, number: int, scale: flo
         for name, columns in synthetic.rows_of_model(family, model, number).items():
             n_rows += handle.stage(name, {"neuron_id": own.neuron_ids, **columns})
         if plan.vocabulary:
+            n_rows += _stage_causes(handle, family, model, own, n_tokens, number)
             n_rows += _stage_vocabulary(handle, family, model, own, feature_ids, n_tokens, number)
         n_rows += _stage_correlations(handle, family, plan, model, dict(zip(plan.models, ids, strict=True)), number)
     rows = PublishRows(
@@ -105,13 +108,27 @@ def stage(handle: RunHandle, family: Family, plan: Plan, number: int, scale: flo
         corpus=synthetic.corpus(plan.corpus, n_tokens),
         features=list(FEATURES) if plan.vocabulary else [],
         feature_ids=feature_ids,
-        feature_tokens={f.name: np.array([2 + f.ordinal], dtype=np.int32) for f in FEATURES} if plan.vocabulary else {},
+        feature_tokens=_feature_tokens() if plan.vocabulary else {},
         statistics_run_of={own.model_id: handle.run_id for own in ids},
         pair_run_of={(a.model_id, b.model_id): handle.run_id for a in ids for b in ids if a.model_id < b.model_id},
         groups=_groups(family, plan, ids),
         parts=spec_of(plan).definition_versions,
     )
     return rows, n_rows
+
+
+def _feature_tokens() -> dict[str, np.ndarray]:
+    """A token of each feature that is one of tokens."""
+    of_tokens = [feature for feature in FEATURES if feature.family in ("symbol", "unigram")]
+    return {feature.name: np.array([2 + feature.ordinal], dtype=np.int32) for feature in of_tokens}
+
+
+def _stage_causes(handle: RunHandle, family: Family, model: int, own: ModelIds, n_tokens: int, number: int) -> int:
+    n_rows = 0
+    for name, columns in synthetic_causes.rows_of_causes(family, model, number, n_tokens).items():
+        neurons = own.neuron_ids[columns.pop("neuron")]
+        n_rows += handle.stage(name, {"neuron_id": neurons, **columns})
+    return n_rows
 
 
 def _stage_correlations(
@@ -166,7 +183,8 @@ def _stage_vocabulary(
     kind, subtype = family.kind[latents], family.subtype[latents]
     generator = family.generator(9, model, number)
     keys = np.array([features[feature.name] for feature in FEATURES], dtype=np.int32)
-    labelled, previous = kind > 0, kind == FAMILIES.index("previous_token")
+    labelled = np.isin(kind, [FAMILIES.index(name) for name in synthetic.BY_FEATURE])
+    previous = kind == FAMILIES.index("previous_token")
     score = np.where(labelled, generator.uniform(0.5, 0.98, n), generator.beta(1, 8, n) * 0.19)
     n_rows = 0
     for rank, share in ((1, 1.0), (2, 1.0), (3, 0.55)):

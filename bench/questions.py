@@ -26,7 +26,7 @@ OF_NEURON = (
     "neuron_profiles", "universal_neurons", "neuron_matches", "neuron_universality_by_model", "neuron_labels",
     "neuron_explanations", "neuron_group_members",
 )  # fmt: skip
-OF_MODEL = ("family_counts", "depth_matrix", "layer_profiles")
+OF_MODEL = ("family_counts", "family_counts_by_layer", "depth_matrix", "layer_profiles")
 LIMIT_MS = {"families": 500.0}
 OTHERS_LIMIT_MS = 50.0
 

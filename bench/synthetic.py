@@ -15,13 +15,23 @@ N_LAYERS = 24
 D_MLP = 4096
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CLASSES = tuple(f"class_{i:02d}" for i in range(60))
+SYNTAX = ("pos_noun", "pos_verb", "dep_nsubj", "dep_det", "morph_plural", "morph_past", "ent_person", "misc_sent_start")
+SUBSETS = ("arxiv", "github", "pubmed_abstracts", "europarl", "stackexchange", "freelaw", "wikipedia")
 FEATURES = (
     *(FeatureRow(name, "symbol", i, f"synthetic class {i}") for i, name in enumerate(CLASSES)),
     *(FeatureRow(f"{x}_unigram", "unigram", 60 + i, f"the letter {x}") for i, x in enumerate(LETTERS)),
+    *(FeatureRow(f"spacy_{x}", f"spacy_{x.split('_')[0]}", 86 + i, f"syntax: {x}") for i, x in enumerate(SYNTAX)),
+    *(FeatureRow(f"subset_{x}", "subset", 94 + i, f"tokens of {x}") for i, x in enumerate(SUBSETS)),
 )
-FAMILIES = ("none", "token_class", "unigram", "alphabet", "previous_token")
-SHARES = (0.49, 0.40, 0.07, 0.035, 0.005)
-"""Share of the latents in each family; the last is rare."""
+BY_FEATURE = ("token_class", "unigram", "alphabet", "previous_token", "syntax", "context")
+"""Families of latents that a feature of the token, of the one before it, or of the text explains."""
+FAMILIES = (
+    "none", *BY_FEATURE, "position", "bos", "token_detector", "ngram_detector", "dead", "near_dead",
+)  # fmt: skip
+SHARES = (0.40, 0.38, 0.07, 0.035, 0.005, 0.04, 0.02, 0.02, 0.003, 0.01, 0.005, 0.007, 0.005)
+"""Share of the latents in each family; some are rare. Universal latents of the first remain unexplained."""
+HARDLY_EVER = 5e-7
+"""Activation frequency of a neuron that is nearly dead."""
 SHARE_UNIVERSAL = 0.03
 """Share of the latents whose excess correlation is above a half."""
 
@@ -64,7 +74,11 @@ class Family:
         generator = self.generator(3)
         classes = np.minimum(generator.zipf(1.4, self.n) - 1, len(CLASSES) - 1)
         letters = len(CLASSES) + np.minimum(generator.zipf(1.3, self.n) - 1, len(LETTERS) - 1)
-        return np.where(np.isin(self.kind, (2, 3)), letters, classes)
+        syntax = len(CLASSES) + len(LETTERS) + generator.integers(0, len(SYNTAX), self.n)
+        subsets = len(FEATURES) - len(SUBSETS) + generator.integers(0, len(SUBSETS), self.n)
+        found = {"unigram": letters, "alphabet": letters, "syntax": syntax, "context": subsets}
+        kinds = [self.kind == FAMILIES.index(name) for name in found]
+        return np.select(kinds, list(found.values()), classes)
 
     def order(self, model: int) -> np.ndarray:
         """(n,) the latent of each neuron of a model, in flat order."""
@@ -108,7 +122,7 @@ def rows_of_model(family: Family, model: int, run: int) -> dict[str, dict[str, n
     normal = generator.standard_normal((4, n))
     skew, kurt = normal[0] + 1, 3 + 4 * normal[1] ** 2
     norm_in, norm_out = 1 + 0.2 * np.abs(normal[2]), 1 + 0.2 * np.abs(normal[3])
-    sparsity = generator.beta(1.5, 6, n)
+    sparsity = _frequencies(family, model, generator)
     activation = {
         "n_tokens": np.full(n, 99_000_000, dtype=np.int64), "degenerate": np.zeros(n, dtype=bool), "mean": -normal[2],
         "var": norm_in, "skew": skew, "kurt": kurt, "post_mean": norm_out * 0.1, "post_var": norm_out, "post_skew": skew * 2,
@@ -121,6 +135,13 @@ def rows_of_model(family: Family, model: int, run: int) -> dict[str, dict[str, n
         "logit_kurt": kurt, "vocab_n": np.full(n, 50_257, dtype=np.int32),
     }  # fmt: skip
     return {"activation_statistics": activation, "weight_statistics": weight}
+
+
+def _frequencies(family: Family, model: int, generator: np.random.Generator) -> np.ndarray:
+    """(n,) float64 activation frequencies, the dead and the nearly dead among them."""
+    kind = family.kind[family.order(model)]
+    rare = [kind == FAMILIES.index(name) for name in ("dead", "near_dead")]
+    return np.select(rare, (0.0, HARDLY_EVER), generator.beta(1.5, 6, family.n))
 
 
 def partners(family: Family, one: int, other: int, k: int, run: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -68,12 +68,12 @@ class Catalog:
         with self._reading() as connection:
             return queries.universal_neurons(connection, wanted)
 
-    def family_counts(self, model: str | None = None, run: int | None = None) -> "pd.DataFrame":
+    def family_counts(self, model: str | None = None, run: int | None = None, by: str = "layer") -> "pd.DataFrame":
         """See `catalog.queries.family_counts`."""
         from catalog import queries
 
         with self._reading() as connection:
-            return queries.family_counts(connection, model, run)
+            return queries.family_counts(connection, model, run, by)
 
     def layer_profiles(self, model: str | None = None, run: int | None = None) -> "pd.DataFrame":
         """See `catalog.queries.layer_profiles`."""

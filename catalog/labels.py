@@ -153,7 +153,6 @@ _UNEXPLAINED = f"""{_INSERT}SELECT u.run_id, u.neuron_id, 'unexplained', 'univer
                          WHERE e.run_id = u.run_id AND e.neuron_id = u.neuron_id AND e.rank = 1), 0) AS variance_reduction
        ) AS best
  WHERE u.run_id = :run_id AND u.excess_corr > 0.5 AND best.variance_reduction < {_LEAST_EXPLAINED}
-   AND EXISTS (SELECT 1 FROM run_parts p WHERE p.run_id = :run_id AND p.part = 'correlations')
    AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.run_id = u.run_id AND l.neuron_id = u.neuron_id
                       AND l.family = ANY(CAST(:other_causes AS text[])))
 """
@@ -166,12 +165,17 @@ class Rule(NamedTuple):
     parts: tuple[str, ...]
     """The parts of a run that it reads, each enough by itself; a run without any has no such labels."""
     insert: str
+    needs: str = ""
+    """SQL: whether the parts left anything that the rule can decide by; else the family was not looked for."""
 
 
 _SYNTAX = "starts_with(f.family, 'spacy_')"
 _MACHINE_NAMED = " || jsonb_build_object('machine_named', f.family = 'machine_topic')"
 _CONTEXT = "f.family IN ('topic', 'machine_topic', 'subset')"
 _SUBTYPE = r"regexp_replace(f.name, '^(topic_(.*)#[0-9a-f]{8}|(spacy|subset)_(.*))$', '\2\4')"
+_KNOWN = "EXISTS (SELECT 1 FROM {table} WHERE run_id = :run_id AND {column} IS NOT NULL)"
+_HAS_TOPICS = "EXISTS (SELECT 1 FROM run_topics WHERE run_id = :run_id)"
+_CORRELATED = "EXISTS (SELECT 1 FROM run_parts WHERE run_id = :run_id AND part = 'correlations')"
 _NEAR_DEAD = _THRESHOLD.format(family="near_dead", parameter="max_frequency")
 
 RULES = (
@@ -194,18 +198,24 @@ RULES = (
         _best_feature("previous_token", _SUBTYPE, "e.shift = 'previous'"),
     ),
     Rule("syntax", ("syntax",), _best_feature("syntax", _SUBTYPE, f"e.shift = 'current' AND {_SYNTAX}")),
-    Rule("position", ("positions",), _POSITION),
+    Rule(
+        "position",
+        ("positions",),
+        _POSITION,
+        needs=_KNOWN.format(table="position_statistics", column="mutual_information"),
+    ),
     Rule("bos", ("distributions",), _BOS),
     Rule(
         "context",
         ("distributions", "topics"),
         _best_feature("context", _SUBTYPE, f"e.shift = 'current' AND {_CONTEXT}", _MACHINE_NAMED),
+        needs=f"{_HAS_TOPICS} OR {_KNOWN.format(table='subset_statistics', column='variance_reduction')}",
     ),
     Rule("token_detector", ("ngrams",), _detector("token_detector", 1, _FIRST_TOKEN)),
     Rule("ngram_detector", ("ngrams",), _detector("ngram_detector", 3, "'trigram'")),
     Rule("dead", ("activations",), _rare("dead", "a.sparsity = 0")),
     Rule("near_dead", ("activations",), _rare("near_dead", f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}")),
-    Rule("unexplained", ("vocabulary",), _UNEXPLAINED),
+    Rule("unexplained", ("vocabulary",), _UNEXPLAINED, needs=_CORRELATED),
 )
 """In order: the last one asks what the others have found."""
 
@@ -219,25 +229,28 @@ def newest_version(connection: Connection, drafts: bool) -> int:
 def label_run(connection: Connection, run_id: int, version: int) -> dict[str, int]:
     """Replace the labels of one run; returns how many each family has."""
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
-    parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), {"run_id": run_id}).scalars().all()
-    asked = [rule for rule in RULES if {*rule.parts} & {*parts}]
+    asked = rules_asked(connection, run_id)
     values = {
         "run_id": run_id,
         "version": version,
         "other_causes": list(_OTHER_CAUSES),
-        "evaluated": [rule.family for rule in asked if rule.family in _OTHER_CAUSES and _can_tell(connection, run_id, rule)],
+        "evaluated": [rule.family for rule in asked if rule.family in _OTHER_CAUSES],
     }
     counts = {rule.family: connection.execute(text(rule.insert), _used(rule.insert, values)).rowcount for rule in asked}
-    summaries.total_labels(connection, run_id)
+    summaries.total_labels(connection, run_id, [*counts])
     return counts
 
 
-def _can_tell(connection: Connection, run_id: int, rule: Rule) -> bool:
-    """Whether the run has what the rule measures: positions need more rows of text than a short run has."""
-    if rule.family != "position":
-        return True
-    known = "SELECT EXISTS (SELECT FROM position_statistics WHERE run_id = :run_id AND mutual_information IS NOT NULL)"
-    return bool(connection.execute(text(known), {"run_id": run_id}).scalar_one())
+def rules_asked(connection: Connection, run_id: int) -> list[Rule]:
+    """The rules whose families can be looked for in a run, in order."""
+    found = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), {"run_id": run_id})
+    parts = set(found.scalars())
+    readable = [rule for rule in RULES if {*rule.parts} & parts]
+    return [
+        rule
+        for rule in readable
+        if not rule.needs or connection.execute(text(f"SELECT {rule.needs}"), {"run_id": run_id}).scalar_one()
+    ]
 
 
 def _used(statement: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ All of it follows from other tables, and is written again in the transaction tha
 publication, `total_labels` whenever labels are made.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, text
 
 _LAYERS = """
@@ -59,6 +61,19 @@ SELECT run_id, model_id, family, subtype, layer, count(*), count(*) FILTER (WHER
  GROUP BY run_id, model_id, family, subtype, layer
 """
 
+# A family that was looked for has a row in every layer, so that a reader tells "none" from "not asked".
+_LOOKED_FOR = """
+INSERT INTO label_totals (run_id, model_id, family, subtype, layer, labels, universal_labels, neurons, universal_neurons)
+SELECT rm.run_id, rm.model_id, asked.family, '', place.layer, 0, 0, 0, 0
+  FROM run_models rm
+  JOIN models m ON m.id = rm.model_id
+ CROSS JOIN LATERAL generate_series(0, m.n_layers - 1) AS place(layer)
+ CROSS JOIN unnest(CAST(:families AS text[])) AS asked(family)
+ WHERE rm.run_id = :run_id
+   AND NOT EXISTS (SELECT 1 FROM label_totals t WHERE t.run_id = rm.run_id AND t.model_id = rm.model_id
+                      AND t.family = asked.family AND t.layer = place.layer)
+"""
+
 
 def summarise(connection: Connection, run_id: int) -> None:
     """Sum up a run's rows again, after any of its parts has changed."""
@@ -69,7 +84,16 @@ def summarise(connection: Connection, run_id: int) -> None:
     total_labels(connection, run_id)
 
 
-def total_labels(connection: Connection, run_id: int) -> None:
-    """Count a run's labels again, after they have changed."""
-    connection.execute(text("DELETE FROM label_totals WHERE run_id = :run_id"), {"run_id": run_id})
-    connection.execute(text(_LABELS), {"run_id": run_id})
+def total_labels(connection: Connection, run_id: int, families: Sequence[str] | None = None) -> None:
+    """Count a run's labels again, after they have changed.
+
+    Args:
+        families: those that were looked for, found or not; None for those that have been counted before.
+    """
+    values = {"run_id": run_id}
+    if families is None:
+        counted = text("SELECT DISTINCT family FROM label_totals WHERE run_id = :run_id")
+        families = connection.execute(counted, values).scalars().all()
+    connection.execute(text("DELETE FROM label_totals WHERE run_id = :run_id"), values)
+    connection.execute(text(_LABELS), values)
+    connection.execute(text(_LOOKED_FOR), {**values, "families": list(families)})

@@ -335,6 +335,15 @@ VIEWS = (
                       GROUP BY t.family) t""",
     ),
     View(
+        "family_counts_by_layer",
+        "Distinct neurons per layer and family, universal or not; 0 where a family was looked for and not found.",
+        """SELECT m.run_id, m.model, t.layer, t.family, t.neurons, t.universal_neurons
+  FROM {members} m
+ CROSS JOIN LATERAL (SELECT t.layer, t.family, sum(t.neurons) AS neurons, sum(t.universal_neurons) AS universal_neurons
+                       FROM public.label_totals t WHERE t.run_id = m.run_id AND t.model_id = m.model_id
+                      GROUP BY t.layer, t.family ORDER BY t.layer, t.family) t""",
+    ),
+    View(
         "depth_matrix",
         "Fraction of a layer's neurons whose best match lies in each layer, mean over other models (SPEC 2.5).",
         """SELECT m.run_id, m.model, d.layer, d.other_layer, d.fraction

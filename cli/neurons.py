@@ -89,12 +89,17 @@ def universal(
         show_rows(store.universal_neurons(wanted), format)
 
 
-def families(model: ModelOption = None, run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Neurons per model and family, and how many are universal."""
+def families(
+    model: ModelOption = None,
+    by: Annotated[str, typer.Option("--by", help="Count per layer, or per model only.")] = "layer",
+    run: RunOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Neurons per model, layer and family; 0: looked for, none found."""
     from catalog import connect
 
     with connect() as store:
-        show_rows(store.family_counts(model=model, run=run), format)
+        show_rows(store.family_counts(model=model, run=run, by=by), format)
 
 
 def matches(

@@ -32,7 +32,8 @@ def report(run: RunOption = None) -> None:
         records = most_universal(store, n_models=shares["model"].nunique(), run=run)
         show_records(("neuron", "excess_corr", "labels", "best matches"), records, Format.TABLE)
         write("\n" if records else "none\n\n")
-        _section("Neurons per family", store.family_counts(run=run))
+        counts = store.family_counts(run=run, by="model")
+        _section("Neurons per family", counts[counts["neurons"] > 0])
         _section("catalog find --family alphabet", store.find_labels(LabelFilter(family="alphabet", run=run)))
 
 

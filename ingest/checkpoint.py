@@ -9,7 +9,7 @@ forward pass therefore gives the activations, and `process` asserts on a batch t
 on the raw model's nonlinearities, fused GELU and fused attention took half the bridge's time on small GPT-2s.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -186,16 +186,17 @@ def _fuse_gelu(model: nn.Module, architecture: str) -> None:
             block.set_submodule(NONLINEARITY[architecture], nn.GELU(approximate="tanh"))
 
 
-def check_family(checkpoints: list[Checkpoint], weights_only: bool, tokenizers: list[str]) -> None:
-    """Whether the models can be compared.
+def check_family(checkpoints: list[Checkpoint], parts: Sequence[str], tokenizers: list[str]) -> None:
+    """Whether the models can be in one run with these parts.
 
     Args:
         tokenizers: sha256 of each model's tokenizer.
     Raises:
         InputError: fewer than two models, one given twice, two of one name, or different tokenizers.
     """
-    if len(checkpoints) < 2 and not weights_only:
-        raise InputError("correlations need at least two models; give more of them, or --only weights.")
+    if len(checkpoints) < 2 and "correlations" in parts:
+        others = [part for part in parts if part != "correlations"] or ["weights"]
+        raise InputError(f"correlations need at least two models; give more of them, or --only {','.join(others)} for one.")
     by_sha: dict[str, Checkpoint] = {}
     by_name: dict[tuple[str, str | None], Checkpoint] = {}
     for checkpoint, tokenizer in zip(checkpoints, tokenizers, strict=True):

@@ -9,7 +9,7 @@ A job over all rows turns its sums per token into explanations and its tiles int
 rows leaves its sums behind, and a `combine` job adds them up. A plan never changes a result, only what it costs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -126,6 +126,8 @@ class SpanItem:
     model: int
     layers: LayerSpan
     n_bytes: int
+    shared_bytes: int = 0
+    """What finishing takes beside the sums, once for all items of the kind in a job."""
 
     @property
     def models(self) -> tuple[int, ...]:
@@ -175,6 +177,13 @@ class TileItem:
 Item = MomentItem | OwnItem | TokenItem | SpanItem | TileItem
 
 
+def bytes_of(items: Iterable[Item], shapes: Sequence[ModelShape], finish: bool = True) -> int:
+    """Bytes of accumulators together and, with `finish`, of what finishing them takes beside them."""
+    items = list(items)
+    shared = {item.kind: item.shared_bytes for item in items if isinstance(item, SpanItem) and finish}
+    return sum(item.bytes_needed(shapes) for item in items) + sum(shared.values())
+
+
 def own_key(model: int, layer: int) -> str:
     """The key of a layer's products with itself."""
     return f"own:{model}:{layer}"
@@ -220,8 +229,8 @@ class Plan:
         return job.n_rows * self.corpus.context if job.kind == "accumulate" else 0
 
     def bytes_needed(self, job: Job) -> int:
-        """Bytes of the job's accumulators."""
-        return sum(item.bytes_needed(self.shapes) for item in job.items)
+        """Bytes of the job's accumulators, and of what finishing them takes."""
+        return bytes_of(job.items, self.shapes, finish=self.whole(job))
 
     def product_flop(self, job: Job) -> float:
         """Operations of the matrix products of activations."""
@@ -281,8 +290,8 @@ def _item_json(item: Item) -> list[Any]:
             return ["own", model, layer.first, layer.last]
         case TokenItem(model, layers):
             return ["tokens", model, layers.first, layers.last]
-        case SpanItem(kind, model, layers, n_bytes):
-            return ["span", kind, model, layers.first, layers.last, n_bytes]
+        case SpanItem(kind, model, layers, n_bytes, shared_bytes):
+            return ["span", kind, model, layers.first, layers.last, n_bytes, shared_bytes]
         case TileItem(a, b, rows, columns):
             return ["tile", a, b, rows.first, rows.last, columns.first, columns.last]
 
@@ -295,8 +304,8 @@ def _item(entry: list[Any], shapes: tuple[ModelShape, ...]) -> Item:
         a, b, first, last, left, right = numbers
         return TileItem(a, b, LayerSpan(first, last, shapes[a].d_mlp), LayerSpan(left, right, shapes[b].d_mlp))
     if kind == "span":
-        statistic, model, first, last, n_bytes = numbers
-        return SpanItem(statistic, model, LayerSpan(first, last, shapes[model].d_mlp), n_bytes)
+        statistic, model, first, last, n_bytes, shared_bytes = numbers
+        return SpanItem(statistic, model, LayerSpan(first, last, shapes[model].d_mlp), n_bytes, shared_bytes)
     model, first, last = numbers
     span = LayerSpan(first, last, shapes[model].d_mlp)
     return OwnItem(model, span) if kind == "own" else TokenItem(model, span)

@@ -10,7 +10,19 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.errors import InputError
-from ingest.plan import CorpusShape, Item, Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
+from ingest.plan import (
+    CorpusShape,
+    Item,
+    Job,
+    ModelShape,
+    MomentItem,
+    OwnItem,
+    Plan,
+    SpanItem,
+    TileItem,
+    TokenItem,
+    bytes_of,
+)
 from ingest.spans import KINDS, SpanShape
 from ingest.statistics.tiles import LayerSpan
 
@@ -101,7 +113,7 @@ def _parallel(plan: Plan) -> int:
 
 def _check_budget(work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget: int) -> None:
     smallest = _items(work, shapes, corpus, tile_bytes=0)
-    least = max(item.bytes_needed(shapes) for item in smallest)
+    least = max(bytes_of([item], shapes) for item in smallest)
     if least > budget:
         raise InputError(
             f"--memory {budget / 2**30:.3g} GiB is too small for the sums of one layer; give at least "
@@ -122,8 +134,8 @@ def _items(
         items += [TokenItem(model, span) for span in spans if work.wants("vocabulary", model)]
         for name, kind in KINDS.items():
             shape = SpanShape(shapes[model].d_mlp, shapes[model].d_vocab, corpus)
-            size = kind.bytes_needed(shape)
-            items += [SpanItem(name, model, span, size) for span in spans if work.wants(kind.part, model)]
+            size = kind.bytes_needed(shape), kind.finish_bytes(shape)
+            items += [SpanItem(name, model, span, *size) for span in spans if work.wants(kind.part, model)]
     if models is None:
         items += tiles(work, shapes, tile_bytes)
     return items
@@ -154,13 +166,16 @@ def _tiles_of_pair(a: int, b: int, shapes: list[ModelShape], tile_bytes: int) ->
 def _pack(items: Iterable[Item], shapes: list[ModelShape], budget: int) -> list[list[Item]]:
     """Fill passes in order, so that a tile never comes in an earlier pass than the products of its layers."""
     passes: list[list[Item]] = [[]]
-    free = budget
+    free, kinds = budget, set[str]()
     for item in items:
-        size = item.bytes_needed(shapes)
+        kind = item.kind if isinstance(item, SpanItem) else ""
+        size = item.bytes_needed(shapes) if kind in kinds else bytes_of([item], shapes)
         if size > free and passes[-1]:
             passes.append([])
-            free = budget
+            free, kinds = budget, set()
+            size = bytes_of([item], shapes)
         passes[-1].append(item)
+        kinds.add(kind)
         free -= size
     return passes
 

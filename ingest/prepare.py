@@ -61,7 +61,7 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
         checkpoints.append(open_checkpoint(source, device))
         progress.advance(1)
     tokenizers = [tokenizer_identity(checkpoint.tokenizer) for checkpoint in checkpoints]
-    check_family(checkpoints, settings.parts == ("weights",), [info.sha256 for info in tokenizers])
+    check_family(checkpoints, settings.parts, [info.sha256 for info in tokenizers])
     tokenizer = tokenizers[0]
     if tokenizer.newline_id is None:
         progress.say("no token decodes to a newline alone, so newlines cannot be masked")

@@ -100,6 +100,11 @@ class RunWork:
 
     def plan(self, progress: Progress) -> RunPlan:
         """The plan that an interrupted attempt left, if it still holds and work was done by it, else a new one."""
+        if "distributions" in self.parts and self.inputs.corpus is not None and not self.inputs.corpus.subset_names:
+            progress.say(
+                "the corpus has no subsets, so no neuron gets a context label for one; if another of its columns names them, "
+                "give it as --subset-column"
+            )
         weights = [checkpoint.weights_sha256 for checkpoint in self.inputs.checkpoints]
         versions = versions_of(self.parts)
         with self.engine.begin() as connection:

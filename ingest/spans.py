@@ -72,6 +72,8 @@ class Kind(Generic[A]):
     """From complete sums to what travels to the catalog."""
     columns: Callable[[Arrays, Ids, CorpusFeatures, OutputWeights], Iterator[tuple[str, Columns]]]
     """Rows of its tables; ids and weights are those of the span's neurons."""
+    finish_bytes: Callable[[SpanShape], int] = lambda shape: 0
+    """Beside the accumulators when they are finished, once for all of the kind in a job."""
     features: Callable[[CorpusFeatures], Sequence[FeatureRow]] = lambda features: ()
     """What its rows point to: as places in this sequence, until the features have keys."""
     tokens: Callable[[CorpusFeatures], FeatureTable | None] = lambda features: None
@@ -107,6 +109,7 @@ KINDS: dict[str, Kind[Any]] = {
         make=lambda shape, pivots: ActivityAccumulator(shape.bit_tokens, shape.n_neurons, pivots.pre.device),
         finish=describe_ngrams,
         columns=lambda found, ids, features, weights: ngram_columns(found, ids, weights),
+        finish_bytes=lambda shape: ActivityAccumulator.finish_bytes(shape.bit_tokens),
     ),
     "examples": Kind[ExampleAccumulator](
         part="examples",

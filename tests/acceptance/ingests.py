@@ -17,6 +17,7 @@ CONTRACT = {
     "neuron_explanations": "model, layer, neuron, rank, feature, shift",
     "neuron_universality_by_model": "model, layer, neuron, other_model",
     "family_counts": "model, family",
+    "family_counts_by_layer": "model, layer, family",
     "depth_matrix": "model, layer, other_layer",
     "layer_profiles": "model, layer",
     "position_neurons": "model, layer, neuron",

@@ -28,6 +28,7 @@ def is_one_sentence(text: str) -> bool:
         (["find", "--sort", "size"], "--sort 'size' is no order; choose from score, excess, neuron"),
         (["universal", "--model", "gpt5"], "there is no model 'gpt5'"),
         (["families", "--model", "gpt5"], "there is no model 'gpt5'"),
+        (["families", "--by", "colour"], "--by 'colour' is no way to count; choose from layer, model."),
         (["layers", "--run", "99"], "there is no published run 99"),
         (["depth", "--model", "gpt5"], "there is no model 'gpt5'"),
         (["groups", "--model", "gpt5"], "there is no model 'gpt5'"),
@@ -51,6 +52,8 @@ def is_one_sentence(text: str) -> bool:
         (["ingest", "a", "b", "--top-k", "0", "--corpus", "x"], "--top-k 0 is too small"),
         (["ingest", "a", "b", "--ngram-tokens", "0", "--corpus", "x"], "--ngram-tokens 0 is too small"),
         (["ingest", "a", "b"], "--corpus is missing"),
+        (["ingest", "a", "b", "--corpus", "x", "--spacy-model", "xx_none"], "is not installed; run `pip install xx-none`"),
+        (["ingest", "a", "b", "--corpus", "x", "--spacy-model", "de_core_news_md"], "/de_core_news_md-3."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -21,6 +21,7 @@ READING = [
     ["find", "--family", "alphabet"],
     ["universal"],
     ["families"],
+    ["families", "--by", "model"],
     ["matches", MODELS[0], "1.10"],
     ["groups"],
     ["layers"],

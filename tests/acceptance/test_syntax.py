@@ -79,7 +79,7 @@ def test_added_to_a_published_run_it_is_as_with_all_at_once(database_url: str, m
     assert (added.run_id, added.outcome) == (first.run_id, "parts_added")
     assert run_ingest(database_url, models, corpus, only=parts).outcome == "already_published"
     one, other = (contract(database_url, run.run_id) for run in (at_once, added))
-    for name in ("neuron_explanations", "neuron_labels", "family_counts"):
+    for name in ("neuron_explanations", "neuron_labels", "family_counts", "family_counts_by_layer"):
         pd.testing.assert_frame_equal(one[name], other[name], rtol=1e-5, atol=1e-5, obj=name)
 
     # a third model joins: what is known of the others is taken over, each row once

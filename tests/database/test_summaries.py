@@ -20,14 +20,15 @@ DEFINITIONS = {
            JOIN neurons n ON n.id = l.neuron_id LEFT JOIN universality u USING (run_id, neuron_id)""",
     ),
     "counts of labels": (
-        "SELECT run_id, model_id, family, subtype, layer, labels::bigint, universal_labels::bigint FROM label_totals",
+        """SELECT run_id, model_id, family, subtype, layer, labels::bigint, universal_labels::bigint
+           FROM label_totals WHERE labels > 0""",
         """SELECT l.run_id, n.model_id, l.family, l.subtype, n.layer, count(*), count(*) FILTER (WHERE u.excess_corr > 0.5)
            FROM labels l JOIN neurons n ON n.id = l.neuron_id LEFT JOIN universality u USING (run_id, neuron_id)
            GROUP BY 1, 2, 3, 4, 5""",
     ),
     "counts of neurons per family": (
         """SELECT run_id, model_id, family, layer, sum(neurons), sum(universal_neurons) FROM label_totals
-           GROUP BY 1, 2, 3, 4""",
+           WHERE labels > 0 GROUP BY 1, 2, 3, 4""",
         """SELECT l.run_id, n.model_id, l.family, n.layer, count(DISTINCT n.id),
                   count(DISTINCT n.id) FILTER (WHERE u.excess_corr > 0.5)
            FROM labels l JOIN neurons n ON n.id = l.neuron_id LEFT JOIN universality u USING (run_id, neuron_id)

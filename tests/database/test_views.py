@@ -19,6 +19,7 @@ PROMISED = {
     "neuron_labels": "model layer neuron family subtype score rule_version",
     "neuron_explanations": "model layer neuron feature shift variance_reduction n_in n_out mean_in mean_out cohen_d rank",
     "family_counts": "model family neurons universal_neurons",
+    "family_counts_by_layer": "model layer family neurons universal_neurons",
     "depth_matrix": "model layer other_layer fraction",
     "neuron_universality_by_model": "model layer neuron other_model max_corr other_layer other_neuron baseline diag_corr",
     "neuron_group_members": "group_id size lowest_corr model layer neuron",
@@ -36,6 +37,8 @@ PROMISED = {
     "neuron_subsets": "model layer neuron subset n_tokens mean sparsity variance_reduction",
     "neuron_examples": "model layer neuron kind rank value subset row position token before after",
 }
+
+FAMILY_VIEWS = ("family_counts", "family_counts_by_layer")
 
 
 @pytest.mark.parametrize("schema", ["public", "history"])
@@ -91,7 +94,7 @@ def test_each_model_is_shown_by_its_newest_run(engine):
     second = publish_small_family(engine, "b and c", MODELS[1:])
     newest = "SELECT DISTINCT model, run_id FROM {} ORDER BY 1"
     expected = [(MODELS[0], first), (MODELS[1], second), (MODELS[2], second)]
-    for view in ("neuron_profiles", "neuron_matches", "neuron_labels", "layer_profiles", "depth_matrix", "family_counts"):
+    for view in ("neuron_profiles", "neuron_matches", "neuron_labels", "layer_profiles", "depth_matrix", *FAMILY_VIEWS):
         assert rows(engine, newest.format(view)) == expected, view
     assert len(rows(engine, newest.format("history.neuron_profiles"))) == 4
     others = rows(engine, "SELECT DISTINCT model, other_model FROM neuron_matches ORDER BY 1")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice, pairwise
@@ -23,7 +24,8 @@ from ingest.corpus_cache import CorpusMeta, TokenCorpus
 from ingest.documents import CorpusSource
 from ingest.ngram_results import describe_ngrams, ngram_columns
 from ingest.output_weights import OutputWeights
-from ingest.plan import CorpusShape
+from ingest.plan import CorpusShape, ModelShape, SpanItem
+from ingest.planner import Work, make_plan
 from ingest.results import Arrays
 from ingest.span_corpus import SpanCorpus, kept_windows
 from ingest.spans import SpanShape
@@ -264,3 +266,31 @@ def test_a_model_without_detectors_has_no_rows_of_them() -> None:
     found = describe_ngrams(accumulated(corpus, nothing, 99, []), SpanCorpus(corpus, None))
     ((table, columns),) = ngram_columns(found, np.arange(3, dtype=np.int32), None)  # type: ignore[arg-type]
     assert table == "ngram_statistics" and np.ma.getmaskarray(columns["cover_1"]).all()
+
+
+@pytest.mark.parametrize(("vocabulary", "n_layers"), [(50_000, 3), (2, 1)])
+def test_memory_at_the_finish_stays_below_the_plan_s(vocabulary: int, n_layers: int) -> None:
+    """Where n-grams dominate, be they all distinct or all the same: bits, and what is traced beside them."""
+    n_rows, context, d_mlp = 400, 256, 64
+    rows = np.random.default_rng(0).integers(2, 2 + vocabulary, (n_rows, context))
+    rows[:, 0] = BOS
+    corpus = corpus_of(rows)
+    shape = CorpusShape(n_rows, context, ngram_tokens=10**6)
+    plan = make_plan(Work((), {"ngrams": (0,)}), [ModelShape(n_layers, 16, d_mlp, 60_000)], shape, 10**9)
+    (job,) = [job for job in plan.jobs if job.kind == "accumulate"]
+    spans = [item for item in job.items if isinstance(item, SpanItem)]
+    layers = [ActivityAccumulator(n_rows * (context - 1), d_mlp, CPU) for _ in spans]
+    for layer in layers:
+        layer.bits_.random_(0, 2**62)
+    bits = sum(layer.bits_.nbytes for layer in layers)
+    assert bits == sum(item.n_bytes for item in spans)
+    describe_ngrams(layers[0], SpanCorpus(corpus_of(rows[:2]), None))  # what is imported and compiled is not the corpus's
+    tracemalloc.start()
+    try:
+        shared = SpanCorpus(corpus, None)
+        for layer in layers:
+            describe_ngrams(layer, shared)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.5 * plan.bytes_needed(job) < bits + peak <= plan.bytes_needed(job)

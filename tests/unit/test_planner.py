@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import InputError
-from ingest.plan import Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem, from_json, own_key
+from ingest.plan import Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem, bytes_of, from_json, own_key
 from ingest.planner import FINISHED, OF_ONE_MODEL, CorpusShape, Work, cost, make_plan
 from ingest.spans import KINDS
+from ingest.statistics.ngrams import INDEX_BYTES
 
 N_ROWS, CONTEXT = 40, 16
 CORPUS = CorpusShape(N_ROWS, CONTEXT, n_subsets=3)
@@ -33,7 +34,7 @@ def least(work: Work, shapes: list[ModelShape]) -> int:
     plan = make_plan(work, shapes, CORPUS, LARGE)
     layers = [item for job in plan.jobs for item in job.items if not isinstance(item, TileItem)]
     tiles = [12 * shapes[a].d_mlp * shapes[b].d_mlp for a, b in work.pairs]
-    return max([*(item.bytes_needed(shapes) for item in layers), *tiles])
+    return max([*(bytes_of([item], shapes) for item in layers), *tiles])
 
 
 def accumulating(plan: Plan) -> list[Job]:
@@ -137,6 +138,24 @@ def test_large_models_are_cut_by_tiles_and_small_ones_by_rows() -> None:
     pocket = [ModelShape(2, 128, 384, 365)] * 2
     by_rows = make_plan(work, pocket, CorpusShape(100_000, 128), 2**30, at_least=8)
     assert sum(job.kind == "combine" for job in by_rows.jobs) >= 1
+
+
+def test_what_the_finish_takes_is_counted_once_per_job() -> None:
+    """n-grams are grouped once for all layers and models of a job, where the job finishes them."""
+    work, shapes = Work((), {"ngrams": (0, 1), "positions": (0,)}), [ModelShape(3, 8, 6, 20)] * 2
+    (_, job) = make_plan(work, shapes, CORPUS, LARGE).jobs
+    shared = {item.shared_bytes for item in job.items if isinstance(item, SpanItem) and item.kind == "ngrams"}
+    assert shared == {INDEX_BYTES * N_ROWS * (CONTEXT - 1)}
+    plain = sum(item.bytes_needed(shapes) for item in job.items)
+    plan = make_plan(work, shapes, CORPUS, LARGE)
+    assert plan.bytes_needed(job) == plain + shared.pop()
+    assert len(accumulating(make_plan(work, shapes, CORPUS, plan.bytes_needed(job)))) == 1
+    assert len(accumulating(make_plan(work, shapes, CORPUS, plan.bytes_needed(job) - 1))) == 2
+    split = make_plan(work, shapes, CORPUS, LARGE, at_least=4)
+    parts = accumulating(split)
+    assert all(split.bytes_needed(part) == plain for part in parts)
+    finishing = [job for job in split.jobs if job.kind == "combine"]
+    assert all(split.bytes_needed(job) == bytes_of(job.items, shapes) for job in finishing)
 
 
 def test_a_budget_too_small_says_the_least_that_works() -> None:

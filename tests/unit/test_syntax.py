@@ -1,5 +1,6 @@
 """Syntax features: model tokens aligned to spaCy's by characters, and what the real pipeline says of them (SPEC §5b)."""
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,26 @@ def test_any_bytes_of_any_length_are_taken(ids: list[int], limit: int, info: Tok
     assert bits.shape == (1, len(ids) + 1, N_BYTES)
 
 
+def test_a_text_longer_than_the_pipeline_takes_loses_nothing(bpe: Any, info: TokenizerInfo, english: Language) -> None:
+    """Every token of every piece is annotated: each word has its part of speech, wherever the text was cut."""
+    text = " ".join(random_texts(3, words_each=40)) + " 日本語 👩‍👩‍👧 e\u0301te\u0301" * 4
+    rows = np.array([[info.bos_id, *ids_of(bpe, text)]])
+    part_of_speech = [i for i, name in enumerate(NAMES) if name.startswith("spacy_pos_")]
+    usual, found = english.max_length, {}
+    try:
+        for limit in (usual, 120, 23):
+            english.max_length = limit
+            (features,) = unpacked(annotate(english, info.token_bytes, [info.bos_id], rows))
+            found[limit] = features[:, part_of_speech]
+    finally:
+        english.max_length = usual
+    assert len(text) > 500 and (found[usual].sum(1)[1:] <= 1).all() and found[usual].any(1).mean() > 0.9
+    for limit in (120, 23):
+        # what a blank belongs to may change with the cut
+        words = np.array([bool(info.strings[i].strip()) for i in rows[0]])
+        np.testing.assert_array_equal(found[limit].any(1)[words], found[usual].any(1)[words])
+
+
 @settings(max_examples=100, deadline=None)
 @given(text=texts, breaks=st.lists(st.integers(0, 60), max_size=4), limit=st.integers(1, 30))
 def test_texts_are_cut_at_breaks_and_at_the_limit(text: str, breaks: list[int], limit: int) -> None:
@@ -231,9 +252,32 @@ def test_texts_are_cut_at_breaks_and_at_the_limit(text: str, breaks: list[int], 
     assert all(start + len(piece) in {*breaks, len(text)} for start, piece, cut in pieces if not cut)
 
 
-def test_a_pipeline_that_is_not_installed_is_refused_with_the_command(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'xx_no_such_model' is not installed; run `pip install xx-no-such-model`"):
-        load_pipeline("xx_no_such_model")
+RELEASES = "https://github.com/explosion/spacy-models/releases/download"
+COMMANDS = [
+    ("xx_no_such_model", "xx-no-such-model"),
+    *(
+        (name, f"{RELEASES}/{name}-3.8.0/{name}-3.8.0-py3-none-any.whl")
+        for name in ("de_core_news_sm", "en_core_web_trf", "xx_ent_wiki_sm", "xx_sent_ud_sm")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "package"), COMMANDS)
+def test_a_pipeline_that_is_not_installed_is_refused_with_the_command(name: str, package: str, tmp_path: Path) -> None:
+    said = f"the spaCy pipeline '{name}' is not installed; run `pip install {package}`, or name an installed one with "
+    with pytest.raises(InputError, match=f"^{re.escape(said)}--spacy-model\\.$"):
+        load_pipeline(name)
+    assert spacy.__version__.startswith("3.8."), "its pipelines have the same minor version"
+
+
+@pytest.mark.parametrize("name", ["os", "", "no such folder/at all", "\0", "a\nb"])
+def test_what_is_no_pipeline_is_one_sentence(name: str) -> None:
+    with pytest.raises(InputError, match=r"^[^\n]*spaCy pipeline '[^\n]*\.$") as caught:
+        load_pipeline(name)
+    assert "pip install" not in str(caught.value)
+
+
+def test_a_damaged_pipeline_is_refused(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text("{}")
     with pytest.raises(InputError, match=r"cannot be read|is not installed"):
         load_pipeline(str(tmp_path))

@@ -1,0 +1,111 @@
+"""The table of families: every one that was looked for, in every layer of every model, found or not."""
+
+import pytest
+
+from catalog import api, runs
+from catalog.errors import InputError
+from catalog.labels import RULES
+from tests.database.helpers import execute, one, rows
+from tests.published import D_MLP, MODELS, N_LAYERS, PARTS, publish_small_family, spec_of, stage_small_family
+
+FOUND = {("alphabet", 1), ("unigram", 1), ("token_class", 0), ("previous_token", 1)}
+"""Families of the small family, each with the layer of its only neuron."""
+LOOKED_FOR = {rule.family for rule in RULES if {*rule.parts} & {*PARTS}}
+
+
+@pytest.fixture
+def store(engine):
+    return api.Catalog(engine)
+
+
+def publish(engine, *parts: str) -> int:
+    """The small family, its rows all there, as a run that has these parts only."""
+    with runs.begin_run(engine, spec_of(" ".join(parts))) as handle:
+        publication = stage_small_family(handle)
+        handle.publish(type(publication)(**{**vars(publication), "parts": dict.fromkeys(parts, 1)}))
+        return handle.run_id
+
+
+def families(engine) -> set[str]:
+    return {family for (family,) in rows(engine, "SELECT DISTINCT family FROM family_counts_by_layer")}
+
+
+def test_every_family_that_was_looked_for_has_a_row_per_layer(engine, store):
+    publish_small_family(engine)
+    counts = store.family_counts()
+    assert list(counts) == ["model", "layer", "family", "neurons", "universal_neurons"]
+    keys = list(counts[["model", "layer", "family"]].itertuples(index=False, name=None))
+    assert keys == [(model, layer, family) for model in MODELS for layer in range(N_LAYERS) for family in sorted(LOOKED_FOR)]
+    expected = [int((family, layer) in FOUND) for _, layer, family in keys]
+    assert counts["neurons"].tolist() == counts["universal_neurons"].tolist() == expected
+    assert store.family_counts(model=MODELS[1], run=1).equals(counts[counts["model"] == MODELS[1]].reset_index(drop=True))
+
+
+def test_by_model_layers_are_added_up(engine, store):
+    publish_small_family(engine)
+    by_model = store.family_counts(by="model")
+    assert list(by_model) == ["model", "family", "neurons", "universal_neurons"]
+    added = store.family_counts().groupby(["model", "family"], as_index=False)[["neurons", "universal_neurons"]].sum()
+    assert by_model.values.tolist() == added.values.tolist()
+    assert set(by_model["family"]) == LOOKED_FOR
+    with pytest.raises(InputError, match="--by 'neuron' is no way to count; choose from layer, model"):
+        store.family_counts(by="neuron")
+
+
+def test_a_neuron_that_is_not_universal_is_counted_as_well(engine, store):
+    publish_small_family(engine)
+    execute(
+        engine,
+        """UPDATE activation_statistics SET sparsity = 0 WHERE neuron_id =
+           (SELECT min(id) FROM neurons WHERE layer = 1 AND "index" = :last)""",
+        last=D_MLP - 1,
+    )
+    store.relabel()
+    counts = store.family_counts(model=MODELS[0]).set_index(["layer", "family"])
+    assert counts.loc[(1, "dead")].tolist() == [MODELS[0], 1, 0]
+    assert counts.loc[(0, "dead")].tolist() == [MODELS[0], 0, 0]
+
+
+@pytest.mark.parametrize("parts", [("weights",), ("weights", "positions"), ("activations", "distributions"), ("vocabulary",)])
+def test_families_whose_part_the_run_lacks_are_not_listed(engine, parts):
+    publish(engine, *parts)
+    expected = {rule.family for rule in RULES if {*rule.parts} & {*parts}} - {"unexplained"}
+    assert families(engine) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "family"),
+    [
+        ("UPDATE position_statistics SET mutual_information = NULL", "position"),
+        ("UPDATE subset_statistics SET variance_reduction = NULL", "context"),
+        ("DELETE FROM subset_statistics", "context"),
+        ("DELETE FROM run_parts WHERE part = 'correlations'", "unexplained"),
+    ],
+)
+def test_what_nothing_can_be_said_of_was_not_looked_for(engine, store, change, family):
+    """Too few rows for positions, a corpus without subsets, models that were not compared."""
+    publish_small_family(engine)
+    assert families(engine) == LOOKED_FOR
+    execute(engine, change)
+    store.relabel()
+    assert families(engine) == LOOKED_FOR - {family}
+
+
+def test_topics_are_enough_to_look_for_contexts(engine, store):
+    run = publish(engine, "topics")
+    execute(engine, "DELETE FROM subset_statistics")
+    store.relabel()
+    assert families(engine) == {"previous_token"}
+    execute(engine, "INSERT INTO run_topics (run_id, ordinal, feature_id) SELECT :run, 1, min(id) FROM features", run=run)
+    store.relabel()
+    assert families(engine) == {"previous_token", "context"}
+
+
+def test_publication_after_labels_keeps_the_rows_of_zero(engine, store):
+    """The sums are written again after the labels, and by relabelling; both give the same rows."""
+    publish_small_family(engine)
+    statement = "SELECT * FROM label_totals ORDER BY run_id, model_id, family, layer"
+    published = rows(engine, statement)
+    store.relabel()
+    assert rows(engine, statement) == published
+    assert one(engine, "SELECT count(*) FROM label_totals WHERE labels = 0 AND subtype <> ''") == 0
