@@ -8,6 +8,7 @@ from tests.published import D_MLP, MODELS, publish_small_family
 
 RUNS = '[[1, 30, "high"], [31, 40, "low"], [41, 63, "high"]]'
 LETTER = D_MLP + 10
+TOPIC = "topic_court+judge+law#0123abcd"
 CHANGES = {
     5: f"""UPDATE position_statistics SET mutual_information = 0.3, pattern = 'oscillatory', strength = 'strong',
            runs = '{RUNS}', coverage = 1, alternations = 2""",
@@ -30,9 +31,13 @@ def publish_every_family(engine: Engine) -> int:
     """Publish, change and relabel; the run's id."""
     run = publish_small_family(engine)
     insert = "INSERT INTO features (name, family, ordinal, definition) VALUES (:name, :family, 9000, 'made up')"
-    for name, family in (("spacy_morph_plural", "spacy_morph"), ("subset_code", "subset")):
+    for name, family in (("spacy_morph_plural", "spacy_morph"), ("subset_code", "subset"), (TOPIC, "machine_topic")):
         execute(engine, insert, name=name, family=family)
-    execute(engine, "INSERT INTO run_parts (run_id, part, definition_version) VALUES (:run, 'syntax', 1)", run=run)
+    for part in ("syntax", "topics"):
+        execute(engine, "INSERT INTO run_parts (run_id, part, definition_version) VALUES (:run, :part, 1)", run=run, part=part)
+    own = "(SELECT id FROM features WHERE name = :topic)"
+    execute(engine, f"INSERT INTO run_topics SELECT :run, 1, {own}", run=run, topic=TOPIC)
+    execute(engine, f"INSERT INTO feature_tokens SELECT id, {own}, 4 FROM tokenizers", topic=TOPIC)
     for flat, change in CHANGES.items():
         execute(engine, f"{change} WHERE {NEURON}", **place(flat))
     execute(
