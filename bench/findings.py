@@ -16,7 +16,7 @@ from bench.evidence import detected, excerpts, in_words, named, plain, top_token
 from bench.families import ABOUT, closest, parts_of, rules_of
 from bench.report import table
 from catalog.errors import NotFoundError
-from catalog.queries import model_names, require_models
+from catalog.known import model_names, require_models
 
 PAGE = Path(__file__).parents[1] / "docs" / "pocket-findings.md"
 BEST = 5

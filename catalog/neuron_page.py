@@ -10,7 +10,8 @@ from sqlalchemy import Connection, text
 from catalog import neuron_activity
 from catalog.errors import InputError, NotFoundError
 from catalog.frames import NUMBERS, TEXTS, typed_frame
-from catalog.queries import Values, check_model, check_run, frame, schema_of
+from catalog.known import check_model, check_run, schema_of
+from catalog.queries import Values, frame
 from catalog.schema.examples import EXAMPLE_KINDS
 
 RANKED = {

@@ -7,15 +7,16 @@ Lists ask each model for its first rows, which an index hands out in order, and 
 number of rows asked for, not the number of rows there are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from sqlalchemy import Connection, text
 
-from catalog.errors import InputError, NotFoundError
+from catalog.errors import InputError
 from catalog.frames import typed_frame
+from catalog.known import check_family, check_model, check_run, schema_of
 
 Values = dict[str, Any]
 
@@ -74,11 +75,6 @@ def frame(connection: Connection, statement: str, values: Mapping[str, Any] | No
     assert result.cursor is not None
     types = [int(column[1]) for column in result.cursor.description]  # type: ignore[call-overload]
     return typed_frame(list(result.keys()), types, result.all())
-
-
-def schema_of(run: int | None) -> str:
-    """The schema whose views answer."""
-    return "public" if run is None else "history"
 
 
 def find_labels(connection: Connection, wanted: LabelFilter) -> pd.DataFrame:
@@ -285,67 +281,6 @@ def run_details(connection: Connection, run: int) -> Values:
         {"run": run},
     ).one()
     return {key: value for key, value in row._mapping.items() if key not in ("id", "corpus_id")}
-
-
-def check_run(connection: Connection, run: int | None, published: bool = True) -> None:
-    """Raises:
-    NotFoundError: there is no such run, or readers cannot see it yet.
-    """
-    if run is None:
-        return
-    condition = "AND status = 'published'" if published else ""
-    if connection.execute(text(f"SELECT 1 FROM runs WHERE id = :run {condition}"), {"run": run}).first() is None:
-        known = connection.execute(text("SELECT id FROM runs WHERE status = 'published' ORDER BY id")).scalars().all()
-        listed = ", ".join(map(str, known)) or "none"
-        raise NotFoundError(f"there is no published run {run}, the published ones are: {listed}; see `catalog runs list`.")
-
-
-def check_model(connection: Connection, model: str, run: int | None = None) -> None:
-    """Raises:
-    NotFoundError: no such model; the sentence lists those that exist.
-    """
-    known = model_names(connection, run)
-    if model not in known:
-        require_models(known)
-        raise NotFoundError(f"there is no model {model!r}; the catalog has {', '.join(known)}.")
-
-
-def model_names(connection: Connection, run: int | None) -> Sequence[str]:
-    """The models that readers see, by name."""
-    condition, values = ("", {}) if run is None else ("WHERE run_id = :run", {"run": run})
-    statement = f"SELECT DISTINCT model FROM {schema_of(run)}.members {condition} ORDER BY model"
-    return connection.execute(text(statement), values).scalars().all()
-
-
-def require_models(known: Sequence[str]) -> None:
-    """Raises:
-    NotFoundError: nothing is published; the sentence names the command that fills the catalog.
-    """
-    if not known:
-        raise NotFoundError("the catalog has no published run yet; `catalog ingest` or `make demo` makes one.")
-
-
-def check_family(connection: Connection, family: str, run: int | None = None) -> None:
-    """Raises:
-    NotFoundError: no rule makes such labels and none exist; the sentence lists the families with their counts.
-    """
-    families = "(SELECT family FROM rules UNION SELECT family FROM label_totals)"
-    # few rules answer for nearly all; the many totals have no index that begins with the family
-    for table in ("rules", "label_totals"):
-        if connection.execute(text(f"SELECT 1 FROM {table} WHERE family = :family LIMIT 1"), {"family": family}).first():
-            return
-    known = connection.execute(
-        text(
-            f"""SELECT f.family, COALESCE(sum(c.neurons), 0)::bigint
-                FROM {families} f
-                LEFT JOIN {schema_of(run)}.family_counts c
-                       ON c.family = f.family {"AND c.run_id = :run" if run is not None else ""}
-                GROUP BY f.family ORDER BY f.family"""
-        ),
-        {} if run is None else {"run": run},
-    )
-    listed = ", ".join(f"{name} ({count} neurons)" for name, count in known)
-    raise NotFoundError(f"there is no family {family!r}; the catalog has {listed}.")
 
 
 def _members(model: str | None, run: int | None) -> tuple[str, Values]:

@@ -21,6 +21,7 @@ from ingest.identity import code_version, number_settings, run_identity, version
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
 from ingest.queue import open_queue
+from ingest.run_planner import RunPlanner
 from ingest.run_work import RunWork
 from ingest.settings import IngestReport, IngestSettings, recorded
 from ingest.sums_files import check_writable
@@ -61,7 +62,7 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
             if handle.resumed:
                 progress.say(f"run {handle.run_id} was interrupted before and goes on")
             if settings.enqueue:
-                return _enqueue(engine, handle, RunWork(engine, handle, settings, inputs, missing), progress, started)
+                return _enqueue(engine, handle, RunPlanner(engine, handle, settings, inputs, missing), progress, started)
             try:
                 RunWork(engine, handle, settings, inputs, missing).run(progress)
             except (KeyboardInterrupt, SystemExit):
@@ -75,14 +76,14 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
         engine.dispose()
 
 
-def _enqueue(engine: runs.Engine, handle: RunHandle, work: RunWork, progress: Progress, started: float) -> IngestReport:
+def _enqueue(engine: runs.Engine, handle: RunHandle, planner: RunPlanner, progress: Progress, started: float) -> IngestReport:
     """Plan the run and leave its jobs to workers.
 
     Raises:
         InputError: there is nothing for workers to do, or the staging folder cannot be written.
     """
-    planned = work.plan(progress)
-    check_writable(work.store().folder)
+    planned = planner.plan(progress)
+    check_writable(planner.store().folder)
     with engine.connect() as connection:
         states = jobs.states(connection, handle.run_id)
     with open_queue(engine.url) as queue:
@@ -102,7 +103,7 @@ def _enqueue(engine: runs.Engine, handle: RunHandle, work: RunWork, progress: Pr
 def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
     """What the run is recorded as; everything that is needed to repeat it."""
     token_sha256 = inputs.corpus.token_sha256 if inputs.corpus is not None else None
-    weights = [checkpoint.weights_sha256 for checkpoint in inputs.checkpoints]
+    weights = inputs.weights
     numbers = number_settings(settings)
     record = {
         **numbers,

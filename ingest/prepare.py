@@ -39,6 +39,16 @@ class Inputs:
     memory_bytes: int
 
     @property
+    def weights(self) -> list[str]:
+        """weights sha256 of the models."""
+        return [checkpoint.weights_sha256 for checkpoint in self.checkpoints]
+
+    def pair_key(self, a: int, b: int) -> tuple[str, str]:
+        """What identifies a pair of models in the catalog: the smaller weights sha256 first."""
+        first, second = sorted((self.weights[a], self.weights[b]))
+        return first, second
+
+    @property
     def model_keys(self) -> list[ModelKey]:
         """What identifies each model in the catalog."""
         return [ModelKey(c.weights_sha256, c.name, c.revision or "") for c in self.checkpoints]

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Engine
 
-from catalog import jobs, reuse
+from catalog import reuse
 from catalog.publish import PublishRows
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, TokenizerRow
 from catalog.run_handle import RunHandle
@@ -17,22 +15,19 @@ from ingest.checkpoint import Checkpoint
 from ingest.collect import PairResult, Results, collect
 from ingest.corpus_features import CorpusFeatures, corpus_features, members
 from ingest.explain import Explainer
-from ingest.identity import number_settings, versions_of
+from ingest.identity import versions_of
 from ingest.inline import job_context, run_jobs
-from ingest.labels.topics import BY_FILE, BY_MACHINE, Topic, Topics, topic_model
 from ingest.output_weights import OutputWeights
-from ingest.plan import CorpusShape, ModelShape
-from ingest.planner import Work, make_plan
 from ingest.prepare import Inputs, TokenCounts
 from ingest.progress import Progress
-from ingest.run_plan import RunPlan, stored_plan
+from ingest.run_plan import RunPlan
+from ingest.run_planner import RunPlanner
 from ingest.settings import IngestSettings
 from ingest.spans import KINDS
 from ingest.statistics.groups import neuron_groups
 from ingest.statistics.universality import BestMatches, best_matches, mutual_best, universality
 from ingest.statistics.weights import logit_effects, weight_statistics
 from ingest.store import RunStore
-from ingest.topic_inputs import read_topics, row_counts
 
 Pair = tuple[int, int]
 """Indices into the list of checkpoints, the smaller first."""
@@ -56,10 +51,10 @@ class RunWork:
     def run(self, progress: Progress) -> None:
         """All phases; each is recorded in the run's row."""
         self._process_weights(progress)
-        planned = self.plan(progress)
+        planner = RunPlanner(self.engine, self.handle, self.settings, self.inputs, self.parts)
+        planned, store = planner.plan(progress), planner.store()
         self.handle.set_phase("accumulate")
         features = corpus_features(self.inputs, planned.topics)
-        store = self.store()
         if features is not None:
             context = job_context(self.settings, self.inputs, planned.plan, features, store, progress)
             run_jobs(context, self.handle, progress)
@@ -96,103 +91,12 @@ class RunWork:
         store.remove()
         self.handle.forget_folder()
 
-    # --- the plan ---
-
-    def plan(self, progress: Progress) -> RunPlan:
-        """The plan that an interrupted attempt left, if it still holds and work was done by it, else a new one."""
-        if "distributions" in self.parts and self.inputs.corpus is not None and not self.inputs.corpus.subset_names:
-            progress.say(
-                "the corpus has no subsets, so no neuron gets a context label for one; if another of its columns names them, "
-                "give it as --subset-column"
-            )
-        weights = [checkpoint.weights_sha256 for checkpoint in self.inputs.checkpoints]
-        versions = versions_of(self.parts)
-        with self.engine.begin() as connection:
-            stored = stored_plan(connection, self.handle.run_id)
-            if stored is not None and (stored.weights, stored.versions) == (weights, versions):
-                states = jobs.states(connection, self.handle.run_id)
-                begun = any(s.done and stored.plan.jobs[s.job].kind != "pivots" for s in states)
-                begun = begun or self.store().has_checkpoints()
-                needed = max((stored.plan.bytes_needed(stored.plan.jobs[s.job]) for s in states if not s.done), default=0)
-                if begun and needed <= self.inputs.memory_bytes:
-                    done = sum(state.done for state in states)
-                    if needed:
-                        progress.say(f"{done} of {len(states)} jobs are done already, the rest goes on")
-                    return stored
-            made = self._new_plan(weights, versions, progress)
-            made.record(connection, self.handle.run_id)
-        # Sums and checkpoints of an earlier plan belong to other jobs.
-        self.store().remove()
-        return made
-
-    def _new_plan(self, weights: list[str], versions: dict[str, int], progress: Progress) -> RunPlan:
-        known = self._known()
-        work = self._work(known)
-        corpus = self.inputs.corpus
-        topics = self._topics(known, progress) if corpus is not None and "topics" in self.parts else None
-        n_topics = 0 if topics is None else len(topics.topics)
-        plan = make_plan(
-            work,
-            [ModelShape(c.n_layers, c.d_model, c.d_mlp, c.d_vocab) for c in self.inputs.checkpoints],
-            CorpusShape(0, self.inputs.context)
-            if corpus is None
-            else CorpusShape(corpus.n_rows, self.inputs.context, corpus.n_subsets, n_topics, self.settings.ngram_tokens),
-            self.inputs.memory_bytes,
-            self.settings.at_least_jobs,
-        )
-        return RunPlan(plan, work, known, weights, versions, topics)
-
-    def _topics(self, known: reuse.Known, progress: Progress) -> Topics:
-        """Those of the file, of the run whose results are used again, or those of the corpus."""
-        assert self.inputs.corpus is not None
-        n_tokens = self.inputs.tokenizer.n_tokens
-        if self.settings.topics is not None:
-            return Topics(BY_FILE, read_topics(Path(self.settings.topics), n_tokens))
-        if known.models:
-            found = reuse.topics_of(self.engine, max(known.models.values()))
-            return Topics(BY_MACHINE, [Topic(name, ids) for name, ids in found])
-        progress.phase("find topics", None, "topics")
-        counts = row_counts(self.inputs.corpus, n_tokens)
-        topics = Topics(BY_MACHINE, topic_model(counts, self.inputs.tokenizer.strings))
-        progress.advance(len(topics.topics))
-        return topics
-
-    def _known(self) -> reuse.Known:
-        """Models and pairs that an earlier run with equal tokens, settings and definitions has published."""
-        if self.settings.again or self.inputs.corpus is None:
-            return reuse.Known({}, {})
-        return reuse.known_results(
-            self.engine,
-            self.inputs.model_keys,
-            token_sha256=self.inputs.corpus.token_sha256,
-            settings=number_settings(self.settings),
-            versions=versions_of(self.parts),
-            except_run=self.handle.run_id,
-        )
-
-    def _work(self, known: reuse.Known) -> Work:
-        if self.inputs.corpus is None:
-            return Work((), {})
-        models = range(len(self.inputs.checkpoints))
-        return Work.of(
-            self.parts,
-            len(models),
-            known_models=[model for model in models if self._sha(model) in known.models],
-            known_pairs=[(a, b) for a, b in combinations(models, 2) if self._pair_key(a, b) in known.pairs],
-        )
-
-    # --- phase accumulate ---
-
-    def store(self) -> RunStore:
-        """Where the run's jobs leave what they found."""
-        return RunStore(self.engine, self.handle.run_id, self.handle.folder(self.settings.staging_folder))
-
     # --- phase stage ---
 
     def _stage_models(self, ids: list[ModelIds], results: Results, known: reuse.Known) -> None:
         for model, checkpoint in enumerate(self.inputs.checkpoints):
             neurons = ids[model].neuron_ids
-            if "weights" in self.parts and self._sha(model) not in known.models:
+            if "weights" in self.parts and self.inputs.weights[model] not in known.models:
                 self._stage_weights(neurons, checkpoint)
             if model in results.activations:
                 self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, results.activations[model]))
@@ -256,14 +160,14 @@ class RunWork:
     def _take_over(self, ids: list[ModelIds], known: reuse.Known) -> None:
         """Copy what an earlier run has: per-neuron rows of known models, and known pairs."""
         for model in range(len(ids)):
-            run = known.models.get(self._sha(model))
+            run = known.models.get(self.inputs.weights[model])
             if run is not None:
                 for part in self.parts:
                     for table in reuse.tables_of(part):
                         self.handle.stage_from_run(table, run, neuron_ids=ids[model].neuron_ids, part=part)
         for a in range(len(ids)):
             for b in range(a + 1, len(ids)):
-                run = known.pairs.get(self._pair_key(a, b))
+                run = known.pairs.get(self.inputs.pair_key(a, b))
                 if run is None or "correlations" not in self.parts:
                     continue
                 for table in ("pairs", "universality_by_model"):
@@ -313,10 +217,10 @@ class RunWork:
             features=[] if features is None else self._feature_rows(features),
             feature_ids=self.feature_ids,
             feature_tokens={} if features is None else self._feature_tokens(features),
-            statistics_run_of={ids[m].model_id: known.models.get(self._sha(m), self.handle.run_id) for m in range(n)},
+            statistics_run_of={ids[m].model_id: known.models.get(self.inputs.weights[m], self.handle.run_id) for m in range(n)},
             pair_run_of={
                 (min(ids[a].model_id, ids[b].model_id), max(ids[a].model_id, ids[b].model_id)): known.pairs.get(
-                    self._pair_key(a, b), self.handle.run_id
+                    self.inputs.pair_key(a, b), self.handle.run_id
                 )
                 for a in range(n)
                 for b in range(a + 1, n)
@@ -365,10 +269,3 @@ class RunWork:
             weight_processing=checkpoint.weight_processing,
             source=checkpoint.source,
         )
-
-    def _sha(self, model: int) -> str:
-        return self.inputs.checkpoints[model].weights_sha256
-
-    def _pair_key(self, a: int, b: int) -> tuple[str, str]:
-        first, second = sorted((self._sha(a), self._sha(b)))
-        return first, second

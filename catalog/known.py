@@ -1,0 +1,73 @@
+"""Whether what a question names is in the catalog: runs, models, families; if not, one sentence lists what is."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, text
+
+from catalog.errors import NotFoundError
+
+
+def schema_of(run: int | None) -> str:
+    """The schema whose views answer."""
+    return "public" if run is None else "history"
+
+
+def check_run(connection: Connection, run: int | None, published: bool = True) -> None:
+    """Raises:
+    NotFoundError: there is no such run, or readers cannot see it yet.
+    """
+    if run is None:
+        return
+    condition = "AND status = 'published'" if published else ""
+    if connection.execute(text(f"SELECT 1 FROM runs WHERE id = :run {condition}"), {"run": run}).first() is None:
+        known = connection.execute(text("SELECT id FROM runs WHERE status = 'published' ORDER BY id")).scalars().all()
+        listed = ", ".join(map(str, known)) or "none"
+        raise NotFoundError(f"there is no published run {run}, the published ones are: {listed}; see `catalog runs list`.")
+
+
+def check_model(connection: Connection, model: str, run: int | None = None) -> None:
+    """Raises:
+    NotFoundError: no such model; the sentence lists those that exist.
+    """
+    known = model_names(connection, run)
+    if model not in known:
+        require_models(known)
+        raise NotFoundError(f"there is no model {model!r}; the catalog has {', '.join(known)}.")
+
+
+def model_names(connection: Connection, run: int | None) -> Sequence[str]:
+    """The models that readers see, by name."""
+    condition, values = ("", {}) if run is None else ("WHERE run_id = :run", {"run": run})
+    statement = f"SELECT DISTINCT model FROM {schema_of(run)}.members {condition} ORDER BY model"
+    return connection.execute(text(statement), values).scalars().all()
+
+
+def require_models(known: Sequence[str]) -> None:
+    """Raises:
+    NotFoundError: nothing is published; the sentence names the command that fills the catalog.
+    """
+    if not known:
+        raise NotFoundError("the catalog has no published run yet; `catalog ingest` or `make demo` makes one.")
+
+
+def check_family(connection: Connection, family: str, run: int | None = None) -> None:
+    """Raises:
+    NotFoundError: no rule makes such labels and none exist; the sentence lists the families with their counts.
+    """
+    families = "(SELECT family FROM rules UNION SELECT family FROM label_totals)"
+    # few rules answer for nearly all; the many totals have no index that begins with the family
+    for table in ("rules", "label_totals"):
+        if connection.execute(text(f"SELECT 1 FROM {table} WHERE family = :family LIMIT 1"), {"family": family}).first():
+            return
+    known = connection.execute(
+        text(
+            f"""SELECT f.family, COALESCE(sum(c.neurons), 0)::bigint
+                FROM {families} f
+                LEFT JOIN {schema_of(run)}.family_counts c
+                       ON c.family = f.family {"AND c.run_id = :run" if run is not None else ""}
+                GROUP BY f.family ORDER BY f.family"""
+        ),
+        {} if run is None else {"run": run},
+    )
+    listed = ", ".join(f"{name} ({count} neurons)" for name, count in known)
+    raise NotFoundError(f"there is no family {family!r}; the catalog has {listed}.")
