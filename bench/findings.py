@@ -50,7 +50,7 @@ def page(connection: Connection) -> str:
     """
     require_models(model_names(connection, None))
     runs, layers, counts = (_rows(connection, statement) for statement in (_ABOUT, _LAYERS, _COUNTS))
-    counts = [row for row in counts if row["neurons"]]
+    counts = [row for row in counts if row["labels"]]
     rules = rules_of(connection)
     found = sorted({row["family"] for row in counts})
     absent = [family for family in sorted(rules) if family not in found]
