@@ -105,6 +105,8 @@ def _feature(found: Evidence) -> str:
         f"mean {_shown(found['mean_in'])} on {_shown(found['n_in'])} tokens with it, {_shown(found['mean_out'])} on "
         f"{_shown(found['n_out'])} without"
     )
+    if found.get("machine_named"):
+        said = f"{said}; the topic is machine-named"
     if found.get("runner_up") is None:
         return said
     shift = " of the previous token" if found.get("runner_up_shift") == "previous" else ""
