@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.activations import Pivots
 from ingest.example_results import describe_examples, example_columns
-from ingest.plan import ModelShape, Plan, SpanItem
+from ingest.plan import CorpusShape, ModelShape, Plan, SpanItem
 from ingest.statistics import examples as module
 from ingest.statistics.examples import BANDS, NOWHERE, SAMPLES, TOP, ExampleAccumulator
 from ingest.statistics.hashing import STEP, context_hashes, mixed, place_hashes
@@ -205,7 +205,7 @@ def test_a_job_gets_the_states_of_others_whole() -> None:
     """As files give them: array after array, of two kinds and two ranges of rows."""
     tokens, post = corpus(12, 9, 4, 0), activations(12, 9, 0)
     items = tuple(SpanItem(kind, 0, LayerSpan(0, 0, 6), 0) for kind in ("examples", "positions"))
-    plan = Plan((), (ModelShape(1, 8, 6, 10),), 12, 9)
+    plan = Plan((), (ModelShape(1, 8, 6, 10),), CorpusShape(12, 9))
     pivots = {0: Pivots(torch.zeros(6), torch.zeros(6))}
     *parts, whole = [JobSums(items, plan, pivots, CPU, "fp32", 3) for _ in range(3)]
     for sums, rows in zip(parts, (slice(0, 5), slice(5, 12)), strict=True):
