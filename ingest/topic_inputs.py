@@ -63,4 +63,5 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
                 raise InputError(f"--topics {path} lacks a column; its first line must name token_id and topic.")
             return [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"--topics {path} cannot be read ({error}); give a CSV with the columns token_id,topic.") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"--topics {path} cannot be read ({why}); give a CSV with the columns token_id,topic.") from error

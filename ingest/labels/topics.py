@@ -51,7 +51,7 @@ def topic_model(counts: csr_array, strings: Sequence[str]) -> list[Topic]:
 
     Args:
         counts: (rows, tokens) of kept positions.
-        strings: text of each token id.
+        strings: text of each token id, by which topics are named.
     """
     matrix, ids = association(counts)
     topics: dict[bytes, Topic] = {}
@@ -93,9 +93,9 @@ def components(matrix: csr_array) -> Float64[np.ndarray, "components tokens"]:
 
 
 def _name(strings: Sequence[str]) -> str:
-    """The strongest different words, joined by a plus; NUL, which no database text holds, is written \\x00."""
+    """The strongest different words, joined by a plus."""
     forms = dict.fromkeys(normal_form(text) or repr(text)[1:-1] for text in strings)
-    return "+".join(list(forms)[:NAMING_TOKENS]).replace("\0", "\\x00")[:LONGEST_NAME]
+    return "+".join(list(forms)[:NAMING_TOKENS])[:LONGEST_NAME]
 
 
 def topic_features(found: Topics, n_tokens: int) -> FeatureTable:

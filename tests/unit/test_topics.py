@@ -71,8 +71,8 @@ def test_too_few_rows_have_no_topics(shape: tuple[int, int]) -> None:
     assert topic_model(csr_array(np.ones(shape, dtype=np.int64)), STRINGS) == []
 
 
-def test_names_are_text_that_a_database_takes() -> None:
-    assert core._name([" Law", "law", "\0", " ", "court"]) == "law+\\x00+ "
+def test_names_are_of_different_words_and_short() -> None:
+    assert core._name([" Law", "law", "\\xbf", " ", "court"]) == "law+\\xbf+ "
     assert len(core._name(["x" * 50, "y" * 50])) == core.LONGEST_NAME
 
 
