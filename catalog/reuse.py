@@ -102,6 +102,17 @@ def run_with_weights(engine: Engine, models: Sequence[ModelKey], version: int) -
         return connection.execute(text(statement), values).scalar()
 
 
+def hidden_parts(engine: Engine, models: Sequence[ModelKey], parts: Sequence[str]) -> dict[int, list[str]]:
+    """What readers see of these models now, by run, and would not see of a new run with only these parts."""
+    statement = f"""
+        SELECT b.run_id, array_agg(DISTINCT p.part ORDER BY p.part)
+        FROM public.members b JOIN models m ON m.id = b.model_id AND {_GIVEN.format(m="m")}
+        JOIN run_parts p ON p.run_id = b.run_id AND p.part <> ALL(CAST(:parts AS text[]))
+        GROUP BY b.run_id ORDER BY b.run_id"""
+    with engine.connect() as connection:
+        return {run: found for run, found in connection.execute(text(statement), {**_columns(models), "parts": list(parts)})}
+
+
 def topics_of(engine: Engine, run_id: int) -> list[tuple[str, np.ndarray]]:
     """Name and ascending token ids of each topic of a published run, in order."""
     statement = """

@@ -57,6 +57,8 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
             raise RunError(
                 f"run {published.id} is published and lacks only {', '.join(missing)}; leave out --enqueue to add them here."
             )
+        if published is None:
+            _say_what_is_hidden(engine, settings, inputs, progress)
         begun = runs.begin_run(engine, spec) if published is None else runs.begin_parts(engine, published.id, spec)
         with begun as handle:
             if handle.resumed:
@@ -137,6 +139,15 @@ def _known_weights(engine: runs.Engine, settings: IngestSettings, inputs: Inputs
     if settings.needs_corpus:
         return None
     return reuse.run_with_weights(engine, inputs.model_keys, versions_of(("weights",))["weights"])
+
+
+def _say_what_is_hidden(engine: runs.Engine, settings: IngestSettings, inputs: Inputs, progress: Progress) -> None:
+    """A new run is what readers see of its models from then on, even where an older one has more parts."""
+    for run, parts in reuse.hidden_parts(engine, inputs.model_keys, settings.parts).items():
+        progress.say(
+            f"this will be a new run, which readers see in place of run {run}, without {', '.join(parts)}; these stay in "
+            "schema history, and to have them in the new run as well name them with --only"
+        )
 
 
 def _missing_parts(settings: IngestSettings, published: RunRecord | None) -> tuple[str, ...]:

@@ -183,3 +183,22 @@ def test_what_one_model_can_have_is_named(database_url: str, tmp_path: Path) -> 
     assert run_ingest(database_url, [model], corpus, only=tuple(parts.split(","))).outcome == "published"
     with pytest.raises(InputError, match="or --only weights for one"):
         run_ingest(database_url, [model], corpus, only=("correlations",))
+
+
+def test_a_run_that_would_hide_parts_of_another_says_so(database_url: str, tmp_path: Path) -> None:
+    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path)
+
+    def told(models: list[Path], *parts: str, **settings: object) -> list[str]:
+        progress = Silent()
+        named = tuple(map(str, models))
+        ingest(IngestSettings(named, str(corpus), only=parts, database_url=database_url, **settings), progress)
+        return [sentence for sentence in progress.said if "new run" in sentence]
+
+    assert told(models, "activations", "vocabulary", "topics") == []
+    assert told(models, "positions") == [], "it is added to the run that is there"
+    file = tmp_path / "topics.csv"
+    file.write_text("token_id,topic\n5,five\n")
+    (said,) = told(models, "activations", "topics", topics=str(file))
+    assert "in place of run 1, without positions, vocabulary" in said
+    (said,) = told(models[:1], "positions")
+    assert "in place of run 2, without activations, topics" in said
