@@ -41,15 +41,15 @@ class CorpusFeatures:
         unigrams = unigram_features(self.tokenizer.strings, real, self.counts.n_kept, excluded_ids=masked)
         return FeatureTable.concatenate([vocabulary_features(self.tokenizer.strings), unigrams])
 
-    @property
+    @cached_property
     def token_rows(self) -> Sequence[FeatureRow]:
         return table_rows(self.tokens, 0)
 
-    @property
+    @cached_property
     def topic_rows(self) -> Sequence[FeatureRow]:
         return table_rows(self.topics, TOPIC_ORDINAL)
 
-    @property
+    @cached_property
     def subset_rows(self) -> Sequence[FeatureRow]:
         """One for each subset."""
         return tuple(

@@ -8,9 +8,8 @@ from ingest.columns import Columns, Ids
 from ingest.labels.scores import LEAST_SUPPORT, Neurons, class_statistics, kept_rows
 from ingest.results import Arrays
 from ingest.statistics.features import FeatureAccumulator
+from ingest.statistics.moments import LEAST_VARIANCE
 
-LEAST_VARIANCE = 1e-12
-"""Sum of squares about the mean, over that about the pivot (or 1), up to which a neuron does not vary (§2.1)."""
 SHIFTS = np.array(["current", "previous"], dtype=object)
 
 

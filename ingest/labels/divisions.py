@@ -1,6 +1,7 @@
 """Features that divide the positions alike (equal columns, complements) are computed once, so that their scores tie exactly."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,9 +18,14 @@ class Divisions:
     swapped: Bool[np.ndarray, " features"]
     """The feature is true outside its division."""
 
+    @cached_property
+    def weights(self) -> Float[np.ndarray, "divisions tokens"]:
+        """The matrix for products: 1 for members, else 0."""
+        return self.matrix.astype(np.float64)
+
     def sums_in(self, sums: Float[np.ndarray, "tokens neurons"], total: Float[np.ndarray, " neurons"]) -> np.ndarray:
         """(features, neurons) sums over the positions with each feature; `total` is over all positions."""
-        own = (self.matrix.astype(np.float64) @ sums)[self.of_feature]
+        own = (self.weights @ sums)[self.of_feature]
         return np.where(self.swapped[:, None], total - own, own)
 
 
@@ -45,10 +51,9 @@ def divided_statistics(
     least_support: int,
 ) -> Classes:
     """Classes of every feature: one product of the (divisions, tokens) and the (tokens, neurons) matrix, and its arithmetic."""
-    matrix = divisions.matrix.astype(np.float64)
     total = sums.sum(axis=0) if counts.sum() == n else n * neurons.centre
-    n_in = (matrix @ counts).astype(np.int64)
-    each = class_statistics(n_in, matrix @ sums, total, n, neurons, least_support)
+    n_in = (divisions.weights @ counts).astype(np.int64)
+    each = class_statistics(n_in, divisions.weights @ sums, total, n, neurons, least_support)
     of, swapped = divisions.of_feature, divisions.swapped
     return Classes(
         n_in=np.where(swapped, n - n_in[of], n_in[of]),

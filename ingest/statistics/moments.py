@@ -18,6 +18,9 @@ from ingest.statistics import loops
 FP32_ROWS = 1024
 """Rows whose sums a GPU takes in fp32, by halves; a CPU takes fewer, one after the other."""
 
+LEAST_VARIANCE = 1e-12
+"""Sum of squares about the mean, over that about the pivot (or 1), up to which a neuron does not vary (§2.1)."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -102,7 +105,7 @@ def central_moments(n: int, power_sums: Float64[Tensor, "4 neurons"], pivot: Ten
     var = (m2 - m1**2).clamp_min(0)
     third = m3 - 3 * m1 * m2 + 2 * m1**3
     fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
-    degenerate = var * n <= 1e-12 * power_sums[1].clamp_min(1)
+    degenerate = var * n <= LEAST_VARIANCE * power_sums[1].clamp_min(1)
     undefined = torch.full_like(var, torch.nan)
     return Moments(
         n=n,
