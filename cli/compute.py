@@ -79,7 +79,6 @@ def ingest(
     ] = 5.0,
 ) -> None:
     """Compute and publish statistics, matches and labels of neurons."""
-    from ingest.pipeline import ingest as run_ingest
     from ingest.settings import IngestSettings
 
     settings = IngestSettings(
@@ -113,6 +112,9 @@ def ingest(
         checkpoint_minutes=checkpoint_minutes,
     )
     with when_interrupted(UNFINISHED), watch() as progress:
+        # seconds, in which a person may change their mind
+        from ingest.pipeline import ingest as run_ingest
+
         report = run_ingest(settings, progress)
     talk(report.message)
 
