@@ -11,6 +11,7 @@ on the raw model's nonlinearities, fused GELU and fused attention took half the 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -31,6 +32,9 @@ from ingest.model_files import (
 )
 from ingest.model_files import parse_model_argument as parse_model_argument
 
+if TYPE_CHECKING:
+    from ingest.processing import ProcessedWeights
+
 WEIGHT_PROCESSING = "fold_ln, center_writing_weights, center_unembed, fold_value_biases"
 INVARIANT_TOLERANCE = 1e-5
 """Largest mean, relative to the largest weight of the matrix, that counts as zero in fp32."""
@@ -45,7 +49,7 @@ OUTPUT = {"gpt2": "mlp.c_proj", "gpt_neox": "mlp.dense_4h_to_h", "opt": "fc2"}
 
 @dataclass
 class Checkpoint:
-    """One model. Tensors are fp32; `W_…` exist after `process`."""
+    """One model. Tensors are fp32; `weights` exist after `process`."""
 
     name: str
     revision: str | None
@@ -64,10 +68,7 @@ class Checkpoint:
     weights_sha256: str
     model: nn.Module
     weight_processing: str = WEIGHT_PROCESSING
-    W_in: Float[Tensor, "layers d_model d_mlp"] = field(init=False, repr=False)
-    b_in: Float[Tensor, "layers d_mlp"] = field(init=False, repr=False)
-    W_out: Float[Tensor, "layers d_mlp d_model"] = field(init=False, repr=False)
-    W_U: Float[Tensor, "d_model d_vocab"] = field(init=False, repr=False)
+    weights: "ProcessedWeights" = field(init=False, repr=False)
 
     @torch.inference_mode()
     def visit_activations(self, tokens: Tensor, visit: Callable[[int, Tensor, Tensor], None]) -> None:
@@ -124,8 +125,7 @@ class Checkpoint:
         """
         from ingest.processing import processed_weights
 
-        weights = processed_weights(self, n_real_tokens)
-        self.W_in, self.b_in, self.W_out, self.W_U = weights
+        self.weights = processed_weights(self, n_real_tokens)
 
 
 def nonlinearities(model: nn.Module, architecture: str) -> list[nn.Module]:

@@ -21,11 +21,11 @@ class OutputWeights:
 
     @property
     def w_out(self) -> Float[Tensor, "neurons d_model"]:
-        return self.checkpoint.W_out.flatten(0, 1)[self.neurons]
+        return self.checkpoint.weights.W_out.flatten(0, 1)[self.neurons]
 
     @property
     def w_u(self) -> Float[Tensor, "d_model tokens"]:
-        return self.checkpoint.W_U[:, : self.n_tokens]
+        return self.checkpoint.weights.W_U[:, : self.n_tokens]
 
     @property
     def raw_w_out(self) -> Float[Tensor, "neurons d_model"]:

@@ -1,8 +1,10 @@
 """Weight processing by TransformerBridge's compatibility mode, and the proof that it kept the function (SPEC §0.2)."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from catalog.errors import InputError
@@ -11,11 +13,25 @@ from ingest.quiet import quiet
 if TYPE_CHECKING:
     from ingest.checkpoint import Checkpoint
 
-Weights = tuple[Tensor, Tensor, Tensor, Tensor]
-"""W_in (layers, d_model, d_mlp), b_in (layers, d_mlp), W_out (layers, d_mlp, d_model), W_U (d_model, d_vocab)."""
+
+@dataclass(frozen=True)
+class ProcessedWeights:
+    """The matrices that the catalog needs, fp32, named as TransformerLens has them; value biases are folded into b_O."""
+
+    W_in: Float[Tensor, "layers d_model d_mlp"]
+    b_in: Float[Tensor, "layers d_mlp"]
+    W_out: Float[Tensor, "layers d_mlp d_model"]
+    W_U: Float[Tensor, "d_model d_vocab"]
+    b_U: Float[Tensor, " d_vocab"]
+    W_Q: Float[Tensor, "layers heads d_model d_head"]
+    b_Q: Float[Tensor, "layers heads d_head"]
+    W_K: Float[Tensor, "layers heads d_model d_head"]
+    b_K: Float[Tensor, "layers heads d_head"]
+    W_V: Float[Tensor, "layers heads d_model d_head"]
+    W_O: Float[Tensor, "layers heads d_head d_model"]
 
 
-def processed_weights(checkpoint: "Checkpoint", n_real_tokens: int) -> Weights:
+def processed_weights(checkpoint: "Checkpoint", n_real_tokens: int) -> ProcessedWeights:
     """Fold, centre, check, and copy what is needed.
 
     Raises:
@@ -24,11 +40,8 @@ def processed_weights(checkpoint: "Checkpoint", n_real_tokens: int) -> Weights:
     with quiet():
         bridge = _boot(checkpoint)
     _check_function(checkpoint, bridge, n_real_tokens)
-    weights = (
-        bridge.W_in.detach().float().clone(),
-        bridge.b_in.detach().float().clone(),
-        bridge.W_out.detach().float().clone(),
-        bridge.W_U.detach().float().clone(),
+    weights = ProcessedWeights(
+        **{name: getattr(bridge, name).detach().float().clone() for name in ProcessedWeights.__dataclass_fields__}
     )
     _check_invariants(checkpoint, weights, bridge.b_V.detach())
     return weights
@@ -89,16 +102,18 @@ def _check_function(checkpoint: "Checkpoint", bridge: Any, n_real_tokens: int) -
                 )
 
 
-def _check_invariants(checkpoint: "Checkpoint", weights: Weights, b_v: Tensor) -> None:
+def _check_invariants(checkpoint: "Checkpoint", weights: ProcessedWeights, b_v: Tensor) -> None:
     """Means over d of every read and write, and both means of the unembedding, are zero; value biases are gone."""
     from ingest.checkpoint import INVARIANT_TOLERANCE
 
-    w_in, _, w_out, w_u = (weight.double() for weight in weights)
+    w_in, w_out, w_u = weights.W_in.double(), weights.W_out.double(), weights.W_U.double()
     means = {
         "W_in over d_model": (w_in.mean(1), w_in),
         "W_out over d_model": (w_out.mean(2), w_out),
         "W_U over d_model": (w_u.mean(0), w_u),
         "W_U over tokens": (w_u.mean(1), w_u),
+        **{name: (getattr(weights, name).double().mean(2), getattr(weights, name).double()) for name in ("W_Q", "W_K", "W_V")},
+        "W_O over d_model": (weights.W_O.double().mean(3), weights.W_O.double()),
         "b_V": (b_v.double(), torch.ones(1)),
     }
     for name, (mean, matrix) in means.items():

@@ -134,10 +134,10 @@ class RunWork:
         return {name: ids for table in tables for name, ids in members(table)}
 
     def _stage_weights(self, neurons: np.ndarray, checkpoint: Checkpoint) -> None:
-        w_u = checkpoint.W_U[:, : self.inputs.tokenizer.n_tokens]
-        statistics = weight_statistics(checkpoint.W_in, checkpoint.b_in, checkpoint.W_out, w_u)
+        w_u = checkpoint.weights.W_U[:, : self.inputs.tokenizer.n_tokens]
+        statistics = weight_statistics(checkpoint.weights.W_in, checkpoint.weights.b_in, checkpoint.weights.W_out, w_u)
         self.handle.stage("weight_statistics", to_rows.weight_columns(neurons, statistics))
-        for columns in to_rows.logit_effect_columns(neurons, logit_effects(checkpoint.W_out, w_u)):
+        for columns in to_rows.logit_effect_columns(neurons, logit_effects(checkpoint.weights.W_out, w_u)):
             self.handle.stage("logit_effects", columns)
 
     def _stage_pairs(self, ids: list[ModelIds], pairs: dict[Pair, PairResult]) -> None:

@@ -108,10 +108,10 @@ def test_weights_are_folded_and_centred(model: tuple[Checkpoint, Path, Any]) -> 
     for layer, (w_in, b_in, w_out) in enumerate(mlp_parameters(raw)):
         gain, bias = gains[norm.format(layer) + ".weight"], gains[norm.format(layer) + ".bias"]
         folded = gain[:, None] * w_in
-        torch.testing.assert_close(checkpoint.W_in[layer], folded - folded.mean(0), atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(checkpoint.b_in[layer], b_in + bias @ w_in, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(checkpoint.W_out[layer], w_out - w_out.mean(1, keepdim=True), atol=1e-5, rtol=1e-5)
-    w_u = checkpoint.W_U
+        torch.testing.assert_close(checkpoint.weights.W_in[layer], folded - folded.mean(0), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(checkpoint.weights.b_in[layer], b_in + bias @ w_in, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(checkpoint.weights.W_out[layer], w_out - w_out.mean(1, keepdim=True), atol=1e-5, rtol=1e-5)
+    w_u = checkpoint.weights.W_U
     assert w_u.shape == (checkpoint.d_model, checkpoint.d_vocab)
     assert w_u.mean(0).abs().max() < 1e-5 and w_u.mean(1).abs().max() < 1e-5
     assert (w_u.norm(dim=0) > 0.1).all()

@@ -251,7 +251,7 @@ def test_effects_on_triggers_are_those_of_the_weights(make: Callable[..., Path],
     assert detected["token_ids"].tolist() == [[5], [9], [4, 6, 8], [5]]
     raw_out = mlp_parameters(checkpoint.model)[1][2]
     raw_u = checkpoint.model.get_output_embeddings().weight.T  # type: ignore[operator]
-    pairs = (checkpoint.W_out[1], checkpoint.W_U), (raw_out, raw_u)
+    pairs = (checkpoint.weights.W_out[1], checkpoint.weights.W_U), (raw_out, raw_u)
     effects, raw = ((w_out.detach().double() @ w_u.detach().double())[:, :n_tokens].numpy() for w_out, w_u in pairs)
     triggers = np.array([5, 9, 8, 5])
     np.testing.assert_allclose(detected["effect"], effects[neurons, triggers], rtol=1e-4, atol=1e-6)

@@ -137,4 +137,4 @@ def test_processing_accepts_both_models_and_the_copy_is_permuted(family: Planted
     for layer, ((_, post_a), (_, post_b)) in enumerate(zip(*(m.mlp_activations(tokens) for m in models), strict=True)):
         order = torch.from_numpy(family.permutation[layer])
         torch.testing.assert_close(post_b, post_a[..., order], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(models[1].W_in[layer], models[0].W_in[layer][:, order], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(models[1].weights.W_in[layer], models[0].weights.W_in[layer][:, order], atol=1e-6, rtol=1e-5)
