@@ -95,9 +95,7 @@ def measure(tokens: int | None) -> dict[str, Any]:
     clock.wrap(pipeline, "load_inputs", "loading, tokenising")
     began = time.perf_counter()
     with clock.part("everything else"):
-        settings = IngestSettings(
-            tuple(POCKET_MODELS), POCKET_CORPUS, model_family="pocket", max_tokens=tokens, only=MAIN_JOB
-        )
+        settings = IngestSettings(tuple(POCKET_MODELS), POCKET_CORPUS, model_family="pocket", max_tokens=tokens, only=MAIN_JOB)
         pipeline.ingest(settings, Silent())
     wall = time.perf_counter() - began
     embedded.stop()

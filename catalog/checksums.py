@@ -24,6 +24,7 @@ _TOKENIZERS = f"(SELECT tokenizer_id FROM models WHERE id IN {_MODELS})"
 _FEATURES = """(SELECT feature_id FROM explanations WHERE run_id = :run_id
                 UNION SELECT feature_id FROM letter_scores WHERE run_id = :run_id
                 UNION SELECT feature_id FROM next_token_statistics WHERE run_id = :run_id
+                UNION SELECT feature_id FROM logit_explanations WHERE run_id = :run_id
                 UNION SELECT feature_id FROM run_topics WHERE run_id = :run_id)"""
 
 SUMMED = ("labels", "label_totals", "layer_summaries", "depth_summaries")
@@ -44,6 +45,11 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "next_tokens": ("next_token_statistics",),
     "topics": ("run_topics", "explanations"),
     "syntax": ("explanations",),
+    "prediction": ("logit_explanations",),
+    "redundancy": ("similar_neurons", "neuron_vectors"),
+    "attention": ("head_scores", "head_baselines", "head_compositions"),
+    "ablations": ("path_ablations", "ablation_relations", "head_norms"),
+    "entropy": ("interventions",),
 }
 """Tables that hold a part's rows of a run; their checksums are written when the part is published."""
 
@@ -53,6 +59,7 @@ USED_BY_PART = {
     "next_tokens": ("features", "feature_tokens"),
     "topics": ("features", "feature_tokens"),
     "syntax": ("features",),
+    "prediction": ("features", "feature_tokens"),
     "examples": ("corpus_rows",),
 }
 """Tables that a part's rows point to, likewise."""
@@ -72,8 +79,9 @@ _CONDITIONS = {
     "corpus_rows": f"t.corpus_id = {_CORPUS} AND t.row IN (SELECT e.row FROM examples e WHERE e.run_id = :run_id)",
     "features": f"t.id IN {_FEATURES}",
     "feature_tokens": f"t.tokenizer_id IN {_TOKENIZERS} AND t.feature_id IN {_FEATURES}",
+    "interventions": "t.run_id = :run_id AND t.purpose <> 'asked'",
 }
-"""Which rows of a table belong to a run, where the table has no run_id."""
+"""Which rows of a table belong to a run, where the table has no run_id, or others that came later."""
 
 _FIXED = {"runs": ["id", "identity", "corpus_id", "settings", "code_version"]}
 """The columns of a table that publication alone writes, where others may change later."""

@@ -33,7 +33,9 @@ UPDATE explanations e SET rank = ranked.rank
 
 
 def rows_of(part: str, table: str) -> str:
-    """SQL that says which rows of a table are a part's: all but where several parts fill it."""
+    """SQL that says which rows of a table are a part's: all but where several parts, or people, fill it."""
+    if table == "interventions":
+        return "purpose <> 'asked'"
     if table != "explanations" or not part:
         return "true"
     return f"feature_id IN (SELECT id FROM public.features WHERE {_FAMILIES_OF[part]})"

@@ -4,35 +4,27 @@ Every statement inserts the labels of one family for one run. They read stored r
 applied without a model, a corpus or a cache.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
 from catalog import checksums, locks, summaries
-
-# Place and excess correlation of the neuron stand in the label as well, for the sake of indexes.
-_INSERT = """
-INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence, model_id, layer, "index", excess_corr)
-"""
-_PLACE = 'n.model_id, n.layer, n."index", u.excess_corr'
-_NEURON = """JOIN neurons n ON n.id = {alias}.neuron_id
-  LEFT JOIN universality u ON u.run_id = {alias}.run_id AND u.neuron_id = {alias}.neuron_id"""
-
-_THRESHOLD = "(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
+from catalog.label_text import INSERT, NEURON, PLACE, Rule, threshold
+from catalog.role_rules import ROLE_RULES
 
 # One label per neuron: the letter whose own tokens explain it best (UN Figs. 1a, 18). An empty class of other words
 # with that letter cannot contradict the order of the means.
-_ALPHABET = f"""{_INSERT}SELECT l.run_id, l.neuron_id, 'alphabet', l.letter, l.variance_reduction, :version,
+_ALPHABET = f"""{INSERT}SELECT l.run_id, l.neuron_id, 'alphabet', l.letter, l.variance_reduction, :version,
        jsonb_build_object('feature', f.name, 'variance_reduction', l.variance_reduction, 'mean_a', l.mean_a,
                           'mean_b', l.mean_b, 'mean_c', l.mean_c,
-                          'threshold', {_THRESHOLD.format(family="alphabet", parameter="min_variance_reduction")}),
-       {_PLACE}
+                          'threshold', {threshold("alphabet", "min_variance_reduction")}),
+       {PLACE}
   FROM letter_scores l
   JOIN features f ON f.id = l.feature_id
-  {_NEURON.format(alias="l")}
+  {NEURON.format(alias="l")}
  WHERE l.run_id = :run_id
-   AND l.variance_reduction >= {_THRESHOLD.format(family="alphabet", parameter="min_variance_reduction")}
-   AND ({_THRESHOLD.format(family="alphabet", parameter="require_ordered_means")} = 0
+   AND l.variance_reduction >= {threshold("alphabet", "min_variance_reduction")}
+   AND ({threshold("alphabet", "require_ordered_means")} = 0
         OR (l.mean_a > COALESCE(l.mean_b, l.mean_c)
             AND COALESCE(l.mean_b > l.mean_c, true)
             AND COALESCE(l.mean_a > l.mean_c, true)))
@@ -56,20 +48,20 @@ _BEST_FEATURE = """{insert}SELECT e.run_id, e.neuron_id, '{family}', {subtype}, 
 
 
 def _best_feature(family: str, subtype: str, condition: str, more: str = "") -> str:
-    threshold = _THRESHOLD.format(family=family, parameter="min_variance_reduction")
-    given = {"insert": _INSERT, "place": _PLACE, "neuron": _NEURON.format(alias="e")}
-    return _BEST_FEATURE.format(family=family, subtype=subtype, condition=condition, threshold=threshold, more=more, **given)
+    given = {"insert": INSERT, "place": PLACE, "neuron": NEURON.format(alias="e"), "more": more}
+    least = threshold(family, "min_variance_reduction")
+    return _BEST_FEATURE.format(family=family, subtype=subtype, condition=condition, threshold=least, **given)
 
 
-_POSITION = f"""{_INSERT}SELECT p.run_id, p.neuron_id, 'position', p.pattern, p.mutual_information, :version,
+_POSITION = f"""{INSERT}SELECT p.run_id, p.neuron_id, 'position', p.pattern, p.mutual_information, :version,
        jsonb_build_object('mutual_information', p.mutual_information, 'strength', p.strength,
                           'alternations', p.alternations, 'coverage', p.coverage, 'runs', p.runs,
-                          'threshold', {_THRESHOLD.format(family="position", parameter="min_mutual_information")}),
-       {_PLACE}
+                          'threshold', {threshold("position", "min_mutual_information")}),
+       {PLACE}
   FROM position_statistics p
-  {_NEURON.format(alias="p")}
+  {NEURON.format(alias="p")}
  WHERE p.run_id = :run_id
-   AND p.mutual_information > {_THRESHOLD.format(family="position", parameter="min_mutual_information")}
+   AND p.mutual_information > {threshold("position", "min_mutual_information")}
 """
 
 # How often a neuron was active follows from its frequency; few tokens cannot show that it never is (rule of three).
@@ -85,8 +77,8 @@ _RARE = """{insert}SELECT a.run_id, a.neuron_id, '{family}',
 
 
 def _rare(family: str, condition: str) -> str:
-    enough = _THRESHOLD.format(family="dead", parameter="enough_tokens")
-    given = {"insert": _INSERT, "place": _PLACE, "neuron": _NEURON.format(alias="a")}
+    enough = threshold("dead", "enough_tokens")
+    given = {"insert": INSERT, "place": PLACE, "neuron": NEURON.format(alias="a")}
     return _RARE.format(family=family, enough=enough, condition=condition, **given)
 
 
@@ -120,32 +112,32 @@ _FIRST_TOKEN = r"""(
 
 def _detector(family: str, n: int, subtype: str) -> str:
     names = ("max_cover", "min_count", "min_probability", "min_share", "min_activations")
-    thresholds = {name: _THRESHOLD.format(family=family, parameter=name) for name in names}
-    given = {"insert": _INSERT, "place": _PLACE, "neuron": _NEURON.format(alias="s")}
+    thresholds = {name: threshold(family, name) for name in names}
+    given = {"insert": INSERT, "place": PLACE, "neuron": NEURON.format(alias="s")}
     return _DETECTOR.format(family=family, n=n, subtype=subtype, **thresholds, **given)
 
 
-_BOS = f"""{_INSERT}SELECT d.run_id, d.neuron_id, 'bos', 'bos', d.bos_ratio, :version,
+_BOS = f"""{INSERT}SELECT d.run_id, d.neuron_id, 'bos', 'bos', d.bos_ratio, :version,
        jsonb_build_object('bos_activation', d.bos_activation, 'post_p99_9', d.post_p99_9, 'ratio', d.bos_ratio,
-                          'threshold', {_THRESHOLD.format(family="bos", parameter="min_ratio")}),
-       {_PLACE}
+                          'threshold', {threshold("bos", "min_ratio")}),
+       {PLACE}
   FROM distribution_statistics d
-  {_NEURON.format(alias="d")}
+  {NEURON.format(alias="d")}
  WHERE d.run_id = :run_id AND d.bos_activation > 0
-   AND d.bos_ratio > {_THRESHOLD.format(family="bos", parameter="min_ratio")}
+   AND d.bos_ratio > {threshold("bos", "min_ratio")}
 """
 
 _OTHER_CAUSES = ("position", "prediction", "suppression", "partition", "entropy", "anti_entropy", "attn_deactivation",
                  "attn_activation", "bos")  # fmt: skip
 """Families of rules 7 to 11: what a neuron may be without a feature of the text explaining it."""
 
-_LEAST_EXPLAINED = _THRESHOLD.format(family="unexplained", parameter="max_variance_reduction")
+_LEAST_EXPLAINED = threshold("unexplained", "max_variance_reduction")
 
 # The evidence says which of those rules could be asked, for a run without their parts knows less.
-_UNEXPLAINED = f"""{_INSERT}SELECT u.run_id, u.neuron_id, 'unexplained', 'universal', best.variance_reduction, :version,
+_UNEXPLAINED = f"""{INSERT}SELECT u.run_id, u.neuron_id, 'unexplained', 'universal', best.variance_reduction, :version,
        jsonb_build_object('variance_reduction', best.variance_reduction, 'excess_corr', u.excess_corr,
                           'evaluated', to_jsonb(CAST(:evaluated AS text[])), 'threshold', {_LEAST_EXPLAINED}),
-       {_PLACE}
+       {PLACE}
   FROM universality u
   JOIN neurons n ON n.id = u.neuron_id
  CROSS JOIN LATERAL (
@@ -158,17 +150,6 @@ _UNEXPLAINED = f"""{_INSERT}SELECT u.run_id, u.neuron_id, 'unexplained', 'univer
 """
 
 
-class Rule(NamedTuple):
-    """How the labels of one family are made."""
-
-    family: str
-    parts: tuple[str, ...]
-    """The parts of a run that it reads, each enough by itself; a run without any has no such labels."""
-    insert: str
-    needs: str = ""
-    """SQL: whether the parts left anything that the rule can decide by; else the family was not looked for."""
-
-
 _SYNTAX = "starts_with(f.family, 'spacy_')"
 _MACHINE_NAMED = " || jsonb_build_object('machine_named', f.family = 'machine_topic')"
 _CONTEXT = "f.family IN ('topic', 'machine_topic', 'subset')"
@@ -176,7 +157,7 @@ _SUBTYPE = r"regexp_replace(f.name, '^(topic_(.*)#[0-9a-f]{8}|(spacy|subset)_(.*
 _KNOWN = "EXISTS (SELECT 1 FROM {table} WHERE run_id = :run_id AND {column} IS NOT NULL)"
 _HAS_TOPICS = "EXISTS (SELECT 1 FROM run_topics WHERE run_id = :run_id)"
 _CORRELATED = "EXISTS (SELECT 1 FROM run_parts WHERE run_id = :run_id AND part = 'correlations')"
-_NEAR_DEAD = _THRESHOLD.format(family="near_dead", parameter="max_frequency")
+_NEAR_DEAD = threshold("near_dead", "max_frequency")
 
 RULES = (
     Rule("alphabet", ("vocabulary",), _ALPHABET),
@@ -215,6 +196,7 @@ RULES = (
     Rule("ngram_detector", ("ngrams",), _detector("ngram_detector", 3, "'trigram'")),
     Rule("dead", ("activations",), _rare("dead", "a.sparsity = 0")),
     Rule("near_dead", ("activations",), _rare("near_dead", f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}")),
+    *ROLE_RULES,
     Rule("unexplained", ("vocabulary",), _UNEXPLAINED, needs=_CORRELATED),
 )
 """In order: the last one asks what the others have found."""

@@ -88,8 +88,7 @@ def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None
         {"run_id": run_id, "parts": parts},
     )
     for part in replaced.scalars().all():
-        if part == "correlations":
-            connection.execute(text(f"DROP TABLE IF EXISTS public.pairs_run_{int(run_id)}"))
+        staging.drop_partitions(driver_of(connection), run_id, checksums.ROWS_OF_PART[part])
         for table in checksums.ROWS_OF_PART[part]:
             own = explanations.rows_of(part, table)
             connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id AND {own}"), {"run_id": run_id})
@@ -238,19 +237,11 @@ def _members(connection: Connection, run_id: int, rows: PublishRows) -> None:
 
 
 def _move_staged(driver: psycopg.Connection[Any], run_id: int) -> None:
-    """Staged rows go to their tables; the staged pairs become a partition."""
+    """Staged rows go to their tables; those of partitioned tables become a partition."""
     for table in staging.tables(driver, run_id):
         staged = sql.Identifier("staging", staging.name_of(run_id, table))
-        if table == "pairs":
-            partition = sql.Identifier(f"pairs_run_{run_id}")
-            driver.execute(sql.SQL("ALTER TABLE {} SET SCHEMA public").format(staged))
-            moved = sql.Identifier("public", staging.name_of(run_id, table))
-            driver.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(moved, partition))
-            driver.execute(
-                sql.SQL("ALTER TABLE public.pairs ATTACH PARTITION public.{} FOR VALUES IN ({})").format(
-                    partition, sql.Literal(run_id)
-                )
-            )
+        if table in staging.PARTITIONED:
+            staging.attach(driver, run_id, table)
             continue
         if table in staging.PLACED:
             staging.move_placed(driver, run_id, table)

@@ -13,7 +13,11 @@ from catalog import checksums
 
 def tables_of(part: str) -> tuple[str, ...]:
     """Tables with one model's rows that a part fills; what is known of pairs is taken over pair by pair."""
-    return () if part == "correlations" else tuple(t for t in checksums.ROWS_OF_PART[part] if t != "run_topics")
+    return () if part == "correlations" else tuple(t for t in checksums.ROWS_OF_PART[part] if t not in _OF_ALL_MODELS)
+
+
+_OF_ALL_MODELS = ("run_topics", "neuron_vectors")
+"""Tables of a part whose rows depend on which models a run has: a basis for the effects of all of them, say."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ _SERVING = """
     JOIN corpora c ON c.id = r.corpus_id
     WHERE r.status = 'published' AND r.id <> :except_run
       AND c.token_sha256 = :token_sha256 AND r.settings @> CAST(:settings AS jsonb)
+      AND r.settings -> 'roles' IS NOT DISTINCT FROM CAST(:settings AS jsonb) -> 'roles'
       AND NOT EXISTS (
         SELECT 1 FROM unnest(CAST(:parts AS text[]), CAST(:versions AS int[])) AS wanted(part, version)
         WHERE NOT EXISTS (SELECT 1 FROM run_parts p
@@ -87,18 +92,29 @@ def known_results(
     return Known(found_models, found_pairs)
 
 
-def run_with_weights(engine: Engine, models: Sequence[ModelKey], version: int) -> int | None:
-    """The newest published run that has the weight statistics of all these models, whatever else it has."""
+def run_of_weights(engine: Engine, models: Sequence[ModelKey], versions: dict[str, int], context: int | None) -> int | None:
+    """The newest published run that has these parts, which read no corpus, of all these models, whatever else it has.
+
+    Args:
+        context: the tokens of a row, if the parts depend on it.
+    """
     statement = f"""
         SELECT max(r.id) FROM (
           SELECT rm.run_id AS id, count(*) AS n FROM run_models rm
           JOIN models m ON m.id = rm.model_id AND {_GIVEN.format(m="m")}
           JOIN runs published ON published.id = rm.run_id AND published.status = 'published'
-          JOIN run_parts p ON p.run_id = rm.run_id AND p.part = 'weights' AND p.definition_version = :version
+           AND (CAST(:context AS int) IS NULL OR (published.settings ->> 'context')::int = :context)
           GROUP BY rm.run_id) r
-        WHERE r.n = :n"""
+        WHERE r.n = :n
+          AND NOT EXISTS (
+            SELECT 1 FROM unnest(CAST(:parts AS text[]), CAST(:versions AS int[])) AS wanted(part, version)
+            WHERE NOT EXISTS (SELECT 1 FROM run_parts p
+                              WHERE p.run_id = r.id AND p.part = wanted.part AND p.definition_version = wanted.version))"""
     with engine.connect() as connection:
-        values = {**_columns(models), "version": version, "n": len(models)}
+        values = {
+            **_columns(models), "parts": list(versions), "versions": list(versions.values()), "n": len(models),
+            "context": context,
+        }  # fmt: skip
         return connection.execute(text(statement), values).scalar()
 
 

@@ -148,11 +148,11 @@ class RunHandle:
         self,
         table: str,
         from_run: int,
-        neuron_ids: np.ndarray | None = None,
+        model: ModelIds | None = None,
         pairs_of: tuple[int, int] | None = None,
         part: str = "",
     ) -> int:
-        """Stage rows of an earlier run: of some neurons, or between two models. Returns the number of rows.
+        """Stage rows of an earlier run: of one model, or between two models. Returns the number of rows.
 
         Args:
             part: whose rows are wanted, of a table that several parts fill.
@@ -163,12 +163,15 @@ class RunHandle:
         published = text("SELECT 1 FROM runs WHERE id = :run_id AND status = 'published'")
         if self._connection.execute(published, values).first() is None:
             raise RunError(f"run {from_run}, whose results were to be used again, is deleted; repeat the command.")
-        return staging.fill_from_run(self._driver, self.run_id, table, from_run, neuron_ids, pairs_of, part)
+        return staging.fill_from_run(self._driver, self.run_id, table, from_run, model, pairs_of, part)
 
     def publish(self, rows: PublishRows) -> None:
         """Make everything staged visible, in one transaction of the session that holds the run: who lost it cannot."""
-        if "pairs" in staging.tables(self._driver, self.run_id):
-            staging.index_pairs(self._driver, self.run_id)
+        staged = staging.tables(self._driver, self.run_id)
+        if "pairs" in staged:
+            staging.index_partition(self._driver, self.run_id, "pairs", ("run_id", "neuron_id", "other_neuron_id"))
+        if "neuron_vectors" in staged:
+            staging.index_partition(self._driver, self.run_id, "neuron_vectors", ("run_id", "neuron_id", "kind"))
         with transaction(self._connection):
             publish(self._connection, self.run_id, self.spec, rows)
         self.published = True

@@ -126,9 +126,7 @@ def take_queued(engine: Engine, run_id: int) -> RunHandle | None:
         return None
     staging.drop(driver_of(connection), run_id)
     parts = tuple(row.definition_versions)
-    spec = RunSpec(
-        identity, row.settings, row.definition_versions, row.code_version, row.device, row.model_family, parts
-    )
+    spec = RunSpec(identity, row.settings, row.definition_versions, row.code_version, row.device, row.model_family, parts)
     return RunHandle(engine, connection, run_id, spec, resumed=False)
 
 
@@ -221,7 +219,7 @@ def delete_run(engine: Engine, run_id: int) -> None:
         if not free:
             raise RunError(f"run {run_id} is being worked on; stop that process first.")
         staging.drop(driver_of(connection), run_id)
-        connection.execute(text(f"DROP TABLE IF EXISTS public.pairs_run_{int(run_id)}"))
+        staging.drop_partitions(driver_of(connection), run_id)
         connection.execute(text("DELETE FROM runs WHERE id = :id"), {"id": run_id})
         connection.execute(text("DELETE FROM corpora c WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.corpus_id = c.id)"))
     if row.staging_folder is not None:

@@ -1,6 +1,6 @@
 """Tables of rows that no reader may see yet: one per run and table, in the schema `staging`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,15 @@ from psycopg import sql
 
 from catalog.copy import copy_columns
 from catalog.explanations import rows_of
+from catalog.rows import ModelIds
 
 PLACED = ("universality",)
 """Tables whose rows say where their neuron is; staged rows leave that out, for new neurons have no row yet."""
 
 PLACE = ("model_id", "layer", "index")
+
+PARTITIONED = ("pairs", "neuron_vectors")
+"""Tables with a partition per run: what is staged becomes it."""
 
 
 def name_of(run_id: int, table: str) -> str:
@@ -49,11 +53,11 @@ def fill_from_run(
     run_id: int,
     table: str,
     from_run: int,
-    neuron_ids: np.ndarray | None,
+    model: ModelIds | None,
     pairs_of: tuple[int, int] | None,
     part: str = "",
 ) -> int:
-    """Copy rows of an earlier run: those of `neuron_ids`, or those between the two models `pairs_of`.
+    """Copy rows of an earlier run: those of a model and its neurons, or those between the two models `pairs_of`.
 
     Args:
         part: whose rows are wanted, of a table that several parts fill.
@@ -63,8 +67,10 @@ def fill_from_run(
     names = [name for name in column_names(connection, table) if name not in left_out]
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     if pairs_of is None:
-        wanted = [] if neuron_ids is None else neuron_ids.tolist()
-        condition: sql.Composable = sql.SQL("neuron_id = ANY({})").format(sql.Literal(wanted))
+        assert model is not None
+        condition: sql.Composable = sql.SQL("neuron_id = ANY({})").format(sql.Literal(model.neuron_ids.tolist()))
+        if "neuron_id" not in names:
+            condition = sql.SQL("model_id = {}").format(sql.Literal(model.model_id))
     else:
         one, other = pairs_of
         condition = sql.SQL(
@@ -129,16 +135,41 @@ def drop(connection: psycopg.Connection[Any], run_id: int) -> None:
         connection.execute(sql.SQL("DROP TABLE staging.{}").format(sql.Identifier(name_of(run_id, table))))
 
 
-def index_pairs(connection: psycopg.Connection[Any], run_id: int) -> None:
-    """Give the staged pairs what a partition needs, so that attaching it scans nothing for it."""
-    table = sql.Identifier(name_of(run_id, "pairs"))
+def partition_of(run_id: int, table: str) -> str:
+    """The partition of one of PARTITIONED that holds a run's rows."""
+    return f"{table}_run_{int(run_id)}"
+
+
+def index_partition(connection: psycopg.Connection[Any], run_id: int, table: str, key: Sequence[str]) -> None:
+    """Give staged rows what a partition needs, so that attaching it scans nothing for it."""
+    staged, partition = sql.Identifier(name_of(run_id, table)), partition_of(run_id, table)
     connection.execute(
-        sql.SQL("ALTER TABLE staging.{} ADD CONSTRAINT {} PRIMARY KEY (run_id, neuron_id, other_neuron_id)").format(
-            table, sql.Identifier(f"pk_pairs_run_{run_id}")
+        sql.SQL("ALTER TABLE staging.{} ADD CONSTRAINT {} PRIMARY KEY ({})").format(
+            staged, sql.Identifier(f"pk_{partition}"), sql.SQL(", ").join(map(sql.Identifier, key))
         )
     )
     connection.execute(
         sql.SQL("ALTER TABLE staging.{} ADD CONSTRAINT {} CHECK (run_id = {})").format(
-            table, sql.Identifier(f"ck_pairs_run_{run_id}_one_run"), sql.Literal(run_id)
+            staged, sql.Identifier(f"ck_{partition}_one_run"), sql.Literal(run_id)
         )
     )
+
+
+def attach(connection: psycopg.Connection[Any], run_id: int, table: str) -> None:
+    """Staged rows become the partition of their run."""
+    staged, partition = name_of(run_id, table), sql.Identifier(partition_of(run_id, table))
+    connection.execute(sql.SQL("ALTER TABLE {} SET SCHEMA public").format(sql.Identifier("staging", staged)))
+    connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(sql.Identifier("public", staged), partition))
+    connection.execute(
+        sql.SQL("ALTER TABLE public.{} ATTACH PARTITION public.{} FOR VALUES IN ({})").format(
+            sql.Identifier(table), partition, sql.Literal(run_id)
+        )
+    )
+
+
+def drop_partitions(connection: psycopg.Connection[Any], run_id: int, tables: Iterable[str] = PARTITIONED) -> None:
+    """Drop the partitions of a run."""
+    for table in tables:
+        if table in PARTITIONED:
+            partition = sql.Identifier("public", partition_of(run_id, table))
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(partition))

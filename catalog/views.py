@@ -5,6 +5,7 @@ that contains it. `{members}` stands for the runs and models that the view may s
 """
 
 from catalog.activity_views import ACTIVITY_VIEWS, View
+from catalog.role_views import ROLE_VIEWS
 
 HELPERS = (
     (
@@ -115,6 +116,7 @@ VIEWS = (
   JOIN public.features f ON f.id = e.feature_id""",
     ),
     *ACTIVITY_VIEWS,
+    *ROLE_VIEWS,
     View(
         "family_counts",
         "Distinct neurons per family of labels, and how many of them are universal.",

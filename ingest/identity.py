@@ -6,13 +6,14 @@ import subprocess
 from pathlib import Path
 
 from catalog.errors import InputError
-from ingest.settings import DEFINITION_VERSIONS, IngestSettings
+from ingest.settings import ABLATION_PAIRS, DEFINITION_VERSIONS, INTERVENTION_TOKENS, IngestSettings
 
 
 def number_settings(settings: IngestSettings) -> dict[str, object]:
     """The settings that change a number. Device, memory and batch size do not: a plan never changes a result."""
     if not settings.needs_corpus:
-        return {}
+        # h of rotary positions is a mean over those of a row
+        return {"context": settings.context} if "attention" in settings.parts else {}
     return {
         "seed": settings.seed,
         "precision": settings.precision,
@@ -24,7 +25,15 @@ def number_settings(settings: IngestSettings) -> dict[str, object]:
         "spacy_model": settings.spacy_model,
         "syntax_subsets": sorted(settings.syntax_subsets),
         "topics": None if settings.topics is None else _sha256(Path(settings.topics)),
+        **_of_roles(settings),
     }
+
+
+def _of_roles(settings: IngestSettings) -> dict[str, object]:
+    """Only where they are not the usual ones: runs from before there were roles are the same runs."""
+    chosen = {"intervention_tokens": settings.intervention_tokens, "ablation_pairs": settings.ablation_pairs}
+    usual = {"intervention_tokens": INTERVENTION_TOKENS, "ablation_pairs": ABLATION_PAIRS}
+    return {} if chosen == usual else {"roles": chosen}
 
 
 def _sha256(path: Path) -> str:

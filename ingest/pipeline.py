@@ -44,7 +44,7 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
         inputs = load_inputs(settings, progress)
         known = None if settings.again else _known_weights(engine, settings, inputs)
         if known is not None:
-            message = f"run {known} has the weight statistics of these models already"
+            message = f"run {known} has {', '.join(settings.parts)} of these models already"
             return IngestReport(known, "already_published", False, time.monotonic() - started, message)
         spec = _spec(settings, inputs)
         published = None if settings.again else runs.published_run(engine, spec.identity)
@@ -135,10 +135,11 @@ def _argument(checkpoint: Checkpoint) -> str:
 
 
 def _known_weights(engine: runs.Engine, settings: IngestSettings, inputs: Inputs) -> int | None:
-    """A run that answers `--only weights`: a new one would hide what that run knows beside the weights."""
+    """A run that answers a question about weights alone: a new one would hide what that run knows beside them."""
     if settings.needs_corpus:
         return None
-    return reuse.run_with_weights(engine, inputs.model_keys, versions_of(("weights",))["weights"])
+    context = inputs.context if "attention" in settings.parts else None
+    return reuse.run_of_weights(engine, inputs.model_keys, versions_of(settings.parts), context)
 
 
 def _say_what_is_hidden(engine: runs.Engine, settings: IngestSettings, inputs: Inputs, progress: Progress) -> None:

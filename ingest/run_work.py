@@ -164,7 +164,7 @@ class RunWork:
             if run is not None:
                 for part in self.parts:
                     for table in reuse.tables_of(part):
-                        self.handle.stage_from_run(table, run, neuron_ids=ids[model].neuron_ids, part=part)
+                        self.handle.stage_from_run(table, run, model=ids[model], part=part)
         for a in range(len(ids)):
             for b in range(a + 1, len(ids)):
                 run = known.pairs.get(self.inputs.pair_key(a, b))

@@ -8,17 +8,29 @@ from typing import Any
 from catalog.errors import InputError
 from catalog.settings import staging_folder
 
+ROLES = ("prediction", "redundancy", "attention", "ablations", "entropy")
+"""The parts that say what neurons do; `--only roles` asks for all of them."""
+
 PARTS = (
     "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens",
-    "topics",     "syntax",
+    "topics", *ROLES, "syntax",
 )  # fmt: skip
 """The parts of a run, each with a definition version of its own; `--only` chooses among them."""
+
+OF_WEIGHTS = ("weights", "prediction", "redundancy", "attention")
+"""The parts that read no corpus."""
 
 DEFINITION_VERSIONS: dict[str, int] = {**dict.fromkeys(PARTS, 1), "distributions": 2}
 """Raised whenever a statistic of the part changes its meaning: results of other versions are never mixed."""
 
 JOBS_FOR_WORKERS = 8
 """Jobs that `--enqueue` makes if `--jobs` does not say otherwise."""
+
+INTERVENTION_TOKENS = 100_000
+"""Tokens, BOS included, on which neurons are held fixed and taken away if `--intervention-tokens` does not say otherwise."""
+
+ABLATION_PAIRS = 10
+"""Pairs of neuron and head of each sign that are ablated if `--ablation-pairs` does not say otherwise."""
 
 NGRAM_TOKENS = 5_000_000
 """Kept tokens whose n-grams are counted if `--ngram-tokens` does not say otherwise (VO 4.1)."""
@@ -64,6 +76,10 @@ class IngestSettings:
     """The installed spaCy pipeline that annotates syntax, by package name or path."""
     syntax_subsets: tuple[str, ...] = ()
     """Subsets whose rows are annotated; empty: those that are English prose by their names."""
+    intervention_tokens: int = INTERVENTION_TOKENS
+    """Tokens, the first of the shuffled corpus, on which interventions, ablations and norms of heads are measured."""
+    ablation_pairs: int = ABLATION_PAIRS
+    """Pairs of neuron and head with the largest h, and with the smallest, whose path is ablated."""
     topics: str | None = None
     """CSV file with the columns token_id and topic; None: the built-in topic model names them."""
     jobs: int | None = None
@@ -87,19 +103,20 @@ class IngestSettings:
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts asked for, in the order of `PARTS`."""
-        return tuple(part for part in PARTS if not self.only or part in self.only)
+        wanted = {*self.only} | ({*ROLES} if "roles" in self.only else set())
+        return tuple(part for part in PARTS if not wanted or part in wanted)
 
     @property
     def needs_corpus(self) -> bool:
-        return self.parts != ("weights",)
+        return not {*self.parts} <= {*OF_WEIGHTS}
 
     def validate(self) -> None:
         """Raises:
         InputError: a setting is outside its range; the sentence names value and range.
         """
-        unknown = [part for part in self.only if part not in PARTS]
+        unknown = [part for part in self.only if part not in (*PARTS, "roles")]
         if unknown:
-            raise InputError(f"--only {unknown[0]!r} is no part of a run; choose from {', '.join(PARTS)}.")
+            raise InputError(f"--only {unknown[0]!r} is no part of a run; choose from {', '.join(PARTS)}, or roles.")
         if self.precision not in PRECISIONS:
             raise InputError(f"--precision {self.precision!r} is not offered; choose from {', '.join(PRECISIONS)}.")
         for option, value, least in (
@@ -110,18 +127,23 @@ class IngestSettings:
             ("--batch-tokens", self.batch_tokens, 1),
             ("--min-count", self.min_count, 1),
             ("--ngram-tokens", self.ngram_tokens, 1),
+            ("--intervention-tokens", self.intervention_tokens, 1),
+            ("--ablation-pairs", self.ablation_pairs, 1),
             ("--jobs", self.jobs, 1),
         ):
             if value is not None and value < least:
                 raise InputError(f"{option} {value} is too small; give {least} or more.")
         if self.enqueue and not self.needs_corpus:
-            raise InputError("--enqueue has nothing to leave to workers with --only weights; leave it out.")
+            asked = ",".join(self.only)
+            raise InputError(f"--enqueue has nothing to leave to workers with --only {asked}; leave it out.")
         if not self.checkpoint_minutes > 0:
             raise InputError(f"--checkpoint-minutes {self.checkpoint_minutes} is no interval; give a number above 0.")
         if self.memory_gb is not None and not self.memory_gb > 0:
             raise InputError(f"--memory {self.memory_gb} is no budget; give a number of GiB above 0.")
         if self.needs_corpus and self.corpus is None:
-            raise InputError("--corpus is missing; give a file or a hub name, or --only weights to do without one.")
+            raise InputError(
+                f"--corpus is missing; give a file or a hub name, or --only {','.join(OF_WEIGHTS)} to do without one."
+            )
 
 
 def recorded(settings: IngestSettings, models: list[str]) -> dict[str, Any]:

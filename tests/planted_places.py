@@ -82,9 +82,7 @@ def _model(seed: int, n_tokens: int, bos: int, code: list[int]) -> tuple[GPT2LMH
     return model, labels
 
 
-def _tokens(
-    n: int, bos: int, code: list[int], roles: dict[str, Tensor], free: Tensor, generator: torch.Generator
-) -> Tensor:
+def _tokens(n: int, bos: int, code: list[int], roles: dict[str, Tensor], free: Tensor, generator: torch.Generator) -> Tensor:
     along = torch.zeros(n, 2)
     along[bos, 0] = along[code, 1] = STEP
     own = torch.randn(n, len(free), generator=generator)
@@ -102,9 +100,7 @@ def _positions(roles: dict[str, Tensor]) -> Tensor:
     return made
 
 
-def _neurons(
-    model: GPT2LMHeadModel, roles: dict[str, Tensor], generator: torch.Generator
-) -> dict[int, tuple[str, str]]:
+def _neurons(model: GPT2LMHeadModel, roles: dict[str, Tensor], generator: torch.Generator) -> dict[int, tuple[str, str]]:
     """Five planted neurons; of the others half are constant, and half dense in directions without a role."""
     mlp = model.transformer.h[0].mlp
     order = torch.randperm(D_MLP, generator=generator).tolist()

@@ -143,10 +143,11 @@ def _stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]
             **{
                 name: spread
                 for name in (
-                    "w_in_norm w_out_norm input_bias in_out_sim l2_penalty vocab_mean vocab_var vocab_skew vocab_kurt "
+                    "w_in_norm w_out_norm input_bias in_out_sim l2_penalty vocab_mean vocab_skew vocab_kurt "
                     "logit_var logit_skew logit_kurt"
                 ).split()
             },
+            "vocab_var": spread / 100,
         },
     )
     _stage_ngrams(handle, neurons)

@@ -43,9 +43,7 @@ def test_second_run_answers_and_again_computes(database_url: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("settings", [{"batch_tokens": 64}, {"memory_gb": 0.002, "batch_tokens": 300}])
-def test_plan_and_batches_do_not_change_the_result(
-    database_url: str, tmp_path: Path, settings: dict[str, float]
-) -> None:
+def test_plan_and_batches_do_not_change_the_result(database_url: str, tmp_path: Path, settings: dict[str, float]) -> None:
     models, corpus = tiny_family(tmp_path, d_mlp=48), small_corpus(tmp_path)
     first = run_ingest(database_url, models, corpus, baseline_draws=3)
     second = run_ingest(database_url, models, corpus, baseline_draws=3, again=True, **settings)
@@ -62,9 +60,7 @@ def test_another_seed_computes_only_its_own_pairs(database_url: str, tmp_path: P
         run=second.run_id,
     )
     assert computed == [(first.run_id, 3), (second.run_id, 3)]
-    own = rows(
-        database_url, "SELECT statistics_run_id FROM run_models WHERE run_id = :run ORDER BY ordinal", run=second.run_id
-    )
+    own = rows(database_url, "SELECT statistics_run_id FROM run_models WHERE run_id = :run ORDER BY ordinal", run=second.run_id)
     assert own == [(first.run_id,)] * 3 + [(second.run_id,)]
     third = run_ingest(database_url, models, corpus, again=True)
     assert_same(contract(database_url, second.run_id), contract(database_url, third.run_id))

@@ -75,9 +75,7 @@ def activations(family: PlacesFamily) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """pre, post (rows, context, neurons) float64; kept (rows, context); whether a row is of the subset `code`."""
     checkpoint = open_checkpoint(parse_model_argument(str(family.a)), torch.device("cpu"))
     info = tokenizer_identity(checkpoint.tokenizer)
-    corpus = tokenise(
-        CorpusSource(str(family.corpus)), info, checkpoint.tokenizer, CONTEXT, None, 0, False, home() / "corpora"
-    )
+    corpus = tokenise(CorpusSource(str(family.corpus)), info, checkpoint.tokenizer, CONTEXT, None, 0, False, home() / "corpora")
     parts = []
     with torch.inference_mode():
         for batch in token_batches(corpus, 4096, torch.device("cpu")):

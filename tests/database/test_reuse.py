@@ -5,7 +5,7 @@ import pytest
 
 from catalog import runs
 from catalog.errors import RunError
-from catalog.reuse import ModelKey, best_matches, known_results, run_with_weights
+from catalog.reuse import ModelKey, best_matches, known_results, run_of_weights
 from tests.database.helpers import execute, rows
 from tests.published import DEAD, MODELS, PARTS, N, publish_small_family, spec_of, stage_small_family
 
@@ -61,13 +61,13 @@ def test_other_weights_by_the_same_name_and_the_same_by_another_are_unknown(engi
 def test_a_run_that_is_not_published_is_not_used(engine, keys):
     execute(engine, "UPDATE runs SET status = 'failed', published_at = NULL")
     assert known_results(engine, keys, **SAME).models == {}
-    assert run_with_weights(engine, keys, 1) is None
+    assert run_of_weights(engine, keys, {"weights": 1}, None) is None
 
 
 def test_weights_are_found_whatever_else_the_run_has(engine, keys):
-    assert run_with_weights(engine, keys, 1) == run_with_weights(engine, keys[:1], 1) == 1
-    assert run_with_weights(engine, keys, 2) is None
-    assert run_with_weights(engine, [*keys, ModelKey("x", "x", "")], 1) is None
+    assert run_of_weights(engine, keys, {"weights": 1}, None) == run_of_weights(engine, keys[:1], {"weights": 1}, None) == 1
+    assert run_of_weights(engine, keys, {"weights": 2}, None) is None
+    assert run_of_weights(engine, [*keys, ModelKey("x", "x", "")], {"weights": 1}, None) is None
 
 
 def test_best_matches_come_back_in_flat_order(engine, keys):
@@ -84,7 +84,7 @@ def test_a_run_that_is_deleted_in_the_meantime_is_not_half_used(engine, keys):
         runs.delete_run(engine, 1)
         ids = [own for _, own in stage_small_family(handle).models]
         with pytest.raises(RunError, match="run 1, whose results were to be used again, is deleted"):
-            handle.stage_from_run("activation_statistics", 1, neuron_ids=ids[0].neuron_ids)
+            handle.stage_from_run("activation_statistics", 1, model=ids[0])
 
 
 def test_a_run_in_use_is_not_deleted_under_the_hands_of_another(engine, keys):

@@ -36,6 +36,25 @@ PROMISED = {
     "bos_neurons": "model layer neuron bos_activation ratio",
     "neuron_subsets": "model layer neuron subset n_tokens mean sparsity variance_reduction",
     "neuron_examples": "model layer neuron kind rank value subset row position token before after",
+    "prediction_neurons": "model layer neuron class vocab_kurt vocab_skew vocab_var feature high_vocab_var",
+    "neuron_logit_explanations": "model layer neuron feature rank variance_reduction mean_difference welch_t n_in n_out",
+    "logit_ensembles": "model feature layer neuron class sign mean_difference",
+    "prediction_profiles": "model layer statistic n p5 p10 p50 p90 p95",
+    "prediction_profiles_over_seeds": "family layer statistic percentile models mean lowest highest",
+    "neuron_interventions": "model layer neuron together kind value purpose n_tokens scale entropy loss rank recip_rank "
+    "logit_var kl delta_entropy entropy_standard_error",
+    "entropy_neurons": "model layer neuron sign delta_entropy delta_scale controls largest_control",
+    "attention_neurons": "model layer neuron head_layer head h correlation class",
+    "neuron_head_scores": "model layer neuron head_layer head h h_sd h_scaled head_rank multiple_of_chance",
+    "head_summaries": "model head_layer head chance_max_abs_h bos_norm_ratio",
+    "neuron_head_compositions": "model layer neuron head_layer head q k v o",
+    "neuron_path_ablations": "model layer neuron head_layer head n_tokens delta_p_bos x y pearson spearman slope intercept",
+    "neuron_similarities": "model layer neuron kind opposite rank other_layer other_neuron cosine mutual",
+    "antipodal_pairs": "model layer neuron other_layer other_neuron cosine mutual",
+    "duplicate_neurons": "model layer neuron other_layer other_neuron cosine mutual",
+    "universal_neuron_properties": "model layer neuron sparsity_percentile l2_penalty_percentile vocab_kurt_percentile",
+    "cosine_frequency": "model neurons correlation",
+    "redundancy_universality": "model kind opposite correlation",
 }
 
 FAMILY_VIEWS = ("family_counts", "family_counts_by_layer")

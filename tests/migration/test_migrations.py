@@ -122,6 +122,7 @@ def _include(item, name, kind, reflected, compare_to):
 def test_migrated_is_declared_in_every_word(engine, bare):
     """Tables, columns, defaults, constraints, indexes, views and all comments, as the server prints them."""
     with bare.begin() as connection:
+        connection.execute(text("CREATE EXTENSION vector"))
         connection.execute(CreateSchema("history"))
         metadata.create_all(connection)
         for table in metadata.tables.values():

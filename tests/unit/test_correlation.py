@@ -39,9 +39,7 @@ def run_tile(
             own = values[:, layer * d_mlp : (layer + 1) * d_mlp]
             products = own.double().T @ own.double()
             return [
-                core.rotate_layer(
-                    layer, core.rotation(0, "own", name, layer, draw, d_mlp), products, sums_of(own)
-                )
+                core.rotate_layer(layer, core.rotation(0, "own", name, layer, draw, d_mlp), products, sums_of(own))
                 for draw in range(draws)
             ]
 
