@@ -119,6 +119,21 @@ class Catalog:
         with self._reading() as connection:
             return neuron_page.examples(connection, ref, run, kind, limit)
 
+    def similar(
+        self,
+        ref: "NeuronRef",
+        by: str = "w_out",
+        opposite: bool = False,
+        other_model: str | None = None,
+        run: int | None = None,
+        limit: int = 20,
+    ) -> "pd.DataFrame":
+        """See `catalog.similar.similar`."""
+        from catalog import similar
+
+        with self._reading() as connection:
+            return similar.similar(connection, ref, by, opposite, other_model, run, limit)
+
     def models(self) -> "pd.DataFrame":
         """See `catalog.queries.models`."""
         from catalog import queries

@@ -2,9 +2,11 @@
 
 PostgreSQL's format per row: int16 number of fields, then per field int32 length (-1 for NULL) and the big-endian value.
 Fixed-width columns give every row the same layout, so a chunk is one (rows, bytes) uint8 matrix; the value bytes of
-NULLs are cut out by a mask. Columns of text make rows of different length and go through psycopg's row writer.
+NULLs are cut out by a mask. So are columns whose values have one width in a call: (rows, d) arrays for halfvec and float4[],
+and text of equal length (numpy's S). Other columns make rows of different length and go through psycopg's row writer.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,9 +18,13 @@ from psycopg import sql
 HEADER = b"PGCOPY\n\xff\r\n\0" + b"\0" * 8
 TRAILER = b"\xff\xff"
 CHUNK_ROWS = 65_536
+CHUNK_VALUES = 4_194_304
+"""Values of a vector column in a chunk."""
 
 WIRE_TYPES = {"int2": ">i2", "int4": ">i4", "int8": ">i8", "float4": ">f4", "float8": ">f8", "bool": "u1"}
 """PostgreSQL's name of each fixed-width type, and its bytes."""
+
+FLOAT4_OID = 700
 
 
 def copy_columns(connection: psycopg.Connection[Any], table: str, columns: Mapping[str, np.ndarray]) -> int:
@@ -27,7 +33,7 @@ def copy_columns(connection: psycopg.Connection[Any], table: str, columns: Mappi
     Args:
         table: qualified name, `schema.table`.
         columns: one 1-D array per column of the table to fill; object arrays hold text, bytes, lists for arrays or JSON, and
-            None for NULL.
+            None for NULL; S arrays text without NULL, of one length; 2-D arrays a vector per row, without NULL.
     Returns:
         The number of rows.
     """
@@ -40,7 +46,8 @@ def copy_columns(connection: psycopg.Connection[Any], table: str, columns: Mappi
         sql.Identifier(*table.split(".")), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     with connection.cursor().copy(statement) as copy:
-        if all(kind in WIRE_TYPES for kind in kinds):
+        wires = [_wire_type(kind, values) for kind, values in zip(kinds, columns.values(), strict=True)]
+        if all(wires):
             copy.write(HEADER)
             for chunk in _chunks(list(columns.values()), kinds):
                 copy.write(chunk)
@@ -55,13 +62,14 @@ def copy_columns(connection: psycopg.Connection[Any], table: str, columns: Mappi
 def _chunks(columns: list[np.ndarray], kinds: list[str]) -> Iterator[memoryview]:
     """The rows in pieces; the next piece is laid out in a thread while the caller sends this one."""
     n_rows = len(columns[0])
-    layouts = [Layout(kinds, min(n_rows, CHUNK_ROWS)) for _ in range(2 if n_rows > CHUNK_ROWS else 1)]
+    step = max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(math.prod(values.shape[1:]) for values in columns)))
+    layouts = [Layout(columns, kinds, min(n_rows, step)) for _ in range(2 if n_rows > step else 1)]
 
     def piece(number: int) -> memoryview:
-        rows = slice(number * CHUNK_ROWS, (number + 1) * CHUNK_ROWS)
+        rows = slice(number * step, (number + 1) * step)
         return layouts[number % len(layouts)].encode([values[rows] for values in columns])
 
-    last = -(-n_rows // CHUNK_ROWS) - 1
+    last = -(-n_rows // step) - 1
     if last <= 0:
         yield from (piece(number) for number in range(last + 1))
         return
@@ -89,19 +97,26 @@ def column_types(connection: psycopg.Connection[Any], table: str, names: list[st
 class Layout:
     """The bytes of one chunk of rows of fixed-width columns; what is the same in every chunk is written once."""
 
-    def __init__(self, kinds: Sequence[str], n_rows: int) -> None:
+    def __init__(self, columns: Sequence[np.ndarray], kinds: Sequence[str], n_rows: int) -> None:
         """Args:
-        kinds: type name of each column, a key of WIRE_TYPES.
+        columns: what is to be sent, for the widths.
+        kinds: type name of each column.
         n_rows: rows of the longest chunk.
         """
-        self._kinds = [(kind, np.dtype(WIRE_TYPES[kind])) for kind in kinds]
+        self._kinds: list[tuple[str, np.dtype[Any]]] = []
+        for kind, values in zip(kinds, columns, strict=True):
+            wire = _wire_type(kind, values)
+            assert wire is not None, kind
+            self._kinds.append((kind, wire))
         fields: list[tuple[str, Any]] = [("fields", ">i2")]
         for i, (_, wire) in enumerate(self._kinds):
             fields += [(f"length{i}", ">i4"), (f"value{i}", wire)]
         self._rows = np.zeros(n_rows, dtype=np.dtype(fields))
         self._rows["fields"] = len(kinds)
-        for i, (_, wire) in enumerate(self._kinds):
+        for i, (kind, wire) in enumerate(self._kinds):
             self._rows[f"length{i}"] = wire.itemsize
+            if wire.fields is not None:
+                _write_heads(self._rows[f"value{i}"], kind, columns[i].shape[1])
 
     def encode(self, columns: Sequence[np.ndarray]) -> memoryview:
         """The rows in COPY's binary format, without header and trailer; valid until the next call."""
@@ -110,8 +125,13 @@ class Layout:
         raw = rows.view(np.uint8).reshape(n_rows, rows.dtype.itemsize)
         keep: np.ndarray | None = None
         for i, (values, (kind, wire)) in enumerate(zip(columns, self._kinds, strict=True)):
+            if wire.fields is not None:
+                numbers = rows[f"value{i}"]["values"]
+                (numbers if numbers.dtype.fields is None else numbers["number"])[...] = values
+                continue
             missing = _missing(values)
-            _check_fits(values, kind)
+            if kind in WIRE_TYPES:
+                _check_fits(values, kind)
             if missing is None:
                 rows[f"value{i}"] = np.ma.getdata(values)
                 continue
@@ -130,7 +150,39 @@ class Layout:
 
 def encode(columns: list[tuple[np.ndarray, str]]) -> bytes:
     """The rows of fixed-width columns in COPY's binary format, without header and trailer."""
-    return bytes(Layout([kind for _, kind in columns], len(columns[0][0])).encode([values for values, _ in columns]))
+    arrays = [values for values, _ in columns]
+    return bytes(Layout(arrays, [kind for _, kind in columns], len(arrays[0])).encode(arrays))
+
+
+def _wire_type(kind: str, values: np.ndarray) -> np.dtype[Any] | None:
+    """The bytes of one value of a column, if all of its values have equally many.
+
+    Raises:
+        ValueError: text of several lengths, or a vector with NaN.
+    """
+    if kind in WIRE_TYPES:
+        return np.dtype(WIRE_TYPES[kind])
+    if kind == "text" and values.dtype.kind == "S":
+        if len(values) and np.char.str_len(values).min() < values.dtype.itemsize:
+            raise ValueError("text as an S array must have one length")
+        return values.dtype
+    if kind not in ("halfvec", "float4[]") or values.ndim != 2:
+        return None
+    if np.isnan(values).any():
+        raise ValueError(f"a vector for {kind} holds NaN; leave such rows out")
+    if kind == "halfvec":
+        return np.dtype([("head", ">i2", (2,)), ("values", ">f2", (values.shape[1],))])
+    heads = 5 if values.shape[1] else 3  # an empty array has no dimension
+    return np.dtype([("head", ">i4", (heads,)), ("values", [("size", ">i4"), ("number", ">f4")], (values.shape[1],))])
+
+
+def _write_heads(rows: np.ndarray, kind: str, width: int) -> None:
+    """What stands before the numbers of a vector, and before each number of an array."""
+    if kind == "halfvec":
+        rows["head"] = (width, 0)
+        return
+    rows["head"] = (1, 0, FLOAT4_OID, width, 1) if width else (0, 0, FLOAT4_OID)
+    rows["values"]["size"] = 4
 
 
 def _check_fits(values: np.ndarray, kind: str) -> None:

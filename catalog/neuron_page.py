@@ -76,7 +76,7 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     Raises:
         NotFoundError: no such model or neuron; the sentence says the ranges.
     """
-    row = _find(connection, ref, run)
+    row = find_neuron(connection, ref, run)
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "tokenizer": row["tokenizer_id"]}
     key: Values = {name: values[name] for name in ("run", "neuron")}
     quantiles, bos = neuron_activity.quantiles_and_bos(connection, key)
@@ -131,7 +131,7 @@ def examples(
     """
     if kind is not None and kind not in EXAMPLE_KINDS.values():
         raise InputError(f"{kind!r} is no kind of example; choose from {', '.join(EXAMPLE_KINDS.values())}.")
-    row = _find(connection, ref, run)
+    row = find_neuron(connection, ref, run)
     return _examples(connection, {"run": row["run_id"], "neuron": row["neuron_id"]}, kind, limit)
 
 
@@ -155,7 +155,7 @@ def neuron_matches(
     connection: Connection, ref: NeuronRef, run: int | None = None, other_model: str | None = None, limit: int = 50
 ) -> pd.DataFrame:
     """The best partners of a neuron: by rank, then correlation, then other model; `limit` rows, 0 for all."""
-    row = _find(connection, ref, run)
+    row = find_neuron(connection, ref, run)
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
     condition = ""
     if other_model is not None:
@@ -172,8 +172,12 @@ def neuron_matches(
     )
 
 
-def _find(connection: Connection, ref: NeuronRef, run: int | None) -> Values:
-    """The profile of the neuron and its keys."""
+def find_neuron(connection: Connection, ref: NeuronRef, run: int | None) -> Values:
+    """The profile of the neuron and its keys.
+
+    Raises:
+        NotFoundError: no such run, model or neuron.
+    """
     check_run(connection, run)
     check_model(connection, ref.model, run)
     condition, values = ("", {}) if run is None else ("AND p.run_id = :run", {"run": run})

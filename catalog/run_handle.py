@@ -13,7 +13,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from catalog import locks, staging
+from catalog import locks, staging, vectors
 from catalog.engine import driver_of, give_back, transaction
 from catalog.errors import CatalogError, InputError, RunError
 from catalog.publish import publish
@@ -172,6 +172,7 @@ class RunHandle:
             staging.index_partition(self._driver, self.run_id, "pairs", ("run_id", "neuron_id", "other_neuron_id"))
         if "neuron_vectors" in staged:
             staging.index_partition(self._driver, self.run_id, "neuron_vectors", ("run_id", "neuron_id", "kind"))
+            vectors.index_staged(self._driver, self.run_id)
         with transaction(self._connection):
             publish(self._connection, self.run_id, self.spec, rows)
         self.published = True

@@ -1,4 +1,4 @@
-"""Questions about neurons: find, universal, families, matches, groups, layers, depth."""
+"""Questions about neurons: find, universal, families, matches, similar, groups, layers, depth."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ from cli.output import Format, show_count, show_rows
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (find, universal, families, matches, groups, layers, depth):
+    for command in (find, universal, families, matches, similar, groups, layers, depth):
         app.command()(command)
 
 
@@ -115,6 +115,26 @@ def matches(
 
     with connect() as store:
         found = store.neuron_matches(NeuronRef(model, *parse_neuron(neuron)), run=run, other_model=other_model, limit=limit)
+    show_rows(found, format)
+
+
+def similar(
+    model: ModelArgument,
+    neuron: NeuronArgument,
+    by: Annotated[str, typer.Option("--by", help="What is compared: w_out, w_in or logit_effect.")] = "w_out",
+    opposite: Annotated[bool, typer.Option("--opposite", help="The most opposite neurons, not the nearest.")] = False,
+    other_model: Annotated[
+        str | None, typer.Option("--other-model", help="Only neurons of this model; others than its own by logit_effect only.")
+    ] = None,
+    run: RunOption = None,
+    limit: LimitOption = 20,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """The neurons whose weights, or effects on the logits, are most like one's."""
+    from catalog import NeuronRef, connect
+
+    with connect() as store:
+        found = store.similar(NeuronRef(model, *parse_neuron(neuron)), by, opposite, other_model, run, limit)
     show_rows(found, format)
 
 

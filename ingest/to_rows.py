@@ -99,7 +99,7 @@ def logit_effect_columns(ids: Ids, effects: LogitEffects) -> Iterator[Columns]:
         k = tokens.shape[1]
         yield {
             "neuron_id": np.repeat(ids, k),
-            "direction": np.full(len(ids) * k, direction, dtype=object),
+            "direction": np.full(len(ids) * k, direction.encode()),
             "rank": np.tile(np.arange(1, k + 1, dtype=np.int16), len(ids)),
             "token_id": tokens.ravel().astype(np.int32),
             "effect": getattr(effects, f"{direction}_effect").numpy().ravel().astype(np.float32),

@@ -67,11 +67,13 @@ similar_neurons = Table(
     comment="The neurons of the same model whose weights are nearest and most opposite to each neuron's (UN App. C, SPEC 10).",
 )
 
+VECTOR_KINDS = ("w_in", "w_out", "logit_effect")
+
 neuron_vectors = Table(
     "neuron_vectors",
     metadata,
     *of_neuron(),
-    column("kind", Text, "What it is.", check("kind_known", "kind IN ('w_in', 'w_out', 'logit_effect')"), key=True),
+    column("kind", Text, "What it is.", check("kind_known", f"kind IN {VECTOR_KINDS}"), key=True),
     column("model_id", Integer, "The neuron's model.", refers("models.id", cascade=True)),
     column(
         "vector",

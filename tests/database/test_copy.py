@@ -27,6 +27,31 @@ def connection(server):
         yield opened
 
 
+@pytest.mark.parametrize(("kind", "dtype"), [("halfvec", np.float16), ("float4[]", np.float32)])
+@pytest.mark.parametrize("width", [1, 7, 300])
+def test_vectors_arrive_whole_in_several_chunks(connection, monkeypatch, kind, dtype, width):
+    monkeypatch.setattr("catalog.copy.CHUNK_VALUES", 1000)
+    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    connection.execute(f"CREATE TEMPORARY TABLE vectors (place int4, name text, vector {kind})")
+    vectors = np.random.default_rng(width).normal(size=(50, width)).astype(dtype)
+    columns = {"place": np.arange(50, dtype=np.int32), "name": np.array([b"w_out"] * 50), "vector": vectors}
+    assert copy_columns(connection, "pg_temp.vectors", columns) == 50
+    found = connection.execute("SELECT place, name, vector::real[] FROM vectors ORDER BY place").fetchall()
+    assert [row[:2] for row in found] == [(place, "w_out") for place in range(50)]
+    assert np.array_equal(np.array([row[2] for row in found], dtype=dtype), vectors)
+
+
+def test_an_empty_array_arrives_and_a_vector_with_nan_does_not(connection):
+    connection.execute("CREATE TEMPORARY TABLE arrays (place int4, list float4[])")
+    columns = {"place": np.arange(3, dtype=np.int32), "list": np.empty((3, 0), dtype=np.float32)}
+    copy_columns(connection, "pg_temp.arrays", columns)
+    assert connection.execute("SELECT DISTINCT list FROM arrays").fetchall() == [([],)]
+    with pytest.raises(ValueError, match="NaN"):
+        copy_columns(connection, "pg_temp.arrays", {**columns, "list": np.full((3, 2), np.nan, dtype=np.float32)})
+    with pytest.raises(ValueError, match="one length"):
+        copy_columns(connection, "mixed", {"c_text": np.array([b"a", b"bc"])})
+
+
 def test_extreme_values_of_every_type_arrive(connection):
     columns = {"place": np.arange(4, dtype=np.int32)}
     for kind, dtype in NUMBERS.items():
