@@ -70,6 +70,11 @@ class Checkpoint:
     weight_processing: str = WEIGHT_PROCESSING
     weights: "ProcessedWeights" = field(init=False, repr=False)
 
+    @property
+    def parallel_attention(self) -> bool:
+        """Whether attention and MLP of a layer read the same residual, as Pythia's do."""
+        return bool(getattr(self.model.config, "use_parallel_residual", False))
+
     @torch.inference_mode()
     def visit_activations(self, tokens: Tensor, visit: Callable[[int, Tensor, Tensor], None]) -> None:
         """Call `visit(layer, pre, post)` as the forward pass reaches each layer; the unembedding is not computed.
