@@ -26,7 +26,7 @@ from ingest.settings import IngestSettings
 from ingest.spans import KINDS
 from ingest.statistics.groups import neuron_groups
 from ingest.statistics.universality import BestMatches, best_matches, mutual_best, universality
-from ingest.statistics.weights import logit_effects, weight_statistics
+from ingest.statistics.weights import weight_statistics
 from ingest.store import RunStore
 
 Pair = tuple[int, int]
@@ -135,9 +135,9 @@ class RunWork:
 
     def _stage_weights(self, neurons: np.ndarray, checkpoint: Checkpoint) -> None:
         w_u = checkpoint.weights.W_U[:, : self.inputs.tokenizer.n_tokens]
-        statistics = weight_statistics(checkpoint.weights.W_in, checkpoint.weights.b_in, checkpoint.weights.W_out, w_u)
+        statistics, effects = weight_statistics(checkpoint.weights.W_in, checkpoint.weights.b_in, checkpoint.weights.W_out, w_u)
         self.handle.stage("weight_statistics", to_rows.weight_columns(neurons, statistics))
-        for columns in to_rows.logit_effect_columns(neurons, logit_effects(checkpoint.weights.W_out, w_u)):
+        for columns in to_rows.logit_effect_columns(neurons, effects):
             self.handle.stage("logit_effects", columns)
 
     def _stage_pairs(self, ids: list[ModelIds], pairs: dict[Pair, PairResult]) -> None:
