@@ -28,7 +28,9 @@ def intervene(
     threshold: Annotated[str | None, typer.Option("--threshold", help="Let pre be at most each of these.")] = None,
     zero: Annotated[bool, typer.Option("--zero", help="Set pre to 0.")] = False,
     relu: Annotated[bool, typer.Option("--relu", help="Let pre be at least 0.")] = False,
-    tokens: Annotated[int, typer.Option("--tokens", help="Tokens of the run's corpus, BOS included, from its start.")] = INTERVENTION_TOKENS,
+    tokens: Annotated[
+        int, typer.Option("--tokens", help="Tokens of the run's corpus, BOS included, from its start.")
+    ] = INTERVENTION_TOKENS,
     run: RunOption = None,
     device: DeviceOption = "auto",
     batch_tokens: BatchTokensOption = 4096,

@@ -65,7 +65,7 @@ def _interventions(settings: InterveneSettings, of_run: ModelOfRun) -> list[Inte
                 f"{of_run.d_mlp - 1}."
             )
     try:
-        made = [Intervention(kind, held, value) for held in settings.neurons for kind, value in settings.changes]  # type: ignore[arg-type]
+        made = [Intervention(kind, held, value) for held in settings.neurons for kind, value in settings.changes]
     except ValueError as error:
         raise InputError(str(error)) from None
     return list(dict.fromkeys(made))
@@ -84,7 +84,8 @@ def _measure(
     for _, columns in intervention_columns(measured, of_run.neuron_ids, of_run.d_mlp):
         stored.store(engine, of_run.run_id, columns, code_version(), inputs.device_description)
     ids = [
-        min(int(of_run.neuron_ids[layer * of_run.d_mlp + index]) for layer, index in own.neurons) for own in measured.interventions
+        min(int(of_run.neuron_ids[layer * of_run.d_mlp + index]) for layer, index in own.neurons)
+        for own in measured.interventions
     ]
     with engine.connect() as connection:
         return stored.shown(connection, of_run.run_id, ids, measured.n_rows)
@@ -111,7 +112,9 @@ def _inputs(settings: InterveneSettings, of_run: ModelOfRun, progress: Progress)
     except (InputError, OSError) as error:
         raise InputError(f"run {of_run.run_id} cannot be read again, because {str(error).strip().rstrip('.')}.") from None
     if inputs.weights != [of_run.weights_sha256]:
-        raise InputError(f"the weights of {settings.model} are not those that run {of_run.run_id} read; ingest the model again.")
+        raise InputError(
+            f"the weights of {settings.model} are not those that run {of_run.run_id} read; ingest the model again."
+        )
     if inputs.corpus is None or inputs.corpus.token_sha256 != of_run.token_sha256:
         raise InputError(f"the corpus gives other tokens than those that run {of_run.run_id} read; ingest the model again.")
     return as_read, inputs

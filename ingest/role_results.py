@@ -148,7 +148,16 @@ def ablation_columns(found: Sequence[PathAblation], ids: Ids, d_mlp: int) -> Ite
     """Rows of path_ablations and of ablation_relations."""
     if not found:
         return
-    names = ("p_bos", "delta_p_bos", "z_norm", "delta_z_norm", "fractional_z_norm", "o_norm", "delta_o_norm", "fractional_o_norm")
+    names = (
+        "p_bos",
+        "delta_p_bos",
+        "z_norm",
+        "delta_z_norm",
+        "fractional_z_norm",
+        "o_norm",
+        "delta_o_norm",
+        "fractional_o_norm",
+    )
     pairs = {
         "neuron_id": ids[np.array([own.pair.layer * d_mlp + own.pair.index for own in found])],
         "head_layer": np.array([own.pair.head_layer for own in found], dtype=np.int16),

@@ -28,7 +28,7 @@ from ingest.roles.head_selection import SelectedScores, choose_pairs, select_sco
 from ingest.roles.interventions import Intervention, run_interventions
 from ingest.roles.path_ablation import PathAblation, ablate_paths
 from ingest.roles.prediction import EffectExplainer
-from ingest.roles.redundancy import SimilarNeurons, similar_rows
+from ingest.roles.redundancy import SimilarNeurons, similar_neurons
 from ingest.roles.vectors import effect_vectors, unit_rows, weight_vectors
 from ingest.settings import IngestSettings
 from ingest.statistics.weights import LogitEffects, WeightStatistics, weight_statistics
@@ -105,20 +105,17 @@ class RoleWork:
 
     def _similar(self, checkpoint: Checkpoint, progress: Progress) -> dict[str, SimilarNeurons]:
         progress.phase(f"similar neurons, {checkpoint.name}", 2 * checkpoint.n_layers * checkpoint.d_mlp, "neurons")
-        vectors = {
-            "w_in": checkpoint.weights.W_in.transpose(1, 2).flatten(0, 1),
-            "w_out": checkpoint.weights.W_out.flatten(0, 1),
-        }
-        return {kind: similar_rows(own, advance=progress.advance) for kind, own in vectors.items()}
+        return similar_neurons(checkpoint.weights.W_in, checkpoint.weights.W_out, advance=progress.advance)
 
     def _heads(self, checkpoint: Checkpoint, found: ModelRoles, progress: Progress) -> None:
         weights = checkpoint.weights
         if "attention" in self.parts:
             progress.phase(f"heads, {checkpoint.name}", checkpoint.n_layers * checkpoint.d_mlp, "neurons")
-            found.compositions = head_compositions(
+            made = head_compositions(
                 weights.W_in, weights.W_out, weights.W_Q, weights.W_K, weights.W_V, weights.W_O,
                 parallel=checkpoint.parallel_attention, advance=progress.advance,
             )  # fmt: skip
+            found.compositions = list(made)
         scores = head_scores(checkpoint, self.inputs.tokenizer.bos_id, self.inputs.context)
         found.scores = select_scores(scores)
         found.baseline = random_baseline(scores, self.settings.seed)
@@ -150,7 +147,9 @@ class RoleWork:
             *((int(n), "control", -1) for n in controls),
         ]
         planned = [
-            (Intervention("fix", (divmod(neuron, d_mlp),), value), purpose, of) for neuron, purpose, of in held for value in FIXED_AT
+            (Intervention("fix", (divmod(neuron, d_mlp),), value), purpose, of)
+            for neuron, purpose, of in held
+            for value in FIXED_AT
         ]
         interventions, purposes, of = (list(column) for column in zip(*planned, strict=True)) if planned else ([], [], [])
         return self.measure(checkpoint, interventions, purposes, of, progress)

@@ -11,6 +11,7 @@ from catalog.publish import PublishRows
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, TokenizerRow
 from catalog.run_handle import RunHandle
 from ingest import to_rows
+from ingest.checkpoint import Checkpoint
 from ingest.collect import PairResult, Results, collect
 from ingest.corpus_features import CorpusFeatures, corpus_features, members, table_rows, vocabulary_of
 from ingest.explain import Explainer
