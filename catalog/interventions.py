@@ -100,16 +100,37 @@ def _values(column: np.ndarray) -> Sequence[Any]:
 _SHOWN = ", ".join(f"v.{name}, v.delta_{name}, v.{name}_standard_error" for name in METRICS)
 
 
-def shown(connection: Connection, run_id: int, neuron_ids: Sequence[int], n_rows: int) -> pd.DataFrame:
-    """Interventions on these neurons over so many rows, as `neuron_interventions` shows them."""
+def shown(
+    connection: Connection,
+    run_id: int,
+    held: Sequence[tuple[int, str]],
+    changes: Sequence[tuple[str, float]],
+    n_rows: int,
+) -> pd.DataFrame:
+    """Interventions over so many rows, as `neuron_interventions` shows them.
+
+    Args:
+        held: the id of the first neuron of each set, and the others as LAYER.INDEX with commas.
+        changes: kinds and values.
+    """
     return frame(
         connection,
         f"""SELECT v.layer || '.' || v.neuron AS neuron, v.together, v.kind, v.value, v.purpose, v.n_tokens, {_SHOWN},
                    v.kl, v.kl_standard_error
             FROM history.neuron_interventions v
-            WHERE v.run_id = :run AND v.neuron_id = ANY(:neurons) AND v.n_rows = :n_rows
+            WHERE v.run_id = :run AND v.n_rows = :n_rows AND v.neuron_id = ANY(:neurons)
+              AND (v.neuron_id, COALESCE(array_to_string(v.together, ','), '')) IN
+                  (SELECT * FROM unnest(CAST(:neurons AS int[]), CAST(:others AS text[])))
+              AND (v.kind, v.value) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:values AS double precision[])))
             ORDER BY v.layer, v.neuron, v.together NULLS FIRST, v.kind, v.value""",
-        {"run": run_id, "neurons": list(neuron_ids), "n_rows": n_rows},
+        {
+            "run": run_id,
+            "n_rows": n_rows,
+            "neurons": [neuron for neuron, _ in held],
+            "others": [others for _, others in held],
+            "kinds": [kind for kind, _ in changes],
+            "values": [value for _, value in changes],
+        },
     )
 
 

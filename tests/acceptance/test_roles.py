@@ -1,0 +1,325 @@
+"""What neurons do, from the ingest to SQL: numbers at the right neuron, models that have less, and neurons that are asked for."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sqlalchemy import URL, create_engine, make_url
+
+from catalog.engine import writer_engine
+from catalog.errors import InputError, NotFoundError
+from catalog.verify import verify
+from ingest.checkpoint import Checkpoint, nonlinearities, open_checkpoint, parse_model_argument
+from ingest.intervene import InterveneSettings, intervene
+from ingest.pipeline import ingest
+from ingest.progress import Silent
+from ingest.roles.head_scores import bos_keys
+from ingest.settings import OF_WEIGHTS, ROLES, IngestSettings
+from ingest.tokenizer import tokenizer_identity
+from tests import factories
+from tests.acceptance.ingests import rows, run_ingest, small_corpus
+from tests.commands import Answer, run_catalog, use_published_family
+from tests.conftest import database
+
+settings = use_published_family
+catalog = run_catalog
+
+NAMES = ("serial", "parallel", "relu", "shallow")
+CONTEXT, TOKENS, D_MLP = 24, 960, 24
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One of each architecture, and one of a single layer."""
+    folder, tokenizer = tmp_path_factory.mktemp("models"), factories.byte_bpe_tokenizer()
+    return {
+        "serial": factories.tiny_gpt2(folder / "serial", 0, tokenizer, n_layers=3, scale_attn_by_inverse_layer_idx=True),
+        "parallel": factories.tiny_neox(folder / "parallel", 1, tokenizer, n_layers=3),
+        "relu": factories.tiny_opt(folder / "relu", 2, tokenizer, n_layers=3),
+        "shallow": factories.tiny_gpt2(folder / "shallow", 3, tokenizer, n_layers=1),
+    }
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_corpus(tmp_path_factory.mktemp("corpus"), 40)
+
+
+@pytest.fixture(scope="module")
+def url(server: URL, template: str, models: dict[str, Path], corpus: Path) -> Iterator[str]:
+    """A catalog of these models with every role, one run."""
+    with database(server, template) as made:
+        only = ("weights", *ROLES)
+        run_ingest(made, list(models.values()), corpus, only=only, context=CONTEXT, intervention_tokens=TOKENS)
+        yield made
+
+
+def opened(folder: Path) -> Checkpoint:
+    checkpoint = open_checkpoint(parse_model_argument(str(folder)), torch.device("cpu"))
+    checkpoint.process(tokenizer_identity(checkpoint.tokenizer).n_tokens)
+    return checkpoint
+
+
+def flat(layer: int, neuron: int) -> int:
+    return layer * D_MLP + neuron
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_effects_and_similar_neurons_stand_at_their_neuron(url: str, models: dict[str, Path], name: str) -> None:
+    weights = opened(models[name]).weights
+    n_tokens = rows(url, "SELECT max(vocab_n) FROM neuron_profiles WHERE model = :name", name=name)[0][0]
+    writes, reads = weights.W_out.flatten(0, 1).double(), weights.W_in.transpose(1, 2).flatten(0, 1).double()
+    effects = writes @ weights.W_U[:, :n_tokens].double()
+    found = rows(
+        url,
+        "SELECT layer, neuron, mean_in, mean_out, n_in, n_out FROM neuron_logit_explanations WHERE model = :name",
+        name=name,
+    )
+    assert len(found) == 5 * len(writes)
+    for layer, neuron, mean_in, mean_out, n_in, n_out in found:
+        own = effects[flat(layer, neuron)]
+        assert n_in + n_out == n_tokens
+        assert n_in * mean_in + n_out * mean_out == pytest.approx(float(own.sum()), abs=1e-4)
+    for kind, vectors in (("w_out", writes), ("w_in", reads)):
+        units = vectors / vectors.norm(dim=1, keepdim=True)
+        cosines = (units @ units.T).fill_diagonal_(math.nan)
+        statement = """SELECT layer, neuron, other_layer, other_neuron, cosine, opposite, rank FROM neuron_similarities
+                       WHERE model = :name AND kind = :kind"""
+        listed = rows(url, statement, name=name, kind=kind)
+        assert len(listed) == 2 * min(20, len(units) - 1) * len(units)
+        for layer, neuron, other_layer, other_neuron, cosine, opposite, rank in listed:
+            own = cosines[flat(layer, neuron)]
+            assert cosine == pytest.approx(float(own[flat(other_layer, other_neuron)]), abs=1e-5)
+            ranked = own[~own.isnan()].sort(descending=not opposite).values
+            assert cosine == pytest.approx(float(ranked[rank - 1]), abs=1e-5)
+
+
+def test_heads_stand_at_their_neuron(url: str, models: dict[str, Path]) -> None:
+    checkpoint = opened(models["serial"])
+    weights, bos = checkpoint.weights, tokenizer_identity(checkpoint.tokenizer).bos_id
+    keys = bos_keys(checkpoint, bos)
+    units = weights.W_out.flatten(0, 1).double()
+    units /= units.norm(dim=1, keepdim=True)
+    found = rows(
+        url, "SELECT layer, neuron, head_layer, head, h, h_scaled, h_sd FROM neuron_head_scores WHERE model = 'serial'"
+    )
+    assert {row[2] for row in found} == {1, 2}
+    for layer, neuron, head_layer, head, h, h_scaled, h_sd in found:
+        reads = weights.W_Q[head_layer, head].double() @ keys[head_layer, head] / checkpoint.d_head**0.5
+        expected = float(units[flat(layer, neuron)] @ reads)
+        assert (h, h_scaled) == (pytest.approx(expected, abs=1e-5), pytest.approx(expected / (head_layer + 1), abs=1e-5))
+        assert layer < head_layer and h_sd is None
+    composed = rows(
+        url, "SELECT layer, neuron, head_layer, head, q, k, v, o FROM neuron_head_compositions WHERE model = 'serial'"
+    )
+    assert len(composed) == 3 * D_MLP * 3 * 2
+    w_q, w_k = weights.W_Q[2, 1].double(), weights.W_K[2, 1].double()
+    product = w_q @ w_k.T
+    (q, k) = next((row[4], row[5]) for row in composed if row[:4] == (0, 5, 2, 1))
+    own = units[flat(0, 5)]
+    assert q == pytest.approx(float((own @ product).norm() / product.norm()), abs=1e-5)
+    assert k == pytest.approx(float((product @ own).norm() / product.norm()), abs=1e-5)
+
+
+def test_rotary_and_parallel_models_have_their_own_heads(url: str) -> None:
+    spread = rows(url, "SELECT model, count(*), count(h_sd) FROM neuron_head_scores GROUP BY 1 ORDER BY 1")
+    assert [(name, defined > 0) for name, _, defined in spread] == [("parallel", True), ("relu", False), ("serial", False)]
+    # a parallel block's attention does not write what its own MLP reads
+    statement = "SELECT DISTINCT model, layer, head_layer FROM neuron_head_compositions WHERE o IS NOT NULL"
+    pairs = set(rows(url, statement))
+    assert {(layer, head) for name, layer, head in pairs if name == "parallel"} == {(1, 0), (2, 0), (2, 1)}
+    assert {(layer, head) for name, layer, head in pairs if name == "serial"} >= {(0, 0), (1, 1), (2, 2)}
+
+
+def test_a_model_of_one_layer_has_no_heads_to_turn_and_the_families_were_looked_for(url: str) -> None:
+    assert rows(url, "SELECT count(*) FROM neuron_head_scores WHERE model = 'shallow'") == [(0,)]
+    assert rows(url, "SELECT count(*) FROM head_summaries WHERE model = 'shallow' AND bos_norm_ratio > 0") == [(2,)]
+    families = "SELECT family, neurons FROM family_counts WHERE model = 'shallow' AND starts_with(family, 'attn_') ORDER BY 1"
+    assert rows(url, families) == [("attn_activation", 0), ("attn_deactivation", 0)]
+
+
+def test_chosen_pairs_are_ablated(url: str) -> None:
+    statement = """SELECT model, count(DISTINCT (layer, neuron, head_layer, head)), count(*), min(n_tokens)
+                   FROM neuron_path_ablations GROUP BY 1 ORDER BY 1"""
+    for _, pairs, relations, n_tokens in rows(url, statement):
+        assert pairs >= 4 and relations == 9 * pairs
+        assert 0 < n_tokens <= TOKENS / 2
+    extremes = """SELECT count(*) FROM (SELECT model, max(h) AS top, min(h) AS bottom FROM neuron_head_scores GROUP BY 1) e
+                  JOIN neuron_head_scores s ON s.model = e.model AND s.h IN (e.top, e.bottom)
+                  JOIN (SELECT DISTINCT model, layer, neuron, head_layer, head FROM neuron_path_ablations) p
+                       USING (layer, neuron, head_layer, head) WHERE p.model = s.model"""
+    assert rows(url, extremes) == [(6,)]
+
+
+def plain_forward(checkpoint: Checkpoint, tokens: torch.Tensor, changes: dict[int, tuple[list[int], float]]) -> torch.Tensor:
+    """Logits of the raw model, post of some neurons replaced at every position; float64 afterwards."""
+
+    def replaced(indices: list[int], value: float) -> Callable[..., torch.Tensor]:
+        def hook(module: object, inputs: object, output: torch.Tensor) -> torch.Tensor:
+            output = output.clone()
+            output[..., indices] = value
+            return output
+
+        return hook
+
+    modules = nonlinearities(checkpoint.model, checkpoint.architecture)
+    handles = [modules[layer].register_forward_hook(replaced(*change)) for layer, change in changes.items()]
+    try:
+        with torch.inference_mode():
+            return checkpoint.model(tokens).logits.double()
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def ask(url: str, model: str, *neurons: tuple[tuple[int, int], ...], **more: object) -> InterveneSettings:
+    return InterveneSettings(model, neurons, **{"tokens": TOKENS, "device": "cpu", "database_url": url, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["serial", "parallel"])
+def test_what_is_asked_for_is_measured_stored_and_shown(url: str, models: dict[str, Path], corpus: Path, name: str) -> None:
+    held = ((0, 3), (2, 5))
+    found = intervene(ask(url, name, held, ((2, 7),), changes=(("fix", 2.0), ("zero", 0.0))), Silent())
+    assert list(zip(found["neuron"], found["kind"], strict=True)) == [
+        ("0.3", "fix"),
+        ("0.3", "zero"),
+        ("2.7", "fix"),
+        ("2.7", "zero"),
+    ]
+    assert set(found["purpose"]) == {"asked"}
+    checkpoint = opened(models[name])
+    tokens = _first_rows(url, models, corpus)
+    nominal = plain_forward(checkpoint, tokens, {})
+    fixed = plain_forward(checkpoint, tokens, {0: ([3], 2.0), 2: ([5], 2.0)})
+    entropies = [-(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)[:, 1:-1].mean().item() for logits in (nominal, fixed)]
+    row = found.iloc[0]
+    assert row["entropy"] == pytest.approx(entropies[1], abs=1e-5)
+    assert row["delta_entropy"] == pytest.approx(entropies[1] - entropies[0], abs=1e-5)
+    stored = """SELECT together, value, n_tokens FROM neuron_interventions WHERE model = :name AND layer = 0 AND neuron = 3
+                AND purpose = 'asked' ORDER BY value"""
+    kept = TOKENS // CONTEXT * (CONTEXT - 2)
+    assert rows(url, stored, name=name) == [(["2.5"], 0.0, kept), (["2.5"], 2.0, kept)]
+    again = intervene(ask(url, name, held, changes=(("fix", 2.0),)), Silent())
+    assert again["entropy"][0] == row["entropy"] and len(rows(url, stored, name=name)) == 2
+
+
+def _first_rows(url: str, models: dict[str, Path], corpus: Path) -> torch.Tensor:
+    """The corpus's first tokens, as the ingest reads them again."""
+    from ingest.prepare import load_inputs
+
+    read = IngestSettings((str(models["serial"]),), str(corpus), context=CONTEXT, only=("entropy",), database_url=url)
+    inputs = load_inputs(read, Silent())
+    assert inputs.corpus is not None
+    return torch.from_numpy(np.asarray(inputs.corpus.tokens[: TOKENS // CONTEXT], dtype=np.int64))
+
+
+def test_candidates_and_controls_are_held_at_every_value(url: str) -> None:
+    statement = """SELECT model, purpose, count(DISTINCT (layer, neuron)), count(*) FROM neuron_interventions
+                   WHERE purpose <> 'asked' GROUP BY 1, 2 ORDER BY 1, 2"""
+    for name, purpose, neurons, held in rows(url, statement):
+        assert held == 8 * neurons and (purpose == "candidate" or neurons == 20 or name == "shallow")
+    values = rows(url, "SELECT DISTINCT value FROM neuron_interventions WHERE purpose = 'control' ORDER BY 1")
+    assert [value for (value,) in values] == [-0.17, 0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_with_roles_is_as_it_was_published(url: str) -> None:
+    engine = writer_engine(url)
+    differing = [finding for finding in verify(engine, 1) if finding.status != "ok"]
+    engine.dispose()
+    assert differing == []
+
+
+def test_roles_of_weights_need_no_corpus_and_are_known_the_second_time(
+    database_url: str, models: dict[str, Path], corpus: Path
+) -> None:
+    first = run_ingest(database_url, [models["serial"]], None, only=OF_WEIGHTS)
+    assert first.outcome == "published"
+    assert rows(database_url, "SELECT count(*) FROM neuron_head_scores")[0][0] > 0
+    second = run_ingest(database_url, [models["serial"]], None, only=("prediction", "redundancy"))
+    assert (second.outcome, second.message) == (
+        "already_published", "run 1 has prediction, redundancy of these models already",
+    )  # fmt: skip
+    with pytest.raises(NotFoundError, match="run 1, the newest with serial, read no corpus to hold neurons on"):
+        intervene(ask(database_url, "serial", ((0, 1),), changes=(("fix", 1.0),)), Silent())
+    wide = run_ingest(database_url, [models["serial"]], None, only=OF_WEIGHTS, context=CONTEXT)
+    assert wide.run_id != first.run_id, "h of another context is another number"
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "sentence"),
+    [
+        ({"model": "nobody"}, NotFoundError, "there is no model 'nobody'; the catalog has parallel, relu, serial, shallow"),
+        ({"neurons": (((3, 0),),)}, NotFoundError, "serial has no neuron 3.0; its layers are 0 to 2, its neurons 0 to 23"),
+        ({"neurons": (((0, 24),),)}, NotFoundError, "serial has no neuron 0.24"),
+        ({"changes": (("fix", math.inf),)}, InputError, "cannot take the value inf; give a finite number"),
+        ({"neurons": (((0, 1), (0, 1)),)}, InputError, "each neuron once"),
+        ({"tokens": 0}, InputError, "--tokens 0 is too small"),
+        ({"run": 9}, NotFoundError, "there is no published run 9"),
+    ],
+)
+def test_what_cannot_be_held_is_said_in_a_sentence(
+    url: str, asked: dict[str, object], error: type[Exception], sentence: str
+) -> None:
+    before = rows(url, "SELECT count(*) FROM interventions")
+    settings = {"model": "serial", "neurons": (((0, 1),),), "changes": (("fix", 1.0),), **asked}
+    with pytest.raises(error, match=sentence):
+        intervene(InterveneSettings(database_url=url, device="cpu", **settings), Silent())  # type: ignore[arg-type]
+    assert rows(url, "SELECT count(*) FROM interventions") == before
+
+
+def test_a_corpus_or_weights_that_have_changed_are_refused(database_url: str, tmp_path: Path, corpus: Path) -> None:
+    tokenizer = factories.byte_bpe_tokenizer()
+    model = factories.tiny_gpt2(tmp_path / "moving", 0, tokenizer)
+    text = tmp_path / "text.jsonl"
+    text.write_bytes(corpus.read_bytes())
+    run_ingest(database_url, [model], text, only=("weights", "activations"))
+    text.write_text(text.read_text().replace("the", "xyz"))
+    with pytest.raises(InputError, match="the corpus gives other tokens than those that run 1 read"):
+        intervene(ask(database_url, "moving", ((0, 1),), changes=(("relu", 0.0),)), Silent())
+    text.write_bytes(corpus.read_bytes())
+    factories.tiny_gpt2(tmp_path / "moving", 1, tokenizer)
+    with pytest.raises(InputError, match="the weights of moving are not those that run 1 read"):
+        intervene(ask(database_url, "moving", ((0, 1),), changes=(("relu", 0.0),)), Silent())
+    text.unlink()
+    with pytest.raises(InputError, match="run 1 cannot be read again, because"):
+        intervene(ask(database_url, "moving", ((0, 1),), changes=(("relu", 0.0),)), Silent())
+
+
+def test_the_command_prints_rows_and_a_page_shows_the_roles(
+    settings: pytest.MonkeyPatch, catalog: Callable[..., Answer], url: str
+) -> None:
+    settings.setenv("CATALOG_DATABASE_URL", url)
+    answer = catalog(
+        "intervene", "shallow", "0.4,0.5", "0.6", "--fix", "-0.17,6", "--tokens", str(TOKENS), "--device", "cpu",
+        "--format", "json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert [(row["neuron"], row["value"]) for row in answer.rows] == [("0.4", -0.17), ("0.4", 6), ("0.6", -0.17), ("0.6", 6)]
+    page = catalog("show", "shallow", "0.6").out
+    assert "Predictions when it is held at a value" in page and "Neurons of the model with the most similar" in page
+    for arguments, sentence in (
+        (["0.4", "--fix", "nan"], "--fix 'nan' is no finite number"),
+        (["0.4", "--multiply", "two"], "--multiply 'two' is no finite number"),
+        (["0.4;0.5", "--zero"], "'0.4;0.5' is no LAYER.INDEX"),
+    ):
+        refused = catalog("intervene", "shallow", *arguments)
+        assert refused.code == 1 and refused.err.startswith(f"error: {sentence}") and refused.err.count("\n") == 1
+
+
+def test_settings_of_roles_are_refused_or_told_apart(database_url: str, models: dict[str, Path], corpus: Path) -> None:
+    for setting in ("intervention_tokens", "ablation_pairs"):
+        with pytest.raises(InputError, match="0 is too small; give 1 or more"):
+            run_ingest(database_url, [models["serial"]], corpus, **{setting: 0})
+    with pytest.raises(InputError, match="or --only weights,prediction,redundancy,attention to do without one"):
+        ingest(IngestSettings((str(models["serial"]),), only=("roles",), database_url=database_url), Silent())
+    first = run_ingest(database_url, [models["relu"]], corpus, only=("entropy",), intervention_tokens=200)
+    other = run_ingest(database_url, [models["relu"]], corpus, only=("entropy",), intervention_tokens=400)
+    assert first.run_id != other.run_id
+    engine = create_engine(make_url(database_url).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT DISTINCT run_id, n_rows FROM interventions ORDER BY 1").all()
+    engine.dispose()
+    assert len(found) == 2 and found[0][1] < found[1][1]
