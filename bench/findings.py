@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 import catalog
-from bench.evidence import detected, excerpts, in_words, named, plain, top_tokens
+from bench.evidence import detected, excerpts, named, plain, top_tokens
 from bench.families import ABOUT, closest, parts_of, rules_of
 from bench.report import table
 from catalog.errors import NotFoundError
+from catalog.evidence import in_words
 from catalog.known import model_names, require_models
 
 PAGE = Path(__file__).parents[1] / "docs" / "pocket-findings.md"
@@ -147,7 +148,7 @@ def _keys(found: dict[str, Any]) -> dict[str, Any]:
 
 def _row(connection: Connection, found: dict[str, Any]) -> dict[str, Any]:
     excess, evidence = found["excess_corr"], {**found["evidence"], "overall_mean": found["post_mean"]}
-    looked_at = in_words(evidence)
+    looked_at = plain(in_words(evidence), spaces=False)
     if "detected" in evidence:
         looked_at += f": {detected(connection, _keys(found), evidence['n'], SHOWN_TOKENS)}"
     return {

@@ -1,6 +1,5 @@
 """The neurons nearest or most opposite to one, by the vectors of a run; see `catalog.vectors`."""
 
-
 import pandas as pd
 from sqlalchemy import Connection, text
 

@@ -6,11 +6,13 @@ import typer
 
 from cli.failures import when_interrupted
 from cli.options import (
+    AblationPairsOption,
     BatchTokensOption,
     ContextOption,
     CorpusOption,
     DeviceOption,
     FormatOption,
+    InterventionTokensOption,
     JobsOption,
     MemoryOption,
     ModelsArgument,
@@ -21,7 +23,7 @@ from cli.options import (
 )
 from cli.output import Format, show_records, talk
 from cli.progress import watch
-from ingest.settings import DEFAULT_PIPELINE, NGRAM_TOKENS
+from ingest.settings import ABLATION_PAIRS, DEFAULT_PIPELINE, INTERVENTION_TOKENS, NGRAM_TOKENS
 
 UNFINISHED = "nothing was published; the same command resumes"
 
@@ -60,6 +62,8 @@ def ingest(
         int, typer.Option("--min-count", help="Occurrences that a token needs to be among a neuron's top tokens.")
     ] = 75,
     ngram_tokens: NgramTokensOption = NGRAM_TOKENS,
+    intervention_tokens: InterventionTokensOption = INTERVENTION_TOKENS,
+    ablation_pairs: AblationPairsOption = ABLATION_PAIRS,
     spacy_model: Annotated[
         str, typer.Option("--spacy-model", help="The installed spaCy pipeline for syntax.")
     ] = DEFAULT_PIPELINE,
@@ -103,6 +107,8 @@ def ingest(
         keep_eos=keep_eos,
         min_count=min_count,
         ngram_tokens=ngram_tokens,
+        intervention_tokens=intervention_tokens,
+        ablation_pairs=ablation_pairs,
         spacy_model=spacy_model,
         syntax_subsets=parse_names(syntax_subsets),
         topics=topics,

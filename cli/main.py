@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from cli import compute, db, doctor, models, neurons, page, plan, report, rules, runs, verify
+from cli import compute, db, doctor, intervene, models, neurons, page, plan, report, rules, runs, verify
 from cli.failures import TERMINATED, Interrupted, sentence
 from cli.output import talk
 
@@ -26,7 +26,7 @@ app = typer.Typer(
         "max_content_width": 100,
     },
 )
-for noun in (neurons, page, models, compute, plan, verify, db, doctor, report):
+for noun in (neurons, page, models, compute, intervene, plan, verify, db, doctor, report):
     noun.register(app)
 for group in (runs, rules, db):
     app.add_typer(group.app)

@@ -4,6 +4,7 @@ The environment twin of an option is CATALOG_<COMMAND>_<OPTION>: the root comman
 the command's words and the parameter's name, so a parameter is always named like its option.
 """
 
+import math
 import re
 from typing import Annotated
 
@@ -39,11 +40,17 @@ PrecisionOption = Annotated[
 ]
 OnlyOption = Annotated[
     str | None,
-    typer.Option("--only", help=f"Parts, with commas: {', '.join(PARTS)}; else all."),
+    typer.Option("--only", help=f"Parts, with commas: {', '.join(PARTS)}; roles: what neurons do; else all."),
 ]
 BatchTokensOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")]
 NgramTokensOption = Annotated[
     int, typer.Option("--ngram-tokens", help="Tokens whose n-grams are counted, a bit per neuron each.")
+]
+InterventionTokensOption = Annotated[
+    int, typer.Option("--intervention-tokens", help="Tokens on which neurons are held, or taken from heads.")
+]
+AblationPairsOption = Annotated[
+    int, typer.Option("--ablation-pairs", help="Neurons and heads of each sign of h whose path is ablated.")
 ]
 JobsOption = Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")]
 
@@ -84,3 +91,21 @@ def parse_layers(text: str | None) -> tuple[int, int] | None:
 def parse_names(text: str | None) -> tuple[str, ...]:
     """The parts of a comma list, without surrounding blanks."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def parse_values(option: str, text: str | None) -> tuple[float, ...]:
+    """The finite numbers of a comma list.
+
+    Raises:
+        InputError: one of them is no number, or not finite.
+    """
+    values = []
+    for part in parse_names(text):
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise InputError(f"{option} {part!r} is no finite number; give numbers with commas, such as -0.17,0,6.")
+        values.append(value)
+    return tuple(values)

@@ -21,8 +21,9 @@ from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
 from catalog.errors import InputError
+from ingest.architectures import NONLINEARITY, OUTPUT, blocks
+from ingest.architectures import nonlinearities as nonlinearities
 from ingest.model_files import (
-    LAYERS,
     ModelSource,
     load_model,
     load_tokenizer,
@@ -40,11 +41,6 @@ INVARIANT_TOLERANCE = 1e-5
 """Largest mean, relative to the largest weight of the matrix, that counts as zero in fp32."""
 LOG_PROBABILITY_TOLERANCE = 1e-4
 CHECK_ROWS, CHECK_LENGTH = 2, 32
-
-NONLINEARITY = {"gpt2": "mlp.act", "gpt_neox": "mlp.act", "opt": "activation_fn"}
-"""The module of a block whose input is pre and whose output is post."""
-OUTPUT = {"gpt2": "mlp.c_proj", "gpt_neox": "mlp.dense_4h_to_h", "opt": "fc2"}
-"""The module of a block that takes post back to the residual stream."""
 
 
 @dataclass
@@ -69,6 +65,11 @@ class Checkpoint:
     model: nn.Module
     weight_processing: str = WEIGHT_PROCESSING
     weights: "ProcessedWeights" = field(init=False, repr=False)
+
+    @property
+    def parallel_attention(self) -> bool:
+        """Whether attention and MLP of a layer read the same residual, as Pythia's do."""
+        return bool(getattr(self.model.config, "use_parallel_residual", False))
 
     @torch.inference_mode()
     def visit_activations(self, tokens: Tensor, visit: Callable[[int, Tensor, Tensor], None]) -> None:
@@ -106,7 +107,7 @@ class Checkpoint:
 
     def raw_w_out(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
         """Output weights of a layer as the file has them."""
-        module = _blocks(self.model, self.architecture)[layer].get_submodule(OUTPUT[self.architecture])
+        module = blocks(self.model, self.architecture)[layer].get_submodule(OUTPUT[self.architecture])
         weight = module.weight
         assert isinstance(weight, Tensor)
         return weight.detach() if isinstance(module, Conv1D) else weight.detach().T
@@ -126,15 +127,6 @@ class Checkpoint:
         from ingest.processing import processed_weights
 
         self.weights = processed_weights(self, n_real_tokens)
-
-
-def nonlinearities(model: nn.Module, architecture: str) -> list[nn.Module]:
-    """The activation modules of all blocks, in order."""
-    return [block.get_submodule(NONLINEARITY[architecture]) for block in _blocks(model, architecture)]
-
-
-def _blocks(model: nn.Module, architecture: str) -> list[nn.Module]:
-    return list(model.get_submodule(LAYERS[architecture]).children())
 
 
 def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
@@ -174,14 +166,14 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
 def nonlinear_width(model: nn.Module, architecture: str) -> int:
     """d_mlp, read from the bias of the input matrix of the first block."""
     name = {"gpt2": "mlp.c_fc", "gpt_neox": "mlp.dense_h_to_4h", "opt": "fc1"}[architecture]
-    bias = _blocks(model, architecture)[0].get_submodule(name).bias
+    bias = blocks(model, architecture)[0].get_submodule(name).bias
     assert isinstance(bias, Tensor)
     return len(bias)
 
 
 def _fuse_gelu(model: nn.Module, architecture: str) -> None:
     """Put torch's tanh GELU, one kernel, where `gelu_new` is spelled out in six: the same function to 4e-7."""
-    for block in _blocks(model, architecture):
+    for block in blocks(model, architecture):
         if isinstance(block.get_submodule(NONLINEARITY[architecture]), NewGELUActivation):
             block.set_submodule(NONLINEARITY[architecture], nn.GELU(approximate="tanh"))
 

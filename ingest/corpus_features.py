@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -22,6 +22,16 @@ SYNTAX_ROWS = tuple(
 )
 
 
+def vocabulary_of(tokenizer: TokenizerInfo) -> FeatureTable:
+    """The features of tokens that need no corpus (SPEC §5.1 to §5.8), made once per vocabulary."""
+    return _vocabulary(tuple(tokenizer.strings))
+
+
+@lru_cache(maxsize=2)
+def _vocabulary(strings: tuple[str, ...]) -> FeatureTable:
+    return vocabulary_features(list(strings))
+
+
 @dataclass(frozen=True)
 class CorpusFeatures:
     """The features of a corpus; tables of tokens are made once, and only if asked for."""
@@ -39,7 +49,7 @@ class CorpusFeatures:
         real = self.counts.current[: self.tokenizer.n_tokens]
         masked = self.tokenizer.masked_ids
         unigrams = unigram_features(self.tokenizer.strings, real, self.counts.n_kept, excluded_ids=masked)
-        return FeatureTable.concatenate([vocabulary_features(self.tokenizer.strings), unigrams])
+        return FeatureTable.concatenate([vocabulary_of(self.tokenizer), unigrams])
 
     @cached_property
     def token_rows(self) -> Sequence[FeatureRow]:

@@ -12,10 +12,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from catalog.errors import InputError
+from ingest.architectures import LAYERS
 from ingest.quiet import quiet
-
-LAYERS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "opt": "model.decoder.layers"}
-"""Where each architecture keeps its blocks."""
 
 
 @dataclass(frozen=True)

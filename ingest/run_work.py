@@ -13,20 +13,20 @@ from catalog.run_handle import RunHandle
 from ingest import to_rows
 from ingest.checkpoint import Checkpoint
 from ingest.collect import PairResult, Results, collect
-from ingest.corpus_features import CorpusFeatures, corpus_features, members
+from ingest.corpus_features import CorpusFeatures, corpus_features, members, table_rows, vocabulary_of
 from ingest.explain import Explainer
 from ingest.identity import versions_of
 from ingest.inline import job_context, run_jobs
 from ingest.output_weights import OutputWeights
 from ingest.prepare import Inputs, TokenCounts
 from ingest.progress import Progress
+from ingest.role_work import ModelRoles, RoleWork
 from ingest.run_plan import RunPlan
 from ingest.run_planner import RunPlanner
 from ingest.settings import IngestSettings
 from ingest.spans import KINDS
 from ingest.statistics.groups import neuron_groups
 from ingest.statistics.universality import BestMatches, best_matches, mutual_best, universality
-from ingest.statistics.weights import logit_effects, weight_statistics
 from ingest.store import RunStore
 
 Pair = tuple[int, int]
@@ -58,7 +58,16 @@ class RunWork:
         if features is not None:
             context = job_context(self.settings, self.inputs, planned.plan, features, store, progress)
             run_jobs(context, self.handle, progress)
-        self._publish(planned, features, store, progress)
+        roles = {model: self._role_work.compute(model, progress) for model in self._unknown(planned.known)}
+        self._publish(planned, features, roles, store, progress)
+
+    @property
+    def _role_work(self) -> RoleWork:
+        return RoleWork(self.settings, self.inputs, self.parts)
+
+    def _unknown(self, known: reuse.Known) -> list[int]:
+        """Models of which no earlier run has all parts."""
+        return [model for model, weights in enumerate(self.inputs.weights) if weights not in known.models]
 
     def _process_weights(self, progress: Progress) -> None:
         progress.phase("check weights", len(self.inputs.checkpoints), "models")
@@ -70,6 +79,7 @@ class RunWork:
         self,
         planned: RunPlan,
         features: CorpusFeatures | None,
+        roles: dict[int, ModelRoles],
         store: RunStore,
         progress: Progress,
     ) -> None:
@@ -77,7 +87,8 @@ class RunWork:
         self.handle.set_phase("stage")
         results = collect(store, planned.plan, planned.work, self.settings.top_k)
         ids = self.handle.reserve([self._model_row(checkpoint) for checkpoint in self.inputs.checkpoints])
-        self._stage_models(ids, results, planned.known)
+        self.feature_ids = self.handle.feature_ids(self._feature_rows(features))
+        self._stage_models(ids, results, roles)
         if features is not None:
             self._stage_corpus(ids, results, features)
         self._stage_pairs(ids, results.pairs)
@@ -93,17 +104,18 @@ class RunWork:
 
     # --- phase stage ---
 
-    def _stage_models(self, ids: list[ModelIds], results: Results, known: reuse.Known) -> None:
-        for model, checkpoint in enumerate(self.inputs.checkpoints):
-            neurons = ids[model].neuron_ids
-            if "weights" in self.parts and self.inputs.weights[model] not in known.models:
-                self._stage_weights(neurons, checkpoint)
-            if model in results.activations:
-                self.handle.stage("activation_statistics", to_rows.activation_columns(neurons, results.activations[model]))
+    def _stage_models(self, ids: list[ModelIds], results: Results, roles: dict[int, ModelRoles]) -> None:
+        for model, activations in results.activations.items():
+            self.handle.stage("activation_statistics", to_rows.activation_columns(ids[model].neuron_ids, activations))
+        for model, found in roles.items():
+            for table, columns in self._role_work.tables(model, found, ids[model], self.feature_ids):
+                self.handle.stage(table, columns)
+        if "redundancy" in self.parts:
+            for table, columns in self._role_work.vectors(ids):
+                self.handle.stage(table, columns)
 
     def _stage_corpus(self, ids: list[ModelIds], results: Results, features: CorpusFeatures) -> None:
         """What depends on the corpus's features."""
-        self.feature_ids = self.handle.feature_ids(self._feature_rows(features))
         for kind, model, span, arrays in results.spans:
             keys = self._keys(KINDS[kind].features(features))
             weights = OutputWeights(self.inputs.checkpoints[model], span, self.inputs.tokenizer.n_tokens)
@@ -121,24 +133,22 @@ class RunWork:
     def _keys(self, rows: Sequence[FeatureRow]) -> np.ndarray:
         return np.array([self.feature_ids[row.name] for row in rows], dtype=np.int32)
 
-    def _feature_rows(self, features: CorpusFeatures) -> list[FeatureRow]:
+    def _feature_rows(self, features: CorpusFeatures | None) -> list[FeatureRow]:
         """All features that rows of the parts at hand may point to, each once."""
-        rows = [*features.token_rows] if "vocabulary" in self.parts else []
-        rows += [row for kind in KINDS.values() if kind.part in self.parts for row in kind.features(features)]
+        rows = [*table_rows(vocabulary_of(self.inputs.tokenizer), 0)] if "prediction" in self.parts else []
+        if features is not None:
+            rows += features.token_rows if "vocabulary" in self.parts else []
+            rows += [row for kind in KINDS.values() if kind.part in self.parts for row in kind.features(features)]
         return list({row.name: row for row in rows}.values())
 
-    def _feature_tokens(self, features: CorpusFeatures) -> dict[str, np.ndarray]:
+    def _feature_tokens(self, features: CorpusFeatures | None) -> dict[str, np.ndarray]:
         """Token ids of each feature of tokens."""
-        tables = [features.tokens] if "vocabulary" in self.parts else []
-        tables += [table for kind in KINDS.values() if kind.part in self.parts and (table := kind.tokens(features)) is not None]
+        tables = [vocabulary_of(self.inputs.tokenizer)] if "prediction" in self.parts else []
+        if features is not None:
+            tables += [features.tokens] if "vocabulary" in self.parts else []
+            of_kinds = [kind.tokens(features) for kind in KINDS.values() if kind.part in self.parts]
+            tables += [table for table in of_kinds if table is not None]
         return {name: ids for table in tables for name, ids in members(table)}
-
-    def _stage_weights(self, neurons: np.ndarray, checkpoint: Checkpoint) -> None:
-        w_u = checkpoint.weights.W_U[:, : self.inputs.tokenizer.n_tokens]
-        statistics = weight_statistics(checkpoint.weights.W_in, checkpoint.weights.b_in, checkpoint.weights.W_out, w_u)
-        self.handle.stage("weight_statistics", to_rows.weight_columns(neurons, statistics))
-        for columns in to_rows.logit_effect_columns(neurons, logit_effects(checkpoint.weights.W_out, w_u)):
-            self.handle.stage("logit_effects", columns)
 
     def _stage_pairs(self, ids: list[ModelIds], pairs: dict[Pair, PairResult]) -> None:
         for (a, b), result in pairs.items():
@@ -214,9 +224,9 @@ class RunWork:
                 tokenizer.sha256, tokenizer.n_tokens, tokenizer.bos_id, tokenizer.newline_id, tokenizer.token_bytes
             ),
             corpus=None if features is None else self._corpus_row(features.counts),
-            features=[] if features is None else self._feature_rows(features),
+            features=self._feature_rows(features),
             feature_ids=self.feature_ids,
-            feature_tokens={} if features is None else self._feature_tokens(features),
+            feature_tokens=self._feature_tokens(features),
             statistics_run_of={ids[m].model_id: known.models.get(self.inputs.weights[m], self.handle.run_id) for m in range(n)},
             pair_run_of={
                 (min(ids[a].model_id, ids[b].model_id), max(ids[a].model_id, ids[b].model_id)): known.pairs.get(

@@ -30,6 +30,11 @@ class TokenizerInfo:
     strings: list[str]
     """Each id decoded alone, without clean-up; bytes that are no UTF-8 become U+FFFD."""
 
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """PAD, BOS and EOS, after which nothing is predicted (SPEC §0.3, M_next and M_half)."""
+        return frozenset({self.bos_id, self.eos_id} | ({self.pad_id} if self.pad_id is not None else set()))
+
 
 def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> TokenizerInfo:
     """Read a tokenizer's facts.

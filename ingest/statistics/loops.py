@@ -4,7 +4,7 @@ As tensor operations each would read and write the batch several times over: the
 long, its sums per token three to nine times (measured on 4,064 tokens × 768 neurons).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,15 @@ FP32_ROWS = 256
 _FAST = {"contract", "nsz"}
 
 
-def compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile at import, or read what an earlier process compiled; where nothing can be kept, compile every time."""
+def compiled(signature: str, fastmath: Set[str] = frozenset(_FAST)) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile at import, or read what an earlier process compiled; where nothing can be kept, compile every time.
+
+    Args:
+        fastmath: what the compiler may do to arithmetic beyond IEEE 754, as LLVM's flags.
+    """
 
     def compile_loop(loop: Callable[..., Any]) -> Callable[..., Any]:
-        options: dict[str, Any] = {"nogil": True, "fastmath": _FAST}
+        options: dict[str, Any] = {"nogil": True, "fastmath": set(fastmath)}
         try:
             return njit(signature, cache=True, **options)(loop)
         except (RuntimeError, OSError):

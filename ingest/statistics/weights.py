@@ -1,14 +1,14 @@
 """Per-neuron columns that need weights alone (SPEC §4), from processed weights (§0.2), in float64."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-CHUNK_BYTES = 256 * 2**20
-"""Size of the (neurons, tokens) float64 temporaries."""
+from ingest.statistics.effects import BLOCK_SIZE, LIST_LENGTH, BlockSize, EffectSums, TokenClasses, effect_sums, moments_of
 
 
 @dataclass(frozen=True)
@@ -53,68 +53,64 @@ def weight_statistics(
     b_in: Float[Tensor, "layers d_mlp"],
     w_out: Float[Tensor, "layers d_mlp d_model"],
     w_u: Float[Tensor, "d_model d_vocab"],
-) -> WeightStatistics:
-    """All columns of §4 of one model. `w_u`: real token ids only."""
-    reads = w_in.double().transpose(1, 2).flatten(0, 1)
-    writes = w_out.double().flatten(0, 1)
-    in_norm, out_norm = reads.norm(dim=1), writes.norm(dim=1)
-    unembed = w_u.double()
-    lengths = unembed.norm(dim=0)
-    unit = unembed[:, lengths > 0] / lengths[lengths > 0]
-    unit_writes = _divide(writes, out_norm[:, None])
-    cosine = torch.cat([_moments(unit_writes[rows] @ unit) for rows in _chunks(len(writes), unit.shape[1])])
-    logit = torch.cat([_moments(writes[rows] @ unembed) for rows in _chunks(len(writes), unembed.shape[1])])
-    return WeightStatistics(
+    k: int = LIST_LENGTH,
+    classes: TokenClasses | None = None,
+    each: Callable[[EffectSums], None] | None = None,
+    size: BlockSize = BLOCK_SIZE,
+) -> tuple[WeightStatistics, LogitEffects]:
+    """All columns of §4 of one model and the top and bottom k tokens of each neuron, from one pass over the effects.
+
+    Args:
+        w_u: real token ids only.
+        classes, each: sums over these classes of tokens are taken in the same pass; `each` is given the sums of some
+            neurons at a time, in order, and may report progress by them.
+    """
+    reads, writes = w_in.double().transpose(1, 2).flatten(0, 1), w_out.double().flatten(0, 1)
+    in_norm, out_norm = reads.norm(dim=1).cpu(), writes.norm(dim=1).cpu()
+    dots = (reads * writes).sum(1).cpu()
+    del reads, writes
+    columns: list[dict[str, np.ndarray]] = []
+    lists: list[tuple[np.ndarray, np.ndarray]] = []
+    n_unit = 0
+    for sums in effect_sums(w_out, w_u, k, classes, size):
+        columns.append(_vocabulary_columns(sums, out_norm[sums.neurons].numpy()))
+        lists.append((sums.tokens, sums.effects))
+        n_unit = sums.n_unit
+        if each is not None:
+            each(sums)
+    statistics = WeightStatistics(
         w_in_norm=in_norm,
         w_out_norm=out_norm,
-        input_bias=b_in.double().flatten(),
-        in_out_sim=_divide((reads * writes).sum(1), in_norm * out_norm),
+        input_bias=b_in.double().flatten().cpu(),
+        in_out_sim=_divide(dots, in_norm * out_norm),
         l2_penalty=in_norm**2 + out_norm**2,
-        vocab_mean=cosine[:, 0],
-        vocab_var=cosine[:, 1],
-        vocab_skew=cosine[:, 2],
-        vocab_kurt=cosine[:, 3],
-        logit_var=logit[:, 1],
-        logit_skew=logit[:, 2],
-        logit_kurt=logit[:, 3],
-        vocab_n=unit.shape[1],
+        **{name: torch.from_numpy(np.concatenate([part[name] for part in columns])) for name in columns[0]},
+        vocab_n=n_unit,
     )
+    tokens, effects = (torch.from_numpy(np.concatenate(parts, axis=1)) for parts in zip(*lists, strict=True))
+    return statistics, LogitEffects(tokens[0], effects[0], tokens[1], effects[1])
 
 
-def logit_effects(w_out: Tensor, w_u: Tensor, k: int = 30) -> LogitEffects:
-    """Top and bottom k tokens of each neuron. Shapes as in `weight_statistics`."""
-    writes, unembed = w_out.double().flatten(0, 1), w_u.double()
-    k = min(k, unembed.shape[1])
-    columns: list[tuple[Tensor, ...]] = []
-    for rows in _chunks(len(writes), unembed.shape[1]):
-        effect = writes[rows] @ unembed
-        top = effect.sort(dim=1, descending=True, stable=True)
-        bottom = effect.sort(dim=1, stable=True)
-        columns.append((top.indices[:, :k], top.values[:, :k], bottom.indices[:, :k], bottom.values[:, :k]))
-    return LogitEffects(*(torch.cat(column).cpu() for column in zip(*columns, strict=True)))
+def _vocabulary_columns(sums: EffectSums, out_norm: np.ndarray) -> dict[str, np.ndarray]:
+    """Moments of the cosine and of the effect; those of the cosine are NaN where either side has no direction."""
+    length = np.where((out_norm > 0) & (sums.n_unit > 0), out_norm, np.nan)
+    powers = sums.unit_powers / length ** np.arange(1, 5)[:, None]
+    cosine = (
+        moments_of(sums.n_unit, powers, sums.unit_pivot / length) if sums.n_unit else moments_of(1, powers * np.nan, length)
+    )
+    logit = moments_of(sums.n, sums.powers, sums.pivot)
+    return {
+        "vocab_mean": cosine.mean,
+        "vocab_var": cosine.var,
+        "vocab_skew": cosine.skew,
+        "vocab_kurt": cosine.kurt,
+        "logit_var": logit.var,
+        "logit_skew": logit.skew,
+        "logit_kurt": logit.kurt,
+    }
 
 
 def _divide(numerator: Tensor, denominator: Tensor) -> Tensor:
     """NaN where the denominator is 0."""
     safe = torch.where(denominator > 0, denominator, torch.ones_like(denominator))
     return torch.where(denominator > 0, numerator / safe, torch.full_like(numerator, torch.nan))
-
-
-def _chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
-    step = max(1, CHUNK_BYTES // (8 * max(1, n_columns)))
-    for start in range(0, n_rows, step):
-        yield slice(start, min(n_rows, start + step))
-
-
-def _moments(values: Tensor) -> Tensor:
-    """Population mean, variance, skewness, kurtosis of each row; NaN where the variance is 0."""
-    mean = values.mean(1)
-    centred = values - mean[:, None]
-    var = (centred**2).mean(1)
-    undefined = ~(var > 1e-30)
-    z = centred / torch.where(undefined, torch.ones_like(var), var).sqrt()[:, None]
-    nan = torch.full_like(var, torch.nan)
-    skew = torch.where(undefined, nan, (z**3).mean(1))
-    kurt = torch.where(undefined, nan, (z**4).mean(1))
-    var = torch.where(values.isnan().any(1), nan, var)
-    return torch.stack([mean, var, skew, kurt], dim=1)

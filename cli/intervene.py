@@ -1,0 +1,61 @@
+"""`catalog intervene`: what a model predicts when neurons are held at a value."""
+
+from typing import Annotated
+
+import typer
+
+from cli.failures import when_interrupted
+from cli.options import BatchTokensOption, DeviceOption, FormatOption, ModelArgument, RunOption, parse_neuron, parse_values
+from cli.output import Format, show_rows
+from cli.progress import watch
+from ingest.settings import INTERVENTION_TOKENS
+
+NeuronsArgument = Annotated[
+    list[str], typer.Argument(metavar="LAYER.INDEX...", help="Neurons; those joined by commas are held together: 1.3,1.7.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(intervene)
+
+
+def intervene(
+    model: ModelArgument,
+    neurons: NeuronsArgument,
+    fix: Annotated[str | None, typer.Option("--fix", help="Set post to each of these, with commas: -0.17,0,6.")] = None,
+    multiply: Annotated[str | None, typer.Option("--multiply", help="Multiply post by each of these.")] = None,
+    threshold: Annotated[str | None, typer.Option("--threshold", help="Let pre be at most each of these.")] = None,
+    zero: Annotated[bool, typer.Option("--zero", help="Set pre to 0.")] = False,
+    relu: Annotated[bool, typer.Option("--relu", help="Let pre be at least 0.")] = False,
+    tokens: Annotated[
+        int, typer.Option("--tokens", help="Tokens of the run's corpus, BOS included, from its start.")
+    ] = INTERVENTION_TOKENS,
+    run: RunOption = None,
+    device: DeviceOption = "auto",
+    batch_tokens: BatchTokensOption = 4096,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Hold neurons at a value; measure what is predicted, and store it.
+
+    Without a change, post is fixed to -0.17, 0, 1 … 6."""
+    from ingest.intervene import InterveneSettings
+    from ingest.role_work import FIXED_AT
+
+    given = (("fix", fix), ("multiply", multiply), ("threshold", threshold))
+    changes = [(kind, value) for kind, text in given for value in parse_values(f"--{kind}", text)]
+    changes += [(kind, 0.0) for kind, wanted in (("zero", zero), ("relu", relu)) if wanted]
+    settings = InterveneSettings(
+        model=model,
+        neurons=tuple(tuple(parse_neuron(part) for part in text.split(",")) for text in neurons),
+        changes=tuple(changes or (("fix", value) for value in FIXED_AT)),
+        tokens=tokens,
+        run=run,
+        device=device,
+        batch_tokens=batch_tokens,
+    )
+    with when_interrupted("nothing was stored"), watch() as progress:
+        from ingest.intervene import intervene as run_interventions
+
+        found = run_interventions(settings, progress)
+    show_rows(found, format)

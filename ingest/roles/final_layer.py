@@ -1,0 +1,86 @@
+"""Interventions on neurons of the last layer, without a layer or an unembedding computed anew.
+
+Such a neuron changes the residual that the final layer norm reads by Δ·w_out. With w̃ = w_out about its mean, e = (γ∘w̃)·W_U,
+b the logits that the norm's bias gives, x the residual and σ₀ its scale (DECISIONS, Interventions):
+
+    logits(Δ) = b + (σ₀·(logits₀ - b) + Δ·e) / σ(Δ)        σ(Δ)² = σ₀² + (2Δ·x·w̃ + Δ²·‖w̃‖²) / d_model
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from ingest.architectures import final_norm
+from ingest.roles.later_layers import Model
+from ingest.roles.prediction_metrics import Nominal, TokenMetrics, centre, intervened_metrics, variant_metrics
+from ingest.roles.vocabulary_sums import vocabulary_sums
+
+
+class FinalLayer:
+    """What some neurons of the last layer write, as the raw weights have it."""
+
+    def __init__(self, model: Model, neurons: Sequence[int]) -> None:
+        """Raises:
+        ValueError: the final norm is no LayerNorm.
+        """
+        norm = final_norm(model.model, model.architecture)
+        w_u = model.raw_w_u().float()
+        w_out = model.raw_w_out(model.n_layers - 1)[list(neurons)].double()
+        gain = torch.ones_like(w_u[:, 0]) if norm.weight is None else norm.weight.detach()
+        bias = torch.zeros_like(gain) if norm.bias is None else norm.bias.detach()
+        head_bias = getattr(model.model.get_output_embeddings(), "bias", None)  # type: ignore[operator]
+        self.epsilon = norm.eps
+        self.writes: Float64[Tensor, "neurons d_model"] = w_out - w_out.mean(1, keepdim=True)
+        self.effects: Float[Tensor, "neurons vocabulary"] = centre((self.writes * gain).float() @ w_u)
+        self.base: Float[Tensor, " vocabulary"] = centre(bias @ w_u + (0 if head_bias is None else head_bias.detach()))
+        directions = self.effects.double()
+        self._base_square = self.base.double().square().mean()
+        self._effect_squares = directions.square().mean(1)
+        self._base_effects = directions @ self.base.double() / len(self.base)
+        self._columns = torch.cat([self.base[None], self.effects]).T.contiguous()
+
+    def one_each(
+        self, nominal: Nominal, residual: Tensor, scale: Tensor, delta: Tensor, chosen: Int64[Tensor, " variants"]
+    ) -> TokenMetrics:
+        """Variants that change one neuron each.
+
+        Args:
+            residual: (tokens, d_model) that the final layer norm reads.
+            scale: (tokens,) float64, its nominal scale.
+            delta: (tokens, variants) float64 change of post.
+            chosen: which of the neurons each variant changes.
+        """
+        n_ids = len(self.base)
+        linear = (residual.double() @ self.writes.T)[:, chosen]
+        scales = self._scale(scale, linear * delta, delta**2 * self.writes.square().sum(1)[chosen])
+        s, t = scale[:, None] / scales, delta / scales
+        logits = nominal.logits - self.base
+        products = (logits @ self._columns).double() / n_ids
+        logit_var = (
+            s**2 * logits.var(1, correction=0).double()[:, None]
+            + self._base_square
+            + t**2 * self._effect_squares[chosen]
+            + 2 * (s * products[:, :1] + s * t * products[:, 1:][:, chosen] + t * self._base_effects[chosen])
+        )
+        expected = (nominal.probabilities @ self._columns[:, 1:]).double()[:, chosen]
+        moved = (s - 1) * (nominal.probabilities * logits).sum(1, dtype=torch.float64)[:, None] + t * expected
+        arguments = (self.base, logits, self.effects, chosen, s.float(), t.float(), nominal.targets)
+        return variant_metrics(vocabulary_sums(*arguments), nominal, scales, logit_var, moved)
+
+    def together(
+        self, nominal: Nominal, residual: Tensor, scale: Tensor, delta: Tensor, chosen: Int64[Tensor, " changed"]
+    ) -> TokenMetrics:
+        """One variant that changes several neurons; `delta` is (tokens, changed)."""
+        change = delta @ self.writes[chosen]
+        linear = (residual.double() * change).sum(1, keepdim=True)
+        scales = self._scale(scale, linear, change.square().sum(1, keepdim=True))
+        moved = delta.float() @ self.effects[chosen]
+        logits = self.base + (scale[:, None].float() * (nominal.logits - self.base) + moved) / scales.float()
+        return intervened_metrics(nominal, logits, scales[:, 0])
+
+    def _scale(self, nominal: Tensor, linear: Tensor, square: Tensor) -> Tensor:
+        """σ(Δ), at least what the norm's ε leaves of it."""
+        d_model = self.writes.shape[1]
+        return (nominal[:, None].square() + (2 * linear + square) / d_model).clamp_min(self.epsilon).sqrt()

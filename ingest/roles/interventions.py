@@ -1,0 +1,225 @@
+"""Metrics of a model with some neurons fixed, zeroed, bounded or multiplied at every position (SPEC §8.2, §8.3).
+
+One forward pass per batch serves all interventions. Neurons of the last layer are then answered by a formula, those of
+earlier layers by the layers after theirs (see `final_layer` and `later_layers`).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ingest.architectures import final_norm, nonlinearities
+from ingest.roles.final_layer import FinalLayer
+from ingest.roles.later_layers import Edit, Model, Seen, forward, forward_after, unembed
+from ingest.roles.prediction_metrics import (
+    InterventionResults,
+    Nominal,
+    PairedSums,
+    intervened_metrics,
+    next_token_mask,
+    nominal_metrics,
+    norm_scale,
+)
+
+Kind = Literal["fix", "zero", "threshold", "relu", "multiply"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+DEFAULT_TOKENS = 100_000
+STACKED_TOKENS = 4096
+"""Tokens that pass the later layers at once, of as many interventions as that allows."""
+METRICS_AT_ONCE = 2**19
+"""Tokens times interventions by formula, whose metrics are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What is done to neurons, alike at every position, BOS included.
+
+    fix: post := value. multiply: post := value·post. zero: pre := 0. threshold: pre := min(pre, value).
+    relu: pre := max(pre, 0). `zero` and `relu` have no value.
+    """
+
+    kind: Kind
+    neurons: tuple[tuple[int, int], ...]
+    """(layer, index) each."""
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises:
+        ValueError: no such kind, no neuron, one given twice, or a value that is no finite fp32 number.
+        """
+        if self.kind not in KINDS:
+            raise ValueError(f"there is no intervention {self.kind!r}; those that there are: {', '.join(KINDS)}.")
+        if not self.neurons or len(set(self.neurons)) != len(self.neurons):
+            raise ValueError("an intervention needs at least one neuron, and each neuron once.")
+        if not abs(self.value) <= float(np.finfo(np.float32).max):
+            raise ValueError(f"an intervention cannot take the value {self.value}; give a finite number.")
+
+    @property
+    def first_layer(self) -> int:
+        return min(layer for layer, _ in self.neurons)
+
+    def in_layer(self, layer: int) -> list[int]:
+        """Indices of its neurons there."""
+        return [index for own, index in self.neurons if own == layer]
+
+    def new_post(self, nonlinearity: nn.Module, pre: Tensor, post: Tensor) -> Tensor:
+        """post after the intervention, of pre and post of its neurons, any shape."""
+        if self.kind == "fix":
+            return torch.full_like(post, self.value)
+        if self.kind == "multiply":
+            return self.value * post
+        changed = {"zero": torch.zeros_like, "threshold": lambda x: x.clamp(max=self.value), "relu": lambda x: x.clamp(min=0)}
+        # not through __call__, whose hooks may be what asks
+        new = nonlinearity.forward(changed[self.kind](pre))
+        assert isinstance(new, Tensor)
+        return new
+
+
+@torch.inference_mode()
+def run_interventions(
+    model: Model,
+    tokens: np.ndarray,
+    special_ids: Collection[int],
+    interventions: Sequence[Intervention],
+    n_tokens: int = DEFAULT_TOKENS,
+    batch_tokens: int = 4096,
+    device: torch.device | None = None,
+    advance: Callable[[int], None] = lambda tokens: None,
+) -> InterventionResults:
+    """Metrics of the model as it is and under each intervention, over M_next of the first rows of a corpus.
+
+    Args:
+        model: a checkpoint.
+        tokens: (rows, context) ids, BOS first.
+        special_ids: BOS, EOS and PAD, whose positions do not count.
+        n_tokens: how many tokens are read, BOS included; the row that reaches this number is read to its end.
+        batch_tokens: how many at once, one row at least.
+        device: where the model is; None: the CPU.
+        advance: is told how many tokens were read.
+    Raises:
+        ValueError: the model has no such neuron, or its final norm is no LayerNorm.
+    """
+    _check(model, interventions)
+    device = device or torch.device("cpu")
+    engine = _Engine(model, interventions, device)
+    context = tokens.shape[1]
+    n_rows, step = min(len(tokens), -(-n_tokens // context)), max(1, batch_tokens // context)
+    for start in range(0, n_rows, step):
+        rows = np.asarray(tokens[start : min(start + step, n_rows)], dtype=np.int64)
+        engine.add(rows, next_token_mask(rows, special_ids))
+        advance(rows.size)
+    return engine.sums.results()
+
+
+def _check(model: Model, interventions: Sequence[Intervention]) -> None:
+    for layer, index in (neuron for intervention in interventions for neuron in intervention.neurons):
+        if not (0 <= layer < model.n_layers and 0 <= index < model.d_mlp):
+            raise ValueError(
+                f"there is no neuron {layer}.{index}; layers are 0 to {model.n_layers - 1}, neurons 0 to {model.d_mlp - 1}."
+            )
+
+
+class _Engine:
+    """Interventions, ordered by how they are answered, and the sums of their metrics."""
+
+    def __init__(self, model: Model, interventions: Sequence[Intervention], device: torch.device) -> None:
+        self.model, self.interventions, self.device = model, interventions, device
+        self.sums = PairedSums(len(interventions), device)
+        self.nonlinearities = nonlinearities(model.model, model.architecture)
+        self.epsilon = final_norm(model.model, model.architecture).eps
+        self.by_layer: dict[int, list[int]] = defaultdict(list)
+        wanted: dict[int, set[int]] = defaultdict(set)
+        for number, intervention in enumerate(interventions):
+            first = intervention.first_layer
+            self.by_layer[first].append(number)
+            wanted[first].update(intervention.in_layer(first))
+        self.neurons = {layer: sorted(indices) for layer, indices in wanted.items()}
+        final = model.n_layers - 1
+        self.earlier = sorted(layer for layer in self.by_layer if layer < final)
+        of_final = sorted(self.by_layer.get(final, []), key=lambda number: interventions[number].neurons)
+        self.singles = [number for number in of_final if len(interventions[number].neurons) == 1]
+        self.together = [number for number in of_final if len(interventions[number].neurons) > 1]
+        self.final = FinalLayer(model, self.neurons[final]) if of_final else None
+
+    def add(self, rows: np.ndarray, mask: np.ndarray) -> None:
+        """Add (rows, context) tokens, of which `mask` says the positions that count."""
+        tokens = torch.from_numpy(rows).to(self.device)
+        kept = torch.from_numpy(mask.reshape(-1).nonzero()[0]).to(self.device)
+        if not len(kept):
+            return
+        columns = {layer: torch.tensor(indices, device=self.device) for layer, indices in self.neurons.items()}
+        seen = forward(self.model, tokens, columns, self.earlier)
+        # a position that counts is never the last of its row
+        targets = tokens.flatten()[kept + 1]
+        scale = norm_scale(seen.last[kept], self.epsilon)
+        nominal = nominal_metrics(unembed(self.model, seen.normed[kept]), scale, targets)
+        self.sums.add_nominal(nominal)
+        if self.final is not None:
+            self._add_final(self.final, seen, kept, nominal, scale)
+        for layer in self.earlier:
+            for numbers in _chunks(self.by_layer[layer], STACKED_TOKENS // rows.size):
+                self._add_earlier(layer, numbers, seen, kept, nominal)
+
+    def _add_final(self, final: FinalLayer, seen: Seen, kept: Tensor, nominal: Nominal, scale: Tensor) -> None:
+        layer = self.model.n_layers - 1
+        residual = seen.last[kept]
+        for numbers in _chunks(self.singles, METRICS_AT_ONCE // len(kept)):
+            changes = [self._change(number, layer, seen, kept) for number in numbers]
+            delta = torch.cat([change for _, change in changes], dim=1)
+            chosen = torch.tensor([place for places, _ in changes for place in places], device=self.device)
+            found = final.one_each(nominal, residual, scale, delta.double(), chosen)
+            self.sums.add(self._tensor(numbers), found, nominal)
+        for number in self.together:
+            places, delta = self._change(number, layer, seen, kept)
+            found = final.together(nominal, residual, scale, delta.double(), self._tensor(places))
+            self.sums.add(self._tensor([number]), found, nominal)
+
+    def _add_earlier(self, layer: int, numbers: list[int], seen: Seen, kept: Tensor, nominal: Nominal) -> None:
+        w_out = self.model.raw_w_out(layer)[self.neurons[layer]]
+        residuals = []
+        for number in numbers:
+            places, delta = self._change(number, layer, seen, slice(None))
+            residuals.append(seen.after[layer] + (delta @ w_out[places]).view_as(seen.after[layer]))
+        last, normed = forward_after(self.model, layer, torch.cat(residuals), self._edits(layer, numbers))
+        parts = zip(last.chunk(len(numbers)), normed.chunk(len(numbers)), strict=True)
+        for number, (own_last, own_normed) in zip(numbers, parts, strict=True):
+            scale = norm_scale(own_last[kept], self.epsilon)
+            found = intervened_metrics(nominal, unembed(self.model, own_normed[kept]), scale)
+            self.sums.add(self._tensor([number]), found, nominal)
+
+    def _change(self, number: int, layer: int, seen: Seen, positions: Tensor | slice) -> tuple[list[int], Tensor]:
+        """In an intervention's first layer: its places among the wanted neurons, and (positions, places) new - old post."""
+        intervention = self.interventions[number]
+        places = [self.neurons[layer].index(index) for index in intervention.in_layer(layer)]
+        pre, post = (values[positions][:, places] for values in (seen.pre[layer], seen.post[layer]))
+        return places, intervention.new_post(self.nonlinearities[layer], pre, post) - post
+
+    def _edits(self, layer: int, numbers: list[int]) -> dict[int, Edit]:
+        """What interventions that lie one after the other in a batch change in layers after `layer`."""
+        later = {own for number in numbers for own, _ in self.interventions[number].neurons if own > layer}
+
+        def edit_of(own: int) -> Edit:
+            def edit(module: nn.Module, pre: Tensor, post: Tensor) -> None:
+                parts = zip(pre.chunk(len(numbers)), post.chunk(len(numbers)), strict=True)
+                for number, (part_pre, part_post) in zip(numbers, parts, strict=True):
+                    intervention = self.interventions[number]
+                    if indices := intervention.in_layer(own):
+                        part_post[:, indices] = intervention.new_post(module, part_pre[:, indices], part_post[:, indices])
+
+            return edit
+
+        return {own: edit_of(own) for own in later}
+
+    def _tensor(self, numbers: list[int]) -> Tensor:
+        return torch.tensor(numbers, device=self.device)
+
+
+def _chunks(numbers: list[int], size: int) -> Iterator[list[int]]:
+    size = max(1, size)
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]

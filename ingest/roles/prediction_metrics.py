@@ -1,0 +1,175 @@
+"""How a model predicts, per token and on average, as it is and after something was done to it (SPEC §3.6, §8.3; B31, B33).
+
+Everything is of the model's own distribution, over all ids that it embeds. Positions are those of M_next (§0.3).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ingest.roles.vocabulary_sums import VocabularySums, vocabulary_sums
+
+METRICS = ("scale", "entropy", "loss", "rank", "recip_rank", "logit_var", "kl")
+"""scale: denominator of the final layer norm. entropy, loss: nats. rank: #{v: logit_v > logit of the true token}, from 0.
+recip_rank: 1 / (rank + 1). logit_var: population variance of the logits over the vocabulary, after the final layer norm and
+with its gains. kl: KL(nominal ‖ intervened), nats; 0 for the nominal model."""
+
+
+def next_token_mask(tokens: np.ndarray, special_ids: Collection[int]) -> np.ndarray:
+    """M_next of SPEC §0.3: positions that have a next token in their row, and whose own token is not special.
+
+    Args:
+        tokens: (rows, context) ids.
+        special_ids: BOS, EOS and PAD; a newline is no special token here.
+    Returns:
+        (rows, context) bool.
+    """
+    mask = ~np.isin(tokens, list(special_ids))
+    mask[:, -1] = False
+    return mask
+
+
+def norm_scale(residual: Float[Tensor, "tokens d_model"], epsilon: float) -> Float[Tensor, " tokens"]:
+    """√(population variance over d_model + ε) in float64: what a layer norm divides by."""
+    return residual.double().var(1, correction=0).add(epsilon).sqrt()
+
+
+@dataclass(frozen=True)
+class TokenMetrics:
+    """Metrics of some tokens in some variants of a model; (tokens, variants) float64 each."""
+
+    scale: Tensor
+    entropy: Tensor
+    loss: Tensor
+    rank: Tensor
+    logit_var: Tensor
+    kl: Tensor
+
+    def stacked(self) -> Float[Tensor, "metrics tokens variants"]:
+        """In the order of METRICS."""
+        recip_rank = 1 / (self.rank + 1)
+        return torch.stack([self.scale, self.entropy, self.loss, self.rank, recip_rank, self.logit_var, self.kl])
+
+
+@dataclass(frozen=True)
+class Nominal:
+    """The model as it is, on the positions of a batch that count."""
+
+    logits: Float[Tensor, "tokens vocabulary"]
+    """fp32, about the mean of each token: log-probabilities and variances do not see it, and fp32 keeps more digits."""
+    probabilities: Float[Tensor, "tokens vocabulary"]
+    targets: Int64[Tensor, " tokens"]
+    log_z: Float[Tensor, "tokens 1"]
+    """Of the centred logits, float64."""
+    metrics: TokenMetrics
+    """One variant."""
+
+
+def nominal_metrics(logits: Tensor, scale: Tensor, targets: Tensor) -> Nominal:
+    """The nominal model's metrics and what the others are compared with.
+
+    Args:
+        logits: (tokens, vocabulary) fp32.
+        scale: (tokens,) float64.
+        targets: (tokens,) int64 id of the next token.
+    """
+    centred = centre(logits)
+    sums = _sums_of(centred, targets)
+    probabilities = (centred - sums.log_z.float()).exp_()
+    found = _with_sums(sums, scale[:, None], mean_square(centred)[:, None], torch.zeros_like(sums.log_z))
+    return Nominal(centred, probabilities, targets, sums.log_z, found)
+
+
+def intervened_metrics(nominal: Nominal, logits: Tensor, scale: Tensor) -> TokenMetrics:
+    """Metrics of other logits of the same tokens, one variant.
+
+    Args:
+        logits: (tokens, vocabulary) fp32.
+        scale: (tokens,) float64.
+    """
+    centred = centre(logits)
+    sums = _sums_of(centred, nominal.targets)
+    moved = (nominal.probabilities * (centred - nominal.logits)).sum(1, dtype=torch.float64)
+    kl = sums.log_z - nominal.log_z - moved[:, None]
+    return _with_sums(sums, scale[:, None], mean_square(centred)[:, None], kl)
+
+
+def variant_metrics(sums: VocabularySums, nominal: Nominal, scale: Tensor, logit_var: Tensor, moved: Tensor) -> TokenMetrics:
+    """Metrics of variants of whose logits only sums are known, (tokens, variants) float64 each.
+
+    Args:
+        moved: Σ p·(logit - nominal logit) over the vocabulary, p the nominal probabilities.
+    """
+    return _with_sums(sums, scale, logit_var, sums.log_z - nominal.log_z - moved)
+
+
+def centre(logits: Tensor) -> Tensor:
+    """About the mean over the vocabulary, fp32."""
+    return logits - logits.mean(-1, keepdim=True)
+
+
+def mean_square(centred: Tensor) -> Tensor:
+    """Population variance over the vocabulary of logits that are centred, (tokens,) float64."""
+    return centred.var(-1, correction=0).double()
+
+
+def _sums_of(logits: Tensor, targets: Tensor) -> VocabularySums:
+    """Of logits that are there, as one variant."""
+    ones, nothing = logits.new_ones(len(logits), 1), logits.new_zeros(1, logits.shape[1])
+    chosen = torch.zeros(1, dtype=torch.int64, device=logits.device)
+    return vocabulary_sums(nothing[0], logits, nothing, chosen, ones, torch.zeros_like(ones), targets)
+
+
+def _with_sums(sums: VocabularySums, scale: Tensor, logit_var: Tensor, kl: Tensor) -> TokenMetrics:
+    # rounding alone takes a divergence below 0
+    return TokenMetrics(scale, sums.entropy, sums.log_z - sums.true_logit, sums.rank, logit_var, kl.clamp_min(0))
+
+
+class PairedSums:
+    """Sums over tokens of metrics of interventions, and of their differences to the nominal model's."""
+
+    def __init__(self, n_interventions: int, device: torch.device) -> None:
+        shape = (len(METRICS), n_interventions)
+        self.n = 0
+        self.nominal = torch.zeros(len(METRICS), dtype=torch.float64, device=device)
+        self.values, self.deltas, self.squares = torch.zeros(3, *shape, dtype=torch.float64, device=device)
+
+    def add_nominal(self, nominal: Nominal) -> None:
+        """Count the tokens of a batch; once, whatever its interventions."""
+        self.n += len(nominal.targets)
+        self.nominal += nominal.metrics.stacked().sum((1, 2))
+
+    def add(self, interventions: Int64[Tensor, " variants"], found: TokenMetrics, nominal: Nominal) -> None:
+        """Add the tokens of a batch to some interventions, each of which is one variant."""
+        values = found.stacked()
+        deltas = values - nominal.metrics.stacked()
+        self.values[:, interventions] += values.sum(1)
+        self.deltas[:, interventions] += deltas.sum(1)
+        self.squares[:, interventions] += deltas.square_().sum(1)
+
+    def results(self) -> "InterventionResults":
+        """Means and standard errors; undefined ones are NaN."""
+        n = self.n or torch.nan
+        mean, delta = (self.values / n).T.cpu().numpy(), (self.deltas / n).T
+        spread = (self.squares / n).T - delta**2
+        variance_of_mean = spread.clamp_min(0) / (self.n - 1 if self.n > 1 else torch.nan)
+        nominal = (self.nominal / n).cpu().numpy()
+        return InterventionResults(self.n, nominal, mean, delta.cpu().numpy(), variance_of_mean.sqrt().cpu().numpy())
+
+
+@dataclass(frozen=True)
+class InterventionResults:
+    """Means over the kept tokens, float64, columns in the order of METRICS; NaN where no token (for `se`, one) was kept."""
+
+    n_tokens: int
+    """Tokens in M_next, over which the means are."""
+    nominal: Float[np.ndarray, " metrics"]
+    mean: Float[np.ndarray, "interventions metrics"]
+    delta: Float[np.ndarray, "interventions metrics"]
+    """Mean of the difference to the nominal model on the same token."""
+    se: Float[np.ndarray, "interventions metrics"]
+    """Standard error of `delta`: sample standard deviation of the differences / √n."""

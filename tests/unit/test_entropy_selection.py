@@ -1,0 +1,126 @@
+"""Candidates for entropy neurons and their controls, against the rules written out neuron by neuron."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.roles.entropy import DEFAULTS, Candidates, candidates, controls, entropy_sign
+
+LAYERS, D_MLP, D_MODEL = 4, 100, 16
+
+
+class Neurons:
+    """Random statistics; a few neurons of the last layers are strong and quiet, some statistics are undefined."""
+
+    def __init__(self, seed: int, n_planted: int = 3) -> None:
+        generator = np.random.default_rng(seed)
+        n = LAYERS * D_MLP
+        self.layer = np.repeat(np.arange(LAYERS), D_MLP)
+        self.l2 = generator.gamma(2, size=n)
+        self.var = generator.gamma(2, size=n)
+        w_out = generator.normal(size=(n, D_MODEL))
+        planted = generator.choice(n, n_planted, replace=False)
+        self.l2[planted] += 100
+        self.var[planted] = 1e-6 * generator.random(n_planted)
+        for neuron in planted:
+            w_out[generator.integers(n)] = -w_out[neuron] + 0.3 * generator.normal(size=D_MODEL)
+        self.unit = w_out / np.linalg.norm(w_out, axis=1, keepdims=True)
+        undefined = generator.choice(n, 12, replace=False)
+        self.l2[undefined[:4]] = np.nan
+        self.var[undefined[4:8]] = np.nan
+        self.unit[undefined[8:]] = np.nan
+
+    def candidates(self) -> Candidates:
+        return candidates(self.layer, self.l2, self.var, self.unit)
+
+    def by_rule(self) -> set[int]:
+        defined = ~(np.isnan(self.l2) | np.isnan(self.var))
+        least = np.percentile(self.l2[defined], 99)
+        found = set()
+        for i in np.flatnonzero(defined):
+            most = np.percentile(self.var[defined & (self.layer == self.layer[i])], 1)
+            if self.layer[i] >= LAYERS - 2 and self.l2[i] >= least and self.var[i] <= most:
+                found.add(int(i))
+        return found
+
+    def antipodes(self, chosen: set[int]) -> dict[int, tuple[int, float]]:
+        found = {}
+        for j in range(len(self.layer)):
+            cosines = {i: float(self.unit[j] @ self.unit[i]) for i in chosen}
+            opposed = {i: cosine for i, cosine in cosines.items() if cosine <= -0.7}
+            if opposed and j not in chosen and not (np.isnan(self.l2[j]) or np.isnan(self.var[j])):
+                best = min(opposed, key=opposed.__getitem__)
+                found[j] = (best, opposed[best])
+        return found
+
+
+def test_candidates_are_those_of_the_rule_and_their_antipodes() -> None:
+    n_by_rule = n_opposed = 0
+    for seed in range(40):
+        neurons = Neurons(seed)
+        found = neurons.candidates()
+        chosen = neurons.by_rule()
+        opposed = neurons.antipodes(chosen)
+        by_rule = found.antipode_of < 0
+        assert set(found.neurons[by_rule]) == chosen and len(found.neurons) == len(chosen) + len(opposed)
+        assert (np.diff(neurons.var[found.neurons[by_rule]]) >= 0).all() and np.isnan(found.cosine[by_rule]).all()
+        for neuron, of, cosine in zip(
+            found.neurons[~by_rule], found.antipode_of[~by_rule], found.cosine[~by_rule], strict=True
+        ):
+            assert opposed[neuron][0] == of and cosine == pytest.approx(opposed[neuron][1])
+        n_by_rule, n_opposed = n_by_rule + len(chosen), n_opposed + len(opposed)
+    assert n_by_rule > 20 and n_opposed > 10
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), draw=st.integers(0, 2**31))
+def test_controls_are_drawn_from_the_rest_of_the_last_layers(seed: int, draw: int) -> None:
+    neurons = Neurons(seed)
+    found = neurons.candidates()
+    drawn = controls(neurons.layer, neurons.l2, neurons.var, found, draw)
+    defined = ~(np.isnan(neurons.l2) | np.isnan(neurons.var))
+    most, least = np.percentile(neurons.l2[defined], 90), np.percentile(neurons.var[defined], 10)
+    assert len(drawn) == 20 == len(set(drawn)) and not set(drawn) & set(found.neurons)
+    assert (neurons.layer[drawn] >= LAYERS - 2).all()
+    assert (neurons.l2[drawn] <= most).all() and (neurons.var[drawn] >= least).all()
+    assert drawn.tolist() == controls(neurons.layer, neurons.l2, neurons.var, found, draw).tolist()
+    assert drawn.tolist() != controls(neurons.layer, neurons.l2, neurons.var, found, draw + 1).tolist()
+
+
+def test_every_eligible_neuron_is_drawn_alike() -> None:
+    neurons = Neurons(5)
+    found = neurons.candidates()
+    everything = replace(DEFAULTS, n_controls=10_000)
+    eligible = controls(neurons.layer, neurons.l2, neurons.var, found, 0, everything)
+    assert 20 < len(eligible) < 2 * D_MLP
+    times = np.zeros(len(neurons.layer))
+    for seed in range(400):
+        times[controls(neurons.layer, neurons.l2, neurons.var, found, seed)] += 1
+    expected = 400 * 20 / len(eligible)
+    assert times.sum() == 400 * 20 == times[eligible].sum()
+    assert abs(times[eligible] - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_nothing_defined_is_nothing_selected() -> None:
+    neurons = Neurons(0)
+    undefined = np.full(len(neurons.layer), np.nan)
+    found = candidates(neurons.layer, undefined, neurons.var, neurons.unit)
+    assert len(found.neurons) == len(found.antipode_of) == len(found.cosine) == 0
+    assert len(controls(neurons.layer, neurons.l2, undefined, found, 0)) == 0
+    none = np.empty(0)
+    assert len(candidates(none.astype(np.int64), none, none, np.empty((0, D_MODEL))).neurons) == 0
+
+
+@pytest.mark.parametrize(
+    ("entropy", "scale", "expected"),
+    [(0.5, 0.1, 1), (-0.5, -0.1, -1), (0.5, -0.1, 0), (-0.5, 0.1, 0), (0.2, 0.1, 0), (-0.25, -0.1, 0), (np.nan, 0.1, 0)],
+)
+def test_a_sign_needs_both_changes_and_more_than_every_control(entropy: float, scale: float, expected: int) -> None:
+    assert entropy_sign(entropy, scale, np.array([0.1, -0.3, np.nan])) == expected
+
+
+def test_without_controls_there_is_no_sign() -> None:
+    assert entropy_sign(1.0, 1.0, np.empty(0)) == entropy_sign(1.0, 1.0, np.array([np.nan])) == 0

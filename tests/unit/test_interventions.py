@@ -1,0 +1,313 @@
+"""Interventions: formula, later layers and their stacking give what a hooked float64 forward pass of the whole model gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from ingest.architectures import final_norm
+from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
+from ingest.roles import interventions as engine
+from ingest.roles.interventions import KINDS, Intervention, run_interventions
+from ingest.roles.prediction_metrics import METRICS, InterventionResults, next_token_mask
+from tests.factories import load_raw, mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt
+
+CPU = torch.device("cpu")
+BOS, PAD, NEWLINE = 0, 5, 7
+ROWS, CONTEXT = 9, 16
+FP32 = 4e-6
+"""By which fp32 logits may be off: within it, ranks are tied."""
+VALUES = (-0.17, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+FAMILIES: dict[str, tuple[Callable[..., Path], dict[str, Any]]] = {
+    "gpt2": (tiny_gpt2, {"n_layers": 3, "scale_attn_by_inverse_layer_idx": True}),
+    "neox": (tiny_neox, {"n_layers": 3}),
+    "neox-serial": (tiny_neox, {"use_parallel_residual": False}),
+    "opt": (tiny_opt, {"n_layers": 3}),
+}
+PLACES = {
+    "gpt2": ("transformer.h.{}.mlp.act", "transformer.ln_f"),
+    "gpt_neox": ("gpt_neox.layers.{}.mlp.act", "gpt_neox.final_layer_norm"),
+    "opt": ("model.decoder.layers.{}.activation_fn", "model.decoder.final_layer_norm"),
+}
+
+
+def some_tokens(d_vocab: int, seed: int = 0) -> np.ndarray:
+    """Rows that begin with BOS and hold every special id, a newline, and ids that no tokenizer has."""
+    tokens = np.random.default_rng(seed).integers(1, d_vocab, (ROWS, CONTEXT)).astype(np.int32)
+    tokens[:, 0] = BOS
+    tokens[1, 4], tokens[2, 5], tokens[3, 6], tokens[4, 7] = BOS, PAD, NEWLINE, d_vocab - 1
+    return tokens
+
+
+class Family:
+    """A checkpoint as the catalog opens it, and the same model in float64 as transformers has it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        make, options = FAMILIES[name]
+        path = make(folder / name, **options)
+        self.checkpoint: Checkpoint = open_checkpoint(parse_model_argument(str(path)), CPU)
+        self.raw: nn.Module = load_raw(path).double()
+        self.tokens = some_tokens(self.checkpoint.d_vocab)
+        self.nominal: dict[str, np.ndarray] = self.by_definition(None)
+
+    @torch.no_grad()
+    def by_definition(self, intervention: Intervention | None) -> dict[str, np.ndarray]:
+        """Every metric of every kept token, (tokens,) float64, by SPEC §8.3; also the lowest and highest rank within ties."""
+        tokens = self.tokens
+        nonlinearity, norm_name = PLACES[self.checkpoint.architecture]
+        norm_inputs: list[Tensor] = []
+        norm = self.raw.get_submodule(norm_name)
+        handles = [norm.register_forward_hook(lambda module, inputs, output: norm_inputs.append(inputs[0]))]
+        for layer, index in intervention.neurons if intervention else ():
+            module = self.raw.get_submodule(nonlinearity.format(layer))
+            handles.append(module.register_forward_pre_hook(changing_pre(intervention, index)))
+            handles.append(module.register_forward_hook(changing_post(intervention, index)))
+        logits = self.raw(torch.from_numpy(tokens).long()).logits
+        for handle in handles:
+            handle.remove()
+        kept = next_token_mask(tokens, (BOS, PAD))
+        rows, positions = kept.nonzero()
+        z = logits.numpy()[rows, positions]
+        x = norm_inputs[0].reshape(*tokens.shape, -1).numpy()[rows, positions]
+        following = tokens[rows, positions + 1]
+        log_p = z - z.max(1, keepdims=True)
+        log_p -= np.log(np.exp(log_p).sum(1, keepdims=True))
+        true = z[np.arange(len(z)), following][:, None]
+        found = {
+            "scale": np.sqrt(((x - x.mean(1, keepdims=True)) ** 2).mean(1) + norm.eps),
+            "entropy": -(np.exp(log_p) * log_p).sum(1),
+            "loss": -log_p[np.arange(len(z)), following],
+            "rank": (z > true).sum(1),
+            "recip_rank": 1 / ((z > true).sum(1) + 1),
+            "logit_var": z.var(1),
+            "log_p": log_p,
+            "lowest_rank": (z > true + FP32).sum(1),
+            "highest_rank": (z > true - FP32).sum(1) - 1,
+        }
+        nominal_log_p = log_p if intervention is None else self.nominal["log_p"]
+        return found | {"kl": (np.exp(nominal_log_p) * (nominal_log_p - log_p)).sum(1)}
+
+
+def changing_pre(intervention: Intervention, index: int) -> Callable[..., Any]:
+    def hook(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        pre = inputs[0].clone()
+        if intervention.kind == "zero":
+            pre[..., index] = 0
+        elif intervention.kind == "threshold":
+            pre[..., index] = torch.minimum(pre[..., index], torch.tensor(intervention.value, dtype=pre.dtype))
+        elif intervention.kind == "relu":
+            pre[..., index] = torch.maximum(pre[..., index], torch.tensor(0.0, dtype=pre.dtype))
+        return (pre,)
+
+    return hook
+
+
+def changing_post(intervention: Intervention, index: int) -> Callable[..., Any]:
+    def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        post = output.clone()
+        if intervention.kind == "fix":
+            post[..., index] = intervention.value
+        elif intervention.kind == "multiply":
+            post[..., index] *= intervention.value
+        return post
+
+    return hook
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    assert abs(found - expected) <= 1e-5 * max(1.0, abs(expected)), f"{what}: {found} is not {expected}"
+
+
+def assert_by_definition(family: Family, interventions: list[Intervention], results: InterventionResults) -> None:
+    nominal = family.nominal
+    n = len(nominal["loss"])
+    assert results.n_tokens == n
+    for i, intervention in enumerate(interventions):
+        expected = family.by_definition(intervention)
+        for metric, name in enumerate(METRICS):
+            what = f"{name} of {intervention}"
+            delta = expected[name] - nominal[name]
+            if name in ("rank", "recip_rank"):
+                assert_within_ties(name, expected, results.mean[i, metric], what)
+                if is_tied(expected) or is_tied(nominal):
+                    continue
+            assert_close(results.nominal[metric], nominal[name].mean(), what)
+            assert_close(results.mean[i, metric], expected[name].mean(), what)
+            assert_close(results.delta[i, metric], delta.mean(), what)
+            assert_close(results.se[i, metric], delta.std(ddof=1) / np.sqrt(n), what)
+
+
+def is_tied(tokens: dict[str, np.ndarray]) -> bool:
+    """Whether rounding to fp32 may change a rank."""
+    return bool((tokens["lowest_rank"] != tokens["highest_rank"]).any())
+
+
+def assert_within_ties(name: str, tokens: dict[str, np.ndarray], found: float, what: str) -> None:
+    low, high = tokens["lowest_rank"], tokens["highest_rank"]
+    if name == "recip_rank":
+        low, high = 1 / (high + 1), 1 / (low + 1)
+    assert low.mean() - 1e-9 <= found <= high.mean() + 1e-9, what
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
+    return Family(request.param, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    return Family("gpt2", tmp_path_factory.mktemp("models"))
+
+
+def every_kind(n_layers: int) -> list[Intervention]:
+    """Each kind in each layer on one neuron, on several of a layer, and on several across layers."""
+    layers = range(n_layers)
+    sets = [((layer, 3),) for layer in layers] + [((layer, 0), (layer, 5)) for layer in layers]
+    sets += [tuple((layer, 7 + layer) for layer in layers), ((n_layers - 1, 2), (0, 2), (n_layers - 1, 4))]
+    values = {"fix": 1.5, "threshold": -0.2, "multiply": -1.5}
+    made = [Intervention(kind, neurons, values.get(kind, 0.0)) for kind in KINDS for neurons in sets]
+    return made + [Intervention("fix", ((layer, 1),), value) for layer in (0, n_layers - 1) for value in VALUES]
+
+
+def run(family: Family, interventions: list[Intervention], **options: Any) -> InterventionResults:
+    return run_interventions(family.checkpoint, family.tokens, (BOS, PAD), interventions, **options)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 4 * CONTEXT, 10_000])
+def test_every_kind_in_every_layer_is_the_hooked_forward_pass(family: Family, batch_tokens: int) -> None:
+    interventions = every_kind(family.checkpoint.n_layers)
+    assert_by_definition(family, interventions, run(family, interventions, batch_tokens=batch_tokens))
+
+
+def test_interventions_alone_or_few_at_a_time_give_the_same(gpt2: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    interventions = every_kind(3)
+    together = run(gpt2, interventions)
+    monkeypatch.setattr(engine, "STACKED_TOKENS", 1)
+    monkeypatch.setattr(engine, "METRICS_AT_ONCE", 1)
+    one_by_one = run(gpt2, interventions)
+    for name in ("nominal", "mean", "delta", "se"):
+        np.testing.assert_allclose(getattr(one_by_one, name), getattr(together, name), rtol=1e-5, atol=1e-5)
+
+
+NEURONS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 23)), min_size=1, max_size=4, unique=True)
+INTERVENTIONS = st.builds(
+    Intervention, st.sampled_from(KINDS), NEURONS.map(tuple), st.sampled_from([*VALUES, -3.0, 0.5, 1e-3, 40.0])
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(interventions=st.lists(INTERVENTIONS, min_size=1, max_size=4), batch_tokens=st.integers(1, 2 * ROWS * CONTEXT))
+def test_any_interventions_are_the_hooked_forward_pass(
+    gpt2: Family, interventions: list[Intervention], batch_tokens: int
+) -> None:
+    assert_by_definition(gpt2, interventions, run(gpt2, interventions, batch_tokens=batch_tokens))
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_fixing_a_constant_neuron_to_its_value_changes_nothing(layer: int, tmp_path: Path) -> None:
+    family = Family("gpt2", tmp_path)
+    w_in, b_in, _ = mlp_parameters(family.checkpoint.model)[layer]
+    with torch.no_grad():
+        w_in[:, 3], b_in[3] = 0, 0.8
+    constant = family.checkpoint.mlp_activations(torch.from_numpy(family.tokens).long())[layer][1][0, 0, 3].item()
+    results = run(family, [Intervention("fix", ((layer, 3),), constant), Intervention("multiply", ((layer, 3),), 1.0)])
+    np.testing.assert_allclose(results.delta, 0, atol=1e-6)
+    np.testing.assert_allclose(results.se, 0, atol=1e-6)
+    np.testing.assert_allclose(results.mean, [results.nominal] * 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [6.0, -6.0, 1e4])
+def test_a_neuron_that_writes_much_neither_overflows_nor_underflows(value: float, tmp_path: Path) -> None:
+    family = Family("opt", tmp_path)
+    for model in (family.checkpoint.model, family.raw):
+        with torch.no_grad():
+            mlp_parameters(model)[2][2][4] *= 1000
+            model.get_output_embeddings().weight *= 30
+    family.nominal = family.by_definition(None)
+    intervention = Intervention("fix", ((2, 4),), value)
+    results, expected = run(family, [intervention]), family.by_definition(intervention)
+    for metric, name in enumerate(METRICS):
+        if "rank" not in name:
+            # logits of some hundreds have errors of 1e-5 in fp32
+            np.testing.assert_allclose(results.mean[0, metric], expected[name].mean(), rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_rows_are_read_until_the_tokens_are_used_up(gpt2: Family) -> None:
+    told: list[int] = []
+    intervention = [Intervention("zero", ((0, 0),))]
+    results = run(gpt2, intervention, n_tokens=2 * CONTEXT + 1, batch_tokens=2 * CONTEXT, advance=told.append)
+    assert told == [2 * CONTEXT, CONTEXT]
+    assert results.n_tokens == next_token_mask(gpt2.tokens[:3], (BOS, PAD)).sum()
+    first = run_interventions(gpt2.checkpoint, gpt2.tokens[:3], (BOS, PAD), intervention)
+    np.testing.assert_allclose(results.mean, first.mean, rtol=1e-5, atol=1e-5)
+
+
+def test_positions_that_count_have_a_next_token_and_are_not_special() -> None:
+    tokens = np.array([[BOS, 3, NEWLINE, PAD, 4, BOS, 9, 9]])
+    assert next_token_mask(tokens, (BOS, PAD)).tolist() == [[False, True, True, False, True, False, True, False]]
+
+
+def test_without_a_position_that_counts_nothing_is_defined(gpt2: Family) -> None:
+    intervention = [Intervention("zero", ((0, 0),))]
+    none = run_interventions(gpt2.checkpoint, np.full((2, CONTEXT), BOS), (BOS,), intervention)
+    assert none.n_tokens == 0 and all(np.isnan(getattr(none, name)).all() for name in ("nominal", "mean", "delta", "se"))
+    one = run_interventions(gpt2.checkpoint, np.array([[BOS, 3, 4]]), (BOS,), intervention)
+    assert one.n_tokens == 1 and np.isfinite(one.delta).all() and np.isnan(one.se).all()
+
+
+def test_the_model_is_left_as_it_was_even_by_a_pass_that_fails(gpt2: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = gpt2.checkpoint.model, torch.from_numpy(gpt2.tokens).long()
+    with torch.inference_mode():
+        before = model(tokens).logits
+    run(gpt2, every_kind(3))
+    last = final_norm(model, "gpt2")
+    monkeypatch.setattr(engine, "intervened_metrics", None)
+    with pytest.raises(TypeError):
+        run(gpt2, [Intervention("fix", ((0, 0), (2, 1)), 1.0)])
+    handle = last.register_forward_hook(fail_on(2))
+    with pytest.raises(ZeroDivisionError):
+        run(gpt2, [Intervention("fix", ((0, 0), (2, 1)), 1.0)])
+    handle.remove()
+    with torch.inference_mode():
+        assert torch.equal(model(tokens).logits, before)
+
+
+def fail_on(call: int) -> Callable[..., None]:
+    calls: list[None] = []
+
+    def hook(*_: Any) -> None:
+        calls.append(None)
+        if len(calls) == call:
+            raise ZeroDivisionError
+
+    return hook
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e39])
+def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="cannot take the value"):
+        Intervention("fix", ((0, 0),), value)
+
+
+def test_what_is_no_intervention_is_refused(gpt2: Family) -> None:
+    with pytest.raises(ValueError, match="no intervention 'clamp'; those that there are: fix, zero"):
+        Intervention("clamp", ((0, 0),))  # type: ignore[arg-type]
+    for neurons in ((), ((0, 1), (0, 1))):
+        with pytest.raises(ValueError, match="at least one neuron, and each neuron once"):
+            Intervention("zero", neurons)
+    for neuron in ((3, 0), (0, 24), (-1, 0)):
+        with pytest.raises(ValueError, match=rf"no neuron {neuron[0]}\.{neuron[1]}; layers are 0 to 2, neurons 0 to 23"):
+            run(gpt2, [Intervention("zero", (neuron,))])
+
+
+def test_a_final_norm_that_does_not_centre_is_refused(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(parse_model_argument(str(tiny_neox(tmp_path / "m"))), CPU)
+    checkpoint.model.set_submodule("gpt_neox.final_layer_norm", nn.RMSNorm(checkpoint.d_model))
+    with pytest.raises(ValueError, match="a RMSNorm, not a LayerNorm: entropy, loss, rank and KL"):
+        run_interventions(checkpoint, some_tokens(checkpoint.d_vocab), (BOS,), [Intervention("zero", ((1, 0),))])
