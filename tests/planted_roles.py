@@ -7,13 +7,12 @@ The unembedding is not tied, so it is written in folded form, too. Its columns a
 - tokens that start with a space have a part along `space`, the others against it.
 - `null` and `quiet` are in no column. All residuals have a constant part along `null` at the end. A neuron of the last
   layer that writes `null` adds to it, so that the final layer norm shrinks the logits; its opposite in the layer before
-  takes it away. Each has larger weights than ordinary neurons, but only the first has those of a candidate (SPEC 8.1). A decoy
-  has them, too, but in w_in: it writes so little along `quiet` that holding it changes nothing.
+  takes it away. Its weights make the first a candidate (SPEC 8.1), and the other is one as its antipode alone. A decoy in the
+  layer before is a candidate, too, by the length of its w_in; but it writes so little, along `quiet`, that nothing follows.
 
-A head of the last layer has one key, large at BOS alone, and one query, which reads `query`, so that W_Q k_BOS is along it.
-Its values see nothing of what BOS begins as.
-A neuron of the first layer writes 0.8 `query` + 0.6 `aside` and raises the attention to BOS; one of the second writes
--0.8 `query` + 0.6 `aside` and lowers it.
+A head of the last layer has one key, large at BOS alone, and one query, which reads `query`, so that W_Q k_BOS is along it;
+its values do not see the embedding of BOS. A neuron of the first layer writes 0.8 `query` + 0.6 `aside`, raises the attention
+to BOS and silences the head; one of the second writes -0.8 `query` + 0.6 `aside` and does the opposite.
 
 The duplicates lie in two layers and differ by a fifth (w_in) and a half (w_out) of their norm. What all these neurons read
 is what fillers read: random dense directions, so that nothing in the text explains them.
