@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, text
 
-from catalog import neuron_activity
+from catalog import neuron_activity, neuron_roles
 from catalog.errors import InputError, NotFoundError
 from catalog.frames import NUMBERS, TEXTS, typed_frame
 from catalog.known import check_model, check_run, schema_of
@@ -66,6 +66,14 @@ class NeuronPage:
     """n, cover, activations, n_tokens."""
     next_tokens: pd.DataFrame
     """Classes of next tokens before which pre differs most: frequency and mean before them and before others."""
+    logit_explanations: pd.DataFrame
+    """Vocabulary features that explain its effect on the logits."""
+    similar: pd.DataFrame
+    """Neurons of its model with the nearest and the most opposite weights."""
+    heads: pd.DataFrame
+    """Heads of later layers that it turns towards BOS or away."""
+    interventions: pd.DataFrame
+    """What is predicted when it is held."""
     examples: pd.DataFrame
     """The highest values first, then the bands of quantiles from below; see `examples`."""
 
@@ -113,6 +121,10 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
         subsets=neuron_activity.subsets(connection, key),
         ngrams=neuron_activity.ngrams(connection, key),
         next_tokens=neuron_activity.next_tokens(connection, key),
+        logit_explanations=neuron_roles.logit_explanations(connection, key),
+        similar=neuron_roles.similar(connection, key),
+        heads=neuron_roles.heads(connection, key),
+        interventions=neuron_roles.interventions(connection, key),
         examples=_examples(connection, values, None, 0),
     )
 

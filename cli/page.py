@@ -26,6 +26,10 @@ TITLES = {
     "next_tokens": "Before which next tokens it differs: frequency and mean of pre before them, and before others",
     "promoted": "Most promoted tokens",
     "suppressed": "Least promoted tokens",
+    "logit_explanations": "Classes of tokens that it promotes (mean_difference > 0) or suppresses",
+    "heads": "Heads of later layers that it turns towards BOS (h > 0) or away, and what ablation found",
+    "interventions": "Predictions when it is held at a value, against the model left alone",
+    "similar": "Neurons of the model with the most similar and the most opposite weights",
     "examples": "Examples",
 }
 """The tables of a page, in the order in which they are printed."""
@@ -61,11 +65,12 @@ def show(
 
 
 def _section(name: str, frame: "pd.DataFrame", format: Format) -> Section:
+    from catalog.evidence import in_words
     from catalog.text import visible
 
     if format is Format.TABLE:
-        # Evidence repeats in JSON what the tables of explanations and letters say.
-        frame = frame.drop(columns="evidence", errors="ignore")
+        if name == "labels":
+            frame = frame.assign(evidence=[visible(in_words(evidence), spaces=False) for evidence in frame["evidence"]])
         if name == "position":
             frame = _drawn(frame)
         if TOKEN_COLUMN in frame:

@@ -201,7 +201,7 @@ class _Block:
             unit_pivot=pivots[1, 0],
             unit_powers=powers[1],
             class_powers=self._in_order(self.class_sums),
-            effects=lists[0] * np.array([1.0, -1.0])[:, None, None],
+            effects=lists[0] * np.array([1.0, -1.0])[:, None, None] + 0.0,  # no negative zero
             tokens=lists[1],
         )
 

@@ -5,9 +5,10 @@ import re
 import pytest
 
 import catalog
-from bench.evidence import in_words, named, plain
+from bench.evidence import named, plain
 from bench.findings import page
 from catalog.errors import NotFoundError
+from catalog.evidence import in_words
 from catalog.text import escape, together
 from tests.commands import family_copy, use_published_family
 from tests.published import MODELS
@@ -124,4 +125,4 @@ def test_evidence_of_every_rule_is_in_words() -> None:
     }
     assert "mean 1 on its 9 tokens, 0.25 on all" in in_words(subset)
     unexplained = {"variance_reduction": None, "excess_corr": 0.6, "evaluated": ["position", "bos"]}
-    assert in_words(unexplained).endswith("was looked for: `position`, `bos`")
+    assert in_words(unexplained).endswith("was looked for: position, bos")
