@@ -83,6 +83,9 @@ _CONDITIONS = {
 }
 """Which rows of a table belong to a run, where the table has no run_id, or others that came later."""
 
+_HASHABLE = {("neuron_vectors", "vector"): "halfvec_send(t.{})"}
+"""Columns whose type has no hash of its own."""
+
 _FIXED = {"runs": ["id", "identity", "corpus_id", "settings", "code_version"]}
 """The columns of a table that publication alone writes, where others may change later."""
 
@@ -130,7 +133,8 @@ def record(connection: Connection, run_id: int, tables: Iterable[str]) -> None:
 def checksum(connection: Connection, run_id: int, table: str, columns: list[str]) -> Checksum:
     """The checksum of these columns of a run's rows, as they are now."""
     quote = connection.dialect.identifier_preparer.quote_identifier
-    row_hash = f"hash_record_extended(ROW({', '.join('t.' + quote(name) for name in columns)}), 0)"
+    values = [_HASHABLE.get((table, name), "t.{}").format(quote(name)) for name in columns]
+    row_hash = f"hash_record_extended(ROW({', '.join(values)}), 0)"
     found = connection.execute(
         text(
             f"""SELECT count(*), COALESCE(bit_xor({row_hash}), 0), COALESCE(sum(hashint8extended({row_hash}, 0)), 0)

@@ -68,11 +68,11 @@ def store(engine: Engine, run_id: int, columns: Mapping[str, np.ndarray], code_v
         RunError: the run was deleted meanwhile.
     """
     names = [*columns, "run_id", "code_version", "device"]
-    replaced = [name for name in names if name not in _KEY]
+    replaced = [name for name in (*names, "measured_at") if name not in _KEY]
     statement = text(
-        f"""INSERT INTO interventions ({", ".join(names)}) VALUES ({", ".join(f":{name}" for name in names)})
-            ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET measured_at = now(),
-               {", ".join(f"{name} = excluded.{name}" for name in replaced)}
+        f"""INSERT INTO interventions ({", ".join(names)}, measured_at)
+            VALUES ({", ".join(f":{name}" for name in names)}, now())
+            ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in replaced)}
             WHERE interventions.purpose = 'asked'"""
     )
     given = [dict(zip(columns, row, strict=True)) for row in zip(*map(_values, columns.values()), strict=True)]

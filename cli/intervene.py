@@ -41,14 +41,17 @@ def intervene(
     Without a change, post is fixed to -0.17, 0, 1 … 6."""
     from ingest.intervene import InterveneSettings
     from ingest.role_work import FIXED_AT
+    from ingest.roles.interventions import Kind
 
-    given = (("fix", fix), ("multiply", multiply), ("threshold", threshold))
+    given: tuple[tuple[Kind, str | None], ...] = (("fix", fix), ("multiply", multiply), ("threshold", threshold))
+    changes: list[tuple[Kind, float]]
     changes = [(kind, value) for kind, text in given for value in parse_values(f"--{kind}", text)]
-    changes += [(kind, 0.0) for kind, wanted in (("zero", zero), ("relu", relu)) if wanted]
+    without_value: tuple[tuple[Kind, bool], ...] = (("zero", zero), ("relu", relu))
+    changes += [(kind, 0.0) for kind, wanted in without_value if wanted]
     settings = InterveneSettings(
         model=model,
         neurons=tuple(tuple(parse_neuron(part) for part in text.split(",")) for text in neurons),
-        changes=tuple(changes or (("fix", value) for value in FIXED_AT)),
+        changes=tuple(changes) or tuple(("fix", value) for value in FIXED_AT),
         tokens=tokens,
         run=run,
         device=device,

@@ -14,7 +14,7 @@ from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
 from ingest.role_results import intervention_columns
 from ingest.role_work import RoleWork
-from ingest.roles.interventions import Intervention
+from ingest.roles.interventions import Intervention, Kind
 from ingest.settings import INTERVENTION_TOKENS, IngestSettings, from_record
 
 PART = "entropy"
@@ -27,7 +27,7 @@ class InterveneSettings:
     model: str
     neurons: tuple[tuple[tuple[int, int], ...], ...]
     """Sets of (layer, index); those of a set are held together."""
-    changes: tuple[tuple[str, float], ...]
+    changes: tuple[tuple[Kind, float], ...]
     """Kinds of intervention with their values, 0 for kinds without one."""
     tokens: int = INTERVENTION_TOKENS
     run: int | None = None

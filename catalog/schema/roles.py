@@ -15,7 +15,6 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
-    func,
     text,
 )
 
@@ -232,7 +231,7 @@ interventions = Table(
     number("kl_se", "Its standard error over tokens."),
     column("code_version", Text, "git commit of the code, where it is not the run's.", null=True),
     column("device", Text, "What computed it, where it is not the run's device.", null=True),
-    column("measured_at", DateTime(timezone=True), "When it was stored.", server_default=func.now()),
+    column("measured_at", DateTime(timezone=True), "When it was stored, if after its run.", null=True),
     comment="What the model predicts when neurons are held at a value at every position (UN 5.2, SPEC 8).",
 )
 index(

@@ -154,7 +154,7 @@ CREATE TABLE interventions (
 	kl_se DOUBLE PRECISION,
 	code_version TEXT,
 	device TEXT,
-	measured_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+	measured_at TIMESTAMP WITH TIME ZONE,
 	CONSTRAINT pk_interventions PRIMARY KEY (run_id, neuron_id, together, kind, value, n_rows),
 	CONSTRAINT fk_interventions_run_id FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
 	CONSTRAINT fk_interventions_neuron_id FOREIGN KEY(neuron_id) REFERENCES neurons (id) ON DELETE CASCADE,
@@ -194,7 +194,7 @@ COMMENT ON COLUMN interventions.kl IS 'KL(model left alone, under the interventi
 COMMENT ON COLUMN interventions.kl_se IS 'Its standard error over tokens.';
 COMMENT ON COLUMN interventions.code_version IS 'git commit of the code, where it is not the run''s.';
 COMMENT ON COLUMN interventions.device IS 'What computed it, where it is not the run''s device.';
-COMMENT ON COLUMN interventions.measured_at IS 'When it was stored.';
+COMMENT ON COLUMN interventions.measured_at IS 'When it was stored, if after its run.';
 CREATE TABLE logit_explanations (
 	run_id INTEGER NOT NULL,
 	neuron_id INTEGER NOT NULL,

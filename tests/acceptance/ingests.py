@@ -61,9 +61,15 @@ BUT_SYNTAX = tuple(part for part in PARTS if part != "syntax")
 """The parts that need no spaCy, whose loading takes longer than these small ingests."""
 
 
+FEW_TOKENS = 1000
+"""On which neurons are held and ablated: the engines have tests of their own."""
+
+
 def run_ingest(url: str, models: list[Path], corpus: Path | None, **settings: object) -> IngestReport:
     """An ingest in this process, without syntax unless it is asked for."""
     settings.setdefault("only", BUT_SYNTAX)
+    settings.setdefault("intervention_tokens", FEW_TOKENS)
+    settings.setdefault("ablation_pairs", 2)
     return ingest(
         IngestSettings(
             models=tuple(map(str, models)), corpus=None if corpus is None else str(corpus), database_url=url, **settings
