@@ -9,7 +9,7 @@ import catalog
 from tests.acceptance.ingests import BUT_SYNTAX, rows
 from tests.acceptance.planted_labels import SHORT, Place, assert_labels, ingested, labels_of, places
 from tests.planted import PlantedFamily
-from tests.planted_roles import ASIDE, FAMILIES, HEAD, UP, planted_roles
+from tests.planted_roles import FAMILIES, HEAD, planted_roles
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +119,16 @@ def test_a_head_is_silenced_and_awakened(published: str, family: PlantedFamily) 
         assert -raises * correlation > 0.8 and raises * delta < -0.02 and raises * output > 0
     others = rows(
         published,
-        """SELECT max(s.multiple_of_chance) FROM neuron_head_scores s
-           WHERE NOT EXISTS (SELECT 1 FROM attention_neurons a WHERE a.run_id = s.run_id AND a.neuron_id = s.neuron_id)""",
+        """SELECT p.degenerate, max(s.multiple_of_chance), count(r.pearson)
+           FROM neuron_head_scores s JOIN neuron_profiles p ON (p.run_id, p.neuron_id) = (s.run_id, s.neuron_id)
+           LEFT JOIN neuron_path_ablations r ON (r.run_id, r.neuron_id, r.head_layer, r.head)
+                                              = (s.run_id, s.neuron_id, s.head_layer, s.head) AND r.x = 'activation'
+           WHERE NOT EXISTS (SELECT 1 FROM attention_neurons a WHERE a.run_id = s.run_id AND a.neuron_id = s.neuron_id)
+           GROUP BY p.degenerate ORDER BY 1""",
     )
-    assert 0 < others[0][0] < 1.5
+    (_, dense, _), (_, constant, correlations) = others
+    # a constant one has the h of those that count, and what its ablation changes goes with nothing
+    assert 0 < dense < 1.5 and constant > 2.4 and correlations == 0
 
 
 def test_opposites_and_twins_find_each_other(published: str, family: PlantedFamily) -> None:
