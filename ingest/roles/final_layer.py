@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ingest.architectures import final_norm
 from ingest.roles.later_layers import Model
-from ingest.roles.prediction_metrics import Nominal, TokenMetrics, centre, intervened_metrics, variant_metrics
+from ingest.roles.prediction_metrics import Nominal, TokenMetrics, centre, dot, intervened_metrics, mean_square, variant_metrics
 from ingest.roles.vocabulary_sums import vocabulary_sums
 
 
@@ -59,15 +59,15 @@ class FinalLayer:
         logits = nominal.logits - self.base
         products = (logits @ self._columns).double() / n_ids
         logit_var = (
-            s**2 * logits.var(1, correction=0).double()[:, None]
+            s**2 * mean_square(logits)[:, None]
             + self._base_square
             + t**2 * self._effect_squares[chosen]
             + 2 * (s * products[:, :1] + s * t * products[:, 1:][:, chosen] + t * self._base_effects[chosen])
         )
-        expected = (nominal.probabilities @ self._columns[:, 1:]).double()[:, chosen]
-        moved = (s - 1) * (nominal.probabilities * logits).sum(1, dtype=torch.float64)[:, None] + t * expected
+        columns = (nominal.probabilities @ self._columns).double()
+        expected = columns[:, :1] + s * dot(nominal.probabilities, logits)[:, None] + t * columns[:, 1:][:, chosen]
         arguments = (self.base, logits, self.effects, chosen, s.float(), t.float(), nominal.targets)
-        return variant_metrics(vocabulary_sums(*arguments), nominal, scales, logit_var, moved)
+        return variant_metrics(vocabulary_sums(*arguments), nominal, scales, logit_var, expected)
 
     def together(
         self, nominal: Nominal, residual: Tensor, scale: Tensor, delta: Tensor, chosen: Int64[Tensor, " changed"]

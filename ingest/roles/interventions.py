@@ -98,7 +98,7 @@ def run_interventions(
         tokens: (rows, context) ids, BOS first.
         special_ids: BOS, EOS and PAD, whose positions do not count.
         n_tokens: how many tokens are read, BOS included; the row that reaches this number is read to its end.
-        batch_tokens: how many at once, one row at least.
+        batch_tokens: how many at once, one row at least; they take about 20 bytes per token and id of the vocabulary.
         device: where the model is; None: the CPU.
         advance: is told how many tokens were read.
     Raises:
@@ -156,7 +156,7 @@ class _Engine:
         seen = forward(self.model, tokens, columns, self.earlier)
         # a position that counts is never the last of its row
         targets = tokens.flatten()[kept + 1]
-        scale = norm_scale(seen.last[kept], self.epsilon)
+        scale = norm_scale(seen.last, self.epsilon)[kept]
         nominal = nominal_metrics(unembed(self.model, seen.normed[kept]), scale, targets)
         self.sums.add_nominal(nominal)
         if self.final is not None:
@@ -188,7 +188,7 @@ class _Engine:
         last, normed = forward_after(self.model, layer, torch.cat(residuals), self._edits(layer, numbers))
         parts = zip(last.chunk(len(numbers)), normed.chunk(len(numbers)), strict=True)
         for number, (own_last, own_normed) in zip(numbers, parts, strict=True):
-            scale = norm_scale(own_last[kept], self.epsilon)
+            scale = norm_scale(own_last, self.epsilon)[kept]
             found = intervened_metrics(nominal, unembed(self.model, own_normed[kept]), scale)
             self.sums.add(self._tensor([number]), found, nominal)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from ingest.roles.vocabulary_sums import VocabularySums, vocabulary_sums
@@ -33,9 +33,11 @@ def next_token_mask(tokens: np.ndarray, special_ids: Collection[int]) -> np.ndar
     return mask
 
 
-def norm_scale(residual: Float[Tensor, "tokens d_model"], epsilon: float) -> Float[Tensor, " tokens"]:
-    """√(population variance over d_model + ε) in float64: what a layer norm divides by."""
-    return residual.double().var(1, correction=0).add(epsilon).sqrt()
+def norm_scale(residual: Float[Tensor, "tokens d_model"], epsilon: float) -> Float64[Tensor, " tokens"]:
+    """√(population variance over d_model + ε): what a layer norm divides by."""
+    # the norm's own kernel, which goes through memory once
+    _, _, inverse = torch.native_layer_norm(residual, residual.shape[1:], None, None, epsilon)
+    return 1 / inverse[:, 0].double()
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class Nominal:
     """fp32, about the mean of each token: log-probabilities and variances do not see it, and fp32 keeps more digits."""
     probabilities: Float[Tensor, "tokens vocabulary"]
     targets: Int64[Tensor, " tokens"]
-    log_z: Float[Tensor, "tokens 1"]
-    """Of the centred logits, float64."""
+    cross_entropy: Float64[Tensor, "tokens 1"]
+    """-Σ p·log p, rounded as that of other logits is, so that both cancel where nothing changes."""
     metrics: TokenMetrics
     """One variant."""
 
@@ -81,7 +83,7 @@ def nominal_metrics(logits: Tensor, scale: Tensor, targets: Tensor) -> Nominal:
     sums = _sums_of(centred, targets)
     probabilities = (centred - sums.log_z.float()).exp_()
     found = _with_sums(sums, scale[:, None], mean_square(centred)[:, None], torch.zeros_like(sums.log_z))
-    return Nominal(centred, probabilities, targets, sums.log_z, found)
+    return Nominal(centred, probabilities, targets, sums.log_z - dot(probabilities, centred)[:, None], found)
 
 
 def intervened_metrics(nominal: Nominal, logits: Tensor, scale: Tensor) -> TokenMetrics:
@@ -93,18 +95,17 @@ def intervened_metrics(nominal: Nominal, logits: Tensor, scale: Tensor) -> Token
     """
     centred = centre(logits)
     sums = _sums_of(centred, nominal.targets)
-    moved = (nominal.probabilities * (centred - nominal.logits)).sum(1, dtype=torch.float64)
-    kl = sums.log_z - nominal.log_z - moved[:, None]
-    return _with_sums(sums, scale[:, None], mean_square(centred)[:, None], kl)
+    expected = dot(nominal.probabilities, centred)[:, None]
+    return variant_metrics(sums, nominal, scale[:, None], mean_square(centred)[:, None], expected)
 
 
-def variant_metrics(sums: VocabularySums, nominal: Nominal, scale: Tensor, logit_var: Tensor, moved: Tensor) -> TokenMetrics:
+def variant_metrics(sums: VocabularySums, nominal: Nominal, scale: Tensor, logit_var: Tensor, expected: Tensor) -> TokenMetrics:
     """Metrics of variants of whose logits only sums are known, (tokens, variants) float64 each.
 
     Args:
-        moved: Σ p·(logit - nominal logit) over the vocabulary, p the nominal probabilities.
+        expected: Σ p·logit over the vocabulary, p the nominal probabilities.
     """
-    return _with_sums(sums, scale, logit_var, sums.log_z - nominal.log_z - moved)
+    return _with_sums(sums, scale, logit_var, sums.log_z - expected - nominal.cross_entropy)
 
 
 def centre(logits: Tensor) -> Tensor:
@@ -114,7 +115,12 @@ def centre(logits: Tensor) -> Tensor:
 
 def mean_square(centred: Tensor) -> Tensor:
     """Population variance over the vocabulary of logits that are centred, (tokens,) float64."""
-    return centred.var(-1, correction=0).double()
+    return torch.linalg.vector_norm(centred, dim=-1).double().square() / centred.shape[-1]
+
+
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Of each token over the vocabulary, (tokens,) float64, without a product in memory."""
+    return torch.bmm(left[:, None], right[:, :, None])[:, 0, 0].double()
 
 
 def _sums_of(logits: Tensor, targets: Tensor) -> VocabularySums:

@@ -115,7 +115,7 @@ def assert_same(one: dict[str, pd.DataFrame], other: dict[str, pd.DataFrame]) ->
         left, right = one[name], other[name]
         if set(PARTNERS) <= set(left):
             differ = (left[PARTNERS].fillna(-1) != right[PARTNERS].fillna(-1)).any(axis=1)
-            assert differ.sum() <= SWAPPED_PARTNERS * len(differ), f"{name}: {differ.sum()} partners differ"
+            assert differ.sum() <= SWAPPED_PARTNERS * len(left), f"{name}: {differ.sum()} partners differ"
             left, right = left.drop(columns=PARTNERS), right.drop(columns=PARTNERS)
         pd.testing.assert_frame_equal(left, right, rtol=1e-5, atol=1e-5, obj=name)
 
