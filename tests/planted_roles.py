@@ -12,9 +12,9 @@ The unembedding is not tied, so it is written in folded form, too. Its columns a
   second one writes as much as the first along `early`, but does so before the last two layers.
 
 A head of the last layer has one key, large at BOS alone, and one query, which reads `query`, so that W_Q k_BOS is along it;
-the value of BOS is 0. A neuron of the first layer writes 0.8 `query` + 0.6 `aside`, raises the
-attention to BOS and silences the head; one of the second writes -0.8 `query` + 0.6 `aside` and does the opposite. A constant
-neuron writes as the former does, but nothing goes with its activation.
+the value of BOS is 0. A neuron of the first layer writes 0.8 `query` + 0.6 `aside`, raises the attention to BOS and silences
+the head; one of the second writes -0.8 `query` + 0.6 `aside` and does the opposite. A constant neuron writes as the former
+does, but nothing goes with its activation.
 
 The duplicates lie in two layers and differ by a fifth (w_in) and a half (w_out) of their norm. What all these neurons read
 is what fillers read: random dense directions, so that nothing in the text explains them.
