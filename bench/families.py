@@ -3,25 +3,15 @@
 A family that is not known here is told by its rule alone.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, text
 
+from bench.about import About
+from bench.role_families import ROLES
 from catalog.labels import RULES
 
 _VERSION = "(SELECT max(version) FROM rule_versions WHERE published_at IS NOT NULL)"
-
-
-@dataclass(frozen=True)
-class About:
-    """What a person needs to know of a family."""
-
-    what: str
-    closest: str = ""
-    """SQL: neurons by what the rule measures, best first; model, layer, neuron, and columns that explain themselves."""
-    unless: str = ""
-    """When no neuron has what the rule measures."""
 
 
 def _explained(condition: str) -> str:
@@ -140,6 +130,7 @@ ABOUT = {
            ORDER BY e.variance_reduction, 1, 2, 3 LIMIT :shown""",
         "no neuron is universal",
     ),
+    **ROLES,
 }
 
 

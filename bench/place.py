@@ -40,7 +40,7 @@ class Place:
         self._environment = {"CATALOG_HOME": str(self.home), "CATALOG_DATABASE_URL": ""}
         models, corpus = tiny_family(folder, "ab", **shape), small_corpus(folder, documents)
         self.ingest = ["ingest", *map(str, models), "--corpus", str(corpus), "--checkpoint-minutes", "0.005"]
-        self.ingest += ["--only", ",".join(BUT_SYNTAX)]
+        self.ingest += ["--only", ",".join(BUT_SYNTAX), "--intervention-tokens", "1000", "--ablation-pairs", "2"]
         self.worker = ["worker", "--heartbeat", "0.5", "--stalled", "2", "--until-empty"]
         self.run("db", "upgrade")
         self._keep_empty()

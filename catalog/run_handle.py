@@ -61,6 +61,7 @@ class RunHandle:
         self.spec = spec
         self.resumed = resumed
         self.published = False
+        self._indexed = False
         self._connection = connection
 
     @property
@@ -165,14 +166,21 @@ class RunHandle:
             raise RunError(f"run {from_run}, whose results were to be used again, is deleted; repeat the command.")
         return staging.fill_from_run(self._driver, self.run_id, table, from_run, model, pairs_of, part)
 
-    def publish(self, rows: PublishRows) -> None:
-        """Make everything staged visible, in one transaction of the session that holds the run: who lost it cannot."""
+    def index_staged(self) -> None:
+        """Build the indexes of what will be partitions, once; `publish` does it if nobody has."""
+        if self._indexed:
+            return
         staged = staging.tables(self._driver, self.run_id)
         if "pairs" in staged:
             staging.index_partition(self._driver, self.run_id, "pairs", ("run_id", "neuron_id", "other_neuron_id"))
         if "neuron_vectors" in staged:
             staging.index_partition(self._driver, self.run_id, "neuron_vectors", ("run_id", "neuron_id", "kind"))
             vectors.index_staged(self._driver, self.run_id)
+        self._indexed = True
+
+    def publish(self, rows: PublishRows) -> None:
+        """Make everything staged visible, in one transaction of the session that holds the run: who lost it cannot."""
+        self.index_staged()
         with transaction(self._connection):
             publish(self._connection, self.run_id, self.spec, rows)
         self.published = True

@@ -96,6 +96,8 @@ class RunWork:
         self.handle.set_phase("merge")
         self._take_over(ids, planned.known)
         groups = self._merge(ids)
+        progress.phase("index", None, "tables")
+        self.handle.index_staged()
         progress.phase("publish", None, "transaction")
         self.handle.set_phase("publish")
         self.handle.publish(self._publish_rows(ids, features, groups, planned.known))

@@ -1,0 +1,174 @@
+"""Search by similarity: the HNSW indexes find what comparing every vector finds, within a model and across models."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from sqlalchemy import URL, Engine
+
+from catalog import vectors
+from catalog.api import Catalog
+from catalog.engine import writer_engine
+from catalog.errors import InputError, NotFoundError
+from catalog.neuron_page import NeuronRef
+from catalog.rows import ModelIds, ModelRow, PublishRows, TokenizerRow
+from catalog.runs import begin_run, delete_run
+from tests.conftest import database
+from tests.database.helpers import one, rows
+from tests.published import TOKENS, publish_small_family, spec_of
+
+NAMES, D_MLP, D_MODEL, D_EFFECT = ("big-a", "big-b", "big-c"), 1500, 32, 48
+NEAREST = 50
+ZERO = 7
+"""A neuron without w_in."""
+
+Made = dict[tuple[str, str], np.ndarray]
+"""(neurons, dimensions) float16 of norm 1, by model and kind."""
+
+
+@pytest.fixture(scope="module")
+def made() -> Made:
+    """Random directions, among which neighbours are hardest to find."""
+    generator = np.random.default_rng(0)
+    found = {}
+    for name in NAMES:
+        for kind, width in (("w_in", D_MODEL), ("w_out", D_MODEL), ("logit_effect", D_EFFECT)):
+            plain = generator.normal(size=(D_MLP, width))
+            found[name, kind] = (plain / np.linalg.norm(plain, axis=1, keepdims=True)).astype(np.float16)
+    return found
+
+
+@pytest.fixture(scope="module")
+def big(server: URL, template: str, made: Made) -> Iterator[Engine]:
+    """A published run of three models with vectors."""
+    with database(server, template) as url:
+        engine = writer_engine(url)
+        publish(engine, NAMES, made)
+        yield engine
+        engine.dispose()
+
+
+def publish(engine: Engine, names: tuple[str, ...], made: Made) -> None:
+    with begin_run(engine, spec_of("vectors", {"redundancy": 1})) as handle:
+        models = [_model(name) for name in names]
+        ids = handle.reserve(models)
+        for name, own in zip(names, ids, strict=True):
+            for kind in ("w_in", "w_out", "logit_effect"):
+                handle.stage("neuron_vectors", _rows(own, kind, made[name, kind]))
+        handle.set_phase("publish")
+        handle.publish(_publication(models, ids, handle.run_id))
+
+
+def _model(name: str) -> ModelRow:
+    return ModelRow(
+        name=name, revision="", model_family="big", seed=0, seed_varies=None, architecture="gpt2", activation_function="relu",
+        n_layers=1, d_model=D_MODEL, d_mlp=D_MLP, n_heads=2, d_head=16, d_vocab=len(TOKENS), n_ctx=64,
+        weights_sha256=f"weights of {name}", weight_processing="folded", source=name,
+    )  # fmt: skip
+
+
+def _rows(own: ModelIds, kind: str, vectors_of: np.ndarray) -> dict[str, np.ndarray]:
+    kept = np.flatnonzero(np.arange(D_MLP) != ZERO) if kind == "w_in" else np.arange(D_MLP)
+    return {
+        "neuron_id": own.neuron_ids[kept],
+        "kind": np.full(len(kept), kind.encode()),
+        "model_id": np.full(len(kept), own.model_id, dtype=np.int32),
+        "vector": vectors_of[kept],
+    }
+
+
+def _publication(models: list[ModelRow], ids: list[ModelIds], run: int) -> PublishRows:
+    return PublishRows(
+        models=list(zip(models, ids, strict=True)), tokenizer=TokenizerRow("f" * 64, len(TOKENS), 0, 1, TOKENS), corpus=None,
+        features=[], feature_ids={}, feature_tokens={}, statistics_run_of={own.model_id: run for own in ids}, pair_run_of={},
+        groups=[], parts={"redundancy": 1},
+    )  # fmt: skip
+
+
+def exact(made: Made, by: str, model: str, neuron: int, others: tuple[str, ...]) -> list[tuple[float, str, int]]:
+    """(cosine, model, neuron) of all other neurons, nearest first, in float64."""
+    own = made[model, by][neuron].astype(np.float64)
+    found = []
+    for other in others:
+        values = made[other, by].astype(np.float64)
+        cosines = values @ own / np.linalg.norm(values, axis=1) / np.linalg.norm(own)
+        skipped = ({ZERO} if by == "w_in" else set()) | ({neuron} if other == model else set())
+        found += [(float(cosine), other, i) for i, cosine in enumerate(cosines) if i not in skipped]
+    return sorted(found, reverse=True)
+
+
+WITHIN, ALL, LAST = NAMES[:1], NAMES, NAMES[2:]
+
+
+@pytest.mark.parametrize("opposite", [False, True])
+@pytest.mark.parametrize(
+    ("by", "other", "among"),
+    [("w_out", None, WITHIN), ("w_in", NAMES[0], WITHIN), ("logit_effect", None, ALL), ("logit_effect", NAMES[2], LAST)],
+)
+def test_the_search_finds_what_comparing_every_vector_finds(
+    big: Engine, made: Made, by: str, other: str | None, among: tuple[str, ...], opposite: bool
+) -> None:
+    store, shares = Catalog(big), []
+    for neuron in range(0, 200, 10):
+        expected = exact(made, by, NAMES[0], neuron, among)
+        expected = expected[::-1][:NEAREST] if opposite else expected[:NEAREST]
+        found = store.similar(NeuronRef(NAMES[0], 0, neuron), by, opposite, other, limit=NEAREST)
+        assert len(found) == NEAREST and list(found["cosine"]) == sorted(found["cosine"], reverse=not opposite)
+        wanted = {(model, index) for _, model, index in expected}
+        shares.append(len(wanted & set(zip(found["model"], found["neuron"], strict=True))) / NEAREST)
+        assert found["cosine"][0] == pytest.approx(expected[0][0], abs=2e-3)
+    assert np.mean(shares) >= 0.95
+
+
+def test_a_question_uses_the_index_of_its_model_and_kind(big: Engine) -> None:
+    names = [name for (name,) in rows(big, "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%hnsw%' ORDER BY 1")]
+    assert len(names) == 2 * len(NAMES) + 1 and all(name.startswith("ix_neuron_vectors_run_1_") for name in names)
+    silent = "SELECT count(*) FROM pg_class WHERE relname = ANY(:names) AND obj_description(oid, 'pg_class') IS NULL"
+    assert one(big, silent, names=names) == 0
+    execute_stats = "SELECT indexrelname, idx_scan FROM pg_stat_user_indexes WHERE indexrelname = ANY(:names)"
+    model = one(big, "SELECT model_id FROM public.members WHERE model = :model", model=NAMES[1])
+    used = f"ix_neuron_vectors_run_1_w_out_{model}"
+    before = dict(rows(big, execute_stats, names=names))
+    store = Catalog(big)
+    for neuron in range(3):
+        store.similar(NeuronRef(NAMES[1], 0, neuron), limit=10)
+    big.dispose()  # a session tells its counts when it ends, at the latest
+    after = dict(rows(big, execute_stats, names=names))
+    assert {name for name in names if after[name] > before[name]} == {used}
+
+
+def test_vectors_of_too_many_dimensions_are_compared_one_by_one(big: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalog.similar.MOST_DIMENSIONS", 8)
+    found = Catalog(big).similar(NeuronRef(NAMES[0], 0, 3), limit=5)
+    assert list(found["model"]) == [NAMES[0]] * 5
+    assert vectors.MOST_DIMENSIONS == 4000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"by": "w_mid"}, InputError, "'w_mid' is no kind of vector; choose from w_in, w_out, logit_effect"),
+        ({"other_model": NAMES[1]}, InputError, "share no basis; ask --by logit_effect"),
+        ({"limit": -1}, InputError, "--limit -1 is negative"),
+        ({"by": "w_in"}, NotFoundError, f"{NAMES[0]} 0.{ZERO} has no w_in, its weights are zero"),
+        ({"other_model": "nobody"}, NotFoundError, "there is no model 'nobody'"),
+    ],
+)
+def test_bad_questions_get_a_sentence(big: Engine, arguments: dict[str, object], error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        Catalog(big).similar(NeuronRef(NAMES[0], 0, ZERO), **arguments)  # type: ignore[arg-type]
+
+
+def test_a_run_without_vectors_says_how_to_have_them(engine: Engine) -> None:
+    publish_small_family(engine)
+    with pytest.raises(
+        NotFoundError, match="has no vectors of pocket-gpt2-a; repeat its `catalog ingest` with --only redundancy"
+    ):
+        Catalog(engine).similar(NeuronRef("pocket-gpt2-a", 0, 1))
+
+
+def test_vectors_go_with_their_run(engine: Engine, made: Made) -> None:
+    publish(engine, NAMES[:1], made)
+    assert one(engine, "SELECT count(*) FROM neuron_vectors") == 3 * D_MLP - 1
+    delete_run(engine, 1)
+    assert one(engine, "SELECT count(*) FROM pg_class WHERE relname LIKE '%neuron_vectors_run%'") == 0
