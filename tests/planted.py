@@ -128,8 +128,14 @@ def token_classes(tokenizer: PreTrainedTokenizerFast) -> dict[str, list[int]]:
 class Builder:
     """Writes planted weights into a GPT-2; a subclass says which."""
 
+    n_layers: ClassVar[int] = N_LAYERS
+    d_mlp: ClassVar[int] = D_MLP
+    tied: ClassVar[bool] = True
+    """Whether the unembedding is the embedding; else a subclass writes it when it unfolds."""
     roles: ClassVar[tuple[str, ...]]
     """Directions that embeddings of tokens have a part in."""
+    unembedded: ClassVar[tuple[str, ...]] = ()
+    """Directions that they have none in."""
     copied: ClassVar[Mapping[str, int]]
     """Roles that a head copies into the direction `after …`, and from how many positions back."""
 
@@ -141,9 +147,10 @@ class Builder:
         self.directions = self._directions()
         self.model = GPT2LMHeadModel(
             GPT2Config(
-                n_layer=N_LAYERS,
+                n_layer=self.n_layers,
                 n_embd=D_MODEL,
-                n_inner=D_MLP,
+                n_inner=self.d_mlp,
+                tie_word_embeddings=self.tied,
                 n_head=N_HEADS,
                 n_positions=CONTEXT,
                 vocab_size=len(tokenizer) + UNUSED_IDS,
@@ -156,7 +163,8 @@ class Builder:
                 parameter.copy_(self._random(*parameter.shape) * (0.01 if parameter.ndim > 1 else 0.02))
             self._write_embeddings()
             self._write_heads()
-            places = [torch.randperm(D_MLP, generator=self.generator).tolist() for _ in range(N_LAYERS)]
+            self.unread_basis = torch.linalg.qr(self.unread().T)[0]
+            places = [torch.randperm(self.d_mlp, generator=self.generator).tolist() for _ in range(self.n_layers)]
             self.planted = self.plant(places)
             self.constant = self._fill(places)
             self._unfold()
@@ -201,7 +209,7 @@ class Builder:
         """Orthonormal rows without a mean: `position` (d_head, d_model), one for each role and copy, `token` the rest."""
         start = torch.cat([torch.ones(D_MODEL, 1), self._random(D_MODEL, D_MODEL - 1)], dim=1)
         basis = torch.linalg.qr(start)[0].T[1:]
-        names = (*self.roles, *(f"after {name}" for name in self.copied))
+        names = (*self.roles, *self.unembedded, *(f"after {name}" for name in self.copied))
         named = dict(zip(names, basis[D_HEAD:], strict=False))
         return {"position": basis[:D_HEAD], "token": basis[D_HEAD + len(named) :], **named}
 
@@ -242,15 +250,18 @@ class Builder:
         constant = [(layer, index) for layer, left in enumerate(places) for index in left[: len(left) // 2]]
         for layer, index in constant:
             self.set_neuron(layer, index, torch.zeros(D_MODEL), 1.0)
-        unread = torch.linalg.qr(self.unread().T)[0]
         for layer, left in enumerate(places):
             for index in left[len(left) // 2 :]:
-                dense = self._random(D_MODEL)
-                dense = dense - unread @ (unread.T @ dense)
                 # near 0 the next best thing would decide about tokens that it does not read; below, all but a few tokens
                 # would look alike
-                self.set_neuron(layer, index, dense / dense.norm(), 0.5 + 0.1 * float(self._random(1)))
+                self.set_neuron(layer, index, self.dense(), 0.5 + 0.1 * float(self._random(1)))
         return tuple(constant)
+
+    def dense(self) -> Tensor:
+        """(d_model,) of norm 1: random in all directions that fillers read."""
+        dense = self._random(D_MODEL)
+        dense = dense - self.unread_basis @ (self.unread_basis.T @ dense)
+        return dense / dense.norm()
 
     def set_neuron(self, layer: int, index: int, w_in: Tensor, b_in: float) -> None:
         """Give a neuron its input weights and an output that later neurons hardly notice."""

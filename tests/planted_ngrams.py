@@ -2,7 +2,9 @@
 
 Two heads of layer 0 look one and two positions back, and copy the directions of the trigram's second and first word into
 directions of their own. The trigram's neuron needs both and the third word: two of the three leave it about 2 below 0.
-The token's neuron writes against the unembedding of its token, the trigram's neuron along that of its last word.
+The token's neuron writes against the unembedding of its token, the trigram's neuron along that of its last word: that
+suppresses and predicts a token or two, of which the initial is the best name. The former has smaller weights than fillers, for
+a neuron that writes much and moves hardly any token is a candidate for an entropy neuron, and held on would be one.
 """
 
 from pathlib import Path
@@ -56,12 +58,13 @@ class _NgramBuilder(Builder):
         roles = self.directions
         trigram = 1.5 * roles["third"] + sum(roles[f"after {name}"] for name in self.copied)
         # the token is a word whose other two spellings never occur
-        spelt = (("unigram", TRIGGER),)
+        spelt = (("unigram", TRIGGER), ("suppression", f"start_w_{TRIGGER[0]}"))
+        last = (("prediction", f"start_w_{TRIGRAM[2][0]}"),)
         planted = (
             PlantedNeuron(0, places[0].pop(), "token_detector", TRIGGER, tuple(self.classes["trigger"]), spelt),
-            PlantedNeuron(0, places[0].pop(), "ngram_detector", "trigram", tuple(self.classes["third"])),
+            PlantedNeuron(0, places[0].pop(), "ngram_detector", "trigram", tuple(self.classes["third"]), last),
         )
-        written = (roles["trigger"], -1.0, -0.5 * roles["trigger"]), (trigram, -14.3, 0.5 * roles["third"])
+        written = (0.9 * roles["trigger"], -0.9, -0.3 * roles["trigger"]), (trigram, -14.3, 0.5 * roles["third"])
         for neuron, (w_in, b_in, w_out) in zip(planted, written, strict=True):
             self.set_neuron(neuron.layer, neuron.index, w_in + 0.01 * self._random(D_MODEL), b_in)
             self.model.transformer.h[neuron.layer].mlp.c_proj.weight[neuron.index] = w_out
