@@ -83,12 +83,12 @@ def _measure(
         raise InputError(f"{settings.model}: {error}") from error
     for _, columns in intervention_columns(measured, of_run.neuron_ids, of_run.d_mlp):
         stored.store(engine, of_run.run_id, columns, code_version(), inputs.device_description)
-    ids = [
-        min(int(of_run.neuron_ids[layer * of_run.d_mlp + index]) for layer, index in own.neurons)
-        for own in measured.interventions
-    ]
+    held = []
+    for neurons in settings.neurons:
+        (layer, index), *others = sorted(neurons)
+        held.append((int(of_run.neuron_ids[layer * of_run.d_mlp + index]), ",".join(f"{i}.{j}" for i, j in others)))
     with engine.connect() as connection:
-        return stored.shown(connection, of_run.run_id, ids, measured.n_rows)
+        return stored.shown(connection, of_run.run_id, held, settings.changes, measured.n_rows)
 
 
 def _inputs(settings: InterveneSettings, of_run: ModelOfRun, progress: Progress) -> tuple[IngestSettings, Inputs]:

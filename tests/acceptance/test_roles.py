@@ -1,4 +1,4 @@
-"""What neurons do, from the ingest to SQL: numbers at the right neuron, models that have less, and neurons that are asked for."""
+"""What neurons do, from the ingest to SQL: numbers at their neuron, models that have less, neurons that are asked for."""
 
 import math
 from collections.abc import Callable, Iterator
