@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from catalog import staging
+from catalog import later, staging
 from catalog.engine import driver_of
 
 _MODELS = "(SELECT model_id FROM run_models WHERE run_id = :run_id)"
@@ -25,6 +25,7 @@ _FEATURES = """(SELECT feature_id FROM explanations WHERE run_id = :run_id
                 UNION SELECT feature_id FROM letter_scores WHERE run_id = :run_id
                 UNION SELECT feature_id FROM next_token_statistics WHERE run_id = :run_id
                 UNION SELECT feature_id FROM logit_explanations WHERE run_id = :run_id
+                UNION SELECT feature_id FROM class_activity WHERE run_id = :run_id
                 UNION SELECT feature_id FROM run_topics WHERE run_id = :run_id)"""
 
 SUMMED = ("labels", "label_totals", "layer_summaries", "depth_summaries")
@@ -48,6 +49,7 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "prediction": ("logit_explanations",),
     "redundancy": ("similar_neurons", "neuron_vectors"),
     "attention": ("head_scores", "head_baselines", "head_compositions"),
+    "class_activity": ("class_activity",),
     "ablations": ("path_ablations", "ablation_relations", "head_norms"),
     "entropy": ("interventions",),
 }
@@ -60,6 +62,7 @@ USED_BY_PART = {
     "topics": ("features", "feature_tokens"),
     "syntax": ("features",),
     "prediction": ("features", "feature_tokens"),
+    "class_activity": ("features", "feature_tokens"),
     "examples": ("corpus_rows",),
 }
 """Tables that a part's rows point to, likewise."""
@@ -79,7 +82,7 @@ _CONDITIONS = {
     "corpus_rows": f"t.corpus_id = {_CORPUS} AND t.row IN (SELECT e.row FROM examples e WHERE e.run_id = :run_id)",
     "features": f"t.id IN {_FEATURES}",
     "feature_tokens": f"t.tokenizer_id IN {_TOKENIZERS} AND t.feature_id IN {_FEATURES}",
-    "interventions": "t.run_id = :run_id AND t.purpose <> 'asked'",
+    **{table: f"t.run_id = :run_id AND {later.rows_of_run(table, 't')}" for table in later.TABLES},
 }
 """Which rows of a table belong to a run, where the table has no run_id, or others that came later."""
 

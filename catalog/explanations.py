@@ -2,6 +2,8 @@
 
 from sqlalchemy import Connection, text
 
+from catalog import later
+
 _FAMILIES_OF = {
     "syntax": "starts_with(family, 'spacy_')",
     "topics": "family IN ('topic', 'machine_topic')",
@@ -34,8 +36,8 @@ UPDATE explanations e SET rank = ranked.rank
 
 def rows_of(part: str, table: str) -> str:
     """SQL that says which rows of a table are a part's: all but where several parts, or people, fill it."""
-    if table == "interventions":
-        return "purpose <> 'asked'"
+    if table in later.TABLES:
+        return later.rows_of_run(table, table)
     if table != "explanations" or not part:
         return "true"
     return f"feature_id IN (SELECT id FROM public.features WHERE {_FAMILIES_OF[part]})"

@@ -42,10 +42,11 @@ def heads(connection: Connection, values: Values) -> pd.DataFrame:
                   r.pearson AS correlation, r.spearman
            FROM head_scores s
            LEFT JOIN path_ablations p USING (run_id, neuron_id, head_layer, head)
-           LEFT JOIN ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head)
-                                           = (s.run_id, s.neuron_id, s.head_layer, s.head)
+           LEFT JOIN ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head, r.n_rows)
+                                           = (p.run_id, p.neuron_id, p.head_layer, p.head, p.n_rows)
             AND r.x = 'activation' AND r.y = 'delta_p_bos'
-           WHERE s.run_id = :run AND s.neuron_id = :neuron ORDER BY abs(s.h) DESC, s.head_layer, s.head LIMIT :shown""",
+           WHERE s.run_id = :run AND s.neuron_id = :neuron
+           ORDER BY abs(s.h) DESC, s.head_layer, s.head, p.n_rows LIMIT :shown""",
         {**values, "shown": SHOWN_HEADS},
     )
 

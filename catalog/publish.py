@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 LOCK_ATTEMPTS = 50
-"""Tries, a fifth of a second each, to have no reader of `pairs` at the moment of publication."""
+"""Tries, a fifth of a second each, to have no reader of a partitioned table at the moment of publication."""
 
 
 def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
@@ -50,12 +50,13 @@ def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishR
     summarise(connection, run_id)
     _mark(connection, run_id, spec, rows, corpus_id)
     checksums.record_publication(connection, run_id, rows.parts)
-    if "correlations" in rows.parts:
-        _let_readers_pass(connection)
+    for table in staging.PARTITIONED:
+        if any(table in checksums.ROWS_OF_PART[part] for part in rows.parts):
+            _let_readers_pass(connection, table)
 
 
-def _let_readers_pass(connection: Connection) -> None:
-    """Hold `pairs` alone while the transaction commits; a reader who keeps it for long is not waited for.
+def _let_readers_pass(connection: Connection, table: str) -> None:
+    """Hold a partitioned table alone while the transaction commits; a reader who keeps it for long is not waited for.
 
     A commit is seen a moment before the other sessions hear of the new partition, for which attaching it does not lock
     them out: without this, a reader who begins in that moment finds the run published and its pairs missing.
@@ -65,7 +66,7 @@ def _let_readers_pass(connection: Connection) -> None:
         try:
             with driver.transaction():
                 driver.execute("SET LOCAL lock_timeout = '100ms'")
-                driver.execute("LOCK TABLE ONLY pairs IN ACCESS EXCLUSIVE MODE")
+                driver.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(table)))
             return
         except psycopg.errors.LockNotAvailable:
             time.sleep(0.1)

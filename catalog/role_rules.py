@@ -75,9 +75,9 @@ _ATTENTION = """{insert}SELECT s.run_id, s.neuron_id, '{family}', 'A' || s.head_
   JOIN (SELECT model_id, max(max_abs_h) AS h FROM head_baselines WHERE run_id = :run_id GROUP BY model_id) chance
     ON chance.model_id = n.model_id
   LEFT JOIN path_ablations p ON (p.run_id, p.neuron_id, p.head_layer, p.head)
-                              = (s.run_id, s.neuron_id, s.head_layer, s.head)
-  LEFT JOIN ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head)
-                                  = (s.run_id, s.neuron_id, s.head_layer, s.head)
+                              = (s.run_id, s.neuron_id, s.head_layer, s.head) AND p.purpose = 'chosen'
+  LEFT JOIN ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head, r.n_rows)
+                                  = (p.run_id, p.neuron_id, p.head_layer, p.head, p.n_rows)
                                 AND r.x = 'activation' AND r.y = 'delta_p_bos'
  WHERE s.run_id = :run_id AND s.{end} AND {signed} >= {multiple} * chance.h
    AND (p.neuron_id IS NULL OR r.pearson {test})

@@ -66,6 +66,15 @@ ROLE_VIEWS = (
   JOIN public.features f ON f.id = x.feature_id""",
     ),
     View(
+        "prediction_activity",
+        "Whether prediction and suppression neurons are active before the tokens that they act on (UN Fig. 25).",
+        f"""SELECT {_LABEL}, l.family AS class, f.name AS feature, a.n_in, a.n_out, a.freq_in, a.freq_out,
+       a.mean_in, a.mean_out, a.cohen_d, l.neuron_id
+  {_LABELS} IN ('prediction', 'suppression')
+  JOIN public.class_activity a ON a.run_id = l.run_id AND a.neuron_id = l.neuron_id
+  JOIN public.features f ON f.id = a.feature_id""",
+    ),
+    View(
         "prediction_profiles",
         "Percentiles per layer of the kurtosis and the skewness over the vocabulary; and of the latter where the former > 10.",
         f"""SELECT m.run_id, m.model, m.family, t.layer, t.statistic, t.n,
@@ -127,9 +136,9 @@ ROLE_VIEWS = (
   JOIN public.head_scores s ON s.run_id = l.run_id AND s.neuron_id = l.neuron_id
    AND (s.head_layer, s.head) = ((l.evidence ->> 'head_layer')::smallint, (l.evidence ->> 'head')::smallint)
   LEFT JOIN public.path_ablations p ON (p.run_id, p.neuron_id, p.head_layer, p.head)
-                                     = (s.run_id, s.neuron_id, s.head_layer, s.head)
-  LEFT JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head)
-                                         = (s.run_id, s.neuron_id, s.head_layer, s.head)
+                                     = (s.run_id, s.neuron_id, s.head_layer, s.head) AND p.purpose = 'chosen'
+  LEFT JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head, r.n_rows)
+                                         = (p.run_id, p.neuron_id, p.head_layer, p.head, p.n_rows)
    AND r.x = 'activation' AND r.y = 'delta_p_bos'""",
     ),
     View(
@@ -182,12 +191,12 @@ ROLE_VIEWS = (
         "What one head does when one neuron is taken from its queries: mean changes, and how they go with the activation.",
         f"""SELECT {_NEURON}, p.head_layer, p.head, p.n_tokens, p.activation, p.activation_sd, p.p_bos, p.delta_p_bos,
        p.z_norm, p.delta_z_norm, p.fractional_z_norm, p.o_norm, p.delta_o_norm, p.fractional_o_norm,
-       r.x, r.y, r.pearson, r.spearman, r.slope, r.intercept, p.neuron_id
+       r.x, r.y, r.pearson, r.spearman, r.slope, r.intercept, p.purpose, p.n_rows, p.neuron_id
   FROM {{members}} m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.path_ablations p ON p.run_id = m.run_id AND p.neuron_id = n.id
-  JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head)
-                                    = (p.run_id, p.neuron_id, p.head_layer, p.head)""",
+  JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head, r.n_rows)
+                                    = (p.run_id, p.neuron_id, p.head_layer, p.head, p.n_rows)""",
     ),
     View(
         "neuron_similarities",

@@ -144,8 +144,10 @@ def norm_columns(found: BosNormRatio, model_id: int) -> Iterator[Table]:
     yield "head_norms", {**columns, "n_tokens": n, **{name: v.flatten().cpu().numpy() for name, v in numbers.items()}}
 
 
-def ablation_columns(found: Sequence[PathAblation], ids: Ids, d_mlp: int) -> Iterator[Table]:
-    """Rows of path_ablations and of ablation_relations."""
+def ablation_columns(
+    found: Sequence[PathAblation], ids: Ids, d_mlp: int, n_rows: int, purpose: str = "chosen"
+) -> Iterator[Table]:
+    """Rows of path_ablations and of ablation_relations, over so many rows of the corpus."""
     if not found:
         return
     names = (
@@ -162,11 +164,13 @@ def ablation_columns(found: Sequence[PathAblation], ids: Ids, d_mlp: int) -> Ite
         "neuron_id": ids[np.array([own.pair.layer * d_mlp + own.pair.index for own in found])],
         "head_layer": np.array([own.pair.head_layer for own in found], dtype=np.int16),
         "head": np.array([own.pair.head for own in found], dtype=np.int16),
+        "n_rows": np.full(len(found), n_rows, dtype=np.int32),
     }
     yield (
         "path_ablations",
         {
             **pairs,
+            "purpose": np.full(len(found), purpose, dtype=object),
             "n_tokens": np.array([own.n for own in found], dtype=np.int64),
             "activation": np.array([own.act for own in found]),
             "activation_sd": np.array([own.act_sd for own in found]),

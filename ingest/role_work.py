@@ -174,16 +174,17 @@ class RoleWork:
             checkpoint, corpus.tokens, self.inputs.tokenizer.special_ids, interventions,
             self.settings.intervention_tokens, self.settings.batch_tokens, self.inputs.device, progress.advance,
         )  # fmt: skip
-        return rows.Measured(interventions, purposes, of, results, self._n_rows)
+        return rows.Measured(interventions, purposes, of, results, self.n_rows)
 
     @property
-    def _n_rows(self) -> int:
+    def n_rows(self) -> int:
+        """Rows of the corpus on which neurons are held, or taken from heads."""
         assert self.inputs.corpus is not None
         return min(self.inputs.corpus.n_rows, -(-self.settings.intervention_tokens // self.inputs.context))
 
     @property
     def _n_tokens(self) -> int:
-        return self._n_rows * self.inputs.context
+        return self.n_rows * self.inputs.context
 
     # --- rows ---
 
@@ -207,7 +208,7 @@ class RoleWork:
             yield from rows.baseline_columns(found.baseline, own.model_id)
         if found.norms is not None:
             yield from rows.norm_columns(found.norms, own.model_id)
-            yield from rows.ablation_columns(found.ablations or (), ids, d_mlp)
+            yield from rows.ablation_columns(found.ablations or (), ids, d_mlp, self.n_rows)
         if found.measured is not None:
             yield from rows.intervention_columns(found.measured, ids, d_mlp)
 

@@ -8,7 +8,7 @@ from typing import Any
 from catalog.errors import InputError
 from catalog.settings import staging_folder
 
-ROLES = ("prediction", "redundancy", "attention", "ablations", "entropy")
+ROLES = ("prediction", "redundancy", "attention", "ablations", "class_activity", "entropy")
 """The parts that say what neurons do; `--only roles` asks for all of them."""
 
 PARTS = (

@@ -53,6 +53,21 @@ index(
     logit_explanations.c.rank,
 )
 
+class_activity = Table(
+    "class_activity",
+    metadata,
+    *of_neuron(),
+    column("feature_id", Integer, "The class of tokens that the neuron acts on most.", refers("features.id")),
+    column("n_in", BigInteger, "Kept tokens before a token of the class."),
+    column("n_out", BigInteger, "Kept tokens before another token; the last one of a row is before none."),
+    number("mean_in", "Mean pre before tokens of the class."),
+    number("mean_out", "Mean pre before others."),
+    number("freq_in", "Fraction with pre > 0 before tokens of the class.", check("freq_in_range", "freq_in BETWEEN 0 AND 1")),
+    number("freq_out", "Fraction with pre > 0 before others.", check("freq_out_range", "freq_out BETWEEN 0 AND 1")),
+    number("cohen_d", "Difference of the means over the pooled standard deviation."),
+    comment="Whether neurons of peaked effects on the logits are active before the tokens they act on (UN Fig. 25, SPEC 3.5).",
+)
+
 similar_neurons = Table(
     "similar_neurons",
     metadata,
@@ -154,11 +169,24 @@ head_norms = Table(
     comment="How little each head writes when it attends to BOS.",
 )
 
+
+def of_rows() -> Column[Any]:
+    """How much of the corpus was read, as a part of a key."""
+    return column("n_rows", Integer, "Rows of the corpus, the first ones.", key=True, autoincrement=False)
+
+
 path_ablations = Table(
     "path_ablations",
     metadata,
     *of_neuron(),
     *of_head(),
+    of_rows(),
+    column(
+        "purpose",
+        Text,
+        "chosen by h, or asked for later.",
+        check("purpose_known", "purpose IN ('chosen', 'asked')"),
+    ),
     column("n_tokens", BigInteger, "Destinations, in the second half of the context and not BOS."),
     number("activation", "Mean post at them."),
     number("activation_sd", "Its standard deviation."),
@@ -170,6 +198,9 @@ path_ablations = Table(
     number("o_norm", "Mean norm of W_O z, clean."),
     number("delta_o_norm", "Mean change of it."),
     number("fractional_o_norm", "Mean change of it over the clean norm."),
+    column("code_version", Text, "git commit of the code, where it is not the run's.", null=True),
+    column("device", Text, "What computed it, where it is not the run's device.", null=True),
+    column("measured_at", DateTime(timezone=True), "When it was stored, if after its run.", null=True),
     comment="What one head does when one neuron is taken from its queries.",
 )
 
@@ -181,6 +212,7 @@ ablation_relations = Table(
     metadata,
     *of_neuron(),
     *of_head(),
+    of_rows(),
     column("x", Text, "A column of path_ablations per destination.", check("x_known", f"x IN {ABLATION_CAUSES}"), key=True),
     column("y", Text, "Another one.", check("y_known", f"y IN {ABLATION_EFFECTS}"), key=True),
     number("pearson", "Correlation over destinations; NULL if either is constant."),
@@ -222,7 +254,7 @@ interventions = Table(
         key=True,
     ),
     column("value", Double, "To what post is fixed, the threshold, or the factor; 0 for zero and relu.", key=True),
-    column("n_rows", Integer, "Rows of the corpus, the first ones.", key=True, autoincrement=False),
+    of_rows(),
     column("n_tokens", BigInteger, "Tokens in the means: not the last of a row, nor BOS (SPEC 0.3, M_next)."),
     column("purpose", Text, "Why.", check("purpose_known", f"purpose IN {PURPOSES}")),
     column("of_neuron_id", Integer, "The candidate whose opposite it is.", refers("neurons.id", cascade=True), null=True),

@@ -17,13 +17,14 @@ CREATE TABLE ablation_relations (
 	neuron_id INTEGER NOT NULL,
 	head_layer SMALLINT NOT NULL,
 	head SMALLINT NOT NULL,
+	n_rows INTEGER NOT NULL,
 	x TEXT NOT NULL CONSTRAINT ck_ablation_relations_x_known CHECK (x IN ('activation', 'delta_p_bos')),
 	y TEXT NOT NULL CONSTRAINT ck_ablation_relations_y_known CHECK (y IN ('delta_p_bos', 'delta_z_norm', 'delta_o_norm', 'fractional_z_norm', 'fractional_o_norm')),
 	pearson DOUBLE PRECISION,
 	spearman DOUBLE PRECISION,
 	slope DOUBLE PRECISION,
 	intercept DOUBLE PRECISION,
-	CONSTRAINT pk_ablation_relations PRIMARY KEY (run_id, neuron_id, head_layer, head, x, y),
+	CONSTRAINT pk_ablation_relations PRIMARY KEY (run_id, neuron_id, head_layer, head, n_rows, x, y),
 	CONSTRAINT fk_ablation_relations_run_id FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
 	CONSTRAINT fk_ablation_relations_neuron_id FOREIGN KEY(neuron_id) REFERENCES neurons (id) ON DELETE CASCADE
 );
@@ -32,12 +33,40 @@ COMMENT ON COLUMN ablation_relations.run_id IS 'The run that measured it.';
 COMMENT ON COLUMN ablation_relations.neuron_id IS 'The neuron.';
 COMMENT ON COLUMN ablation_relations.head_layer IS 'The head''s layer.';
 COMMENT ON COLUMN ablation_relations.head IS 'The head within its layer.';
+COMMENT ON COLUMN ablation_relations.n_rows IS 'Rows of the corpus, the first ones.';
 COMMENT ON COLUMN ablation_relations.x IS 'A column of path_ablations per destination.';
 COMMENT ON COLUMN ablation_relations.y IS 'Another one.';
 COMMENT ON COLUMN ablation_relations.pearson IS 'Correlation over destinations; NULL if either is constant.';
 COMMENT ON COLUMN ablation_relations.spearman IS 'Rank correlation.';
 COMMENT ON COLUMN ablation_relations.slope IS 'Of the least-squares line of y on x.';
 COMMENT ON COLUMN ablation_relations.intercept IS 'Of that line.';
+CREATE TABLE class_activity (
+	run_id INTEGER NOT NULL,
+	neuron_id INTEGER NOT NULL,
+	feature_id INTEGER NOT NULL,
+	n_in BIGINT NOT NULL,
+	n_out BIGINT NOT NULL,
+	mean_in DOUBLE PRECISION,
+	mean_out DOUBLE PRECISION,
+	freq_in DOUBLE PRECISION CONSTRAINT ck_class_activity_freq_in_range CHECK (freq_in BETWEEN 0 AND 1),
+	freq_out DOUBLE PRECISION CONSTRAINT ck_class_activity_freq_out_range CHECK (freq_out BETWEEN 0 AND 1),
+	cohen_d DOUBLE PRECISION,
+	CONSTRAINT pk_class_activity PRIMARY KEY (run_id, neuron_id),
+	CONSTRAINT fk_class_activity_run_id FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
+	CONSTRAINT fk_class_activity_neuron_id FOREIGN KEY(neuron_id) REFERENCES neurons (id) ON DELETE CASCADE,
+	CONSTRAINT fk_class_activity_feature_id FOREIGN KEY(feature_id) REFERENCES features (id)
+);
+COMMENT ON TABLE class_activity IS 'Whether neurons of peaked effects on the logits are active before the tokens they act on (UN Fig. 25, SPEC 3.5).';
+COMMENT ON COLUMN class_activity.run_id IS 'The run that measured it.';
+COMMENT ON COLUMN class_activity.neuron_id IS 'The neuron.';
+COMMENT ON COLUMN class_activity.feature_id IS 'The class of tokens that the neuron acts on most.';
+COMMENT ON COLUMN class_activity.n_in IS 'Kept tokens before a token of the class.';
+COMMENT ON COLUMN class_activity.n_out IS 'Kept tokens before another token; the last one of a row is before none.';
+COMMENT ON COLUMN class_activity.mean_in IS 'Mean pre before tokens of the class.';
+COMMENT ON COLUMN class_activity.mean_out IS 'Mean pre before others.';
+COMMENT ON COLUMN class_activity.freq_in IS 'Fraction with pre > 0 before tokens of the class.';
+COMMENT ON COLUMN class_activity.freq_out IS 'Fraction with pre > 0 before others.';
+COMMENT ON COLUMN class_activity.cohen_d IS 'Difference of the means over the pooled standard deviation.';
 CREATE TABLE head_baselines (
 	run_id INTEGER NOT NULL,
 	model_id INTEGER NOT NULL,
@@ -253,6 +282,8 @@ CREATE TABLE path_ablations (
 	neuron_id INTEGER NOT NULL,
 	head_layer SMALLINT NOT NULL,
 	head SMALLINT NOT NULL,
+	n_rows INTEGER NOT NULL,
+	purpose TEXT NOT NULL CONSTRAINT ck_path_ablations_purpose_known CHECK (purpose IN ('chosen', 'asked')),
 	n_tokens BIGINT NOT NULL,
 	activation DOUBLE PRECISION,
 	activation_sd DOUBLE PRECISION,
@@ -264,7 +295,10 @@ CREATE TABLE path_ablations (
 	o_norm DOUBLE PRECISION,
 	delta_o_norm DOUBLE PRECISION,
 	fractional_o_norm DOUBLE PRECISION,
-	CONSTRAINT pk_path_ablations PRIMARY KEY (run_id, neuron_id, head_layer, head),
+	code_version TEXT,
+	device TEXT,
+	measured_at TIMESTAMP WITH TIME ZONE,
+	CONSTRAINT pk_path_ablations PRIMARY KEY (run_id, neuron_id, head_layer, head, n_rows),
 	CONSTRAINT fk_path_ablations_run_id FOREIGN KEY(run_id) REFERENCES runs (id) ON DELETE CASCADE,
 	CONSTRAINT fk_path_ablations_neuron_id FOREIGN KEY(neuron_id) REFERENCES neurons (id) ON DELETE CASCADE
 );
@@ -273,6 +307,8 @@ COMMENT ON COLUMN path_ablations.run_id IS 'The run that measured it.';
 COMMENT ON COLUMN path_ablations.neuron_id IS 'The neuron.';
 COMMENT ON COLUMN path_ablations.head_layer IS 'The head''s layer.';
 COMMENT ON COLUMN path_ablations.head IS 'The head within its layer.';
+COMMENT ON COLUMN path_ablations.n_rows IS 'Rows of the corpus, the first ones.';
+COMMENT ON COLUMN path_ablations.purpose IS 'chosen by h, or asked for later.';
 COMMENT ON COLUMN path_ablations.n_tokens IS 'Destinations, in the second half of the context and not BOS.';
 COMMENT ON COLUMN path_ablations.activation IS 'Mean post at them.';
 COMMENT ON COLUMN path_ablations.activation_sd IS 'Its standard deviation.';
@@ -284,6 +320,9 @@ COMMENT ON COLUMN path_ablations.fractional_z_norm IS 'Mean change of it over th
 COMMENT ON COLUMN path_ablations.o_norm IS 'Mean norm of W_O z, clean.';
 COMMENT ON COLUMN path_ablations.delta_o_norm IS 'Mean change of it.';
 COMMENT ON COLUMN path_ablations.fractional_o_norm IS 'Mean change of it over the clean norm.';
+COMMENT ON COLUMN path_ablations.code_version IS 'git commit of the code, where it is not the run''s.';
+COMMENT ON COLUMN path_ablations.device IS 'What computed it, where it is not the run''s device.';
+COMMENT ON COLUMN path_ablations.measured_at IS 'When it was stored, if after its run.';
 CREATE TABLE similar_neurons (
 	run_id INTEGER NOT NULL,
 	neuron_id INTEGER NOT NULL,
@@ -334,6 +373,14 @@ SELECT m.run_id, m.model, f.name AS feature, l.layer, l."index" AS neuron, l.fam
   JOIN public.logit_explanations x ON x.run_id = l.run_id AND x.neuron_id = l.neuron_id AND x.rank = 1
   JOIN public.features f ON f.id = x.feature_id;
 COMMENT ON VIEW history.logit_ensembles IS 'Which prediction, suppression and partition neurons act on the same class of tokens, and with which sign (Fig. 25).';
+CREATE VIEW history.prediction_activity AS
+SELECT m.run_id, m.model, l.layer, l."index" AS neuron, l.family AS class, f.name AS feature, a.n_in, a.n_out, a.freq_in, a.freq_out,
+       a.mean_in, a.mean_out, a.cohen_d, l.neuron_id
+  FROM history.members m
+  JOIN public.labels l ON l.run_id = m.run_id AND l.model_id = m.model_id AND l.family IN ('prediction', 'suppression')
+  JOIN public.class_activity a ON a.run_id = l.run_id AND a.neuron_id = l.neuron_id
+  JOIN public.features f ON f.id = a.feature_id;
+COMMENT ON VIEW history.prediction_activity IS 'Whether prediction and suppression neurons are active before the tokens that they act on (UN Fig. 25).';
 CREATE VIEW history.prediction_profiles AS
 SELECT m.run_id, m.model, m.family, t.layer, t.statistic, t.n,
        t.p[1] AS p5, t.p[2] AS p10, t.p[3] AS p50, t.p[4] AS p90, t.p[5] AS p95
@@ -386,9 +433,9 @@ SELECT m.run_id, m.model, l.layer, l."index" AS neuron, s.head_layer, s.head, s.
   JOIN public.head_scores s ON s.run_id = l.run_id AND s.neuron_id = l.neuron_id
    AND (s.head_layer, s.head) = ((l.evidence ->> 'head_layer')::smallint, (l.evidence ->> 'head')::smallint)
   LEFT JOIN public.path_ablations p ON (p.run_id, p.neuron_id, p.head_layer, p.head)
-                                     = (s.run_id, s.neuron_id, s.head_layer, s.head)
-  LEFT JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head)
-                                         = (s.run_id, s.neuron_id, s.head_layer, s.head)
+                                     = (s.run_id, s.neuron_id, s.head_layer, s.head) AND p.purpose = 'chosen'
+  LEFT JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head, r.n_rows)
+                                         = (p.run_id, p.neuron_id, p.head_layer, p.head, p.n_rows)
    AND r.x = 'activation' AND r.y = 'delta_p_bos';
 COMMENT ON VIEW history.attention_neurons IS 'Neurons that turn a head of a later layer towards BOS, which deactivates it, or away from BOS (UN 5.3).';
 CREATE VIEW history.neuron_head_scores AS
@@ -433,12 +480,12 @@ COMMENT ON VIEW history.neuron_head_compositions IS 'How much each later head re
 CREATE VIEW history.neuron_path_ablations AS
 SELECT m.run_id, m.model, n.layer, n."index" AS neuron, p.head_layer, p.head, p.n_tokens, p.activation, p.activation_sd, p.p_bos, p.delta_p_bos,
        p.z_norm, p.delta_z_norm, p.fractional_z_norm, p.o_norm, p.delta_o_norm, p.fractional_o_norm,
-       r.x, r.y, r.pearson, r.spearman, r.slope, r.intercept, p.neuron_id
+       r.x, r.y, r.pearson, r.spearman, r.slope, r.intercept, p.purpose, p.n_rows, p.neuron_id
   FROM history.members m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.path_ablations p ON p.run_id = m.run_id AND p.neuron_id = n.id
-  JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head)
-                                    = (p.run_id, p.neuron_id, p.head_layer, p.head);
+  JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head, r.n_rows)
+                                    = (p.run_id, p.neuron_id, p.head_layer, p.head, p.n_rows);
 COMMENT ON VIEW history.neuron_path_ablations IS 'What one head does when one neuron is taken from its queries: mean changes, and how they go with the activation.';
 CREATE VIEW history.neuron_similarities AS
 SELECT m.run_id, m.model, n.layer, n."index" AS neuron, s.kind, s.opposite, s.rank, o.layer AS other_layer, o."index" AS other_neuron,
@@ -532,6 +579,14 @@ SELECT m.run_id, m.model, f.name AS feature, l.layer, l."index" AS neuron, l.fam
   JOIN public.logit_explanations x ON x.run_id = l.run_id AND x.neuron_id = l.neuron_id AND x.rank = 1
   JOIN public.features f ON f.id = x.feature_id;
 COMMENT ON VIEW public.logit_ensembles IS 'Which prediction, suppression and partition neurons act on the same class of tokens, and with which sign (Fig. 25).';
+CREATE VIEW public.prediction_activity AS
+SELECT m.run_id, m.model, l.layer, l."index" AS neuron, l.family AS class, f.name AS feature, a.n_in, a.n_out, a.freq_in, a.freq_out,
+       a.mean_in, a.mean_out, a.cohen_d, l.neuron_id
+  FROM public.members m
+  JOIN public.labels l ON l.run_id = m.run_id AND l.model_id = m.model_id AND l.family IN ('prediction', 'suppression')
+  JOIN public.class_activity a ON a.run_id = l.run_id AND a.neuron_id = l.neuron_id
+  JOIN public.features f ON f.id = a.feature_id;
+COMMENT ON VIEW public.prediction_activity IS 'Whether prediction and suppression neurons are active before the tokens that they act on (UN Fig. 25).';
 CREATE VIEW public.prediction_profiles AS
 SELECT m.run_id, m.model, m.family, t.layer, t.statistic, t.n,
        t.p[1] AS p5, t.p[2] AS p10, t.p[3] AS p50, t.p[4] AS p90, t.p[5] AS p95
@@ -584,9 +639,9 @@ SELECT m.run_id, m.model, l.layer, l."index" AS neuron, s.head_layer, s.head, s.
   JOIN public.head_scores s ON s.run_id = l.run_id AND s.neuron_id = l.neuron_id
    AND (s.head_layer, s.head) = ((l.evidence ->> 'head_layer')::smallint, (l.evidence ->> 'head')::smallint)
   LEFT JOIN public.path_ablations p ON (p.run_id, p.neuron_id, p.head_layer, p.head)
-                                     = (s.run_id, s.neuron_id, s.head_layer, s.head)
-  LEFT JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head)
-                                         = (s.run_id, s.neuron_id, s.head_layer, s.head)
+                                     = (s.run_id, s.neuron_id, s.head_layer, s.head) AND p.purpose = 'chosen'
+  LEFT JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head, r.n_rows)
+                                         = (p.run_id, p.neuron_id, p.head_layer, p.head, p.n_rows)
    AND r.x = 'activation' AND r.y = 'delta_p_bos';
 COMMENT ON VIEW public.attention_neurons IS 'Neurons that turn a head of a later layer towards BOS, which deactivates it, or away from BOS (UN 5.3).';
 CREATE VIEW public.neuron_head_scores AS
@@ -631,12 +686,12 @@ COMMENT ON VIEW public.neuron_head_compositions IS 'How much each later head rea
 CREATE VIEW public.neuron_path_ablations AS
 SELECT m.run_id, m.model, n.layer, n."index" AS neuron, p.head_layer, p.head, p.n_tokens, p.activation, p.activation_sd, p.p_bos, p.delta_p_bos,
        p.z_norm, p.delta_z_norm, p.fractional_z_norm, p.o_norm, p.delta_o_norm, p.fractional_o_norm,
-       r.x, r.y, r.pearson, r.spearman, r.slope, r.intercept, p.neuron_id
+       r.x, r.y, r.pearson, r.spearman, r.slope, r.intercept, p.purpose, p.n_rows, p.neuron_id
   FROM public.members m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.path_ablations p ON p.run_id = m.run_id AND p.neuron_id = n.id
-  JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head)
-                                    = (p.run_id, p.neuron_id, p.head_layer, p.head);
+  JOIN public.ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head, r.n_rows)
+                                    = (p.run_id, p.neuron_id, p.head_layer, p.head, p.n_rows);
 COMMENT ON VIEW public.neuron_path_ablations IS 'What one head does when one neuron is taken from its queries: mean changes, and how they go with the activation.';
 CREATE VIEW public.neuron_similarities AS
 SELECT m.run_id, m.model, n.layer, n."index" AS neuron, s.kind, s.opposite, s.rank, o.layer AS other_layer, o."index" AS other_neuron,
@@ -703,8 +758,8 @@ SELECT m.run_id, m.model, t.kind, t.opposite, t.neurons, t.correlation
         WHERE u.run_id = m.run_id AND u.model_id = m.model_id AND u.excess_corr IS NOT NULL
         GROUP BY s.kind, s.opposite ORDER BY s.kind, s.opposite) t;
 COMMENT ON VIEW public.redundancy_universality IS 'Per model: the correlation of excess_corr with the cosine of the nearest and of the most opposite neuron (Fig. 10).';
-GRANT SELECT ON ablation_relations, head_baselines, head_compositions, head_norms, head_scores, interventions, logit_explanations, neuron_vectors, path_ablations, similar_neurons TO catalog_reader;
-GRANT SELECT ON history.prediction_neurons, history.neuron_logit_explanations, history.logit_ensembles, history.prediction_profiles, history.prediction_profiles_over_seeds, history.neuron_interventions, history.entropy_neurons, history.attention_neurons, history.neuron_head_scores, history.head_summaries, history.neuron_head_compositions, history.neuron_path_ablations, history.neuron_similarities, history.antipodal_pairs, history.duplicate_neurons, history.universal_neuron_properties, history.cosine_frequency, history.redundancy_universality, public.prediction_neurons, public.neuron_logit_explanations, public.logit_ensembles, public.prediction_profiles, public.prediction_profiles_over_seeds, public.neuron_interventions, public.entropy_neurons, public.attention_neurons, public.neuron_head_scores, public.head_summaries, public.neuron_head_compositions, public.neuron_path_ablations, public.neuron_similarities, public.antipodal_pairs, public.duplicate_neurons, public.universal_neuron_properties, public.cosine_frequency, public.redundancy_universality TO catalog_reader;
+GRANT SELECT ON ablation_relations, class_activity, head_baselines, head_compositions, head_norms, head_scores, interventions, logit_explanations, neuron_vectors, path_ablations, similar_neurons TO catalog_reader;
+GRANT SELECT ON history.prediction_neurons, history.neuron_logit_explanations, history.logit_ensembles, history.prediction_activity, history.prediction_profiles, history.prediction_profiles_over_seeds, history.neuron_interventions, history.entropy_neurons, history.attention_neurons, history.neuron_head_scores, history.head_summaries, history.neuron_head_compositions, history.neuron_path_ablations, history.neuron_similarities, history.antipodal_pairs, history.duplicate_neurons, history.universal_neuron_properties, history.cosine_frequency, history.redundancy_universality, public.prediction_neurons, public.neuron_logit_explanations, public.logit_ensembles, public.prediction_activity, public.prediction_profiles, public.prediction_profiles_over_seeds, public.neuron_interventions, public.entropy_neurons, public.attention_neurons, public.neuron_head_scores, public.head_summaries, public.neuron_head_compositions, public.neuron_path_ablations, public.neuron_similarities, public.antipodal_pairs, public.duplicate_neurons, public.universal_neuron_properties, public.cosine_frequency, public.redundancy_universality TO catalog_reader;
 -- New rules raise the version; a draft stays the newest.
 INSERT INTO rule_versions (version, created_at, published_at)
 SELECT max(version) + 1, now(), CASE WHEN bool_and(published_at IS NOT NULL) THEN now() END FROM rule_versions;
@@ -754,6 +809,7 @@ DROP VIEW public.entropy_neurons;
 DROP VIEW public.neuron_interventions;
 DROP VIEW public.prediction_profiles_over_seeds;
 DROP VIEW public.prediction_profiles;
+DROP VIEW public.prediction_activity;
 DROP VIEW public.logit_ensembles;
 DROP VIEW public.neuron_logit_explanations;
 DROP VIEW public.prediction_neurons;
@@ -772,17 +828,18 @@ DROP VIEW history.entropy_neurons;
 DROP VIEW history.neuron_interventions;
 DROP VIEW history.prediction_profiles_over_seeds;
 DROP VIEW history.prediction_profiles;
+DROP VIEW history.prediction_activity;
 DROP VIEW history.logit_ensembles;
 DROP VIEW history.neuron_logit_explanations;
 DROP VIEW history.prediction_neurons;
 -- What was known of a run that has these parts, and the labels; relabelling with older rules is up to the user.
-DELETE FROM run_checksums WHERE table_name IN ('ablation_relations', 'head_baselines', 'head_compositions', 'head_norms', 'head_scores', 'interventions', 'logit_explanations', 'neuron_vectors', 'path_ablations', 'similar_neurons')
-    OR (table_name IN ('run_parts', 'features', 'feature_tokens') AND run_id IN (SELECT run_id FROM run_parts WHERE part IN ('prediction', 'redundancy', 'attention', 'ablations', 'entropy')));
+DELETE FROM run_checksums WHERE table_name IN ('ablation_relations', 'class_activity', 'head_baselines', 'head_compositions', 'head_norms', 'head_scores', 'interventions', 'logit_explanations', 'neuron_vectors', 'path_ablations', 'similar_neurons')
+    OR (table_name IN ('run_parts', 'features', 'feature_tokens') AND run_id IN (SELECT run_id FROM run_parts WHERE part IN ('prediction', 'redundancy', 'attention', 'ablations', 'class_activity', 'entropy')));
 DELETE FROM run_checksums WHERE table_name IN ('labels', 'label_totals')
    AND run_id IN (SELECT run_id FROM label_totals WHERE family IN ('prediction', 'suppression', 'partition', 'entropy', 'anti_entropy', 'attn_deactivation', 'attn_activation', 'duplicate', 'antipodal'));
 DELETE FROM labels WHERE family IN ('prediction', 'suppression', 'partition', 'entropy', 'anti_entropy', 'attn_deactivation', 'attn_activation', 'duplicate', 'antipodal');
 DELETE FROM label_totals WHERE family IN ('prediction', 'suppression', 'partition', 'entropy', 'anti_entropy', 'attn_deactivation', 'attn_activation', 'duplicate', 'antipodal');
-DELETE FROM run_parts WHERE part IN ('prediction', 'redundancy', 'attention', 'ablations', 'entropy');
+DELETE FROM run_parts WHERE part IN ('prediction', 'redundancy', 'attention', 'ablations', 'class_activity', 'entropy');
 DELETE FROM rules WHERE family IN ('prediction', 'suppression', 'partition', 'entropy', 'anti_entropy', 'attn_deactivation', 'attn_activation', 'duplicate', 'antipodal');
 DROP TABLE similar_neurons;
 DROP TABLE path_ablations;
@@ -793,6 +850,7 @@ DROP TABLE head_scores;
 DROP TABLE head_norms;
 DROP TABLE head_compositions;
 DROP TABLE head_baselines;
+DROP TABLE class_activity;
 DROP TABLE ablation_relations;
 """
 

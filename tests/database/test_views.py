@@ -39,6 +39,7 @@ PROMISED = {
     "prediction_neurons": "model layer neuron class vocab_kurt vocab_skew vocab_var feature high_vocab_var",
     "neuron_logit_explanations": "model layer neuron feature rank variance_reduction mean_difference welch_t n_in n_out",
     "logit_ensembles": "model feature layer neuron class sign mean_difference",
+    "prediction_activity": "model layer neuron class feature n_in n_out freq_in freq_out mean_in mean_out cohen_d",
     "prediction_profiles": "model layer statistic n p5 p10 p50 p90 p95",
     "prediction_profiles_over_seeds": "family layer statistic percentile models mean lowest highest",
     "neuron_interventions": "model layer neuron together kind value purpose n_tokens scale entropy loss rank recip_rank "
