@@ -22,6 +22,7 @@ from ingest.progress import Progress
 from ingest.results import Arrays
 from ingest.roles import entropy
 from ingest.roles.bos_norms import BosNormRatio, bos_norm_ratio
+from ingest.roles.class_activity import ClassActivity, class_activity
 from ingest.roles.compositions import LayerCompositions, head_compositions
 from ingest.roles.head_scores import RandomBaseline, head_scores, random_baseline
 from ingest.roles.head_selection import SelectedScores, choose_pairs, select_scores
@@ -37,6 +38,8 @@ FIXED_AT = (-0.17, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 """Values of post at which candidates and controls are held (SPEC §8.2)."""
 LEAST_MULTIPLE = 1.5
 """Of the largest |h| of random vectors, from which on a neuron's pair is ablated: below what labels ask for, which is 2."""
+LEAST_KURTOSIS = 5.0
+"""Over the vocabulary, from which on a neuron's activity before its class is measured: below what labels ask for, 10."""
 MOST_PAIRS = 4
 """Pairs that are ablated, as a multiple of those of each sign that are ablated in any case."""
 
@@ -53,6 +56,8 @@ class ModelRoles:
     baseline: RandomBaseline | None = None
     norms: BosNormRatio | None = None
     ablations: Sequence[PathAblation] | None = None
+    activity: tuple[np.ndarray, np.ndarray, ClassActivity] | None = None
+    """Flat indices of neurons, the places of their classes among the vocabulary's features, and what was found."""
     measured: rows.Measured | None = None
 
 
@@ -72,7 +77,7 @@ class RoleWork:
         """
         checkpoint, wanted, found = self.inputs.checkpoints[model], {*self.parts}, ModelRoles()
         try:
-            if wanted & {"weights", "prediction", "entropy"}:
+            if wanted & {"weights", "prediction", "class_activity", "entropy"}:
                 self._effects(checkpoint, found, progress)
             if "redundancy" in wanted:
                 found.similar = self._similar(checkpoint, progress)
@@ -80,6 +85,8 @@ class RoleWork:
                 self._heads(checkpoint, found, progress)
             if "ablations" in wanted:
                 self._ablations(checkpoint, found, progress)
+            if "class_activity" in wanted:
+                self._class_activity(checkpoint, found, progress)
             if "entropy" in wanted:
                 found.measured = self._interventions(checkpoint, found, progress)
         except ValueError as error:
@@ -90,7 +97,8 @@ class RoleWork:
         """Moments, lists and explanations of the effects on the logits, from one pass."""
         weights, n = checkpoint.weights, self.inputs.tokenizer.n_tokens
         progress.phase(f"effects on logits, {checkpoint.name}", checkpoint.n_layers * checkpoint.d_mlp, "neurons")
-        explainer = EffectExplainer(vocabulary_of(self.inputs.tokenizer)) if "prediction" in self.parts else None
+        explained = {"prediction", "class_activity"} & {*self.parts}
+        explainer = EffectExplainer(vocabulary_of(self.inputs.tokenizer)) if explained else None
 
         def each(sums: Any) -> None:
             if explainer is not None:
@@ -128,10 +136,28 @@ class RoleWork:
         least = LEAST_MULTIPLE * found.baseline.largest_of_model
         pairs = choose_pairs(found.scores, checkpoint.d_mlp, each, least, MOST_PAIRS * each)
         reading = (self.settings.intervention_tokens, self.settings.batch_tokens, self.inputs.device, progress.advance)
-        progress.phase(f"norms of heads, {checkpoint.name}", self._n_tokens, "tokens")
+        progress.phase(f"norms of heads, {checkpoint.name}", self.n_tokens, "tokens")
         found.norms = bos_norm_ratio(checkpoint, corpus, tokenizer.bos_id, *reading)
-        progress.phase(f"path ablation, {checkpoint.name}", self._n_tokens, "tokens")
+        progress.phase(f"path ablation, {checkpoint.name}", self.n_tokens, "tokens")
         found.ablations = ablate_paths(checkpoint, corpus, pairs, tokenizer.special_ids, *reading) if pairs else []
+
+    def _class_activity(self, checkpoint: Checkpoint, found: ModelRoles, progress: Progress) -> None:
+        """Of neurons with a peaked effect, whether they are active before the tokens that it is on."""
+        corpus, table = self.inputs.corpus, vocabulary_of(self.inputs.tokenizer)
+        assert corpus is not None and found.weights is not None and found.explanations is not None
+        explained, first = found.explanations, found.explanations["rank"] == 1
+        neurons, features = explained["neuron_index"][first], explained["feature_index"][first]
+        peaked = found.weights[0].vocab_kurt.cpu().numpy()[neurons] > LEAST_KURTOSIS
+        neurons, features = neurons[peaked], features[peaked]
+        used, class_of = np.unique(features, return_inverse=True)
+        classes = np.zeros((len(used), checkpoint.d_vocab), dtype=bool)
+        classes[:, : table.matrix.shape[1]] = table.matrix[used]
+        progress.phase(f"activity before classes, {checkpoint.name}", self.n_tokens, "tokens")
+        activity = class_activity(
+            checkpoint, corpus, neurons.tolist(), class_of.tolist(), classes, self.settings.intervention_tokens,
+            self.settings.batch_tokens, self.inputs.device, progress.advance,
+        )  # fmt: skip
+        found.activity = neurons, features, activity
 
     def _interventions(self, checkpoint: Checkpoint, found: ModelRoles, progress: Progress) -> rows.Measured:
         """Candidates and controls, held at each value."""
@@ -169,7 +195,7 @@ class RoleWork:
         """
         corpus = self.inputs.corpus
         assert corpus is not None
-        progress.phase(f"interventions, {checkpoint.name}", self._n_tokens, "tokens")
+        progress.phase(f"interventions, {checkpoint.name}", self.n_tokens, "tokens")
         results = run_interventions(
             checkpoint, corpus.tokens, self.inputs.tokenizer.special_ids, interventions,
             self.settings.intervention_tokens, self.settings.batch_tokens, self.inputs.device, progress.advance,
@@ -183,7 +209,8 @@ class RoleWork:
         return min(self.inputs.corpus.n_rows, -(-self.settings.intervention_tokens // self.inputs.context))
 
     @property
-    def _n_tokens(self) -> int:
+    def n_tokens(self) -> int:
+        """Tokens of these rows."""
         return self.n_rows * self.inputs.context
 
     # --- rows ---
@@ -196,10 +223,13 @@ class RoleWork:
             yield "weight_statistics", to_rows.weight_columns(ids, found.weights[0])
             for columns in to_rows.logit_effect_columns(ids, found.weights[1]):
                 yield "logit_effects", columns
-        if found.explanations is not None:
-            names = vocabulary_of(self.inputs.tokenizer).names
-            keys = np.array([feature_ids[name] for name in names], dtype=np.int32)
+        explained = found.explanations is not None
+        keys = np.array([feature_ids[name] for name in vocabulary_of(self.inputs.tokenizer).names if explained], dtype=np.int32)
+        if found.explanations is not None and "prediction" in self.parts:
             yield from rows.explanation_columns(found.explanations, ids, keys)
+        if found.activity is not None:
+            neurons, features, activity = found.activity
+            yield "class_activity", {"neuron_id": ids[neurons], "feature_id": keys[features], **vars(activity)}
         for kind, similar in (found.similar or {}).items():
             yield from rows.similar_columns(similar, kind, ids)
         if "attention" in self.parts and found.scores is not None and found.baseline is not None:

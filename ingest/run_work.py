@@ -137,7 +137,9 @@ class RunWork:
 
     def _feature_rows(self, features: CorpusFeatures | None) -> list[FeatureRow]:
         """All features that rows of the parts at hand may point to, each once."""
-        rows = [*table_rows(vocabulary_of(self.inputs.tokenizer), 0)] if "prediction" in self.parts else []
+        rows = (
+            [*table_rows(vocabulary_of(self.inputs.tokenizer), 0)] if {"prediction", "class_activity"} & {*self.parts} else []
+        )
         if features is not None:
             rows += features.token_rows if "vocabulary" in self.parts else []
             rows += [row for kind in KINDS.values() if kind.part in self.parts for row in kind.features(features)]
@@ -145,7 +147,7 @@ class RunWork:
 
     def _feature_tokens(self, features: CorpusFeatures | None) -> dict[str, np.ndarray]:
         """Token ids of each feature of tokens."""
-        tables = [vocabulary_of(self.inputs.tokenizer)] if "prediction" in self.parts else []
+        tables = [vocabulary_of(self.inputs.tokenizer)] if {"prediction", "class_activity"} & {*self.parts} else []
         if features is not None:
             tables += [features.tokens] if "vocabulary" in self.parts else []
             of_kinds = [kind.tokens(features) for kind in KINDS.values() if kind.part in self.parts]
