@@ -4,6 +4,7 @@ from sqlalchemy import Engine
 
 from catalog import labels
 from tests.database.helpers import execute
+from tests.every_role import write_roles
 from tests.published import D_MLP, MODELS, publish_small_family
 
 RUNS = '[[1, 30, "high"], [31, 40, "low"], [41, 63, "high"]]'
@@ -47,6 +48,7 @@ def publish_every_family(engine: Engine) -> int:
         run=run, **place(11),
     )  # fmt: skip
     execute(engine, f"UPDATE explanations SET variance_reduction = 0.01 WHERE {NEURON}", **(place(3) | {"model": MODELS[2]}))
+    write_roles(engine, run)
     labels.relabel(engine)
     return run
 
