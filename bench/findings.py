@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 import catalog
-from bench.entropy_curves import Curves, draw, measure
+from bench.entropy_curves import Curves, draw, measure, section
 from bench.evidence import detected, excerpts, named, plain, top_tokens
 from bench.families import ABOUT, closest, parts_of, rules_of
 from bench.report import table
@@ -20,7 +20,6 @@ from catalog.errors import NotFoundError
 from catalog.evidence import in_words
 from catalog.known import model_names, require_models
 from cli.progress import watch
-from ingest.role_work import FIXED_AT
 
 PAGE = Path(__file__).parents[1] / "docs" / "pocket-findings.md"
 PICTURE = PAGE.parent / "pocket-entropy.svg"
@@ -69,41 +68,8 @@ def page(connection: Connection, curves: Curves | None = None) -> str:
         sections.append("## Not found\n\nFamilies that have a rule and no neuron, with those that come closest.\n")
     sections += [_absent(connection, name, rules[name], runs) for name in absent]
     if curves is not None:
-        sections.append(_entropy(curves))
+        sections.append(section(curves, PICTURE.name))
     return "\n".join(sections)
-
-
-def _entropy(curves: Curves) -> str:
-    """The picture of candidates and controls, and what it shows in numbers."""
-    top = max(FIXED_AT)
-    shown = [
-        {
-            "neuron": _place(f"{model} {layer}.{index}"),
-            "why": "candidate" if own[0]["purpose"] == "candidate" else "closest",
-            **{f"change of {name}": own[-1][f"delta_{name}"] for name in ("entropy", "scale")},
-            "change of loss": own[-1]["loss"] - own[-1]["nominal_loss"],
-        }
-        for (model, layer, index), own in curves.of("candidate", "asked").items()
-        if own[-1]["value"] == top
-    ]
-    controls = [own[-1]["delta_entropy"] for own in curves.of("control").values()]
-    if not controls:
-        return "## Entropy, held against controls\n\nNo run has interventions (part `entropy`).\n"
-    lacking = ""
-    if curves.asked:
-        models = ", ".join(_place(model) for model in dict.fromkeys(model for model, _, _ in curves.asked))
-        lacking = (
-            f" No neuron of {models} is a candidate by the rule (SPEC 8.1: weights among the largest 1 % of the model, variance "
-            "over the vocabulary among the smallest 1 % of the layer). Drawn in their place are the closest: of the tenth "
-            "with the largest weights, those with the smallest variance over the vocabulary, held by `catalog intervene`."
-        )
-    return (
-        f"## Entropy, held against controls\n\n![Changes of scale, entropy, loss and reciprocal rank]({PICTURE.name})\n\n"
-        f"Neurons held at a value at every position, on {curves.rows[0]['n_tokens']:,} tokens; {len(controls)} controls in grey, "
-        f"which at {top:g} change entropy by {min(controls):+.3g} to {max(controls):+.3g} nats.{lacking} An entropy neuron "
-        "raises scale and entropy by more than any control and hardly touches the rank of the right token (UN Fig. 7); in models "
-        f"whose activations rarely exceed 1, {top:g} is far outside of what they ever do.\n\nAt {top:g}:\n\n{table(shown)}"
-    )
 
 
 def _rows(connection: Connection, statement: str, **values: Any) -> Rows:
