@@ -138,15 +138,16 @@ def section(curves: Curves, picture: str) -> str:
         models = ", ".join(_named(model) for model in dict.fromkeys(model for model, _, _ in curves.asked))
         lacking = (
             f" No neuron of {models} is a candidate by the rule (SPEC 8.1: weights among the largest 1 % of the model, "
-            "variance over the vocabulary among the smallest 1 % of the layer). Drawn in their place are the closest: of the tenth "
-            "with the largest weights, those with the smallest variance over the vocabulary, held by `catalog intervene`."
+            "variance over the vocabulary among the smallest 1 % of the layer). Drawn in their place are the closest: of the "
+            "tenth with the largest weights, those with the smallest variance over the vocabulary, held by `catalog intervene`."
         )
     return (
         f"## Entropy, held against controls\n\n![Changes of scale, entropy, loss and reciprocal rank]({picture})\n\n"
         f"Neurons held at a value at every position, on {curves.rows[0]['n_tokens']:,} tokens; {len(controls)} controls in "
         f"grey, which at {top:g} change entropy by {min(controls):+.3g} to {max(controls):+.3g} nats.{lacking} An entropy "
         "neuron raises scale and entropy by more than any control and hardly touches the rank of the right token (UN Fig. 7); "
-        f"in models whose activations rarely exceed 1, {top:g} is far outside of what they ever do.\n\nAt {top:g}:\n\n{table(shown)}"
+        f"in models whose activations rarely exceed 1, {top:g} is far outside of what they ever do.\n\nAt {top:g}:"
+        f"\n\n{table(shown)}"
     )
 
 

@@ -148,7 +148,10 @@ class Place:
         return [name for (name,) in rows]
 
 
-SHOWN = ("models", "neurons", "tokens", "corpora", "run_models", "pairs", "universality", "explanations", "labels")
+SHOWN = (
+    "models", "neurons", "tokens", "corpora", "run_models", "pairs", "universality", "explanations", "labels", "similar_neurons",
+    "neuron_vectors", "head_scores", "interventions",
+)  # fmt: skip
 """Tables that one publication fills together."""
 
 ORPHANS = {

@@ -117,6 +117,41 @@ SELECT 'group ' || g.id || ' of ' || g.size AS what
  GROUP BY g.id
 HAVING g.size <> count(n.id) OR g.size <> count(DISTINCT n.model_id)"""
 
+_SIMILAR = """
+SELECT 'neuron ' || neuron_id || ' by ' || kind || ' with rank ' || rank AS what
+  FROM (SELECT s.*, n.model_id, o.model_id AS other_model_id, row_number() OVER best AS place,
+               lag(s.cosine) OVER best AS before
+          FROM similar_neurons s JOIN neurons n ON n.id = s.neuron_id JOIN neurons o ON o.id = s.other_neuron_id
+         WHERE s.run_id = :run_id
+        WINDOW best AS (PARTITION BY s.neuron_id, s.kind, s.opposite ORDER BY s.rank)) AS placed
+ WHERE rank <> place OR model_id <> other_model_id OR neuron_id = other_neuron_id
+    OR CASE WHEN opposite THEN cosine < before ELSE cosine > before END"""
+
+_MUTUAL_SIMILAR = """
+WITH best AS (SELECT * FROM similar_neurons WHERE run_id = :run_id AND rank = 1)
+SELECT 'neuron ' || one.neuron_id || ' by ' || one.kind AS what
+  FROM best one
+  LEFT JOIN best back ON (back.neuron_id, back.kind, back.opposite, back.other_neuron_id)
+                       = (one.other_neuron_id, one.kind, one.opposite, one.neuron_id)
+ WHERE one.mutual <> (back.neuron_id IS NOT NULL)
+ UNION ALL
+SELECT 'neuron ' || neuron_id || ' by ' || kind || ' with rank ' || rank FROM similar_neurons
+ WHERE run_id = :run_id AND rank > 1 AND mutual"""
+
+_RELATIONS = """
+SELECT 'neuron ' || p.neuron_id || ' and head ' || p.head_layer || '.' || p.head AS what
+  FROM path_ablations p
+  LEFT JOIN ablation_relations r ON (r.run_id, r.neuron_id, r.head_layer, r.head, r.n_rows)
+                                  = (p.run_id, p.neuron_id, p.head_layer, p.head, p.n_rows)
+ WHERE p.run_id = :run_id
+ GROUP BY p.neuron_id, p.head_layer, p.head, p.n_rows
+HAVING count(r.x) <> 9"""
+
+_HELD = """
+WITH held AS (SELECT neuron_id, array_agg(value ORDER BY value) AS at FROM interventions
+               WHERE run_id = :run_id AND purpose <> 'asked' GROUP BY neuron_id)
+SELECT 'neuron ' || neuron_id AS what FROM held WHERE at <> (SELECT max(at) FROM held)"""
+
 _EXAMPLE_ROWS = """
 SELECT 'an example of neuron ' || e.neuron_id || ' at row ' || e.row || ', position ' || e.position AS what
   FROM examples e
@@ -159,6 +194,14 @@ STRUCTURE = (
             ("detected_ngrams", "ngrams"),
             ("labels", None),
             ("subset_statistics", "distributions"),
+            ("logit_explanations", "prediction"),
+            ("class_activity", "class_activity"),
+            ("similar_neurons", "redundancy"),
+            ("neuron_vectors", "redundancy"),
+            ("head_scores", "attention"),
+            ("head_compositions", "attention"),
+            ("path_ablations", "ablations"),
+            ("interventions", "entropy"),
         )
     ),
     Rule("every two models of the run are a pair", "correlations", _MODEL_PAIRS),
@@ -171,6 +214,11 @@ STRUCTURE = (
     Rule("groups have as many neurons as they say, each of another model", "correlations", _GROUPS),
     Rule("examples are in rows of the corpus that are stored", "examples", _EXAMPLE_ROWS),
     Rule("top examples are ranked 1, 2, 3, … by falling value", "examples", _EXAMPLE_RANKS),
+    Rule("similar neurons are of the same model, ranked 1, 2, 3, …, the most alike first", "redundancy", _SIMILAR),
+    Rule("mutual says whose nearest or most opposite neuron's nearest or most opposite it is", "redundancy", _MUTUAL_SIMILAR),
+    Rule("every ablated pair has all its relations", "ablations", _RELATIONS),
+    Rule("every candidate and control is held at the same values", "entropy", _HELD),
+    Rule("explanations of effects point to features", "prediction", _known_feature("logit_explanations")),
     Rule("explanations point to features", None, _known_feature("explanations")),
     Rule("letter scores point to features", "vocabulary", _known_feature("letter_scores")),
 )

@@ -123,6 +123,12 @@ def refuse_unsupported(source: ModelSource, config: Any) -> None:
     """Raises:
     InputError: weights of this architecture cannot be processed; the sentence says why.
     """
+    if config.model_type not in LAYERS and hasattr(config, "rms_norm_eps"):
+        raise InputError(
+            f"{source.location} is a {config.model_type!r} model, which normalises by RMSNorm: without centring its weights "
+            "cannot be processed as the catalog's definitions want; of interventions entropy, loss, rank and KL would be "
+            f"defined, the centred scale and the final-layer formula not. Those that work are {', '.join(LAYERS)}."
+        )
     if config.model_type not in LAYERS:
         raise InputError(f"{source.location} is a {config.model_type!r} model; those that work are {', '.join(LAYERS)}.")
     if config.model_type == "opt" and not getattr(config, "do_layer_norm_before", True):

@@ -11,7 +11,7 @@ from sqlalchemy import URL, create_engine, make_url
 
 from catalog.engine import writer_engine
 from catalog.errors import InputError, NotFoundError
-from catalog.verify import verify
+from catalog.verify import checks, verify
 from ingest.checkpoint import Checkpoint, nonlinearities, open_checkpoint, parse_model_argument
 from ingest.intervene import InterveneSettings, intervene
 from ingest.pipeline import ingest
@@ -230,6 +230,32 @@ def test_a_run_with_roles_is_as_it_was_published(url: str) -> None:
     differing = [finding for finding in verify(engine, 1) if finding.status != "ok"]
     engine.dispose()
     assert differing == []
+
+
+FIRST = "ctid = (SELECT ctid FROM {} WHERE {} LIMIT 1)"
+BROKEN = [
+    (f"DELETE FROM similar_neurons WHERE {FIRST.format('similar_neurons', 'rank = 2')}", "similar neurons are of the same model"),
+    (f"UPDATE similar_neurons SET cosine = 0 WHERE {FIRST.format('similar_neurons', 'rank = 1 AND NOT opposite')}",
+     "similar neurons are of the same model"),
+    (f"UPDATE similar_neurons SET mutual = NOT mutual WHERE {FIRST.format('similar_neurons', 'rank = 1')}", "mutual says whose"),
+    (f"DELETE FROM ablation_relations WHERE {FIRST.format('ablation_relations', 'true')}", "every ablated pair has all"),
+    ("DELETE FROM interventions WHERE value = 6 AND neuron_id = (SELECT min(neuron_id) FROM interventions)",
+     "every candidate and control is held"),
+    ("UPDATE logit_explanations SET neuron_id = (SELECT max(id) + 1 FROM neurons) WHERE rank = 1 AND neuron_id = 1",
+     "logit_explanations has rows of neurons of the run only"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "rule"), BROKEN, ids=[rule for _, rule in BROKEN])
+def test_what_is_against_a_rule_is_found(url: str, change: str, rule: str) -> None:
+    engine = writer_engine(url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no key stands in the way
+        assert connection.exec_driver_sql(change).rowcount > 0
+        found = [finding.subject for finding in checks(connection, 1) if finding.status == "differs"]
+        assert any(subject.startswith(rule) for subject in found), found
+        connection.rollback()
+    engine.dispose()
 
 
 def test_roles_of_weights_need_no_corpus_and_are_known_the_second_time(
