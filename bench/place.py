@@ -149,8 +149,8 @@ class Place:
 
 
 SHOWN = (
-    "models", "neurons", "tokens", "corpora", "run_models", "pairs", "universality", "explanations", "labels", "similar_neurons",
-    "neuron_vectors", "head_scores", "interventions",
+    "models", "neurons", "tokens", "corpora", "run_models", "pairs", "universality", "explanations", "labels",
+    "similar_neurons", "neuron_vectors", "head_scores", "interventions",
 )  # fmt: skip
 """Tables that one publication fills together."""
 
