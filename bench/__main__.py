@@ -27,6 +27,8 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "wall_time": ([], ["--tokens", "100000"]),
     "workers": (["--tokens", "200000"], ["--tokens", "100000", "--runs", "1"]),
     "everything": ([], ["--tokens", "50000", "--runs", "1"]),
+    "roles": ([], ["--layers", "1", "--d-model", "128", "--d-mlp", "256"]),
+    "interventions": ([], ["--tokens", "2048", "--runs", "2"]),
     "copy_rate": ([], ["--rows", "300000", "--pairs", "2"]),
 }
 """Arguments of each, in full and for a quick look."""

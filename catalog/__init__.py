@@ -7,7 +7,7 @@
 1. `schema`, `views` and `migrations/` say what the database holds;
 2. `runs`, `staging`, `copy` and `publish` bring a run into it, at once or not at all;
 3. `labels` and `rules` turn statistics into families, again and again without computing anything;
-4. `queries` and `neuron_page` ask, `sql` lets anyone ask, `api` puts the questions on one object.
+4. `queries`, `neuron_page` and `similar` ask, `sql` lets anyone ask, `api` puts the questions on one object.
 """
 
 from importlib import import_module

@@ -241,7 +241,8 @@ BROKEN = [
     (f"UPDATE similar_neurons SET mutual = NOT mutual WHERE {FIRST.format('similar_neurons', 'rank = 1')}",
      "mutual says whose"),
     (f"DELETE FROM ablation_relations WHERE {FIRST.format('ablation_relations', 'true')}", "every ablated pair has all"),
-    ("DELETE FROM interventions WHERE value = 6 AND neuron_id = (SELECT min(neuron_id) FROM interventions WHERE purpose = 'control')",
+    ("""DELETE FROM interventions WHERE value = 6 AND neuron_id =
+          (SELECT min(neuron_id) FROM interventions WHERE purpose = 'control')""",
      "every candidate and control is held"),
     ("UPDATE logit_explanations SET neuron_id = (SELECT max(id) + 1 FROM neurons) WHERE rank = 1 AND neuron_id = 1",
      "logit_explanations has rows of neurons of the run only"),
