@@ -1,4 +1,6 @@
-"""An ingest of the pocket family with every part, against one of correlations and moments alone.
+"""An ingest of the pocket family with every part that sums over activations, against one of correlations and moments alone.
+
+What neurons do (the parts `roles`) is no sum over activations and is measured apart (`bench.roles`, `bench.interventions`).
 
     python -m bench.everything [--tokens 200000] [--runs 3] [--json FILE]
 
@@ -23,17 +25,18 @@ from bench.report import machine, table
 from bench.workers import command
 from ingest.prepare import load_inputs, open_syntax
 from ingest.progress import Silent
-from ingest.settings import IngestSettings
+from ingest.settings import PARTS, ROLES, IngestSettings
 
 BASE = "activations,correlations"
+EVERYTHING = ",".join(part for part in PARTS if part not in ROLES)
 
 
-def ingest(home: Path, tokens: int, only: str | None) -> float:
+def ingest(home: Path, tokens: int, only: str) -> float:
     """Seconds of one command."""
     environment = {**os.environ, "CATALOG_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     environment.pop("CATALOG_DATABASE_URL", None)
     words = ["ingest", *POCKET_MODELS, "--corpus", POCKET_CORPUS, "--max-tokens", str(tokens), "--again"]
-    words += ["--only", only] if only else []
+    words += ["--only", only]
     began = time.perf_counter()
     answer = subprocess.run(command(*words), env=environment, capture_output=True, text=True, check=False)
     if answer.returncode:
@@ -65,10 +68,10 @@ def measure(tokens: int, runs: int) -> dict[str, Any]:
         home = Path(folder)
         catalog(home, "db", "upgrade")
         spacy, annotated = annotate(home, tokens)
-        ingest(home, tokens, None)
+        ingest(home, tokens, EVERYTHING)
         pairs = []
         for _ in range(runs):
-            pairs.append((ingest(home, tokens, BASE), ingest(home, tokens, None)))
+            pairs.append((ingest(home, tokens, BASE), ingest(home, tokens, EVERYTHING)))
             print(f"{pairs[-1][0]:.1f} s alone, {pairs[-1][1]:.1f} s with everything", file=sys.stderr, flush=True)
         catalog(home, "db", "stop")
     base, everything = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))

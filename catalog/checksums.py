@@ -50,7 +50,7 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "redundancy": ("similar_neurons", "neuron_vectors"),
     "attention": ("head_scores", "head_baselines", "head_compositions"),
     "class_activity": ("class_activity",),
-    "ablations": ("path_ablations", "ablation_relations", "head_norms"),
+    "ablations": ("ablation_relations", "path_ablations", "head_norms"),
     "entropy": ("interventions",),
 }
 """Tables that hold a part's rows of a run; their checksums are written when the part is published."""
@@ -82,7 +82,7 @@ _CONDITIONS = {
     "corpus_rows": f"t.corpus_id = {_CORPUS} AND t.row IN (SELECT e.row FROM examples e WHERE e.run_id = :run_id)",
     "features": f"t.id IN {_FEATURES}",
     "feature_tokens": f"t.tokenizer_id IN {_TOKENIZERS} AND t.feature_id IN {_FEATURES}",
-    **{table: f"t.run_id = :run_id AND {later.rows_of_run(table, 't')}" for table in later.TABLES},
+    **{table: f"t.run_id = :run_id AND {later.rows_of_run(table, 't')}" for table in later.KEYS},
 }
 """Which rows of a table belong to a run, where the table has no run_id, or others that came later."""
 

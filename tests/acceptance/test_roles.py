@@ -277,6 +277,24 @@ def test_roles_of_weights_need_no_corpus_and_are_known_the_second_time(
     assert wide.run_id != first.run_id, "h of another context is another number"
 
 
+def test_what_was_asked_for_gives_way_to_the_run_itself(database_url: str, models: dict[str, Path], corpus: Path) -> None:
+    """Whoever held a neuron before the run had the part finds it among the candidates and controls afterwards."""
+    some = {"only": ("weights", "activations"), "context": CONTEXT, "intervention_tokens": TOKENS}
+    run_ingest(database_url, [models["shallow"]], corpus, **some)
+    every = tuple(((0, index),) for index in range(D_MLP))
+    before = intervene(ask(database_url, "shallow", *every, changes=(("fix", 6.0), ("fix", 0.5))), Silent())
+    assert len(before) == 2 * D_MLP
+    added = run_ingest(database_url, [models["shallow"]], corpus, **{**some, "only": ROLES})
+    assert added.outcome == "parts_added"
+    statement = "SELECT purpose, value, count(*) FROM interventions WHERE value IN (6, 0.5) GROUP BY 1, 2 ORDER BY 1, 2"
+    found = {(purpose, value): n for purpose, value, n in rows(database_url, statement)}
+    chosen = found.get(("candidate", 6.0), 0) + found["control", 6.0]
+    assert found["asked", 0.5] == D_MLP and chosen + found.get(("asked", 6.0), 0) == D_MLP and chosen > 10
+    engine = writer_engine(database_url)
+    assert [finding for finding in verify(engine, 1) if finding.status != "ok"] == []
+    engine.dispose()
+
+
 @pytest.mark.parametrize(
     ("asked", "error", "sentence"),
     [
