@@ -247,6 +247,10 @@ def damage_small_vocabulary(folder: Path) -> None:
     byte_bpe_tokenizer(folder, vocab_size=500)
 
 
+def make_rms_norm(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
+
+
 def damage_architecture(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"]}))
 
@@ -273,6 +277,7 @@ def edit(folder: Path, change: Callable[[dict[str, Tensor]], Any]) -> None:
         (damage_tokenizer, "tokenizer of .* cannot be loaded"),
         (damage_small_vocabulary, "has ids up to 499 and the model embeds 407"),
         (damage_architecture, "'bert' model; those that work are gpt2, gpt_neox, opt"),
+        (make_rms_norm, "'llama' model, which normalises by RMSNorm.*loss, rank and KL would be defined, the centred scale"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused_in_one_sentence(damage: Callable[[Path], None], says: str, tmp_path: Path) -> None:
