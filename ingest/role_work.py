@@ -15,6 +15,7 @@ from catalog.errors import InputError
 from catalog.rows import ModelIds
 from ingest import role_results as rows
 from ingest import to_rows
+from ingest.architectures import final_norm
 from ingest.checkpoint import Checkpoint
 from ingest.corpus_features import vocabulary_of
 from ingest.prepare import Inputs
@@ -61,6 +62,16 @@ class ModelRoles:
     measured: rows.Measured | None = None
 
 
+def check_final_norm(checkpoint: Checkpoint) -> None:
+    """Raises:
+    InputError: interventions are not defined for the model.
+    """
+    try:
+        final_norm(checkpoint.model, checkpoint.architecture)
+    except ValueError as error:
+        raise InputError(f"{checkpoint.source}: {error}") from error
+
+
 @dataclass(frozen=True)
 class RoleWork:
     """Computes the parts of a run."""
@@ -73,24 +84,23 @@ class RoleWork:
         """Everything asked for of one model, whose weights are processed.
 
         Raises:
-            InputError: the model has no layer norm at its end, or rows have one token.
+            InputError: the model has no layer norm at its end.
         """
         checkpoint, wanted, found = self.inputs.checkpoints[model], {*self.parts}, ModelRoles()
-        try:
-            if wanted & {"weights", "prediction", "class_activity", "entropy"}:
-                self._effects(checkpoint, found, progress)
-            if "redundancy" in wanted:
-                found.similar = self._similar(checkpoint, progress)
-            if wanted & {"attention", "ablations"}:
-                self._heads(checkpoint, found, progress)
-            if "ablations" in wanted:
-                self._ablations(checkpoint, found, progress)
-            if "class_activity" in wanted:
-                self._class_activity(checkpoint, found, progress)
-            if "entropy" in wanted:
-                found.measured = self._interventions(checkpoint, found, progress)
-        except ValueError as error:
-            raise InputError(f"{checkpoint.source}: {error}") from error
+        if "entropy" in wanted:
+            check_final_norm(checkpoint)
+        if wanted & {"weights", "prediction", "class_activity", "entropy"}:
+            self._effects(checkpoint, found, progress)
+        if "redundancy" in wanted:
+            found.similar = self._similar(checkpoint, progress)
+        if wanted & {"attention", "ablations"}:
+            self._heads(checkpoint, found, progress)
+        if "ablations" in wanted:
+            self._ablations(checkpoint, found, progress)
+        if "class_activity" in wanted:
+            self._class_activity(checkpoint, found, progress)
+        if "entropy" in wanted:
+            found.measured = self._interventions(checkpoint, found, progress)
         return found
 
     def _effects(self, checkpoint: Checkpoint, found: ModelRoles, progress: Progress) -> None:
