@@ -95,7 +95,7 @@ def draw(curves: Curves, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "entropy curves"
+    matplotlib.rcParams |= {"svg.hashsalt": "entropy curves", "svg.fonttype": "none"}
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(PANELS), figsize=(15, 3.8), layout="constrained")
@@ -114,7 +114,7 @@ def draw(curves: Curves, path: Path) -> None:
 
 def _line(axis: Any, own: Sequence[Row], name: str, **style: Any) -> None:
     """The change against the model left alone, for models differ in that."""
-    axis.plot([row["value"] for row in own], [row[name] - row[f"nominal_{name}"] for row in own], **style)
+    axis.plot([row["value"] for row in own], [round(row[name] - row[f"nominal_{name}"], 4) for row in own], **style)
 
 
 def section(curves: Curves, picture: str) -> str:
