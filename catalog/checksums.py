@@ -50,10 +50,11 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "redundancy": ("similar_neurons", "neuron_vectors"),
     "attention": ("head_scores", "head_baselines", "head_compositions"),
     "class_activity": ("class_activity",),
-    "ablations": ("path_ablations", "ablation_relations", "head_norms"),
+    "ablations": ("ablation_relations", "path_ablations", "head_norms"),
     "entropy": ("interventions",),
 }
-"""Tables that hold a part's rows of a run; their checksums are written when the part is published."""
+"""Tables that hold a part's rows of a run; their checksums are written when the part is published, and the rows deleted in
+this order: which relations are the run's own is known by its ablations."""
 
 USED_BY_PART = {
     "vocabulary": ("features", "feature_tokens"),

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, text
 
-from catalog import checksums, explanations, staging
+from catalog import checksums, explanations, later, staging
 from catalog.copy import copy_columns
 from catalog.corpus_rows import store_rows
 from catalog.engine import driver_of
@@ -244,6 +244,8 @@ def _move_staged(driver: psycopg.Connection[Any], run_id: int) -> None:
         if table in staging.PARTITIONED:
             staging.attach(driver, run_id, table)
             continue
+        if table in later.TABLES:
+            later.give_way(driver, table, staged)
         if table in staging.PLACED:
             staging.move_placed(driver, run_id, table)
         else:
