@@ -53,7 +53,8 @@ ROWS_OF_PART: dict[str, tuple[str, ...]] = {
     "ablations": ("ablation_relations", "path_ablations", "head_norms"),
     "entropy": ("interventions",),
 }
-"""Tables that hold a part's rows of a run; their checksums are written when the part is published."""
+"""Tables that hold a part's rows of a run; their checksums are written when the part is published, and the rows deleted in
+this order: which relations are the run's own is known by its ablations."""
 
 USED_BY_PART = {
     "vocabulary": ("features", "feature_tokens"),
@@ -82,7 +83,7 @@ _CONDITIONS = {
     "corpus_rows": f"t.corpus_id = {_CORPUS} AND t.row IN (SELECT e.row FROM examples e WHERE e.run_id = :run_id)",
     "features": f"t.id IN {_FEATURES}",
     "feature_tokens": f"t.tokenizer_id IN {_TOKENIZERS} AND t.feature_id IN {_FEATURES}",
-    **{table: f"t.run_id = :run_id AND {later.rows_of_run(table, 't')}" for table in later.KEYS},
+    **{table: f"t.run_id = :run_id AND {later.rows_of_run(table, 't')}" for table in later.TABLES},
 }
 """Which rows of a table belong to a run, where the table has no run_id, or others that came later."""
 

@@ -36,7 +36,7 @@ UPDATE explanations e SET rank = ranked.rank
 
 def rows_of(part: str, table: str) -> str:
     """SQL that says which rows of a table are a part's: all but where several parts, or people, fill it."""
-    if table in later.KEYS:
+    if table in later.TABLES:
         return later.rows_of_run(table, table)
     if table != "explanations" or not part:
         return "true"

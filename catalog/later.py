@@ -1,27 +1,81 @@
 """Tables to which rows are added after their run is published: what somebody asks for, which is no part of the run."""
 
-from psycopg import sql
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-_PAIR = ("run_id", "neuron_id", "head_layer", "head", "n_rows")
-KEYS = {
-    "interventions": ("run_id", "neuron_id", "together", "kind", "value", "n_rows"),
-    "path_ablations": _PAIR,
-    "ablation_relations": (*_PAIR, "x", "y"),
-}
-"""The tables and their keys."""
+import numpy as np
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection, Engine, func, text
+from sqlalchemy.dialects.postgresql import insert
+
+from catalog import locks
+from catalog.errors import RunError
+from catalog.schema import roles
+
+TABLES = ("interventions", "path_ablations", "ablation_relations")
+
+_SCHEMA = {table.name: table for table in (roles.interventions, roles.path_ablations, roles.ablation_relations)}
+_ABLATION = ", ".join(column.name for column in roles.path_ablations.primary_key)
+"""What identifies an ablation, in its relations too."""
 
 
 def rows_of_run(table: str, alias: str) -> str:
-    """SQL that says which rows of one of the tables the run itself has written."""
+    """SQL that says which rows of one of TABLES the run itself has written."""
     if table != "ablation_relations":
         return f"{alias}.purpose <> 'asked'"
-    own = ", ".join(f"{alias}.{name}" for name in _PAIR)
-    return f"({own}) IN (SELECT {', '.join(_PAIR)} FROM public.path_ablations WHERE purpose <> 'asked')"
+    own = ", ".join(f"{alias}.{name}" for name in _ABLATION.split(", "))
+    return f"({own}) IN (SELECT {_ABLATION} FROM public.path_ablations WHERE purpose <> 'asked')"
 
 
-def make_room(table: str, staged: sql.Composable) -> sql.Composed:
-    """A statement that removes what was asked for before and the run is about to write itself."""
-    keys = {alias: sql.SQL(", ").join(sql.Identifier(alias, name) for name in KEYS[table]) for alias in ("t", "s")}
-    return sql.SQL("DELETE FROM public.{} t USING {} s WHERE ({}) = ({})").format(
-        sql.Identifier(table), staged, keys["t"], keys["s"]
+def store(
+    engine: Engine, run_id: int, tables: Iterable[tuple[str, Mapping[str, np.ndarray]]], code_version: str, device: str
+) -> None:
+    """Keep rows with their run, in one transaction; what was asked for before is replaced, the run's own stay.
+
+    Args:
+        tables: names among TABLES with columns, an ablation before its relations.
+    Raises:
+        RunError: the run was deleted meanwhile.
+    """
+    with engine.begin() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.PUBLISH})"))
+        found = connection.execute(text("SELECT 1 FROM runs WHERE id = :id AND status = 'published'"), {"id": run_id}).first()
+        if found is None:
+            raise RunError(f"run {run_id} was deleted meanwhile, so there is nothing to keep what was measured with.")
+        for name, columns in tables:
+            _replace(connection, name, columns, {"run_id": run_id, "code_version": code_version, "device": device})
+
+
+def _replace(connection: Connection, name: str, columns: Mapping[str, np.ndarray], origin: Mapping[str, Any]) -> None:
+    table = _SCHEMA[name]
+    known = {key: value for key, value in origin.items() if key in table.columns}
+    rows = [{**dict(zip(columns, row, strict=True)), **known} for row in zip(*map(_values, columns.values()), strict=True)]
+    statement = insert(table).values({"measured_at": func.now()} if "measured_at" in table.columns else {})
+    replaced = {column.name: column for column in statement.excluded if not table.columns[column.name].primary_key}
+    statement = statement.on_conflict_do_update(
+        index_elements=list(table.primary_key), set_=replaced, where=text(f"NOT ({rows_of_run(name, name)})")
+    )
+    connection.execute(statement, rows)
+
+
+def _values(column: np.ndarray) -> Sequence[Any]:
+    """Python values, None where undefined."""
+    missing = np.ma.getmaskarray(column)
+    items = np.ma.getdata(column).tolist()
+    return [
+        None if gone or (isinstance(item, float) and item != item) else item for gone, item in zip(missing, items, strict=True)
+    ]
+
+
+def give_way(connection: psycopg.Connection[Any], table: str, staged: sql.Composable) -> None:
+    """Delete from one of TABLES what was asked for before the run itself came to measure it.
+
+    Args:
+        staged: the table of the run's own rows, which are about to follow.
+    """
+    key = _ABLATION.split(", ") if table == "ablation_relations" else [column.name for column in _SCHEMA[table].primary_key]
+    names = sql.SQL(", ").join(map(sql.Identifier, key))
+    connection.execute(
+        sql.SQL("DELETE FROM public.{} WHERE ({}) IN (SELECT {} FROM {})").format(sql.Identifier(table), names, names, staged)
     )

@@ -244,8 +244,8 @@ def _move_staged(driver: psycopg.Connection[Any], run_id: int) -> None:
         if table in staging.PARTITIONED:
             staging.attach(driver, run_id, table)
             continue
-        if table in later.KEYS:
-            driver.execute(later.make_room(table, staged))
+        if table in later.TABLES:
+            later.give_way(driver, table, staged)
         if table in staging.PLACED:
             staging.move_placed(driver, run_id, table)
         else:

@@ -1,11 +1,21 @@
-"""`catalog intervene`: what a model predicts when neurons are held at a value."""
+"""What a model does without its neurons, measured when it is asked: `catalog intervene` and `catalog ablate`."""
 
 from typing import Annotated
 
 import typer
 
 from cli.failures import when_interrupted
-from cli.options import BatchTokensOption, DeviceOption, FormatOption, ModelArgument, RunOption, parse_neuron, parse_values
+from cli.options import (
+    BatchTokensOption,
+    DeviceOption,
+    FormatOption,
+    ModelArgument,
+    NeuronArgument,
+    RunOption,
+    parse_head,
+    parse_neuron,
+    parse_values,
+)
 from cli.output import Format, show_rows
 from cli.progress import watch
 from ingest.settings import INTERVENTION_TOKENS
@@ -13,11 +23,16 @@ from ingest.settings import INTERVENTION_TOKENS
 NeuronsArgument = Annotated[
     list[str], typer.Argument(metavar="LAYER.INDEX...", help="Neurons; those joined by commas are held together: 1.3,1.7.")
 ]
+HeadsArgument = Annotated[
+    list[str], typer.Argument(metavar="LAYER.HEAD...", help="Heads of later layers: 5.0, or A5.H0, is layer 5, head 0.")
+]
+TokensOption = Annotated[int, typer.Option("--tokens", help="Tokens of the run's corpus, BOS included, from its start.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command()(intervene)
+    app.command()(ablate)
 
 
 def intervene(
@@ -28,9 +43,7 @@ def intervene(
     threshold: Annotated[str | None, typer.Option("--threshold", help="Let pre be at most each of these.")] = None,
     zero: Annotated[bool, typer.Option("--zero", help="Set pre to 0.")] = False,
     relu: Annotated[bool, typer.Option("--relu", help="Let pre be at least 0.")] = False,
-    tokens: Annotated[
-        int, typer.Option("--tokens", help="Tokens of the run's corpus, BOS included, from its start.")
-    ] = INTERVENTION_TOKENS,
+    tokens: TokensOption = INTERVENTION_TOKENS,
     run: RunOption = None,
     device: DeviceOption = "auto",
     batch_tokens: BatchTokensOption = 4096,
@@ -61,4 +74,29 @@ def intervene(
         from ingest.intervene import intervene as run_interventions
 
         found = run_interventions(settings, progress)
+    show_rows(found, format)
+
+
+def ablate(
+    model: ModelArgument,
+    neuron: NeuronArgument,
+    heads: HeadsArgument,
+    tokens: TokensOption = INTERVENTION_TOKENS,
+    run: RunOption = None,
+    device: DeviceOption = "auto",
+    batch_tokens: BatchTokensOption = 4096,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Take a neuron from the queries of heads; measure what they do.
+
+    One row per head: its attention to BOS and the norms of what it writes, and their changes, which are stored as well."""
+    asked = parse_neuron(neuron), tuple(parse_head(head) for head in heads)
+    with when_interrupted("nothing was stored"), watch() as progress:
+        from ingest.ablate import AblateSettings
+        from ingest.ablate import ablate as run_ablations
+
+        settings = AblateSettings(
+            model=model, neuron=asked[0], heads=asked[1], tokens=tokens, run=run, device=device, batch_tokens=batch_tokens
+        )
+        found = run_ablations(settings, progress)
     show_rows(found, format)

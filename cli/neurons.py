@@ -130,7 +130,9 @@ def similar(
     limit: LimitOption = 20,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """The neurons whose weights, or effects on the logits, are most like one's."""
+    """The neurons whose weights or effects are most like one's.
+
+    Effects are those on the logits; they alone compare neurons of different models."""
     from catalog import NeuronRef, connect
 
     with connect() as store:

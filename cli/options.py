@@ -57,6 +57,7 @@ JobsOption = Annotated[int | None, typer.Option("--jobs", help="Least number of 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, as in `catalog models`.")]
 NeuronArgument = Annotated[str, typer.Argument(metavar="LAYER.INDEX", help="A neuron: 3.10 is layer 3, neuron 10.")]
 
+_WHOLE = "0|[1-9][0-9]*"
 _LARGEST_LAYER = 32767
 _LARGEST_INDEX = 2**31 - 1
 
@@ -67,10 +68,23 @@ def parse_neuron(text: str) -> tuple[int, int]:
     Raises:
         InputError: the text is no LAYER.INDEX.
     """
-    found = re.fullmatch(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)", text)
+    found = re.fullmatch(rf"({_WHOLE})\.({_WHOLE})", text)
     if not found or int(found[1]) > _LARGEST_LAYER or int(found[2]) > _LARGEST_INDEX:
         raise InputError(f"{text!r} is no LAYER.INDEX; write the layer, a point and the index, such as 3.10.")
     return int(found[1]), int(found[2])
+
+
+def parse_head(text: str) -> tuple[int, int]:
+    """Layer and head of `LAYER.HEAD`, or as labels write it: 5.0 and A5.H0 are head 0 of layer 5.
+
+    Raises:
+        InputError: the text is neither.
+    """
+    found = re.fullmatch(rf"({_WHOLE})\.({_WHOLE})|A({_WHOLE})\.H({_WHOLE})", text)
+    layer, head = (int(part) for part in found.groups() if part is not None) if found else (-1, -1)
+    if not (0 <= layer <= _LARGEST_LAYER and head <= _LARGEST_LAYER):
+        raise InputError(f"{text!r} is no LAYER.HEAD; write the layer, a point and the head, such as 5.0 or A5.H0.")
+    return layer, head
 
 
 def parse_layers(text: str | None) -> tuple[int, int] | None:

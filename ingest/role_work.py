@@ -4,7 +4,7 @@ Everything but interventions, ablations and norms of heads follows from the weig
 until the run stages; vectors are made then, for effects on the logits of all models share one basis.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from ingest.roles.class_activity import ClassActivity, class_activity
 from ingest.roles.compositions import LayerCompositions, head_compositions
 from ingest.roles.head_scores import RandomBaseline, head_scores, random_baseline
 from ingest.roles.head_selection import SelectedScores, choose_pairs, select_scores
+from ingest.roles.heads import Pair
 from ingest.roles.interventions import Intervention, run_interventions
 from ingest.roles.path_ablation import PathAblation, ablate_paths
 from ingest.roles.prediction import EffectExplainer
@@ -145,11 +146,24 @@ class RoleWork:
         each = self.settings.ablation_pairs
         least = LEAST_MULTIPLE * found.baseline.largest_of_model
         pairs = choose_pairs(found.scores, checkpoint.d_mlp, each, least, MOST_PAIRS * each)
-        reading = (self.settings.intervention_tokens, self.settings.batch_tokens, self.inputs.device, progress.advance)
         progress.phase(f"norms of heads, {checkpoint.name}", self.n_tokens, "tokens")
-        found.norms = bos_norm_ratio(checkpoint, corpus, tokenizer.bos_id, *reading)
+        found.norms = bos_norm_ratio(checkpoint, corpus, tokenizer.bos_id, *self._reading(progress))
+        found.ablations = self.ablate(checkpoint, pairs, progress) if pairs else []
+
+    def ablate(self, checkpoint: Checkpoint, pairs: Sequence[Pair], progress: Progress) -> list[PathAblation]:
+        """Take neurons from the queries of heads on the first tokens of the corpus.
+
+        Raises:
+            ValueError: the model has no such neuron or head, or its output does not reach the head.
+        """
+        corpus = self.inputs.corpus
+        assert corpus is not None
         progress.phase(f"path ablation, {checkpoint.name}", self.n_tokens, "tokens")
-        found.ablations = ablate_paths(checkpoint, corpus, pairs, tokenizer.special_ids, *reading) if pairs else []
+        return ablate_paths(checkpoint, corpus, pairs, self.inputs.tokenizer.special_ids, *self._reading(progress))
+
+    def _reading(self, progress: Progress) -> tuple[int, int, torch.device, Callable[[int], None]]:
+        """How much of the corpus is read, in which pieces, and where."""
+        return self.settings.intervention_tokens, self.settings.batch_tokens, self.inputs.device, progress.advance
 
     def _class_activity(self, checkpoint: Checkpoint, found: ModelRoles, progress: Progress) -> None:
         """Of neurons with a peaked effect, whether they are active before the tokens that it is on."""
@@ -163,10 +177,7 @@ class RoleWork:
         classes = np.zeros((len(used), checkpoint.d_vocab), dtype=bool)
         classes[:, : table.matrix.shape[1]] = table.matrix[used]
         progress.phase(f"activity before classes, {checkpoint.name}", self.n_tokens, "tokens")
-        activity = class_activity(
-            checkpoint, corpus, neurons.tolist(), class_of.tolist(), classes, self.settings.intervention_tokens,
-            self.settings.batch_tokens, self.inputs.device, progress.advance,
-        )  # fmt: skip
+        activity = class_activity(checkpoint, corpus, neurons.tolist(), class_of.tolist(), classes, *self._reading(progress))
         found.activity = neurons, features, activity
 
     def _interventions(self, checkpoint: Checkpoint, found: ModelRoles, progress: Progress) -> rows.Measured:
@@ -207,9 +218,8 @@ class RoleWork:
         assert corpus is not None
         progress.phase(f"interventions, {checkpoint.name}", self.n_tokens, "tokens")
         results = run_interventions(
-            checkpoint, corpus.tokens, self.inputs.tokenizer.special_ids, interventions,
-            self.settings.intervention_tokens, self.settings.batch_tokens, self.inputs.device, progress.advance,
-        )  # fmt: skip
+            checkpoint, corpus.tokens, self.inputs.tokenizer.special_ids, interventions, *self._reading(progress)
+        )
         return rows.Measured(interventions, purposes, of, results, self.n_rows)
 
     @property

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
 
-from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
+from ingest.checkpoint import NONLINEARITY, Checkpoint, open_checkpoint, parse_model_argument
 from ingest.corpus_cache import CorpusMeta, TokenCorpus
+from ingest.roles.heads import Pair
 from ingest.tokenizer import tokenizer_identity
 from tests.factories import load_raw, mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt
 
@@ -88,6 +89,37 @@ class RawModel:
     def residuals(self, tokens: Tensor) -> list[Tensor]:
         """What enters each layer, (rows, context, d_model)."""
         return list(self.model(tokens, output_hidden_states=True, use_cache=False).hidden_states[:N_LAYERS])
+
+    def residuals_and_posts(self, tokens: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """What enters each layer, and post of each layer, (rows, context, d_mlp)."""
+        posts: list[Tensor] = []
+        handles = [
+            block.get_submodule(NONLINEARITY[self.kind]).register_forward_hook(
+                lambda module, inputs, output: posts.append(output.reshape(*tokens.shape, D_MLP))
+            )
+            for block in self.blocks
+        ]
+        residuals = self.residuals(tokens)
+        for handle in handles:
+            handle.remove()
+        return residuals, posts
+
+    @torch.no_grad()
+    def ablated(self, pair: Pair, residual: Tensor, p: int, removed: float) -> np.ndarray:
+        """Attention to BOS, ‖z‖ and ‖W_O z‖ at one destination, with `removed` of the neuron out of its query alone.
+
+        Args:
+            residual: what enters the head's layer, (context, d_model).
+            p: position of the destination.
+        """
+        layer, positions = pair.head_layer, torch.arange(p + 1)
+        _, keys, values = (part[:, pair.head] for part in self.project(layer, self.norm(layer)(residual[: p + 1])))
+        own = residual[p] - removed * self.w_out[pair.layer, pair.index]
+        query = self.project(layer, self.norm(layer)(own))[0][pair.head]
+        scores = self.turned(query[None], positions[-1:]) @ self.turned(keys, positions).T * self.scale(layer)
+        pattern = scores[0].softmax(0)
+        z = pattern @ (values - self.value_bias(layer)[pair.head])
+        return np.array([pattern[0].item(), z.norm().item(), (z @ self.w_o(layer)[pair.head]).norm().item()])
 
     @torch.no_grad()
     def eager_patterns(self, tokens: Tensor) -> list[Tensor]:

@@ -37,6 +37,10 @@ def is_one_sentence(text: str) -> bool:
         (["show", MODELS[0], "1"], "'1' is no LAYER.INDEX"),
         (["show", MODELS[0], "1.01"], "'1.01' is no LAYER.INDEX"),
         (["show", "gpt5", "1.1"], "there is no model 'gpt5'"),
+        (["ablate", MODELS[0], "0.1", "A1.1"], "'A1.1' is no LAYER.HEAD"),
+        (["ablate", MODELS[0], "9.9", "1.0"], "its layers are 0 to 1"),
+        (["ablate", MODELS[0], "1.1", "1.0"], "is in the last layer, after which no attention comes"),
+        (["intervene", MODELS[0], "9.9"], "its layers are 0 to 1"),
         (["matches", MODELS[0], "9.9"], "its layers are 0 to 1"),
         (["matches", MODELS[0], "1.1", "--other-model", "gpt5"], "there is no model 'gpt5'"),
         (["runs", "show", "99"], "there is no"),
@@ -94,6 +98,7 @@ def closed_port() -> int:
 COMMANDS = [
     ["find"],
     ["show", "a", "1.1"],
+    ["ablate", "a", "0.1", "1.0"],
     ["universal"],
     ["families"],
     ["models"],

@@ -1,66 +1,45 @@
 """What neurons do, from the ingest to SQL: numbers at their neuron, models that have less, neurons that are asked for."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy import create_engine, make_url
 
 from catalog.engine import writer_engine
 from catalog.errors import InputError, NotFoundError
 from catalog.verify import checks, verify
-from ingest.checkpoint import Checkpoint, nonlinearities, open_checkpoint, parse_model_argument
+from ingest.checkpoint import Checkpoint, nonlinearities
 from ingest.intervene import InterveneSettings, intervene
 from ingest.pipeline import ingest
 from ingest.progress import Silent
 from ingest.roles.head_scores import bos_keys
-from ingest.settings import OF_WEIGHTS, ROLES, IngestSettings
+from ingest.settings import OF_WEIGHTS, IngestSettings
 from ingest.tokenizer import tokenizer_identity
 from tests import factories
-from tests.acceptance.ingests import rows, run_ingest, small_corpus
+from tests.acceptance.ingests import rows, run_ingest
+from tests.acceptance.role_models import (
+    CONTEXT,
+    D_MLP,
+    NAMES,
+    TOKENS,
+    make_corpus,
+    make_models,
+    opened,
+    publish_models,
+    read_corpus,
+)
 from tests.commands import Answer, run_catalog, use_published_family
-from tests.conftest import database
 
 settings = use_published_family
 catalog = run_catalog
 
-NAMES = ("serial", "parallel", "relu", "shallow")
-CONTEXT, TOKENS, D_MLP = 24, 960, 24
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One of each architecture, and one of a single layer."""
-    folder, tokenizer = tmp_path_factory.mktemp("models"), factories.byte_bpe_tokenizer()
-    return {
-        "serial": factories.tiny_gpt2(folder / "serial", 0, tokenizer, n_layers=3, scale_attn_by_inverse_layer_idx=True),
-        "parallel": factories.tiny_neox(folder / "parallel", 1, tokenizer, n_layers=3),
-        "relu": factories.tiny_opt(folder / "relu", 2, tokenizer, n_layers=3),
-        "shallow": factories.tiny_gpt2(folder / "shallow", 3, tokenizer, n_layers=1),
-    }
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_corpus(tmp_path_factory.mktemp("corpus"), 40)
-
-
-@pytest.fixture(scope="module")
-def url(server: URL, template: str, models: dict[str, Path], corpus: Path) -> Iterator[str]:
-    """A catalog of these models with every role, one run."""
-    with database(server, template) as made:
-        only = ("weights", *ROLES)
-        run_ingest(made, list(models.values()), corpus, only=only, context=CONTEXT, intervention_tokens=TOKENS)
-        yield made
-
-
-def opened(folder: Path) -> Checkpoint:
-    checkpoint = open_checkpoint(parse_model_argument(str(folder)), torch.device("cpu"))
-    checkpoint.process(tokenizer_identity(checkpoint.tokenizer).n_tokens)
-    return checkpoint
+models = make_models
+corpus = make_corpus
+url = publish_models
 
 
 def flat(layer: int, neuron: int) -> int:
@@ -176,7 +155,8 @@ def plain_forward(checkpoint: Checkpoint, tokens: torch.Tensor, changes: dict[in
 
 
 def ask(url: str, model: str, *neurons: tuple[tuple[int, int], ...], **more: object) -> InterveneSettings:
-    return InterveneSettings(model, neurons, **{"tokens": TOKENS, "device": "cpu", "database_url": url, **more})  # type: ignore[arg-type]
+    given = {"model": model, "neurons": neurons, "tokens": TOKENS, "device": "cpu", "database_url": url, **more}
+    return InterveneSettings(**given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["serial", "parallel"])
@@ -191,7 +171,7 @@ def test_what_is_asked_for_is_measured_stored_and_shown(url: str, models: dict[s
     ]
     assert set(found["purpose"]) == {"asked"}
     checkpoint = opened(models[name])
-    tokens = _first_rows(url, models, corpus)
+    tokens = torch.from_numpy(np.asarray(read_corpus(models[name], corpus).tokens[: TOKENS // CONTEXT], dtype=np.int64))
     nominal = plain_forward(checkpoint, tokens, {})
     fixed = plain_forward(checkpoint, tokens, {0: ([3], 2.0), 2: ([5], 2.0)})
     entropies = [-(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)[:, 1:-1].mean().item() for logits in (nominal, fixed)]
@@ -204,16 +184,6 @@ def test_what_is_asked_for_is_measured_stored_and_shown(url: str, models: dict[s
     assert rows(url, stored, name=name) == [(["2.5"], 0.0, kept), (["2.5"], 2.0, kept)]
     again = intervene(ask(url, name, held, changes=(("fix", 2.0),)), Silent())
     assert again["entropy"][0] == row["entropy"] and len(rows(url, stored, name=name)) == 2
-
-
-def _first_rows(url: str, models: dict[str, Path], corpus: Path) -> torch.Tensor:
-    """The corpus's first tokens, as the ingest reads them again."""
-    from ingest.prepare import load_inputs
-
-    read = IngestSettings((str(models["serial"]),), str(corpus), context=CONTEXT, only=("entropy",), database_url=url)
-    inputs = load_inputs(read, Silent())
-    assert inputs.corpus is not None
-    return torch.from_numpy(np.asarray(inputs.corpus.tokens[: TOKENS // CONTEXT], dtype=np.int64))
 
 
 def test_candidates_and_controls_are_held_at_every_value(url: str) -> None:
@@ -271,7 +241,7 @@ def test_roles_of_weights_need_no_corpus_and_are_known_the_second_time(
     assert (second.outcome, second.message) == (
         "already_published", "run 1 has prediction, redundancy of these models already",
     )  # fmt: skip
-    with pytest.raises(NotFoundError, match="run 1, the newest with serial, read no corpus to hold neurons on"):
+    with pytest.raises(NotFoundError, match="run 1, the newest with serial, read no corpus to measure on"):
         intervene(ask(database_url, "serial", ((0, 1),), changes=(("fix", 1.0),)), Silent())
     wide = run_ingest(database_url, [models["serial"]], None, only=OF_WEIGHTS, context=CONTEXT)
     assert wide.run_id != first.run_id, "h of another context is another number"

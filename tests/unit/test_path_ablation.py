@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ingest.checkpoint import NONLINEARITY, Checkpoint
+from ingest.checkpoint import Checkpoint
 from ingest.roles.heads import Pair
 from ingest.roles.path_ablation import PathPoints, ablate_paths, path_points
 from ingest.roles.path_summary import RELATIONS, relation, summarise
@@ -38,36 +38,12 @@ class Models:
     def __init__(self, folder: Path) -> None:
         self.checkpoint: Checkpoint = processed(folder)
         self.raw = RawModel(folder)
-        rows = torch.from_numpy(TOKENS)
-        self.post: list[torch.Tensor] = []
-        handles = [
-            block.get_submodule(NONLINEARITY[self.raw.kind]).register_forward_hook(
-                lambda module, inputs, output: self.post.append(output.reshape(N_ROWS, CONTEXT, D_MLP))
-            )
-            for block in self.raw.blocks
-        ]
-        self.residuals = self.raw.residuals(rows)
-        for handle in handles:
-            handle.remove()
+        self.residuals, self.post = self.raw.residuals_and_posts(torch.from_numpy(TOKENS))
         self.points = self.run(PAIRS)
 
     def run(self, pairs: list[Pair], batch_tokens: int = 10**6, **options: int) -> list[PathPoints]:
         corpus = random_corpus(TOKENS)
         return path_points(self.checkpoint, corpus, pairs, SPECIAL, N_ROWS * CONTEXT, batch_tokens, CPU, **options)
-
-    @torch.no_grad()
-    def measured(self, pair: Pair, row: int, p: int, removed: float) -> np.ndarray:
-        """Attention to BOS, ‖z‖ and ‖W_O z‖ of one destination, with `removed` of the neuron out of its query alone."""
-        raw, layer = self.raw, pair.head_layer
-        clean = self.residuals[layer][row]
-        positions = torch.arange(p + 1)
-        _, keys, values = (part[:, pair.head] for part in raw.project(layer, raw.norm(layer)(clean[: p + 1])))
-        own = clean[p] - removed * raw.w_out[pair.layer, pair.index]
-        query = raw.project(layer, raw.norm(layer)(own))[0][pair.head]
-        scores = raw.turned(query[None], positions[-1:]) @ raw.turned(keys, positions).T * raw.scale(layer)
-        pattern = scores[0].softmax(0)
-        z = pattern @ (values - raw.value_bias(layer)[pair.head])
-        return np.array([pattern[0].item(), z.norm().item(), (z @ raw.w_o(layer)[pair.head]).norm().item()])
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
@@ -84,7 +60,8 @@ def test_one_pass_is_one_by_one_in_raw_weights(models: Models) -> None:
         for i in generator.choice(len(PLACES), 6, replace=False):
             row, p = PLACES[i]
             act = models.post[pair.layer][row, p, pair.index].item()
-            clean, ablated = models.measured(pair, row, p, 0.0), models.measured(pair, row, p, act)
+            residual = models.residuals[pair.head_layer][row]
+            clean, ablated = models.raw.ablated(pair, residual, p, 0.0), models.raw.ablated(pair, residual, p, act)
             found = [float(getattr(points, name)[i]) for name in NUMBERS]
             np.testing.assert_allclose(found, [act, *clean, *(ablated - clean)], atol=1e-5, rtol=1e-5)
             largest = np.maximum(largest, np.abs(ablated - clean))

@@ -1,0 +1,61 @@
+"""Models of each architecture and one run with every role, for tests of what neurons do and of what is asked for later."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from sqlalchemy import URL
+
+from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
+from ingest.corpus import TokenCorpus
+from ingest.prepare import load_inputs
+from ingest.progress import Silent
+from ingest.settings import ROLES, IngestSettings
+from ingest.tokenizer import tokenizer_identity
+from tests import factories
+from tests.acceptance.ingests import run_ingest, small_corpus
+from tests.conftest import database
+
+NAMES = ("serial", "parallel", "relu", "shallow")
+CONTEXT, TOKENS, D_MLP = 24, 960, 24
+
+
+@pytest.fixture(scope="module", name="models")
+def make_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One of each architecture, and one of a single layer."""
+    folder, tokenizer = tmp_path_factory.mktemp("models"), factories.byte_bpe_tokenizer()
+    return {
+        "serial": factories.tiny_gpt2(folder / "serial", 0, tokenizer, n_layers=3, scale_attn_by_inverse_layer_idx=True),
+        "parallel": factories.tiny_neox(folder / "parallel", 1, tokenizer, n_layers=3),
+        "relu": factories.tiny_opt(folder / "relu", 2, tokenizer, n_layers=3),
+        "shallow": factories.tiny_gpt2(folder / "shallow", 3, tokenizer, n_layers=1),
+    }
+
+
+@pytest.fixture(scope="module", name="corpus")
+def make_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_corpus(tmp_path_factory.mktemp("corpus"), 40)
+
+
+@pytest.fixture(scope="module", name="url")
+def publish_models(server: URL, template: str, models: dict[str, Path], corpus: Path) -> Iterator[str]:
+    """A catalog of these models with every role, one run."""
+    with database(server, template) as made:
+        only = ("weights", *ROLES)
+        run_ingest(made, list(models.values()), corpus, only=only, context=CONTEXT, intervention_tokens=TOKENS)
+        yield made
+
+
+def opened(folder: Path) -> Checkpoint:
+    """A checkpoint with processed weights."""
+    checkpoint = open_checkpoint(parse_model_argument(str(folder)), torch.device("cpu"))
+    checkpoint.process(tokenizer_identity(checkpoint.tokenizer).n_tokens)
+    return checkpoint
+
+
+def read_corpus(model: Path, corpus: Path) -> TokenCorpus:
+    """The corpus in rows, as the ingest reads it again."""
+    inputs = load_inputs(IngestSettings((str(model),), str(corpus), context=CONTEXT, only=("entropy",)), Silent())
+    assert inputs.corpus is not None
+    return inputs.corpus
