@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from ingest.columns import Columns
 from ingest.labels.divisions import Divisions, divide
 from ingest.labels.vocabulary import FeatureTable
-from ingest.results import Arrays
 from ingest.statistics.effects import EffectSums, SumMoments, TokenClasses, effect_sums, moments_of
 
 TOP = 5
@@ -27,7 +27,7 @@ def explain_effects(
     w_u: Float[Tensor, "d_model tokens"],
     table: FeatureTable,
     advance: Callable[[int], None] = lambda n_neurons: None,
-) -> Arrays:
+) -> Columns:
     """Explanations of all neurons of a model by a pass of their own; see `EffectExplainer.result`.
 
     Args:
@@ -54,7 +54,7 @@ class EffectExplainer:
         n_tokens = table.matrix.shape[1]
         self._divisions = _smaller_sides(divide(table.matrix, np.ones(n_tokens, dtype=np.int64), n_tokens))
         self.classes = TokenClasses.of(self._divisions.matrix)
-        self._pieces: list[Arrays] = []
+        self._pieces: list[Columns] = []
 
     def add(self, sums: EffectSums) -> None:
         """Explain the next neurons."""
@@ -79,7 +79,7 @@ class EffectExplainer:
             }
         )
 
-    def result(self) -> Arrays:
+    def result(self) -> Columns:
         """The five features of each neuron that reduce the variance of its effects most, equal ones in the table's order.
 
         Returns:
@@ -124,7 +124,7 @@ def _reductions(sums: EffectSums, n_in: np.ndarray) -> Float[np.ndarray, "divisi
     return np.clip(inside * outside / sums.n**2 * difference**2 / variance, 0, 1)
 
 
-def _comparison(inside: _Sums, outside: _Sums, whole: _Sums, pivot: np.ndarray) -> Arrays:
+def _comparison(inside: _Sums, outside: _Sums, whole: _Sums, pivot: np.ndarray) -> Columns:
     """What is told of classes that both have members, §7 (a), (b), (d) and (e)."""
     a, b = _class_moments(inside), _class_moments(outside)
     every = moments_of(1, whole.powers / whole.n, np.zeros(len(pivot)))

@@ -17,7 +17,7 @@ from ingest.intervene import InterveneSettings, intervene
 from ingest.pipeline import ingest
 from ingest.progress import Silent
 from ingest.roles.head_scores import bos_keys
-from ingest.settings import OF_WEIGHTS, IngestSettings
+from ingest.settings import OF_WEIGHTS, ROLES, IngestSettings
 from ingest.tokenizer import tokenizer_identity
 from tests import factories
 from tests.acceptance.ingests import rows, run_ingest
