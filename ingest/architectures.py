@@ -8,6 +8,8 @@ NONLINEARITY = {"gpt2": "mlp.act", "gpt_neox": "mlp.act", "opt": "activation_fn"
 """The module of a block whose input is pre and whose output is post."""
 OUTPUT = {"gpt2": "mlp.c_proj", "gpt_neox": "mlp.dense_4h_to_h", "opt": "fc2"}
 """The module of a block that takes post back to the residual stream."""
+ATTENTION_NORM = {"gpt2": "ln_1", "gpt_neox": "input_layernorm", "opt": "self_attn_layer_norm"}
+"""The module of a block whose input is the residual that enters attention."""
 FINAL_NORM = {"gpt2": "transformer.ln_f", "gpt_neox": "gpt_neox.final_layer_norm", "opt": "model.decoder.final_layer_norm"}
 """The module between the last block and the unembedding."""
 

@@ -14,9 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-BLOCKS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "opt": "model.decoder.layers"}
-LAYER_NORM = {"gpt2": "ln_1", "gpt_neox": "input_layernorm", "opt": "self_attn_layer_norm"}
-"""The module of a block whose input is the residual that enters attention."""
+from ingest.architectures import ATTENTION_NORM, blocks
 
 
 class AttentionWeights(Protocol):
@@ -233,5 +231,5 @@ def rows_needed(corpus: Corpus, n_tokens: int) -> int:
 
 
 def _layer_norms(model: AttentionModel) -> list[Any]:
-    blocks = model.model.get_submodule(BLOCKS[model.architecture]).children()
-    return [block.get_submodule(LAYER_NORM[model.architecture]) for block in blocks]
+    name = ATTENTION_NORM[model.architecture]
+    return [block.get_submodule(name) for block in blocks(model.model, model.architecture)]

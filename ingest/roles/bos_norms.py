@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ingest.architectures import ATTENTION_NORM, blocks
 from ingest.roles.attention import (
-    BLOCKS,
-    LAYER_NORM,
     AttentionModel,
     Corpus,
     layer_attention,
@@ -107,8 +106,8 @@ def folded_value_bias(model: AttentionModel, layer: int) -> Float[Tensor, "heads
 
     It is what the raw model's own value map gives where its layer norm gives β, that is where x̂ is 0.
     """
-    block: Any = list(model.model.get_submodule(BLOCKS[model.architecture]).children())[layer]
-    mapped = block.get_submodule(VALUE[model.architecture])(block.get_submodule(LAYER_NORM[model.architecture]).bias)
+    block: Any = blocks(model.model, model.architecture)[layer]
+    mapped = block.get_submodule(VALUE[model.architecture])(block.get_submodule(ATTENTION_NORM[model.architecture]).bias)
     if model.architecture == "gpt2":
         mapped = mapped.chunk(3)[2]
     if model.architecture == "gpt_neox":  # the parts of a head stand together
