@@ -43,7 +43,7 @@ lint: $(INSTALLED) ## Style, types and the one-way rule
 	$(BIN)/lint-imports
 
 test: $(INSTALLED) lint ## Everything that CI runs
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: $(INSTALLED) ## Every benchmark of the computation (about an hour); results go to docs/performance.md
 	$(BIN)/python -m bench

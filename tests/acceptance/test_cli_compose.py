@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.unit.test_compose import SERVICES
 
 ROOT = Path(__file__).parents[2]
-SOME_TOKENS = "4096"
+SOME_TOKENS, FEW_TOKENS = "4096", "256"
 
 
 def run(words: list[str], url: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -23,12 +23,13 @@ def test_migrate_then_ingest(empty_database_url):
     migrated = run(SERVICES["migrate"]["command"], url)
     assert (migrated.returncode, migrated.stdout) == (0, ""), migrated.stderr
     # The same words as in the file; fewer tokens come by the environment twin.
-    ingested = run(SERVICES["ingest"]["command"], url, CATALOG_INGEST_MAX_TOKENS=SOME_TOKENS)
+    fewer = {"CATALOG_INGEST_MAX_TOKENS": SOME_TOKENS, "CATALOG_INGEST_INTERVENTION_TOKENS": FEW_TOKENS}
+    ingested = run(SERVICES["ingest"]["command"], url, **fewer)
     assert (ingested.returncode, ingested.stdout) == (0, ""), ingested.stderr
     assert "Warning" not in ingested.stderr
     models = json.loads(run(["catalog", "models", "--format", "json"], url).stdout)
     assert [model["model"] for model in models] == [f"pocket-gpt2-{seed}" for seed in "abcde"]
-    again = run(SERVICES["ingest"]["command"], url, CATALOG_INGEST_MAX_TOKENS=SOME_TOKENS)
+    again = run(SERVICES["ingest"]["command"], url, **fewer)
     assert again.returncode == 0 and "run 1" in again.stderr
     assert len(json.loads(run(["catalog", "runs", "list", "--format", "json"], url).stdout)) == 1
 

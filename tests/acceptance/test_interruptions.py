@@ -65,13 +65,15 @@ class HalfWay(Silent):
     def __init__(self, stop: bool) -> None:
         super().__init__()
         self.stop, self.total, self.first, self.done = stop, 0, 0, 0
+        self.accumulating = False
 
     def phase(self, name: str, total: int | None = None, unit: str = "") -> None:
-        if name == "accumulate":
+        self.accumulating = name == "accumulate"
+        if self.accumulating:
             self.total = total or 0
 
     def advance(self, amount: int) -> None:
-        if self.total:
+        if self.accumulating:
             self.first = self.first or amount
             self.done += amount
             if self.stop and self.done >= self.total / 2:
@@ -86,6 +88,7 @@ def test_a_job_goes_on_from_its_checkpoint(database_url: str, tmp_path: Path) ->
         database_url=database_url,
         batch_tokens=1024,
         checkpoint_minutes=1e-9,
+        intervention_tokens=500,
     )
     before = HalfWay(stop=True)
     with pytest.raises(KeyboardInterrupt):

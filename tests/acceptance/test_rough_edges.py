@@ -120,7 +120,9 @@ def test_a_layer_without_a_live_neuron(catalog, database_url: str, tmp_path: Pat
     run_ingest(database_url, models, small_corpus(tmp_path), only=PARTS)
     dead = rows(
         database_url,
-        "SELECT neuron, family, subtype, score FROM neuron_labels WHERE model = 'tiny-a' AND layer = 1 ORDER BY neuron, family",
+        # in 16 dimensions random output weights are opposite to some others
+        """SELECT neuron, family, subtype, score FROM neuron_labels
+           WHERE model = 'tiny-a' AND layer = 1 AND family <> 'antipodal' ORDER BY neuron, family""",
     )
     assert dead == [(neuron, "dead", "provisional", 0.0) for neuron in range(24)]
     assert rows(
