@@ -10,9 +10,9 @@ from catalog.queries import Values, frame
 from catalog.schema.roles import VECTOR_KINDS
 from catalog.vectors import MOST_DIMENSIONS
 
-SEARCHED = 400
-"""ef_search: neighbours that a search holds on to, more than are asked for so that few are missed."""
-MOST_SEARCHED = 1_000
+SEARCHED = 1_000
+"""ef_search: neighbours that a search holds on to, as many as pgvector allows, so that few are missed; where comparing every
+vector costs less, the planner does that."""
 
 
 def similar(
@@ -96,5 +96,5 @@ def _widen(connection: Connection, dimensions: int, limit: int) -> None:
     if dimensions > MOST_DIMENSIONS or not limit:
         connection.execute(text("SET LOCAL enable_indexscan = off"))
         return
-    connection.execute(text(f"SET LOCAL hnsw.ef_search = {min(MOST_SEARCHED, max(SEARCHED, 4 * limit))}"))
+    connection.execute(text(f"SET LOCAL hnsw.ef_search = {SEARCHED}"))
     connection.execute(text("SET LOCAL hnsw.iterative_scan = strict_order"))

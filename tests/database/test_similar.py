@@ -100,14 +100,23 @@ def exact(made: Made, by: str, model: str, neuron: int, others: tuple[str, ...])
 WITHIN, ALL, LAST = NAMES[:1], NAMES, NAMES[2:]
 
 
+@pytest.mark.parametrize("searched", [200, 1000], ids=["by the index", "by the planner's choice"])
 @pytest.mark.parametrize("opposite", [False, True])
 @pytest.mark.parametrize(
     ("by", "other", "among"),
     [("w_out", None, WITHIN), ("w_in", NAMES[0], WITHIN), ("logit_effect", None, ALL), ("logit_effect", NAMES[2], LAST)],
 )
 def test_the_search_finds_what_comparing_every_vector_finds(
-    big: Engine, made: Made, by: str, other: str | None, among: tuple[str, ...], opposite: bool
+    big: Engine,
+    made: Made,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+    other: str | None,
+    among: tuple[str, ...],
+    opposite: bool,
+    searched: int,
 ) -> None:
+    monkeypatch.setattr("catalog.similar.SEARCHED", searched)
     store, shares = Catalog(big), []
     for neuron in range(0, 200, 10):
         expected = exact(made, by, NAMES[0], neuron, among)
@@ -120,7 +129,8 @@ def test_the_search_finds_what_comparing_every_vector_finds(
     assert np.mean(shares) >= 0.95
 
 
-def test_a_question_uses_the_index_of_its_model_and_kind(big: Engine) -> None:
+def test_a_question_uses_the_index_of_its_model_and_kind(big: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalog.similar.SEARCHED", 40)  # with more, comparing so few vectors costs less
     names = [name for (name,) in rows(big, "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%hnsw%' ORDER BY 1")]
     assert len(names) == 2 * len(NAMES) + 1 and all(name.startswith("ix_neuron_vectors_run_1_") for name in names)
     silent = "SELECT count(*) FROM pg_class WHERE relname = ANY(:names) AND obj_description(oid, 'pg_class') IS NULL"
