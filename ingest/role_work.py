@@ -42,6 +42,8 @@ LEAST_MULTIPLE = 1.5
 """Of the largest |h| of random vectors, from which on a neuron's pair is ablated: below what labels ask for, which is 2."""
 LEAST_KURTOSIS = 5.0
 """Over the vocabulary, from which on a neuron's activity before its class is measured: below what labels ask for, 10."""
+BYTES_PER_LOGIT, LOGIT_MEMORY = 20, 2 * 2**30
+"""What holding neurons takes per token of a batch and id of the vocabulary, and what it may take."""
 MOST_PAIRS = 4
 """Pairs that are ablated, as a multiple of those of each sign that are ablated in any case."""
 
@@ -217,9 +219,12 @@ class RoleWork:
         corpus = self.inputs.corpus
         assert corpus is not None
         progress.phase(f"interventions, {checkpoint.name}", self.n_tokens, "tokens")
+        n_tokens, batch_tokens, device, advance = self._reading(progress)
+        room = min(self.inputs.memory_bytes, LOGIT_MEMORY) // (BYTES_PER_LOGIT * checkpoint.d_vocab)
         results = run_interventions(
-            checkpoint, corpus.tokens, self.inputs.tokenizer.special_ids, interventions, *self._reading(progress)
-        )
+            checkpoint, corpus.tokens, self.inputs.tokenizer.special_ids, interventions, n_tokens, min(batch_tokens, room),
+            device, advance,
+        )  # fmt: skip
         return rows.Measured(interventions, purposes, of, results, self.n_rows)
 
     @property
