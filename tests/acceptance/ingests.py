@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from ingest.pipeline import ingest
 from ingest.progress import Silent
-from ingest.settings import PARTS, IngestReport, IngestSettings
+from ingest.settings import PARTS, ROLES, IngestReport, IngestSettings
 from tests import factories
 
 CONTRACT = {
@@ -61,14 +61,17 @@ KEYS = ("run_id", "neuron_id", "other_neuron_id", "group_id")
 BUT_SYNTAX = tuple(part for part in PARTS if part != "syntax")
 """The parts that need no spaCy, whose loading takes longer than these small ingests."""
 
+SUMS = tuple(part for part in BUT_SYNTAX if part not in ROLES)
+"""Those of them that a plan, a worker or a batch could change; what neurons do is computed apart from these."""
+
 
 FEW_TOKENS = 1000
 """On which neurons are held and ablated: the engines have tests of their own."""
 
 
 def run_ingest(url: str, models: list[Path], corpus: Path | None, **settings: object) -> IngestReport:
-    """An ingest in this process, without syntax unless it is asked for."""
-    settings.setdefault("only", BUT_SYNTAX)
+    """An ingest in this process, of what sums over activations without syntax, unless more is asked for."""
+    settings.setdefault("only", SUMS)
     settings.setdefault("intervention_tokens", FEW_TOKENS)
     settings.setdefault("ablation_pairs", 2)
     return ingest(
