@@ -7,11 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from bench.about import About
+from bench.about import VERSION, About, threshold
 from bench.role_families import ROLES
 from catalog.labels import RULES
-
-_VERSION = "(SELECT max(version) FROM rule_versions WHERE published_at IS NOT NULL)"
 
 
 def _explained(condition: str) -> str:
@@ -30,10 +28,6 @@ def _measured(table: str, columns: str, order: str) -> str:
                WHERE {order.split()[0]} IS NOT NULL ORDER BY {order}, 1, 2, 3 LIMIT :shown"""
 
 
-def _threshold(family: str, parameter: str) -> str:
-    return f"(SELECT value FROM rules WHERE rule_version = {_VERSION} AND family = '{family}' AND parameter = '{parameter}')"
-
-
 def _detected(family: str, n: int) -> str:
     """By the share of a neuron's activations that are on n-grams which nearly always activate it."""
     return f"""SELECT c.model, c.layer, c.neuron, c.cover_{n}, s.activations_{n} AS activations,
@@ -42,9 +36,9 @@ def _detected(family: str, n: int) -> str:
                CROSS JOIN LATERAL (
                     SELECT sum(d.activations)::double precision AS activations FROM detected_ngrams d
                     WHERE d.run_id = s.run_id AND d.neuron_id = s.neuron_id AND d.n = {n}
-                      AND d.count >= {_threshold(family, "min_count")}
-                      AND d.activations::double precision / d.count >= {_threshold(family, "min_probability")}) t
-               WHERE s.activations_{n} >= {_threshold(family, "min_activations")}
+                      AND d.count >= {threshold(family, "min_count")}
+                      AND d.activations::double precision / d.count >= {threshold(family, "min_probability")}) t
+               WHERE s.activations_{n} >= {threshold(family, "min_activations")}
                ORDER BY share_on_detected DESC, c.cover_{n}, 1, 2, 3 LIMIT :shown"""
 
 
@@ -137,7 +131,7 @@ ABOUT = {
 def rules_of(connection: Connection) -> dict[str, list[dict[str, Any]]]:
     """The thresholds that labels are made by (parameter, value, description), by family; of some rules there are none."""
     found = connection.execute(
-        text(f"SELECT family, parameter, value, description FROM rules WHERE rule_version = {_VERSION} ORDER BY 1, 2")
+        text(f"SELECT family, parameter, value, description FROM rules WHERE rule_version = {VERSION} ORDER BY 1, 2")
     )
     rules: dict[str, list[dict[str, Any]]] = {rule.family: [] for rule in RULES}
     for row in found:

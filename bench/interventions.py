@@ -21,10 +21,9 @@ import torch
 from bench import POCKET_MODELS, pocket
 from bench.report import machine, table
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
+from ingest.role_work import FIXED_AT
 from ingest.roles.interventions import Intervention, run_interventions
 from ingest.tokenizer import tokenizer_identity
-
-VALUES = (-0.17, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 
 
 def neurons_of(checkpoint: Checkpoint, layer: int, count: int) -> list[tuple[int, int]]:
@@ -60,7 +59,7 @@ def measure(n_tokens: int, runs: int, n_neurons: int) -> dict[str, Any]:
         "first and last layer": list(zip(first, last, strict=True)),
     }
     work = {
-        name: [Intervention("fix", neurons, value) for neurons in sets for value in VALUES] for name, sets in chosen.items()
+        name: [Intervention("fix", neurons, value) for neurons in sets for value in FIXED_AT] for name, sets in chosen.items()
     }
 
     def run(interventions: list[Intervention]) -> None:

@@ -1,9 +1,6 @@
 """What the families of roles are, for the page of findings; see `bench.families`."""
 
-from bench.about import About
-
-_THRESHOLDS = """SELECT value FROM rules WHERE family = '{}' AND parameter = '{}'
-                 AND rule_version = (SELECT max(version) FROM rule_versions WHERE published_at IS NOT NULL)"""
+from bench.about import About, threshold
 
 
 def _peaked(sign: str) -> str:
@@ -18,7 +15,7 @@ def _held(order: str) -> str:
     return f"""SELECT * FROM (
                  SELECT i.model, i.layer, i.neuron, i.purpose, i.delta_entropy, i.delta_scale, p.l2_penalty, p.vocab_var
                  FROM neuron_interventions i JOIN neuron_profiles p USING (run_id, model, layer, neuron)
-                 WHERE i.purpose <> 'control' AND i.kind = 'fix' AND i.value = ({_THRESHOLDS.format("entropy", "value")})
+                 WHERE i.purpose <> 'control' AND i.kind = 'fix' AND i.value = {threshold("entropy", "value")}
                    AND i.together IS NULL) found
                ORDER BY purpose = 'candidate' DESC, delta_entropy {order}, 1, 2, 3 LIMIT :shown"""
 

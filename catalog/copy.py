@@ -7,7 +7,7 @@ and text of equal length (numpy's S). Other columns make rows of different lengt
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -45,11 +45,11 @@ def copy_columns(connection: psycopg.Connection[Any], table: str, columns: Mappi
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         sql.Identifier(*table.split(".")), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
+    wires = _wire_types(columns.values(), kinds)
     with connection.cursor().copy(statement) as copy:
-        wires = [_wire_type(kind, values) for kind, values in zip(kinds, columns.values(), strict=True)]
-        if all(wires):
+        if wires is not None:
             copy.write(HEADER)
-            for chunk in _chunks(list(columns.values()), kinds):
+            for chunk in _chunks(list(columns.values()), kinds, wires):
                 copy.write(chunk)
             copy.write(TRAILER)
         else:
@@ -59,11 +59,11 @@ def copy_columns(connection: psycopg.Connection[Any], table: str, columns: Mappi
     return n_rows
 
 
-def _chunks(columns: list[np.ndarray], kinds: list[str]) -> Iterator[memoryview]:
+def _chunks(columns: list[np.ndarray], kinds: list[str], wires: list[np.dtype[Any]]) -> Iterator[memoryview]:
     """The rows in pieces; the next piece is laid out in a thread while the caller sends this one."""
     n_rows = len(columns[0])
     step = max(1, min(CHUNK_ROWS, CHUNK_VALUES // max(math.prod(values.shape[1:]) for values in columns)))
-    layouts = [Layout(columns, kinds, min(n_rows, step)) for _ in range(2 if n_rows > step else 1)]
+    layouts = [Layout(kinds, wires, min(n_rows, step)) for _ in range(2 if n_rows > step else 1)]
 
     def piece(number: int) -> memoryview:
         rows = slice(number * step, (number + 1) * step)
@@ -97,17 +97,13 @@ def column_types(connection: psycopg.Connection[Any], table: str, names: list[st
 class Layout:
     """The bytes of one chunk of rows of fixed-width columns; what is the same in every chunk is written once."""
 
-    def __init__(self, columns: Sequence[np.ndarray], kinds: Sequence[str], n_rows: int) -> None:
+    def __init__(self, kinds: Sequence[str], wires: Sequence[np.dtype[Any]], n_rows: int) -> None:
         """Args:
-        columns: what is to be sent, for the widths.
         kinds: type name of each column.
+        wires: the bytes of a value of each column.
         n_rows: rows of the longest chunk.
         """
-        self._kinds: list[tuple[str, np.dtype[Any]]] = []
-        for kind, values in zip(kinds, columns, strict=True):
-            wire = _wire_type(kind, values)
-            assert wire is not None, kind
-            self._kinds.append((kind, wire))
+        self._kinds = list(zip(kinds, wires, strict=True))
         fields: list[tuple[str, Any]] = [("fields", ">i2")]
         for i, (_, wire) in enumerate(self._kinds):
             fields += [(f"length{i}", ">i4"), (f"value{i}", wire)]
@@ -116,7 +112,7 @@ class Layout:
         for i, (kind, wire) in enumerate(self._kinds):
             self._rows[f"length{i}"] = wire.itemsize
             if wire.fields is not None:
-                _write_heads(self._rows[f"value{i}"], kind, columns[i].shape[1])
+                _write_heads(self._rows[f"value{i}"], kind, wire["values"].shape[0])
 
     def encode(self, columns: Sequence[np.ndarray]) -> memoryview:
         """The rows in COPY's binary format, without header and trailer; valid until the next call."""
@@ -150,8 +146,17 @@ class Layout:
 
 def encode(columns: list[tuple[np.ndarray, str]]) -> bytes:
     """The rows of fixed-width columns in COPY's binary format, without header and trailer."""
-    arrays = [values for values, _ in columns]
-    return bytes(Layout(arrays, [kind for _, kind in columns], len(arrays[0])).encode(arrays))
+    arrays, kinds = [values for values, _ in columns], [kind for _, kind in columns]
+    wires = _wire_types(arrays, kinds)
+    assert wires is not None, kinds
+    return bytes(Layout(kinds, wires, len(arrays[0])).encode(arrays))
+
+
+def _wire_types(columns: Iterable[np.ndarray], kinds: Sequence[str]) -> list[np.dtype[Any]] | None:
+    """The bytes of a value of each column; None if those of some column differ in length."""
+    found = [_wire_type(kind, values) for kind, values in zip(kinds, columns, strict=True)]
+    wires = [wire for wire in found if wire is not None]
+    return wires if len(wires) == len(found) else None
 
 
 def _wire_type(kind: str, values: np.ndarray) -> np.dtype[Any] | None:

@@ -1,6 +1,6 @@
 """What a model does without its neurons, measured when it is asked: `catalog intervene` and `catalog ablate`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from cli.options import (
 from cli.output import Format, show_rows
 from cli.progress import watch
 from ingest.settings import INTERVENTION_TOKENS
+
+if TYPE_CHECKING:
+    from ingest.roles.interventions import Kind
 
 NeuronsArgument = Annotated[
     list[str], typer.Argument(metavar="LAYER.INDEX...", help="Neurons; those joined by commas are held together: 1.3,1.7.")
@@ -52,27 +55,25 @@ def intervene(
     """Hold neurons at a value; measure what is predicted, and store it.
 
     Without a change, post is fixed to -0.17, 0, 1 … 6."""
-    from ingest.intervene import InterveneSettings
-    from ingest.role_work import FIXED_AT
-    from ingest.roles.interventions import Kind
-
+    sets = tuple(tuple(parse_neuron(part) for part in text.split(",")) for text in neurons)
     given: tuple[tuple[Kind, str | None], ...] = (("fix", fix), ("multiply", multiply), ("threshold", threshold))
-    changes: list[tuple[Kind, float]]
-    changes = [(kind, value) for kind, text in given for value in parse_values(f"--{kind}", text)]
     without_value: tuple[tuple[Kind, bool], ...] = (("zero", zero), ("relu", relu))
+    changes = [(kind, value) for kind, text in given for value in parse_values(f"--{kind}", text)]
     changes += [(kind, 0.0) for kind, wanted in without_value if wanted]
-    settings = InterveneSettings(
-        model=model,
-        neurons=tuple(tuple(parse_neuron(part) for part in text.split(",")) for text in neurons),
-        changes=tuple(changes) or tuple(("fix", value) for value in FIXED_AT),
-        tokens=tokens,
-        run=run,
-        device=device,
-        batch_tokens=batch_tokens,
-    )
     with when_interrupted("nothing was stored"), watch() as progress:
+        from ingest.intervene import InterveneSettings
         from ingest.intervene import intervene as run_interventions
+        from ingest.role_work import FIXED_AT
 
+        settings = InterveneSettings(
+            model=model,
+            neurons=sets,
+            changes=tuple(changes) or tuple(("fix", value) for value in FIXED_AT),
+            tokens=tokens,
+            run=run,
+            device=device,
+            batch_tokens=batch_tokens,
+        )
         found = run_interventions(settings, progress)
     show_rows(found, format)
 

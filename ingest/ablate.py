@@ -37,10 +37,10 @@ def ablate(settings: AblateSettings, progress: Progress) -> pd.DataFrame:
     with published_model(settings) as (engine, of_run):
         neuron_id, pairs = of_run.neuron_id(*settings.neuron), _pairs(settings, of_run)
         work = read_again(settings, of_run, PART, progress)
-        try:
-            found = work.ablate(work.inputs.checkpoints[0], pairs, progress)
-        except ValueError as error:
-            raise InputError(f"{settings.model}: {error}") from error
+        (checkpoint,) = work.inputs.checkpoints
+        for pair in pairs:
+            _check(of_run, pair, checkpoint.parallel_attention)
+        found = work.ablate(checkpoint, pairs, progress)
         tables = ablation_columns(found, of_run.neuron_ids, of_run.d_mlp, work.n_rows, "asked")
         later.store(engine, of_run.run_id, tables, code_version(), work.inputs.device_description)
         with engine.connect() as connection:
@@ -56,8 +56,12 @@ def _pairs(settings: AblateSettings, of_run: ModelOfRun) -> list[Pair]:
         of_run.check_head(pair.head_layer, pair.head)
         # why the heads of a NeoX layer are out of reach stands in the model's configuration, which is read later
         if of_run.architecture != "gpt_neox" or pair.layer == of_run.n_layers - 1:
-            try:
-                check_pair(of_run.n_layers, of_run.d_mlp, of_run.n_heads, pair)
-            except ValueError as error:
-                raise InputError(f"{settings.model}: {error}") from None
+            _check(of_run, pair, parallel=False)
     return pairs
+
+
+def _check(of_run: ModelOfRun, pair: Pair, parallel: bool) -> None:
+    try:
+        check_pair(of_run.n_layers, of_run.d_mlp, of_run.n_heads, pair, parallel)
+    except ValueError as error:
+        raise InputError(f"{of_run.model}: {error}") from None

@@ -11,6 +11,7 @@ from ingest.identity import code_version
 from ingest.progress import Progress
 from ingest.published_inputs import MeasureSettings, published_model, read_again
 from ingest.role_results import intervention_columns
+from ingest.role_work import check_final_norm
 from ingest.roles.interventions import Intervention, Kind
 
 PART = "entropy"
@@ -37,11 +38,9 @@ def intervene(settings: InterveneSettings, progress: Progress) -> pd.DataFrame:
         held = [_held(of_run, neurons) for neurons in settings.neurons]
         wanted = _interventions(settings)
         work = read_again(settings, of_run, PART, progress)
+        check_final_norm(work.inputs.checkpoints[0])
         n = len(wanted)
-        try:
-            measured = work.measure(work.inputs.checkpoints[0], wanted, ["asked"] * n, [-1] * n, progress)
-        except ValueError as error:
-            raise InputError(f"{settings.model}: {error}") from error
+        measured = work.measure(work.inputs.checkpoints[0], wanted, ["asked"] * n, [-1] * n, progress)
         tables = intervention_columns(measured, of_run.neuron_ids, of_run.d_mlp)
         later.store(engine, of_run.run_id, tables, code_version(), work.inputs.device_description)
         with engine.connect() as connection:

@@ -22,6 +22,7 @@ from ingest.prepare import Inputs
 from ingest.progress import Progress
 from ingest.results import Arrays
 from ingest.roles import entropy
+from ingest.roles.attention import rows_needed
 from ingest.roles.bos_norms import BosNormRatio, bos_norm_ratio
 from ingest.roles.class_activity import ClassActivity, class_activity
 from ingest.roles.compositions import LayerCompositions, head_compositions
@@ -231,7 +232,7 @@ class RoleWork:
     def n_rows(self) -> int:
         """Rows of the corpus on which neurons are held, or taken from heads."""
         assert self.inputs.corpus is not None
-        return min(self.inputs.corpus.n_rows, -(-self.settings.intervention_tokens // self.inputs.context))
+        return rows_needed(self.inputs.corpus, self.settings.intervention_tokens)
 
     @property
     def n_tokens(self) -> int:

@@ -1,4 +1,4 @@
-"""Which neurons may be entropy neurons, with which they are compared, and what an intervention shows (SPEC §8.1, §8.4).
+"""Which neurons may be entropy neurons, and with which they are compared (SPEC §8.1, §8.4).
 
 Entropy neurons write much, in directions that hardly change any logit against the others: they act on the scale of the final
 layer norm. All arrays hold the neurons of one model, float64 but for `layer`; an undefined statistic is NaN, and a neuron
@@ -6,7 +6,6 @@ that has one is never chosen.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -100,26 +99,6 @@ def controls(
     places = np.flatnonzero(eligible)
     count = min(thresholds.n_controls, len(places))
     return np.sort(np.random.default_rng(seed).choice(places, size=count, replace=False))
-
-
-def entropy_sign(
-    delta_entropy: float, delta_scale: float, control_delta_entropy: Float[np.ndarray, " controls"]
-) -> Literal[-1, 0, 1]:
-    """What fixing a candidate's post at a high value (6 in SPEC §8.1) shows of it.
-
-    Args:
-        delta_entropy, delta_scale: mean differences to the nominal model.
-        control_delta_entropy: the same of every control, with the same value.
-    Returns:
-        1, an entropy neuron: both rise, and entropy by more than any control changes it. -1, an anti-entropy neuron: both
-        fall, likewise. 0: neither, or nothing to compare with.
-    """
-    compared = np.abs(control_delta_entropy[~np.isnan(control_delta_entropy)])
-    if len(compared) == 0 or not abs(delta_entropy) > compared.max():
-        return 0
-    if delta_entropy > 0 and delta_scale > 0:
-        return 1
-    return -1 if delta_entropy < 0 and delta_scale < 0 else 0
 
 
 def _n_layers(layer: np.ndarray) -> int:

@@ -101,8 +101,7 @@ def path_points(
         ValueError: a pair that the model does not have, or whose head is not in a later layer than its neuron.
     """
     for pair in pairs:
-        parallel = bool(getattr(model.model.config, "use_parallel_residual", False))
-        check_pair(model.n_layers, model.d_mlp, model.n_heads, pair, parallel)
+        check_pair(model.n_layers, model.d_mlp, model.n_heads, pair, model.parallel_attention)
     passing = _Pass(model, list(dict.fromkeys(pairs)), corpus.tokens.shape[1], device)
     chosen = _destinations(corpus, rows_needed(corpus, n_tokens), special_ids, most_points, seed)
     for start, rows in row_batches(corpus, n_tokens, batch_tokens):

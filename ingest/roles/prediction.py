@@ -5,40 +5,19 @@
 Every token id counts once. All that is wanted follows from the sums of the first four powers over each class.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from ingest.columns import Columns
 from ingest.labels.divisions import Divisions, divide
 from ingest.labels.vocabulary import FeatureTable
-from ingest.statistics.effects import EffectSums, SumMoments, TokenClasses, effect_sums, moments_of
+from ingest.statistics.effects import EffectSums, SumMoments, TokenClasses, moments_of
 
 TOP = 5
 LEAST_CLASS_VARIANCE = 1e-12
 """Variance within a class over its mean square about the mean of all, up to which it is rounding."""
-
-
-def explain_effects(
-    w_out: Float[Tensor, "layers d_mlp d_model"],
-    w_u: Float[Tensor, "d_model tokens"],
-    table: FeatureTable,
-    advance: Callable[[int], None] = lambda n_neurons: None,
-) -> Columns:
-    """Explanations of all neurons of a model by a pass of their own; see `EffectExplainer.result`.
-
-    Args:
-        w_u: processed, real token ids only, as many as the table has.
-        advance: is given the number of neurons that were done.
-    """
-    explainer = EffectExplainer(table)
-    for sums in effect_sums(w_out, w_u, 1, explainer.classes):
-        explainer.add(sums)
-        advance(sums.neurons.stop - sums.neurons.start)
-    return explainer.result()
 
 
 class EffectExplainer:

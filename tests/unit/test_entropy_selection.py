@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.roles.entropy import DEFAULTS, Candidates, candidates, controls, entropy_sign
+from ingest.roles.entropy import DEFAULTS, Candidates, candidates, controls
 
 LAYERS, D_MLP, D_MODEL = 4, 100, 16
 
@@ -112,15 +112,3 @@ def test_nothing_defined_is_nothing_selected() -> None:
     assert len(controls(neurons.layer, neurons.l2, undefined, found, 0)) == 0
     none = np.empty(0)
     assert len(candidates(none.astype(np.int64), none, none, np.empty((0, D_MODEL))).neurons) == 0
-
-
-@pytest.mark.parametrize(
-    ("entropy", "scale", "expected"),
-    [(0.5, 0.1, 1), (-0.5, -0.1, -1), (0.5, -0.1, 0), (-0.5, 0.1, 0), (0.2, 0.1, 0), (-0.25, -0.1, 0), (np.nan, 0.1, 0)],
-)
-def test_a_sign_needs_both_changes_and_more_than_every_control(entropy: float, scale: float, expected: int) -> None:
-    assert entropy_sign(entropy, scale, np.array([0.1, -0.3, np.nan])) == expected
-
-
-def test_without_controls_there_is_no_sign() -> None:
-    assert entropy_sign(1.0, 1.0, np.empty(0)) == entropy_sign(1.0, 1.0, np.array([np.nan])) == 0

@@ -1,5 +1,7 @@
 """Explanations of logit effects equal the formulas of SPEC §7 on all tokens at once, and odd features harm nobody."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import kurtosis, skew
 
 from ingest.labels.vocabulary import FeatureTable
-from ingest.roles.prediction import EffectExplainer, explain_effects
+from ingest.roles.prediction import EffectExplainer
 from ingest.statistics.effects import BlockSize, effect_sums
 from tests import references
 
@@ -90,6 +92,17 @@ def test_any_blocks_give_the_definition(seed: int, neurons: int, tokens: int) ->
         explainer.add(sums)
     effect = (w_out.double().flatten(0, 1) @ w_u.double()).numpy()
     assert_by_definition(explainer.result(), effect, table.matrix)
+
+
+def explain_effects(
+    w_out: torch.Tensor, w_u: torch.Tensor, table: FeatureTable, advance: Callable[[int], None] = lambda n_neurons: None
+) -> dict[str, np.ndarray]:
+    """Explanations by one pass over the effects."""
+    explainer = EffectExplainer(table)
+    for sums in effect_sums(w_out, w_u, 1, explainer.classes):
+        explainer.add(sums)
+        advance(sums.neurons.stop - sums.neurons.start)
+    return explainer.result()
 
 
 def test_a_pass_of_its_own_gives_the_same_and_tells_of_progress() -> None:
