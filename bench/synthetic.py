@@ -95,7 +95,8 @@ class Family:
             name=f"synthetic-{chr(97 + model)}", revision="", model_family="synthetic", seed=model, seed_varies="both",
             architecture="gpt2", activation_function="gelu_new", n_layers=N_LAYERS, d_model=self.d_mlp // 4 or 1,
             d_mlp=self.d_mlp, n_heads=1, d_head=self.d_mlp // 4 or 1, d_vocab=d_vocab, n_ctx=1024,
-            weights_sha256=f"synthetic {self.seed} {self.d_mlp} {model}", weight_processing="folded", source="synthetic",
+            weights_sha256=f"synthetic {self.seed} {self.d_mlp} {model}", behaviour="{}",
+            identity=f"synthetic {self.seed} {self.d_mlp} {model}", weight_processing="folded", source="synthetic",
         )  # fmt: skip
 
 

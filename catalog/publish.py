@@ -1,7 +1,9 @@
 """Publication: one transaction in which a run's rows become visible, all of them or none."""
 
+import hashlib
 import json
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -230,11 +232,17 @@ def _members(connection: Connection, run_id: int, rows: PublishRows) -> None:
             text("INSERT INTO run_pairs VALUES (:run_id, :one, :other, :source) ON CONFLICT DO NOTHING"),
             {"run_id": run_id, "one": one, "other": other, "source": source},
         )
+    models = models_sha256([model.identity for model, _ in rows.models])
     for part, version in rows.parts.items():
         connection.execute(
-            text("INSERT INTO run_parts (run_id, part, definition_version) VALUES (:run_id, :part, :version)"),
-            {"run_id": run_id, "part": part, "version": version},
+            text("INSERT INTO run_parts (run_id, part, definition_version, models_sha256) VALUES (:run_id, :part, :version, :of)"),
+            {"run_id": run_id, "part": part, "version": version, "of": models},
         )
+
+
+def models_sha256(identities: Iterable[str]) -> str:
+    """What `run_parts` keeps of the models of a part, and `catalog verify` compares with those of the run."""
+    return hashlib.sha256("\n".join(sorted(identities)).encode()).hexdigest()
 
 
 def _move_staged(driver: psycopg.Connection[Any], run_id: int) -> None:

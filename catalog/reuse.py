@@ -25,21 +25,22 @@ class Known:
     """Results of earlier runs with equal tokens, settings and definition versions."""
 
     models: dict[str, int]
-    """weights sha256 -> the newest run that has every wanted part of the model."""
+    """Identity of a model -> the newest run that has every wanted part of the model."""
     pairs: dict[tuple[str, str], int]
-    """(smaller, larger weights sha256) -> the newest run that has the pair."""
+    """(smaller, larger identity) -> the newest run that has the pair."""
 
 
 class ModelKey(NamedTuple):
-    """A model as it was named, with its weights."""
+    """A model as it was named, with what it is."""
 
-    weights_sha256: str
+    identity: str
+    """sha256 over weights and behaviour."""
     name: str
     revision: str
 
 
-_GIVEN = """({m}.weights_sha256, {m}.name, {m}.revision) IN
-    (SELECT * FROM unnest(CAST(:shas AS text[]), CAST(:names AS text[]), CAST(:revisions AS text[])))"""
+_GIVEN = """({m}.identity, {m}.name, {m}.revision) IN
+    (SELECT * FROM unnest(CAST(:identities AS text[]), CAST(:names AS text[]), CAST(:revisions AS text[])))"""
 
 # One row per run that could serve: equal numbers, equal tokens, and every wanted part in the wanted version.
 _SERVING = """
@@ -75,13 +76,13 @@ def known_results(
     }
     with engine.connect() as connection:
         rows = connection.execute(
-            text(f"""SELECT m.weights_sha256, max(rm.run_id) FROM run_models rm JOIN models m ON m.id = rm.model_id
+            text(f"""SELECT m.identity, max(rm.run_id) FROM run_models rm JOIN models m ON m.id = rm.model_id
                      WHERE rm.run_id IN ({_SERVING}) AND {_GIVEN.format(m="m")} GROUP BY 1"""),
             values,
         )
-        found_models = {sha: run for sha, run in rows}
+        found_models = {identity: run for identity, run in rows}
         pairs = connection.execute(
-            text(f"""SELECT least(a.weights_sha256, b.weights_sha256), greatest(a.weights_sha256, b.weights_sha256),
+            text(f"""SELECT least(a.identity, b.identity), greatest(a.identity, b.identity),
                             max(rp.run_id)
                      FROM run_pairs rp JOIN models a ON a.id = rp.model_id JOIN models b ON b.id = rp.other_model_id
                      WHERE rp.run_id IN ({_SERVING})
@@ -92,16 +93,20 @@ def known_results(
     return Known(found_models, found_pairs)
 
 
-def run_of_weights(engine: Engine, models: Sequence[ModelKey], versions: dict[str, int], context: int | None) -> int | None:
+def run_of_weights(
+    engine: Engine, models: Sequence[ModelKey], tokenizer: str, versions: dict[str, int], context: int | None
+) -> int | None:
     """The newest published run that has these parts, which read no corpus, of all these models, whatever else it has.
 
     Args:
+        tokenizer: sha256 of the one that the models share.
         context: the tokens of a row, if the parts depend on it.
     """
     statement = f"""
         SELECT max(r.id) FROM (
           SELECT rm.run_id AS id, count(*) AS n FROM run_models rm
           JOIN models m ON m.id = rm.model_id AND {_GIVEN.format(m="m")}
+          JOIN tokenizers t ON t.id = m.tokenizer_id AND t.sha256 = :tokenizer
           JOIN runs published ON published.id = rm.run_id AND published.status = 'published'
            AND (CAST(:context AS int) IS NULL OR (published.settings ->> 'context')::int = :context)
           GROUP BY rm.run_id) r
@@ -113,7 +118,7 @@ def run_of_weights(engine: Engine, models: Sequence[ModelKey], versions: dict[st
     with engine.connect() as connection:
         values = {
             **_columns(models), "parts": list(versions), "versions": list(versions.values()), "n": len(models),
-            "context": context,
+            "context": context, "tokenizer": tokenizer,
         }  # fmt: skip
         return connection.execute(text(statement), values).scalar()
 
@@ -145,7 +150,7 @@ def topics_of(engine: Engine, run_id: int) -> list[tuple[str, np.ndarray]]:
 
 def _columns(models: Sequence[ModelKey]) -> dict[str, list[str]]:
     return {
-        "shas": [model.weights_sha256 for model in models],
+        "identities": [model.identity for model in models],
         "names": [model.name for model in models],
         "revisions": [model.revision for model in models],
     }

@@ -25,6 +25,9 @@ class ModelRow(NamedTuple):
     d_vocab: int
     n_ctx: int
     weights_sha256: str
+    behaviour: str
+    """JSON."""
+    identity: str
     weight_processing: str
     source: str
 

@@ -1,5 +1,6 @@
 """The right to work on one run: its phases, its keys, what it stages, and its publication."""
 
+import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -93,34 +94,38 @@ class RunHandle:
         """Leave the run to workers; nobody holds it until its last job is done."""
         self._connection.execute(text("UPDATE runs SET status = 'queued' WHERE id = :id"), {"id": self.run_id})
 
-    def reserve(self, models: Sequence[ModelRow]) -> list[ModelIds]:
+    def reserve(self, models: Sequence[ModelRow], tokenizer: str) -> list[ModelIds]:
         """Keys for the models and their neurons, without rows that a reader could see.
 
         From here on no other run of this database stages or publishes.
 
+        Args:
+            tokenizer: sha256 of the one that the models share.
         Raises:
-            InputError: the name and revision belong to a model with other weights.
+            InputError: the name and revision belong to another model: with other weights, config or tokenizer.
         """
         self._connection.execute(text(f"SELECT pg_advisory_lock({locks.PUBLISH})"))
-        return [self._reserve(model) for model in models]
+        return [self._reserve(model, tokenizer) for model in models]
 
-    def _reserve(self, model: ModelRow) -> ModelIds:
+    def _reserve(self, model: ModelRow, tokenizer: str) -> ModelIds:
         found = self._connection.execute(
             text(
-                """SELECT id, weights_sha256, EXISTS (SELECT 1 FROM run_models r WHERE r.model_id = m.id) AS used
-                   FROM models m WHERE name = :name AND revision = :revision"""
+                """SELECT m.id, m.identity, m.weights_sha256, m.behaviour, t.sha256 AS tokenizer,
+                          EXISTS (SELECT 1 FROM run_models r WHERE r.model_id = m.id) AS used
+                   FROM models m JOIN tokenizers t ON t.id = m.tokenizer_id WHERE name = :name AND revision = :revision"""
             ),
             {"name": model.name, "revision": model.revision},
         ).first()
-        if found is not None and found.weights_sha256 == model.weights_sha256:
+        other = None if found is None else _other(found, model, tokenizer)
+        if found is not None and other is None:
             neurons = self._connection.execute(
                 text('SELECT id FROM neurons WHERE model_id = :id ORDER BY layer, "index"'), {"id": found.id}
             )
             return ModelIds(found.id, np.array(neurons.scalars().all(), dtype=np.int32), False)
         if found is not None and found.used:
             raise InputError(
-                f"the catalog has another model named {model.name!r} with other weights; give this one a name of its "
-                f"own as NEWNAME={model.source}."
+                f"the catalog has another model named {model.name!r} with {other}; give this one a name of its own as "
+                f"NEWNAME={model.source}."
             )
         ids = self._next_ids("neurons", model.n_layers * model.d_mlp)
         return ModelIds(int(self._next_ids("models", 1)[0]), ids, True)
@@ -207,3 +212,14 @@ class RunHandle:
         if error is not None:
             self.fail(str(error) if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}")
         self.close()
+
+
+def _other(found: Any, model: ModelRow, tokenizer: str) -> str | None:
+    """What a known model of this name has otherwise; None if it is this one."""
+    if found.weights_sha256 != model.weights_sha256:
+        return "other weights"
+    if found.identity != model.identity:
+        own = json.loads(model.behaviour)
+        differing = [name for name in sorted({*own, *found.behaviour}) if own.get(name) != found.behaviour.get(name)]
+        return f"another config ({', '.join(f'{name} {found.behaviour.get(name)}, not {own.get(name)}' for name in differing)})"
+    return "another tokenizer" if found.tokenizer != tokenizer else None

@@ -17,6 +17,8 @@ class SampledModel:
 
     name: str
     weights_sha256: str
+    behaviour: dict[str, Any]
+    identity: str
     d_mlp: int
     neurons: np.ndarray
     """(n,) int64 flat indices, ascending."""
@@ -65,7 +67,7 @@ def read_sample(engine: Engine, run_id: int, size: int, seed: int) -> Sample:
         ).one()
         shapes = reading.execute(
             text(
-                """SELECT m.id, m.name, m.weights_sha256, m.n_layers, m.d_mlp FROM run_models rm
+                """SELECT m.id, m.name, m.weights_sha256, m.behaviour, m.identity, m.n_layers, m.d_mlp FROM run_models rm
                    JOIN models m ON m.id = rm.model_id WHERE rm.run_id = :run_id ORDER BY rm.ordinal"""
             ),
             {"run_id": run_id},
@@ -98,6 +100,8 @@ def _model(connection: Connection, run_id: int, shape: Any, flat: np.ndarray) ->
     return SampledModel(
         name=shape.name,
         weights_sha256=shape.weights_sha256,
+        behaviour=shape.behaviour,
+        identity=shape.identity,
         d_mlp=shape.d_mlp,
         neurons=flat,
         statistics={name: table[:, 1 + i] for i, name in enumerate(STATISTICS)} if complete and len(rows) else {},

@@ -24,6 +24,24 @@ SELECT m.name || ' with ' || count(n.id) || ' neurons instead of ' || m.n_layers
 HAVING count(n.id) <> m.n_layers * m.d_mlp OR max(n.layer) >= m.n_layers OR max(n.index) >= m.d_mlp"""
 
 
+# Over the models as they stand in the run; a part of other models was computed by another function, or from other weights.
+_MODELS_OF_PARTS = """
+SELECT p.part || CASE WHEN p.models_sha256 IS NULL THEN ', of models that were not recorded' ELSE ', of other models' END AS what
+  FROM run_parts p
+ WHERE p.run_id = :run_id AND p.models_sha256 IS DISTINCT FROM (
+       SELECT encode(sha256(convert_to(string_agg(m.identity, E'\\n' ORDER BY m.identity COLLATE "C"), 'UTF8')), 'hex')
+         FROM run_models rm JOIN models m ON m.id = rm.model_id WHERE rm.run_id = p.run_id)"""
+
+_BEHAVIOUR = """
+SELECT m.name AS what
+  FROM run_models rm JOIN models m ON m.id = rm.model_id
+ WHERE rm.run_id = :run_id
+   AND (m.architecture, m.activation_function, m.n_layers, m.d_model, m.n_heads, m.d_vocab, m.n_ctx) IS DISTINCT FROM
+       (m.behaviour ->> 'architecture', m.behaviour ->> 'activation_function', (m.behaviour ->> 'n_layers')::int,
+        (m.behaviour ->> 'd_model')::int, (m.behaviour ->> 'n_heads')::int, (m.behaviour ->> 'd_vocab')::int,
+        (m.behaviour ->> 'n_ctx')::int)"""
+
+
 def _every_neuron(table: str) -> str:
     return f"""
 SELECT CASE WHEN t.neuron_id IS NULL THEN 'neuron ' || n.id || ' without a row'
@@ -204,6 +222,8 @@ STRUCTURE = (
             ("interventions", "entropy"),
         )
     ),
+    Rule("every part was computed of the models of the run", None, _MODELS_OF_PARTS),
+    Rule("models are what their behaviour says", None, _BEHAVIOUR),
     Rule("every two models of the run are a pair", "correlations", _MODEL_PAIRS),
     Rule("partners belong to another model of the run, the one named", "correlations", _PARTNERS),
     Rule("partners are ranked 1, 2, 3, … by falling correlation", "correlations", _RANKS),

@@ -92,11 +92,11 @@ class Buffers:
 
     def __call__(self, checkpoint: Checkpoint, batch: TokenBatch) -> Tensor:
         """(2, tokens, neurons) fp32, at least as many tokens as the batch has."""
-        held = self._held.get(checkpoint.weights_sha256)
+        held = self._held.get(checkpoint.identity.sha256)
         if held is None or held.shape[1] < batch.tokens.numel():
             neurons = checkpoint.n_layers * checkpoint.d_mlp
             held = torch.empty(2, batch.tokens.numel(), neurons, device=batch.tokens.device)
-            self._held[checkpoint.weights_sha256] = held
+            self._held[checkpoint.identity.sha256] = held
         return held
 
 

@@ -23,15 +23,11 @@ from transformers.pytorch_utils import Conv1D
 from catalog.errors import InputError
 from ingest.architectures import NONLINEARITY, OUTPUT, blocks
 from ingest.architectures import nonlinearities as nonlinearities
-from ingest.model_files import (
-    ModelSource,
-    load_model,
-    load_tokenizer,
-    read_config,
-    refuse_unsupported,
-    weights_sha256,
-)
-from ingest.model_files import parse_model_argument as parse_model_argument
+from ingest.behaviour import ModelIdentity, behaviour_of
+from ingest.model_arguments import ModelSource
+from ingest.model_arguments import parse_model_argument as parse_model_argument
+from ingest.model_config import read_config
+from ingest.model_files import load_model, load_tokenizer, weights_sha256
 
 if TYPE_CHECKING:
     from ingest.processing import ProcessedWeights
@@ -61,7 +57,7 @@ class Checkpoint:
     n_ctx: int
     seed: int | None
     tokenizer: PreTrainedTokenizerBase
-    weights_sha256: str
+    identity: ModelIdentity
     model: nn.Module
     weight_processing: str = WEIGHT_PROCESSING
     weights: "ProcessedWeights" = field(init=False, repr=False)
@@ -136,11 +132,10 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         InputError: no checkpoint there, an architecture that cannot be folded, or weights that are not finite.
     """
     config = read_config(source)
-    refuse_unsupported(source, config)
     tokenizer = load_tokenizer(source, config.vocab_size)
-    model = load_model(source)
-    sha256 = weights_sha256(model, source)
-    model = model.float().to(device).eval()
+    model = load_model(source, config)
+    identity = ModelIdentity(weights_sha256(model, source), behaviour_of(config, model))
+    model = model.to(device).eval()
     d_mlp = nonlinear_width(model, config.model_type)
     _fuse_gelu(model, config.model_type)
     return Checkpoint(
@@ -148,7 +143,7 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         revision=source.revision,
         source=source.location,
         architecture=config.model_type,
-        activation_function=getattr(config, "activation_function", None) or config.hidden_act,
+        activation_function=identity.behaviour["activation_function"],
         n_layers=config.num_hidden_layers,
         d_model=config.hidden_size,
         d_mlp=d_mlp,
@@ -158,7 +153,7 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         n_ctx=config.max_position_embeddings,
         seed=getattr(config, "seed", None),
         tokenizer=tokenizer,
-        weights_sha256=sha256,
+        identity=identity,
         model=model,
     )
 
@@ -192,7 +187,7 @@ def check_family(checkpoints: list[Checkpoint], parts: Sequence[str], tokenizers
     by_sha: dict[str, Checkpoint] = {}
     by_name: dict[tuple[str, str | None], Checkpoint] = {}
     for checkpoint, tokenizer in zip(checkpoints, tokenizers, strict=True):
-        twin = by_sha.setdefault(checkpoint.weights_sha256, checkpoint)
+        twin = by_sha.setdefault(checkpoint.identity.sha256, checkpoint)
         if twin is not checkpoint:
             raise InputError(f"{twin.source} and {checkpoint.source} are the same model; give each model once.")
         twin = by_name.setdefault((checkpoint.name, checkpoint.revision), checkpoint)

@@ -247,7 +247,7 @@ class _Finish:
         return read.own[item].total_
 
     def _rotate(self, own: int, other: int, layer: int, draw: int) -> RotatedLayer:
-        shas = [checkpoint.weights_sha256 for checkpoint in self.context.checkpoints]
+        shas = [checkpoint.identity.sha256 for checkpoint in self.context.checkpoints]
         d_mlp = self.context.plan.shapes[other].d_mlp
         neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
         sums = self._neuron_sums(other, LayerSpan(layer, layer, d_mlp))

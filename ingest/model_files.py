@@ -1,70 +1,25 @@
-"""Finds a checkpoint in a folder or on the hub, and reads what can be used; everything else is refused in one sentence."""
+"""A checkpoint's tokenizer and weights, read whole or refused: nothing of a file is dropped without a word."""
 
 import hashlib
-import json
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import cached_file
 
 from catalog.errors import InputError
-from ingest.architectures import LAYERS
-from ingest.quiet import quiet
+from ingest.libraries import load
+from ingest.model_arguments import ModelSource
 
+HARMLESS = re.compile(r"\.(attn|attention)\.(bias|masked_bias)$|\.rotary_emb\.inv_freq$")
+"""Tensors that old checkpoints carry and models no longer take: causal masks, and frequencies that follow from the config."""
 
-@dataclass(frozen=True)
-class ModelSource:
-    """Where a model is, as given on the command line: [NAME=]LOCATION[@REVISION]."""
-
-    name: str
-    location: str
-    revision: str | None
-    is_local: bool
-
-
-def parse_model_argument(argument: str) -> ModelSource:
-    """Split an argument into name, location and revision; the name defaults to the location's last part.
-
-    Raises:
-        InputError: nothing is left of the argument, or it is a path where nothing is.
-    """
-    name, equals, location = argument.partition("=")
-    if not equals or "/" in name or not name:
-        name, location = "", argument
-    if not location.strip():
-        raise InputError(f"the model {argument!r} has no location; give a checkpoint's folder, or a hub name as OWNER/NAME.")
-    if Path(location).expanduser().exists():
-        folder = Path(location).expanduser().resolve()
-        return ModelSource(name or folder.name, str(folder), None, True)
-    location, _, revision = location.rpartition("@") if "@" in location else (location, "", "")
-    if Path(location).expanduser().is_dir():
-        raise InputError(f"{location} is a folder and has no revision {revision!r}; leave out @{revision}.")
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", location) or location.startswith("."):
-        raise InputError(f"there is no folder {location!r}; give the folder of a checkpoint, or a hub name as OWNER/NAME.")
-    if Path(location).parts[0] != location and Path(Path(location).parts[0]).is_dir():
-        raise InputError(f"there is no folder {location!r}; give the folder of a checkpoint, or a hub name as OWNER/NAME.")
-    return ModelSource(name or location.rsplit("/", 1)[-1], location, revision or None, False)
-
-
-def read_config(source: ModelSource) -> Any:
-    """The model's configuration.
-
-    Raises:
-        InputError: no config.json in the folder, one that is damaged, or no such model on the hub.
-    """
-    if source.is_local:
-        path = Path(source.location) / "config.json"
-        if not path.is_file():
-            raise InputError(f"{source.location} is no checkpoint, it has no config.json; give a Hugging Face model folder.")
-        try:
-            json.loads(path.read_text())
-        except (ValueError, OSError) as error:
-            raise InputError(f"{path} cannot be read ({error}); get an undamaged checkpoint.") from None
-    return load(source, "configuration", AutoConfig.from_pretrained)
+IGNORED = "_keys_to_ignore_on_load_unexpected"
+"""Where the library lists tensors that it does not report."""
 
 
 def load_tokenizer(source: ModelSource, d_vocab: int) -> Any:
@@ -85,71 +40,83 @@ def load_tokenizer(source: ModelSource, d_vocab: int) -> Any:
     return tokenizer
 
 
-def load_model(source: ModelSource) -> Any:
-    """The raw model in the dtype it was saved in.
+def load_model(source: ModelSource, config: Any) -> Any:
+    """The raw model in fp32, whatever dtype it was saved in and its configuration names.
 
     Raises:
-        InputError: parameters are missing or of another shape; the library would fill them with random numbers.
+        InputError: parameters are missing or of another shape, which the library would fill with random numbers; tensors
+            of the file have no place in the model; an adapter lies beside it; or the model cannot be run.
     """
-    options = {"dtype": "auto", "attn_implementation": "sdpa", "output_loading_info": True}
-    model, report = load(source, "weights", AutoModelForCausalLM.from_pretrained, **options)
+    refuse_adapter(source)
+    options = {"config": config, "dtype": torch.float32, "attn_implementation": "sdpa", "output_loading_info": True}
+    with _all_told(config):
+        model, report = load(source, "weights", AutoModelForCausalLM.from_pretrained, **options)
     absent = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
     if absent:
         raise InputError(
             f"the weights of {source.location} lack {absent[0]} ({len(absent)} tensors in all are missing); give a complete "
             "Hugging Face checkpoint."
         )
+    refuse_left_over(source, report["unexpected_keys"])
+    load(source, "model", lambda *_, **__: _try(model))
     return model
 
 
-def load(source: ModelSource, what: str, loader: Any, **options: Any) -> Any:
-    """Call a from_pretrained; everything that it raises about files becomes one sentence."""
-    from safetensors import SafetensorError
+@torch.inference_mode()
+def _try(model: Any) -> None:
+    """A pass over two tokens: what a configuration makes impossible is told before anything is computed."""
+    model.eval()(torch.zeros(1, 2, dtype=torch.long), use_cache=False)
 
-    arguments: dict[str, Any] = {"revision": source.revision} if source.revision else {}
-    if source.is_local:
-        arguments["local_files_only"] = True
+
+@contextmanager
+def _all_told(config: Any) -> Iterator[None]:
+    """The library reports every tensor that it leaves out; its own patterns for harmless ones meet real biases as well."""
+    owner = next(kind for kind in MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__mro__ if IGNORED in vars(kind))
+    before = getattr(owner, IGNORED)
+    setattr(owner, IGNORED, None)
     try:
-        with quiet():
-            return loader(source.location, **arguments, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, TypeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"the {what} of {source.location} cannot be loaded ({reason}); give a complete Hugging Face checkpoint."
-        ) from error
+        yield
+    finally:
+        setattr(owner, IGNORED, before)
 
 
-def refuse_unsupported(source: ModelSource, config: Any) -> None:
+def refuse_left_over(source: ModelSource, names: Collection[str]) -> None:
     """Raises:
-    InputError: weights of this architecture cannot be processed; the sentence says why.
+    InputError: tensors of the file, apart from known buffers, that the model has no place for.
     """
-    if config.model_type not in LAYERS and hasattr(config, "rms_norm_eps"):
+    left = sorted(name for name in names if not HARMLESS.search(name))
+    if left:
         raise InputError(
-            f"{source.location} is a {config.model_type!r} model, which normalises by RMSNorm: without centring its weights "
-            "cannot be processed as the catalog's definitions want; of interventions entropy, loss, rank and KL would be "
-            f"defined, the centred scale and the final-layer formula not. Those that work are {', '.join(LAYERS)}."
+            f"the weights of {source.location} hold {len(left)} tensors that config.json has no place for, such as {left[0]}, "
+            "so another model would be computed; correct config.json (its number of layers, biases, adapters), or give the "
+            "whole model."
         )
-    if config.model_type not in LAYERS:
-        raise InputError(f"{source.location} is a {config.model_type!r} model; those that work are {', '.join(LAYERS)}.")
-    if config.model_type == "opt" and not getattr(config, "do_layer_norm_before", True):
+
+
+def refuse_adapter(source: ModelSource) -> None:
+    """Raises:
+    InputError: an adapter (LoRA) lies beside the base model, which would be left out.
+    """
+    name = "adapter_config.json"
+    revision = {"revision": source.revision} if source.revision else {}
+    found = load(
+        source,
+        "adapter",
+        lambda location, **options: cached_file(location, name, _raise_exceptions_for_missing_entries=False, **options),
+        **revision,
+    )
+    if found is not None:
         raise InputError(
-            f"{source.location} normalises after each block (do_layer_norm_before is false), so its layer norms cannot be "
-            "folded into the weights; give a model with pre-layer-norm."
-        )
-    if config.model_type == "opt" and not (config.enable_bias and config.layer_norm_elementwise_affine):
-        raise InputError(
-            f"{source.location} has no biases or no layer-norm gains (enable_bias, layer_norm_elementwise_affine), which "
-            "weight processing needs; give a model that has them."
-        )
-    if config.model_type == "opt" and config.word_embed_proj_dim != config.hidden_size:
-        raise InputError(
-            f"{source.location} projects its embeddings (word_embed_proj_dim differs from hidden_size), so its unembedding "
-            "cannot be folded; give a model without a projection."
+            f"{source.location} has an adapter beside the model ({name}), which would be left out; merge it into the weights "
+            "(peft: merge_and_unload) and give the folder of the result."
         )
 
 
 def weights_sha256(model: nn.Module, source: ModelSource) -> str:
     """sha256 over names, dtypes, shapes and bytes of all parameters, tied ones once; independent of the file layout.
+
+    Args:
+        model: in fp32, on the CPU.
 
     Raises:
         InputError: a parameter holds NaN or infinity; the sentence names it.
@@ -160,5 +127,5 @@ def weights_sha256(model: nn.Module, source: ModelSource) -> str:
         if not torch.isfinite(values).all():
             raise InputError(f"the weights of {source.location} are not finite in {name}; get an undamaged checkpoint.")
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        digest.update(values.view(torch.uint8).numpy().tobytes())
+        digest.update(values.view(torch.uint8).numpy().data)
     return digest.hexdigest()

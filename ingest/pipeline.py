@@ -105,12 +105,11 @@ def _enqueue(engine: runs.Engine, handle: RunHandle, planner: RunPlanner, progre
 def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
     """What the run is recorded as; everything that is needed to repeat it."""
     token_sha256 = inputs.corpus.token_sha256 if inputs.corpus is not None else None
-    weights = inputs.weights
     numbers = number_settings(settings)
     record = {
         **numbers,
         "models": list(settings.models),
-        "weights_sha256": weights,
+        "model_identities": inputs.identities,
         "corpus": settings.corpus,
         "token_sha256": token_sha256,
         "context": inputs.context,
@@ -118,7 +117,7 @@ def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
         "ingest": recorded(settings, [_argument(checkpoint) for checkpoint in inputs.checkpoints]),
     }
     return RunSpec(
-        identity=run_identity(weights, token_sha256, settings),
+        identity=run_identity(inputs.identities, inputs.tokenizer.sha256, token_sha256, settings),
         settings=record,
         definition_versions=versions_of(settings.parts),
         code_version=code_version(),
@@ -139,7 +138,7 @@ def _known_weights(engine: runs.Engine, settings: IngestSettings, inputs: Inputs
     if settings.needs_corpus:
         return None
     context = inputs.context if "attention" in settings.parts else None
-    return reuse.run_of_weights(engine, inputs.model_keys, versions_of(settings.parts), context)
+    return reuse.run_of_weights(engine, inputs.model_keys, inputs.tokenizer.sha256, versions_of(settings.parts), context)
 
 
 def _say_what_is_hidden(engine: runs.Engine, settings: IngestSettings, inputs: Inputs, progress: Progress) -> None:

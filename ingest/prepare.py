@@ -39,19 +39,19 @@ class Inputs:
     memory_bytes: int
 
     @property
-    def weights(self) -> list[str]:
-        """weights sha256 of the models."""
-        return [checkpoint.weights_sha256 for checkpoint in self.checkpoints]
+    def identities(self) -> list[str]:
+        """sha256 over weights and behaviour of each model."""
+        return [checkpoint.identity.sha256 for checkpoint in self.checkpoints]
 
     def pair_key(self, a: int, b: int) -> tuple[str, str]:
-        """What identifies a pair of models in the catalog: the smaller weights sha256 first."""
-        first, second = sorted((self.weights[a], self.weights[b]))
+        """What identifies a pair of models in the catalog: the smaller identity first."""
+        first, second = sorted((self.identities[a], self.identities[b]))
         return first, second
 
     @property
     def model_keys(self) -> list[ModelKey]:
         """What identifies each model in the catalog."""
-        return [ModelKey(c.weights_sha256, c.name, c.revision or "") for c in self.checkpoints]
+        return [ModelKey(c.identity.sha256, c.name, c.revision or "") for c in self.checkpoints]
 
 
 def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from catalog.errors import InputError
+from ingest.libraries import reason
 from ingest.quiet import quiet
 
 if TYPE_CHECKING:
@@ -37,8 +38,15 @@ def processed_weights(checkpoint: "Checkpoint", n_real_tokens: int) -> Processed
     Raises:
         InputError: an invariant of §0.2 fails, or log-probabilities or activations differ from the raw model's.
     """
-    with quiet():
-        bridge = _boot(checkpoint)
+    try:
+        with quiet():
+            bridge = _boot(checkpoint)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # libraries assert by errors of every kind
+        raise InputError(
+            f"the weights of {checkpoint.source} cannot be folded ({reason(error)}); this checkpoint cannot be used."
+        ) from error
     _check_function(checkpoint, bridge, n_real_tokens)
     weights = ProcessedWeights(
         **{name: getattr(bridge, name).detach().float().clone() for name in ProcessedWeights.__dataclass_fields__}

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from catalog.engine import check_schema, writer_engine
 from catalog.errors import InputError, NotFoundError
 from catalog.published_model import ModelOfRun, model_of_run
+from ingest.behaviour import changed
 from ingest.device import resolve_device
 from ingest.prepare import load_inputs
 from ingest.progress import Progress
@@ -85,8 +86,9 @@ def read_again(settings: MeasureSettings, of_run: ModelOfRun, part: str, progres
         inputs = load_inputs(as_read, progress)
     except (InputError, OSError) as error:
         raise InputError(f"{run} cannot be read again, because {str(error).strip().rstrip('.')}.") from None
-    if inputs.weights != [of_run.weights_sha256]:
-        raise InputError(f"the weights of {of_run.model} are not those that {run} read; ingest the model again.")
+    if inputs.identities != [of_run.identity]:
+        what = changed(inputs.checkpoints[0].identity, of_run.weights_sha256, of_run.behaviour)
+        raise InputError(f"{of_run.model} is not the model that {run} read ({what}); ingest it again under another name.")
     if inputs.corpus is None or inputs.corpus.token_sha256 != of_run.token_sha256:
         raise InputError(f"the corpus gives other tokens than those that {run} read; ingest the model again.")
     inputs.checkpoints[0].process(inputs.tokenizer.n_tokens)

@@ -105,12 +105,12 @@ def _check_definitions(run_id: int, wanted: dict[str, int]) -> None:
 
 
 def _check_inputs(run_id: int, inputs: Inputs, planned: RunPlan, token_sha256: str) -> None:
-    found = [checkpoint.weights_sha256 for checkpoint in inputs.checkpoints]
-    for checkpoint, sha, wanted in zip(inputs.checkpoints, found, planned.weights, strict=True):
-        if sha != wanted:
+    for checkpoint, wanted in zip(inputs.checkpoints, planned.models, strict=True):
+        found = checkpoint.identity.sha256
+        if found != wanted:
             raise WorkerRefusal(
-                f"{checkpoint.source} holds other weights here ({sha[:12]}) than run {run_id} was planned with "
-                f"({wanted[:12]}); give this worker the same files."
+                f"{checkpoint.source} holds another model here ({found[:12]}, of its weights and config) than run {run_id} was "
+                f"planned with ({wanted[:12]}); give this worker the same files."
             )
     assert inputs.corpus is not None
     if inputs.corpus.token_sha256 != token_sha256:

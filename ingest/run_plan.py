@@ -22,8 +22,8 @@ class RunPlan:
     work: Work
     known: Known
     """What earlier runs have, which is copied."""
-    weights: list[str]
-    """weights sha256 of the models, in the order of the plan's indices."""
+    models: list[str]
+    """Identities of the models, in the order of the plan's indices."""
     versions: dict[str, int]
     """Definition version of each part."""
     topics: Topics | None = None
@@ -53,7 +53,7 @@ class RunPlan:
             "by_part": self.work.by_part,
             "known_models": self.known.models,
             "known_pairs": [[*pair, run] for pair, run in self.known.pairs.items()],
-            "weights": self.weights,
+            "models": self.models,
             "versions": self.versions,
             "topics": None if self.topics is None else _topics_json(self.topics),
         }
@@ -80,7 +80,7 @@ def _from_document(document: dict[str, Any]) -> RunPlan:
             by_part={part: tuple(models) for part, models in document["by_part"].items()},
         ),
         known=Known(document["known_models"], {(one, other): run for one, other, run in document["known_pairs"]}),
-        weights=document["weights"],
+        models=document["models"],
         versions=document["versions"],
         topics=None if document["topics"] is None else _topics(*document["topics"]),
     )

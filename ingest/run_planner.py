@@ -57,7 +57,7 @@ class RunPlanner:
         with self.engine.connect() as connection:
             stored = stored_plan(connection, self.handle.run_id)
             states = jobs.states(connection, self.handle.run_id)
-        if stored is None or (stored.weights, stored.versions) != (self.inputs.weights, versions_of(self.parts)):
+        if stored is None or (stored.models, stored.versions) != (self.inputs.identities, versions_of(self.parts)):
             return None
         begun = any(s.done and stored.plan.jobs[s.job].kind != "pivots" for s in states)
         begun = begun or self.store().has_checkpoints()
@@ -83,7 +83,7 @@ class RunPlanner:
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
         )
-        return RunPlan(plan, work, known, self.inputs.weights, versions_of(self.parts), topics)
+        return RunPlan(plan, work, known, self.inputs.identities, versions_of(self.parts), topics)
 
     def _topics(self, known: reuse.Known, progress: Progress) -> Topics:
         """Those of the file, of the run whose results are used again, or those of the corpus."""
@@ -120,6 +120,6 @@ class RunPlanner:
         return Work.of(
             self.parts,
             len(models),
-            known_models=[model for model in models if self.inputs.weights[model] in known.models],
+            known_models=[model for model in models if self.inputs.identities[model] in known.models],
             known_pairs=[(a, b) for a, b in combinations(models, 2) if self.inputs.pair_key(a, b) in known.pairs],
         )

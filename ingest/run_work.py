@@ -1,5 +1,6 @@
 """One run's work after its inputs are open: compute, stage, merge, publish."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -67,7 +68,7 @@ class RunWork:
 
     def _unknown(self, known: reuse.Known) -> list[int]:
         """Models of which no earlier run has all parts."""
-        return [model for model, weights in enumerate(self.inputs.weights) if weights not in known.models]
+        return [model for model, identity in enumerate(self.inputs.identities) if identity not in known.models]
 
     def _process_weights(self, progress: Progress) -> None:
         progress.phase("check weights", len(self.inputs.checkpoints), "models")
@@ -86,7 +87,9 @@ class RunWork:
         progress.phase("stage", None, "tables")
         self.handle.set_phase("stage")
         results = collect(store, planned.plan, planned.work, self.settings.top_k)
-        ids = self.handle.reserve([self._model_row(checkpoint) for checkpoint in self.inputs.checkpoints])
+        ids = self.handle.reserve(
+            [self._model_row(checkpoint) for checkpoint in self.inputs.checkpoints], self.inputs.tokenizer.sha256
+        )
         self.feature_ids = self.handle.feature_ids(self._feature_rows(features))
         self._stage_models(ids, results, roles)
         if features is not None:
@@ -174,7 +177,7 @@ class RunWork:
     def _take_over(self, ids: list[ModelIds], known: reuse.Known) -> None:
         """Copy what an earlier run has: per-neuron rows of known models, and known pairs."""
         for model in range(len(ids)):
-            run = known.models.get(self.inputs.weights[model])
+            run = known.models.get(self.inputs.identities[model])
             if run is not None:
                 for part in self.parts:
                     for table in reuse.tables_of(part):
@@ -231,7 +234,7 @@ class RunWork:
             features=self._feature_rows(features),
             feature_ids=self.feature_ids,
             feature_tokens=self._feature_tokens(features),
-            statistics_run_of={ids[m].model_id: known.models.get(self.inputs.weights[m], self.handle.run_id) for m in range(n)},
+            statistics_run_of={ids[m].model_id: known.models.get(self.inputs.identities[m], self.handle.run_id) for m in range(n)},
             pair_run_of={
                 (min(ids[a].model_id, ids[b].model_id), max(ids[a].model_id, ids[b].model_id)): known.pairs.get(
                     self.inputs.pair_key(a, b), self.handle.run_id
@@ -279,7 +282,9 @@ class RunWork:
             d_head=checkpoint.d_head,
             d_vocab=checkpoint.d_vocab,
             n_ctx=checkpoint.n_ctx,
-            weights_sha256=checkpoint.weights_sha256,
+            weights_sha256=checkpoint.identity.weights_sha256,
+            behaviour=json.dumps(checkpoint.identity.behaviour),
+            identity=checkpoint.identity.sha256,
             weight_processing=checkpoint.weight_processing,
             source=checkpoint.source,
         )

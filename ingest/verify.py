@@ -16,6 +16,7 @@ from torch import Tensor
 from catalog.errors import InputError
 from catalog.sample import MOMENTS, Sample, SampledModel, SampledPairs, read_sample
 from catalog.verify import Finding
+from ingest.behaviour import changed
 from ingest.activations import kept_activations, token_batches
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
@@ -137,13 +138,19 @@ def _unreadable(run_id: int, reason: str) -> str:
 
 def _as_the_run_read_them(run_id: int, sample: Sample, inputs: Inputs) -> Inputs:
     """The inputs with the models in the run's order."""
-    by_sha = {checkpoint.weights_sha256: checkpoint for checkpoint in inputs.checkpoints}
+    by_sha = {checkpoint.identity.sha256: checkpoint for checkpoint in inputs.checkpoints}
     for model in sample.models:
-        if model.weights_sha256 not in by_sha:
-            raise InputError(_unreadable(run_id, f"the weights of {model.name} are not those that it read"))
+        if model.identity not in by_sha:
+            raise InputError(_unreadable(run_id, f"{model.name} is not the model that it read ({_changed(model, inputs)})"))
     if inputs.corpus is None or inputs.corpus.token_sha256 != sample.token_sha256:
         raise InputError(_unreadable(run_id, "the corpus gives other tokens than those that it read"))
-    return replace(inputs, checkpoints=[by_sha[model.weights_sha256] for model in sample.models])
+    return replace(inputs, checkpoints=[by_sha[model.identity] for model in sample.models])
+
+
+def _changed(model: SampledModel, inputs: Inputs) -> str:
+    """What the checkpoint of that name is otherwise."""
+    named = [checkpoint.identity for checkpoint in inputs.checkpoints if checkpoint.name == model.name]
+    return changed(named[0], model.weights_sha256, model.behaviour) if named else "no model of this name was read"
 
 
 Products = dict[tuple[int, int], Tensor]

@@ -4,6 +4,7 @@ Three models of two layers of sixteen neurons. Neuron k of one model matches neu
 and 1.10 are universal. 1.10 fires on the letter s, 1.2 on what follows a comma, 0.3 on digits, 0.0 never.
 """
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from sqlalchemy import Engine
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
 from catalog.run_handle import RunHandle, RunSpec
 from catalog.runs import begin_run
+from ingest.behaviour import ModelIdentity
 
 MODELS = ("pocket-gpt2-a", "pocket-gpt2-b", "pocket-gpt2-c")
 N_LAYERS, D_MLP = 2, 16
@@ -19,6 +21,7 @@ N = N_LAYERS * D_MLP
 UNIVERSAL = (3, D_MLP + 2, D_MLP + 10)
 DEAD = 0
 TOKENS = [b"<bos>", b"\n", b"s", b" s", b" the", b",", b"7", b"\x00", b"\xe2\x82", "語".encode(), b" S", b"a\\b"]
+TOKENIZER_SHA256 = "f" * 64
 FEATURES = (
     FeatureRow("contains_comma", "symbol", 0, "the token contains a comma"),
     FeatureRow("is_digit", "numeric", 1, "the token is a digit"),
@@ -48,7 +51,7 @@ def publish_small_family(engine: Engine, identity: str = "small family", names: 
 def stage_small_family(handle: RunHandle, names: Sequence[str] = MODELS) -> PublishRows:
     """Stage all tables; what is left to write at publication."""
     models = [_model(seed, name) for seed, name in enumerate(names)]
-    ids = handle.reserve(models)
+    ids = handle.reserve(models, TOKENIZER_SHA256)
     feature_ids = handle.feature_ids(FEATURES)
     handle.set_phase("stage")
     for own in ids:
@@ -56,7 +59,7 @@ def stage_small_family(handle: RunHandle, names: Sequence[str] = MODELS) -> Publ
         _stage_pairs(handle, own, [other for other in ids if other is not own])
     return PublishRows(
         models=list(zip(models, ids, strict=True)),
-        tokenizer=TokenizerRow("f" * 64, len(TOKENS), 0, 1, TOKENS),
+        tokenizer=TokenizerRow(TOKENIZER_SHA256, len(TOKENS), 0, 1, TOKENS),
         corpus=_corpus(),
         features=list(FEATURES),
         feature_ids=feature_ids,
@@ -68,8 +71,16 @@ def stage_small_family(handle: RunHandle, names: Sequence[str] = MODELS) -> Publ
     )
 
 
+def identified(row: ModelRow) -> ModelRow:
+    """A row of a model whose behaviour and identity follow from what else it says."""
+    names = ("architecture", "activation_function", "n_layers", "d_model", "n_heads", "d_vocab", "n_ctx")
+    behaviour = {name: value for name, value in row._asdict().items() if name in names}
+    identity = ModelIdentity(row.weights_sha256, behaviour)
+    return row._replace(behaviour=json.dumps(behaviour), identity=identity.sha256)
+
+
 def _model(seed: int, name: str) -> ModelRow:
-    return ModelRow(
+    row = ModelRow(
         name=name,
         revision="",
         model_family="pocket-gpt2",
@@ -85,9 +96,12 @@ def _model(seed: int, name: str) -> ModelRow:
         d_vocab=len(TOKENS),
         n_ctx=64,
         weights_sha256=f"weights of {name}",
+        behaviour="",
+        identity="",
         weight_processing="folded",
         source=f"pocket/models/{name}",
     )
+    return identified(row)
 
 
 def _corpus() -> CorpusRow:

@@ -1,6 +1,7 @@
 """Tables that say what there is: tokenizers, models, neurons, corpora."""
 
 from sqlalchemy import BigInteger, Boolean, Identity, Integer, LargeBinary, SmallInteger, Table, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.base import check, column, metadata, refers
 
@@ -23,7 +24,7 @@ models = Table(
     column("name", Text, "Name given at ingest, by default the last part of the folder or hub name."),
     column("revision", Text, "Revision on the hub; empty for a local folder.", server_default=""),
     column("model_family", Text, "The group of seeds of one architecture that the model belongs to."),
-    column("seed", Integer, "Seed of the training, where known.", null=True),
+    column("seed", BigInteger, "Seed of the training, where known.", null=True),
     column("seed_varies", Text, "What the seed changes (initialisation, data order, both), where known.", null=True),
     column("architecture", Text, "Model type as in config.json: gpt2, gpt_neox, opt."),
     column("activation_function", Text, "Nonlinearity between pre and post, as configured."),
@@ -35,9 +36,11 @@ models = Table(
     column("d_vocab", Integer, "Columns of the unembedding, padding included."),
     column("n_ctx", Integer, "Longest row that the model reads, in tokens."),
     column("tokenizer_id", Integer, "Its tokenizer.", refers("tokenizers.id")),
-    column("weights_sha256", Text, "sha256 over names, dtypes, shapes and bytes of the raw parameters."),
+    column("weights_sha256", Text, "sha256 over names, shapes and fp32 bytes of the raw parameters."),
     column("weight_processing", Text, "How the weights were folded and centred (SPEC 0.2)."),
     column("source", Text, "Folder or hub name that it was read from."),
+    column("behaviour", JSONB, "What the config makes the model compute: activation, eps, heads, rotary keys and the like."),
+    column("identity", Text, "sha256 over weights_sha256 and behaviour; equal for equal models, whatever they are called."),
     UniqueConstraint("name", "revision"),
     comment="Language-model checkpoints, one row per checkpoint at one revision.",
 )

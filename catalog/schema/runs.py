@@ -11,7 +11,7 @@ runs = Table(
     "runs",
     metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
-    column("identity", Text, "sha256 over weights, tokens and the settings that change a number."),
+    column("identity", Text, "sha256 over models, tokens and the settings that change a number."),
     column(
         "status",
         Text,
@@ -85,5 +85,9 @@ run_parts = Table(
     column("part", Text, "weights, activations, correlations or vocabulary.", key=True),
     column("definition_version", Integer, "Version of the definitions that the numbers follow."),
     column("published_at", Moment, "When readers could first see the part.", server_default=func.now()),
+    column(
+        "models_sha256", Text, "sha256 over the sorted identities, one a line, of the models that the part was computed of.",
+        null=True,
+    ),  # fmt: skip
     comment="Which parts a run has.",
 )

@@ -70,7 +70,7 @@ def test_a_cancelled_run_stops_and_goes_on(place: Place, inline: dict[str, pd.Da
     ("change", "said"),
     [
         ("jsonb_set(plan, '{versions,weights}', '99')", "planned with definition 99 of weights, and this worker computes 1"),
-        ("jsonb_set(plan, '{weights,0}', to_jsonb(repeat('f', 64)))", "holds other weights here"),
+        ("jsonb_set(plan, '{models,0}', to_jsonb(repeat('f', 64)))", "holds another model here"),
     ],
 )
 def test_a_worker_refuses_what_it_would_do_otherwise(place: Place, change: str, said: str) -> None:

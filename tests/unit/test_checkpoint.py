@@ -145,16 +145,16 @@ def test_a_model_that_processing_changes_is_refused(wrong: str, tmp_path: Path, 
 
 def test_the_hash_is_of_the_weights_and_not_of_the_files(tmp_path: Path) -> None:
     folder = tiny_gpt2(tmp_path / "m")
-    sha256 = opened(folder).weights_sha256
+    sha256 = opened(folder).identity.weights_sha256
     load_raw(folder).save_pretrained(tmp_path / "shards", max_shard_size="20KB")
     byte_bpe_tokenizer(tmp_path / "shards")
     assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
-    assert opened(tmp_path / "shards").weights_sha256 == sha256
+    assert opened(tmp_path / "shards").identity.weights_sha256 == sha256
     permuted_copy(folder, tmp_path / "p", seed=1)
-    assert opened(tmp_path / "p").weights_sha256 != sha256
+    assert opened(tmp_path / "p").identity.weights_sha256 != sha256
     half = load_raw(folder).half()
     save_checkpoint(half, byte_bpe_tokenizer(), tmp_path / "half")
-    assert opened(tmp_path / "half").weights_sha256 != sha256
+    assert opened(tmp_path / "half").identity.weights_sha256 != sha256
     assert next(opened(tmp_path / "half").model.parameters()).dtype == torch.float32
 
 

@@ -133,7 +133,7 @@ def test_processing_accepts_both_models_and_the_copy_is_permuted(family: Planted
     models = [open_checkpoint(parse_model_argument(str(folder)), torch.device("cpu")) for folder in (family.a, family.b)]
     for model in models:
         model.process(len(family.tokenizer))
-    assert models[0].weights_sha256 != models[1].weights_sha256
+    assert models[0].identity.weights_sha256 != models[1].identity.weights_sha256
     for layer, ((_, post_a), (_, post_b)) in enumerate(zip(*(m.mlp_activations(tokens) for m in models), strict=True)):
         order = torch.from_numpy(family.permutation[layer])
         torch.testing.assert_close(post_b, post_a[..., order], atol=1e-5, rtol=1e-5)

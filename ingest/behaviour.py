@@ -1,0 +1,117 @@
+"""What a model's configuration makes it compute: the half of a model's identity that its tensors do not hold.
+
+Equal tensors are different functions under another activation, another number of heads or another rotary base. `READS`
+says, for every architecture, which keys of a configuration its forward pass reads; nothing else of the catalog decides
+it. A test changes every key of every configuration: the outputs stay equal bit by bit, or the identity changes.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_EVERYWHERE = {
+    "n_layers": "num_hidden_layers",
+    "d_model": "hidden_size",
+    "n_heads": "num_attention_heads",
+    "d_vocab": "vocab_size",
+    "n_ctx": "max_position_embeddings",
+    "causal": "is_causal",
+}
+READS: dict[str, dict[str, str]] = {
+    "gpt2": {
+        **_EVERYWHERE,
+        "d_mlp": "n_inner",
+        "activation_function": "activation_function",
+        "layer_norm_eps": "layer_norm_epsilon",
+        "scale_attention": "scale_attn_weights",
+        "scale_attention_by_layer": "scale_attn_by_inverse_layer_idx",
+        "upcast_attention": "reorder_and_upcast_attn",
+        "cross_attention": "add_cross_attention",
+    },
+    "gpt_neox": {
+        **_EVERYWHERE,
+        "d_mlp": "intermediate_size",
+        "activation_function": "hidden_act",
+        "layer_norm_eps": "layer_norm_eps",
+        "parallel_residual": "use_parallel_residual",
+        "attention_bias": "attention_bias",
+        "rotary": "rope_parameters",
+        "d_rotary_head": "head_dim",
+    },
+    "opt": {
+        **_EVERYWHERE,
+        "d_mlp": "ffn_dim",
+        "activation_function": "activation_function",
+        "norm_before": "do_layer_norm_before",
+        "no_final_norm": "_remove_final_layer_norm",
+        "norm_affine": "layer_norm_elementwise_affine",
+        "bias": "enable_bias",
+        "d_embedding": "word_embed_proj_dim",
+    },
+}
+"""Behaviour, by the catalog's names, and the attribute of the loaded configuration that holds it; old and new names of a
+key are one attribute there."""
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """What makes two models the same, whatever they are called and wherever they were read from."""
+
+    weights_sha256: str
+    """Over names, shapes and fp32 bytes of all parameters."""
+    behaviour: dict[str, Any]
+    """What the configuration decides, by the names of `READS`, plain JSON."""
+
+    @property
+    def sha256(self) -> str:
+        """Over weights and behaviour."""
+        content = json.dumps([self.weights_sha256, self.behaviour], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def behaviour_of(config: Any, model: "nn.Module") -> dict[str, Any]:
+    """What the configuration makes the model compute.
+
+    Args:
+        config: a configuration of transformers, of one of the architectures of `READS`.
+        model: the loaded model, which knows whether its unembedding is tied to its embedding.
+    """
+    found = {name: _plain(getattr(config, key, None)) for name, key in READS[config.model_type].items()}
+    if found["d_mlp"] is None:
+        found["d_mlp"] = 4 * found["d_model"]
+    found["causal"] = found["causal"] is not False
+    embedding, unembedding = model.get_input_embeddings(), model.get_output_embeddings()  # type: ignore[operator]
+    return {"architecture": config.model_type, **found, "tied_embeddings": unembedding.weight is embedding.weight}
+
+
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """In words, what the first behaviour has otherwise than the other; empty if nothing."""
+    names = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+    return ", ".join(f"{name} {_shown(one.get(name))}, not {_shown(other.get(name))}" for name in names)
+
+
+def changed(found: ModelIdentity, weights_sha256: str, behaviour: Mapping[str, Any]) -> str:
+    """In words, what a model is otherwise than the one with these weights and this behaviour."""
+    weights = "other weights" if found.weights_sha256 != weights_sha256 else ""
+    return " and ".join(part for part in (weights, difference(found.behaviour, behaviour)) if part)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON, the same however its number was written: 10000 and 1e4 are one."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in sorted(value.items()) if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    return value
