@@ -42,6 +42,19 @@ SELECT m.name AS what
         (m.behaviour ->> 'n_ctx')::int)"""
 
 
+# Two parts, each with the whole of the same activations: another activation function in one of them moves these means.
+_SUBSETS_SUM_UP = """
+SELECT 'neuron ' || neuron_id || ' with mean ' || whole.post_mean || ' and ' || pooled.post_mean || ' over its subsets' AS what
+  FROM activation_statistics whole
+  JOIN (SELECT neuron_id, sum(n_tokens) AS n_tokens, sum(n_tokens * post_mean) / sum(n_tokens) AS post_mean,
+               sum(n_tokens * mean) / sum(n_tokens) AS mean
+          FROM subset_statistics WHERE run_id = :run_id AND n_tokens > 0 GROUP BY neuron_id) AS pooled USING (neuron_id)
+ WHERE whole.run_id = :run_id
+   AND (whole.n_tokens <> pooled.n_tokens
+        OR abs(whole.mean - pooled.mean) > 1e-3 * sqrt(whole.var) + 1e-6 * abs(whole.mean) + 1e-6
+        OR abs(whole.post_mean - pooled.post_mean) > 1e-3 * sqrt(whole.post_var) + 1e-6 * abs(whole.post_mean) + 1e-6)"""
+
+
 def _every_neuron(table: str) -> str:
     return f"""
 SELECT CASE WHEN t.neuron_id IS NULL THEN 'neuron ' || n.id || ' without a row'
@@ -224,6 +237,7 @@ STRUCTURE = (
     ),
     Rule("every part was computed of the models of the run", None, _MODELS_OF_PARTS),
     Rule("models are what their behaviour says", None, _BEHAVIOUR),
+    Rule("activations on all subsets are those of the whole", "distributions", _SUBSETS_SUM_UP),
     Rule("every two models of the run are a pair", "correlations", _MODEL_PAIRS),
     Rule("partners belong to another model of the run, the one named", "correlations", _PARTNERS),
     Rule("partners are ranked 1, 2, 3, … by falling correlation", "correlations", _RANKS),

@@ -69,7 +69,7 @@ FEW_TOKENS = 1000
 """On which neurons are held and ablated: the engines have tests of their own."""
 
 
-def run_ingest(url: str, models: list[Path], corpus: Path | None, **settings: object) -> IngestReport:
+def run_ingest(url: str, models: list[Path | str], corpus: Path | None, **settings: object) -> IngestReport:
     """An ingest in this process, of what sums over activations without syntax, unless more is asked for."""
     settings.setdefault("only", SUMS)
     settings.setdefault("intervention_tokens", FEW_TOKENS)
