@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from catalog.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -26,6 +28,8 @@ UNDEFINED = "–"
 """How a table shows a value that is not defined."""
 
 Row = Mapping[str, Any]
+Rows = list[list[Any]]
+"""Plain values, by position: several columns may have one name."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +75,33 @@ def show_count(shown: int, total: int, noun: str) -> None:
 
 
 def show_rows(frame: "pd.DataFrame", format: Format) -> None:
-    """Print a frame's rows; without rows a table and JSON Lines are empty, JSON is `[]` and CSV its header."""
-    show_records([str(column) for column in frame.columns], records_of(frame), format)
+    """Print a frame's rows, in the order of its columns, of which several may have one name.
 
+    Without rows a table and JSON Lines are empty, JSON is `[]` and CSV its header.
 
-def records_of(frame: "pd.DataFrame") -> Iterator[Row]:
-    """A frame's rows as records."""
+    Raises:
+        InputError: JSON is asked for, which has one value for each name, and two columns share one.
+    """
     columns = [str(column) for column in frame.columns]
-    return (dict(zip(columns, row, strict=True)) for row in frame.itertuples(index=False, name=None))
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None and format in (Format.JSON, Format.JSONL):
+        raise InputError(
+            f"--format {format.value} has one value for each name and two columns are called {twice!r}; name each column with "
+            "AS, or ask for table or csv."
+        )
+    rows = [[plain_value(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    write(_FORMATTERS[format](columns, rows))
+
+
+def records_of(frame: "pd.DataFrame") -> Iterator[dict[str, Any]]:
+    """A frame's rows as records, with None for whatever is undefined; its columns have different names."""
+    columns = [str(column) for column in frame.columns]
+    return (dict(zip(columns, map(plain_value, row), strict=True)) for row in frame.itertuples(index=False, name=None))
 
 
 def show_records(columns: Sequence[str], records: Iterable[Row], format: Format) -> None:
     """Print records whose keys are `columns`, in that order."""
-    write(_FORMATTERS[format](columns, _plain(columns, records)))
+    write(_FORMATTERS[format](columns, [[plain_value(record[column]) for column in columns] for record in records]))
 
 
 def show_object(value: Row, format: Format) -> None:
@@ -108,16 +126,15 @@ def show_heading(text: str) -> None:
     write(f"{text}\n{'=' * _width(text)}\n")
 
 
-def table_text(columns: Sequence[str], records: Sequence[Row]) -> str:
-    """Records as an aligned table: numbers to the right, text to the left, a rule below the header."""
-    if not records:
+def table_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as an aligned table: numbers to the right, text to the left, a rule below the header."""
+    if not rows:
         return ""
-    decimals = [_decimals(record[column] for record in records) for column in columns]
-    cells = [
-        [cell_text(record[column], places) for column, places in zip(columns, decimals, strict=True)] for record in records
-    ]
+    values = list(zip(*rows, strict=True))
+    decimals = [_decimals(column) for column in values]
+    cells = [[cell_text(value, places) for value, places in zip(row, decimals, strict=True)] for row in rows]
     widths = [max(map(_width, texts)) for texts in zip(columns, *cells, strict=True)]
-    numeric = [_is_numeric(record[column] for record in records) for column in columns]
+    numeric = [_is_numeric(column) for column in values]
     lines = [list(columns), ["─" * width for width in widths], *cells]
     return "".join(_line(line, widths, numeric) for line in lines)
 
@@ -169,7 +186,7 @@ def _plain(columns: Sequence[str], records: Iterable[Row]) -> list[dict[str, Any
 def _page_text(title: str, identity: Row, tables: Sequence[Section]) -> str:
     names = max(map(_width, identity), default=0)
     facts = "".join(f"  {name:<{names}}  {cell_text(plain_value(value))}\n" for name, value in identity.items())
-    parts = [f"{table.title}\n{table_text(table.columns, table.records)}" for table in tables if table.records]
+    parts = [f"{table.title}\n{table_text(table.columns, [list(record.values()) for record in table.records])}" for table in tables if table.records]
     return "\n".join([f"{printable(title)}\n{facts}", *parts])
 
 
@@ -181,29 +198,25 @@ def _long(identity: Row, tables: Sequence[Section]) -> Iterator[Row]:
                 yield {"section": section, "row": row, "column": column, "value": value}
 
 
-def _table(columns: Sequence[str], records: list[dict[str, Any]]) -> str:
-    return table_text(columns, records)
+def _json(columns: Sequence[str], rows: Rows) -> str:
+    lines = ",\n".join("  " + json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) for row in rows)
+    return f"[\n{lines}\n]\n" if rows else "[]\n"
 
 
-def _json(columns: Sequence[str], records: list[dict[str, Any]]) -> str:
-    lines = ",\n".join("  " + json.dumps(record, ensure_ascii=False) for record in records)
-    return f"[\n{lines}\n]\n" if records else "[]\n"
+def _jsonl(columns: Sequence[str], rows: Rows) -> str:
+    return "".join(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n" for row in rows)
 
 
-def _jsonl(columns: Sequence[str], records: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-
-
-def _csv(columns: Sequence[str], records: list[dict[str, Any]]) -> str:
+def _csv(columns: Sequence[str], rows: Rows) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_csv_value(record[column]) for column in columns] for record in records)
+    writer.writerows([_csv_value(value) for value in row] for row in rows)
     return buffer.getvalue()
 
 
-_FORMATTERS: dict[Format, Callable[[Sequence[str], list[dict[str, Any]]], str]] = {
-    Format.TABLE: _table,
+_FORMATTERS: dict[Format, Callable[[Sequence[str], Rows], str]] = {
+    Format.TABLE: table_text,
     Format.JSON: _json,
     Format.JSONL: _jsonl,
     Format.CSV: _csv,
