@@ -235,7 +235,10 @@ def _members(connection: Connection, run_id: int, rows: PublishRows) -> None:
     models = models_sha256([model.identity for model, _ in rows.models])
     for part, version in rows.parts.items():
         connection.execute(
-            text("INSERT INTO run_parts (run_id, part, definition_version, models_sha256) VALUES (:run_id, :part, :version, :of)"),
+            text(
+                """INSERT INTO run_parts (run_id, part, definition_version, models_sha256)
+                   VALUES (:run_id, :part, :version, :of)"""
+            ),
             {"run_id": run_id, "part": part, "version": version, "of": models},
         )
 

@@ -69,8 +69,8 @@ def model_of_run(engine: Engine, model: str, run: int | None) -> ModelOfRun:
         condition, values = ("", {}) if run is None else ("AND b.run_id = :run", {"run": run})
         row = connection.execute(
             text(
-                f"""SELECT b.run_id, b.model_id, b.model, m.name, m.revision, m.architecture, m.weights_sha256, m.behaviour, m.identity,
-                           c.token_sha256,
+                f"""SELECT b.run_id, b.model_id, b.model, m.name, m.revision, m.architecture, m.weights_sha256,
+                           m.behaviour, m.identity, c.token_sha256,
                            r.settings, m.n_layers, m.d_mlp, m.n_heads
                     FROM {schema_of(run)}.members b JOIN models m ON m.id = b.model_id JOIN runs r ON r.id = b.run_id
                     LEFT JOIN corpora c ON c.id = r.corpus_id WHERE b.model = :model {condition}"""

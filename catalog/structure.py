@@ -26,7 +26,8 @@ HAVING count(n.id) <> m.n_layers * m.d_mlp OR max(n.layer) >= m.n_layers OR max(
 
 # Over the models as they stand in the run; a part of other models was computed by another function, or from other weights.
 _MODELS_OF_PARTS = """
-SELECT p.part || CASE WHEN p.models_sha256 IS NULL THEN ', of models that were not recorded' ELSE ', of other models' END AS what
+SELECT p.part || CASE WHEN p.models_sha256 IS NULL THEN ', of models that were not recorded' ELSE ', of other models' END
+       AS what
   FROM run_parts p
  WHERE p.run_id = :run_id AND p.models_sha256 IS DISTINCT FROM (
        SELECT encode(sha256(convert_to(string_agg(m.identity, E'\\n' ORDER BY m.identity COLLATE "C"), 'UTF8')), 'hex')

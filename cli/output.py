@@ -186,7 +186,8 @@ def _plain(columns: Sequence[str], records: Iterable[Row]) -> list[dict[str, Any
 def _page_text(title: str, identity: Row, tables: Sequence[Section]) -> str:
     names = max(map(_width, identity), default=0)
     facts = "".join(f"  {name:<{names}}  {cell_text(plain_value(value))}\n" for name, value in identity.items())
-    parts = [f"{table.title}\n{table_text(table.columns, [list(record.values()) for record in table.records])}" for table in tables if table.records]
+    shown = [(table.title, table.columns, [list(record.values()) for record in table.records]) for table in tables]
+    parts = [f"{title}\n{table_text(columns, rows)}" for title, columns, rows in shown if rows]
     return "\n".join([f"{printable(title)}\n{facts}", *parts])
 
 

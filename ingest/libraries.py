@@ -8,7 +8,6 @@ from catalog.errors import CatalogError, InputError
 from ingest.model_arguments import ModelSource
 from ingest.quiet import quiet
 
-
 LONGEST_REASON = 300
 
 

@@ -73,8 +73,9 @@ def _check_values(source: ModelSource, config: Any) -> None:
     reads = READS[config.model_type]
 
     def refuse(name: str, rule: str) -> None:
-        value = getattr(config, reads.get(name, name), None)
-        raise InputError(f"config.json of {source.location} has {reads.get(name, name)} {value!r}, which is {rule}; correct it.")
+        key = reads.get(name, name)
+        value = getattr(config, key, None)
+        raise InputError(f"config.json of {source.location} has {key} {value!r}, which is {rule}; correct it.")
 
     for name in ("n_layers", "d_model", "n_heads", "d_vocab", "n_ctx", "d_mlp"):
         value = getattr(config, reads[name])

@@ -234,7 +234,9 @@ class RunWork:
             features=self._feature_rows(features),
             feature_ids=self.feature_ids,
             feature_tokens=self._feature_tokens(features),
-            statistics_run_of={ids[m].model_id: known.models.get(self.inputs.identities[m], self.handle.run_id) for m in range(n)},
+            statistics_run_of={
+                ids[m].model_id: known.models.get(self.inputs.identities[m], self.handle.run_id) for m in range(n)
+            },
             pair_run_of={
                 (min(ids[a].model_id, ids[b].model_id), max(ids[a].model_id, ids[b].model_id)): known.pairs.get(
                     self.inputs.pair_key(a, b), self.handle.run_id

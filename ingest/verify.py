@@ -16,8 +16,8 @@ from torch import Tensor
 from catalog.errors import InputError
 from catalog.sample import MOMENTS, Sample, SampledModel, SampledPairs, read_sample
 from catalog.verify import Finding
-from ingest.behaviour import changed
 from ingest.activations import kept_activations, token_batches
+from ingest.behaviour import changed
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
 from ingest.settings import IngestSettings, from_record

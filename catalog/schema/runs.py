@@ -86,8 +86,10 @@ run_parts = Table(
     column("definition_version", Integer, "Version of the definitions that the numbers follow."),
     column("published_at", Moment, "When readers could first see the part.", server_default=func.now()),
     column(
-        "models_sha256", Text, "sha256 over the sorted identities, one a line, of the models that the part was computed of.",
+        "models_sha256",
+        Text,
+        "sha256 over the sorted identities, one a line, of the models that the part was computed of.",
         null=True,
-    ),  # fmt: skip
+    ),
     comment="Which parts a run has.",
 )

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import URL
@@ -53,7 +52,9 @@ def url(request: pytest.FixtureRequest, server: URL, template: str, tmp_path_fac
 
 
 @pytest.fixture
-def answer(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def answer(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
     monkeypatch.setenv("CATALOG_DATABASE_URL", url)
 
     def ask(*arguments: str) -> tuple[int, str, str]:

@@ -322,6 +322,6 @@ def test_json_refuses_columns_of_one_name_and_says_how_to_name_them(catalog, for
     answer = catalog("sql", TWINS, "--format", format)
     assert (answer.code, answer.out) == (1, "")
     assert answer.err == (
-        f"--format {format} has one value for each name and two columns are called 'a'; name each column with AS, or ask for "
-        "table or csv.\n"
+        f"error: --format {format} has one value for each name and two columns are called 'a'; name each column with AS, or "
+        "ask for table or csv.\n"
     )

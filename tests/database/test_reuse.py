@@ -65,7 +65,9 @@ def test_a_run_that_is_not_published_is_not_used(engine, keys):
 
 
 def test_weights_are_found_whatever_else_the_run_has(engine, keys):
-    assert run_of_weights(engine, keys, TOKENIZER_SHA256, {"weights": 1}, None) == run_of_weights(engine, keys[:1], TOKENIZER_SHA256, {"weights": 1}, None) == 1
+    for some in (keys, keys[:1]):
+        assert run_of_weights(engine, some, TOKENIZER_SHA256, {"weights": 1}, None) == 1
+        assert run_of_weights(engine, some, "another tokenizer", {"weights": 1}, None) is None
     assert run_of_weights(engine, keys, TOKENIZER_SHA256, {"weights": 2}, None) is None
     assert run_of_weights(engine, [*keys, ModelKey("x", "x", "")], TOKENIZER_SHA256, {"weights": 1}, None) is None
 

@@ -80,7 +80,8 @@ def _rows(own: ModelIds, kind: str, vectors_of: np.ndarray) -> dict[str, np.ndar
 
 def _publication(models: list[ModelRow], ids: list[ModelIds], run: int) -> PublishRows:
     return PublishRows(
-        models=list(zip(models, ids, strict=True)), tokenizer=TokenizerRow(TOKENIZER_SHA256, len(TOKENS), 0, 1, TOKENS), corpus=None,
+        models=list(zip(models, ids, strict=True)), corpus=None,
+        tokenizer=TokenizerRow(TOKENIZER_SHA256, len(TOKENS), 0, 1, TOKENS),
         features=[], feature_ids={}, feature_tokens={}, statistics_run_of={own.model_id: run for own in ids}, pair_run_of={},
         groups=[], parts={"redundancy": 1},
     )  # fmt: skip

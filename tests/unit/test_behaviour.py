@@ -95,7 +95,8 @@ def identity_of(folder: Path) -> ModelIdentity:
 def raw_logits(folder: Path) -> Tensor:
     """(1, 9, vocabulary) of the model as the library reads it, in fp32."""
     with quiet():
-        kernel: Any = {"attn_implementation": "sdpa", "output_attentions": False}  # which one computes the same attention is the catalog's choice
+        # which kernel computes the same attention is the catalog's choice
+        kernel: Any = {"attn_implementation": "sdpa", "output_attentions": False}
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32, **kernel).eval()
         model.set_attn_implementation("sdpa")
         model.config.return_dict = True  # without it parts of the library fail on their own tuples
@@ -148,7 +149,8 @@ def old_names(config: dict[str, Any]) -> dict[str, Any]:
         renamed["max_position_embeddings"] = config["n_positions"]
     rotary = config.get("rope_parameters")
     if rotary:
-        renamed |= {"rotary_pct": rotary["partial_rotary_factor"], "rotary_emb_base": rotary["rope_theta"], "rope_scaling": None}
+        renamed |= {"rotary_pct": rotary["partial_rotary_factor"], "rotary_emb_base": rotary["rope_theta"]}
+        renamed |= {"rope_scaling": None}
     return renamed
 
 

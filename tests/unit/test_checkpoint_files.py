@@ -44,7 +44,7 @@ def test_a_config_that_cuts_layers_off_is_refused(tmp_path: Path) -> None:
 
 def test_adapters_within_the_weights_and_beside_them_are_refused(tmp_path: Path) -> None:
     name = "transformer.h.0.attn.c_attn.lora_A.weight"
-    with pytest.raises(InputError, match="hold 1 tensors .* such as .*lora_A"):
+    with pytest.raises(InputError, match=r"hold 1 tensors .* such as .*lora_A"):
         opened(edit(tiny_gpt2(tmp_path / "within"), lambda tensors: tensors.update({name: torch.ones(4, 16)})))
     beside = tiny_gpt2(tmp_path / "beside")
     (beside / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
