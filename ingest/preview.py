@@ -7,7 +7,9 @@ from catalog.errors import InputError
 from ingest.device import check_precision, memory_budget, resolve_device
 from ingest.estimate import JobEstimate, Rates, estimate, measure
 from ingest.labels.topics import COMPONENTS
-from ingest.model_files import ModelSource, load_tokenizer, parse_model_argument, read_config, refuse_unsupported
+from ingest.model_arguments import ModelSource, parse_model_argument
+from ingest.model_config import read_config
+from ingest.model_files import load_tokenizer
 from ingest.plan import CorpusShape, ModelShape
 from ingest.planner import Work, make_plan
 from ingest.prepare import context_length, open_corpus
@@ -40,8 +42,6 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     check_precision(settings.precision, device)
     sources = [parse_model_argument(argument) for argument in settings.models]
     configs = [read_config(source) for source in sources]
-    for source, config in zip(sources, configs, strict=True):
-        refuse_unsupported(source, config)
     shapes = [_shape(config) for config in configs]
     context = context_length(settings, [config.max_position_embeddings for config in configs])
     work = Work.of(settings.parts, len(shapes))
