@@ -71,7 +71,8 @@ def _try(model: Any) -> None:
 @contextmanager
 def _all_told(config: Any) -> Iterator[None]:
     """The library reports every tensor that it leaves out; its own patterns for harmless ones meet real biases as well."""
-    owner = next(kind for kind in MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].__mro__ if IGNORED in vars(kind))
+    model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    owner = next(kind for kind in model_class.__mro__ if IGNORED in vars(kind))
     before = getattr(owner, IGNORED)
     setattr(owner, IGNORED, None)
     try:
