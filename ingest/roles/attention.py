@@ -108,7 +108,7 @@ def rotation(model: AttentionModel, context: int) -> Rotation | None:
 def score_scale(model: AttentionModel, layer: int) -> float:
     """What multiplies q · k before the softmax: 1/√d_h, over layer + 1 where the config says so (SPEC §0.1)."""
     config = model.model.config
-    scale = model.d_head**-0.5 if getattr(config, "scale_attn_weights", True) else 1.0
+    scale = model.d_head**-0.5
     return scale / (layer + 1) if getattr(config, "scale_attn_by_inverse_layer_idx", False) else scale
 
 

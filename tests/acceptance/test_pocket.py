@@ -104,7 +104,7 @@ def all_at_once(folder: Path) -> Plain:
         previous=previous[kept],
         post=post,
         pre_sample=pre,
-        shas=[checkpoint.identity.weights_sha256 for checkpoint in checkpoints],
+        shas=[checkpoint.identity.sha256 for checkpoint in checkpoints],
         n_layers=checkpoints[0].n_layers,
         features=FeatureTable.concatenate([vocabulary_features(info.strings), unigrams, topics]),
         subset=np.repeat(subset, kept.sum(axis=1)),

@@ -48,10 +48,8 @@ def test_patterns_are_those_of_eager_attention(models: tuple[Checkpoint, RawMode
 
 
 @pytest.mark.parametrize("divided", [False, True])
-@pytest.mark.parametrize("scaled", [False, True])
-def test_scores_are_scaled_as_the_model_scales_them(tmp_path: Path, scaled: bool, divided: bool) -> None:
-    config = {"scale_attn_weights": scaled, "scale_attn_by_inverse_layer_idx": divided}
-    folder = tiny_gpt2(tmp_path, n_layers=N_LAYERS, **config)
+def test_scores_are_scaled_as_the_model_scales_them(tmp_path: Path, divided: bool) -> None:
+    folder = tiny_gpt2(tmp_path, n_layers=N_LAYERS, scale_attn_by_inverse_layer_idx=divided)
     checkpoint, raw = open_checkpoint(parse_model_argument(str(folder)), CPU), RawModel(folder)
     assert [score_scale(checkpoint, layer) for layer in range(N_LAYERS)] == [raw.scale(layer) for layer in range(N_LAYERS)]
 
