@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, text
@@ -19,6 +20,8 @@ from catalog.errors import JobTaken, RunEnded, RunError, no_such_run
 
 SECONDS_BETWEEN_BEATS = 2.0
 """How often a job says how far it is, and hears whether its run is cancelled."""
+MOST_CHARACTERS = 2000
+"""Of a reason, as the ledger keeps it."""
 
 
 class JobRow(NamedTuple):
@@ -81,6 +84,54 @@ def states(connection: Connection, run_id: int) -> list[JobState]:
         {"run_id": run_id},
     )
     return [JobState(*row) for row in rows]
+
+
+class Due(NamedTuple):
+    """What may begin now of a run that is left to workers."""
+
+    run_id: int
+    asked_at: datetime
+    """When the run was asked for last: another time means another plan."""
+    job: int | None
+    """None: the publication."""
+
+
+def due(connection: Connection) -> list[Due]:
+    """Jobs that are ready and publications whose jobs are done, of all runs that are left to workers.
+
+    A run that is left to workers has at least one of them, until it is published, cancelled or given up.
+    """
+    rows = connection.execute(
+        text(
+            """SELECT r.id, r.started_at, j.job
+               FROM runs r LEFT JOIN run_jobs j ON j.run_id = r.id AND j.finished_at IS NULL
+               WHERE r.left_to_workers AND NOT EXISTS (
+                   SELECT 1 FROM run_jobs o WHERE o.run_id = r.id AND o.job = ANY(j.after) AND o.finished_at IS NULL)
+               ORDER BY r.id, j.job"""
+        )
+    )
+    return [Due(*row) for row in rows]
+
+
+def count_failure(connection: Connection, run_id: int, job: int | None, reason: str) -> int:
+    """An attempt of workers ended in an error; returns how many did so since the run was left to them, 0 if it is gone.
+
+    Args:
+        job: None for the publication, whose reason the run's own row has.
+    """
+    table, key = ("runs", "id = :run_id") if job is None else ("run_jobs", "run_id = :run_id AND job = :job")
+    told = "" if job is None else ", error = :reason"
+    statement = f"UPDATE {table} SET failures = failures + 1{told} WHERE {key} RETURNING failures"
+    values = {"run_id": run_id, "job": job, "reason": reason[:MOST_CHARACTERS]}
+    return connection.execute(text(statement), values).scalar() or 0
+
+
+def note(connection: Connection, run_id: int, job: int, reason: str) -> None:
+    """Why a job was not done, where that is no failure of it."""
+    connection.execute(
+        text("UPDATE run_jobs SET error = :reason WHERE run_id = :run_id AND job = :job"),
+        {"reason": reason[:MOST_CHARACTERS], "run_id": run_id, "job": job},
+    )
 
 
 class RunProgress(NamedTuple):
@@ -159,10 +210,13 @@ def check_alive(connection: Connection, run_id: int) -> None:
     """Raises:
     RunEnded: the run is gone, or no longer wants its jobs done.
     """
-    row = connection.execute(text("SELECT status, error FROM runs WHERE id = :run_id"), {"run_id": run_id}).first()
+    row = connection.execute(
+        text("SELECT status, error, left_to_workers FROM runs WHERE id = :run_id"), {"run_id": run_id}
+    ).first()
     if row is None:
         raise RunEnded(f"run {run_id} is deleted; nothing of it is left to do.")
-    if row.status == "failed":
+    # a publication that workers are to try again has failed, too
+    if row.status == "failed" and not row.left_to_workers:
         raise RunEnded(f"run {run_id} was ended ({row.error}); the same `catalog ingest` resumes it.")
 
 

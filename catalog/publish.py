@@ -313,6 +313,7 @@ def _mark(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishRow
         text(
             """UPDATE runs SET status = 'published', phase = 'publish', finished_at = now(), error = NULL,
                       published_at = COALESCE(published_at, now()), corpus_id = COALESCE(corpus_id, :corpus_id),
+                      left_to_workers = false,
                       definition_versions = definition_versions || CAST(:versions AS jsonb)
                WHERE id = :run_id"""
         ),

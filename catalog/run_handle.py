@@ -91,8 +91,12 @@ class RunHandle:
         self._connection.execute(text("UPDATE runs SET staging_folder = NULL WHERE id = :id"), {"id": self.run_id})
 
     def queue(self) -> None:
-        """Leave the run to workers; nobody holds it until its last job is done."""
-        self._connection.execute(text("UPDATE runs SET status = 'queued' WHERE id = :id"), {"id": self.run_id})
+        """Leave the run to workers; nobody holds it until its last job is done. What failed before is forgotten."""
+        values = {"id": self.run_id}
+        with transaction(self._connection):
+            queued = "UPDATE runs SET status = 'queued', left_to_workers = true, failures = 0 WHERE id = :id"
+            self._connection.execute(text(queued), values)
+            self._connection.execute(text("UPDATE run_jobs SET failures = 0 WHERE run_id = :id"), values)
 
     def reserve(self, models: Sequence[ModelRow], tokenizer: str) -> list[ModelIds]:
         """Keys for the models and their neurons, without rows that a reader could see.

@@ -82,7 +82,7 @@ def begin_run(engine: Engine, spec: RunSpec) -> RunHandle:
         statement = """UPDATE runs SET status = 'running', phase = 'tokenise', started_at = now(), finished_at = NULL,
                               error = NULL, model_family = :model_family, settings = CAST(:settings AS jsonb),
                               definition_versions = CAST(:versions AS jsonb), code_version = :code_version,
-                              device = :device, host = CAST(:host AS jsonb)
+                              device = :device, host = CAST(:host AS jsonb), left_to_workers = false
                        WHERE id = :run_id RETURNING id"""
     run_id = connection.execute(text(statement), values).scalar_one()
     staging.drop(driver_of(connection), run_id)
@@ -102,7 +102,7 @@ def begin_parts(engine: Engine, run_id: int, spec: RunSpec) -> RunHandle:
 
 
 def take_queued(engine: Engine, run_id: int) -> RunHandle | None:
-    """Take a run that workers have computed, to publish it; None if it is not queued any more.
+    """Take a run that workers have computed, to publish it; None if it is not left to workers any more.
 
     Raises:
         JobTaken: another process is at it.
@@ -114,8 +114,7 @@ def take_queued(engine: Engine, run_id: int) -> RunHandle | None:
     connection = _locked_connection(engine, identity)
     row = connection.execute(
         text(
-            """UPDATE runs SET status = 'running', error = NULL
-               WHERE id = :id AND (status IN ('queued', 'running') OR (status = 'failed' AND error = 'interrupted'))
+            """UPDATE runs SET status = 'running', error = NULL WHERE id = :id AND left_to_workers
                RETURNING settings, definition_versions, code_version, device, model_family"""
         ),
         {"id": run_id},
@@ -142,16 +141,16 @@ def cancel_run(engine: Engine, run_id: int) -> None:
             raise RunError(no_such_run(run_id))
         if row.status not in ("queued", "running"):
             raise RunError(f"run {run_id} is {row.status}; only a queued or running run can be cancelled.")
-        record_failure(connection, run_id, "cancelled")
+        _end(connection, run_id, "cancelled")
 
 
 def requeue_run(engine: Engine, run_id: int) -> None:
-    """A publication that failed is to be tried again; a cancelled run stays as it is."""
+    """A publication that failed is to be tried again; a run that workers have lost stays as it is."""
     with engine.begin() as connection:
         connection.execute(
             text(
                 """UPDATE runs SET status = 'queued', finished_at = NULL
-                   WHERE id = :id AND status = 'failed' AND error <> 'cancelled'"""
+                   WHERE id = :id AND status = 'failed' AND left_to_workers"""
             ),
             {"id": run_id},
         )
@@ -160,7 +159,12 @@ def requeue_run(engine: Engine, run_id: int) -> None:
 def end_run(engine: Engine, run_id: int, reason: str) -> None:
     """A run that workers cannot compute is over until somebody asks for it again."""
     with engine.begin() as connection:
-        record_failure(connection, run_id, reason)
+        _end(connection, run_id, reason)
+
+
+def _end(connection: Connection, run_id: int, reason: str) -> None:
+    record_failure(connection, run_id, reason)
+    connection.execute(text("UPDATE runs SET left_to_workers = false WHERE id = :id"), {"id": run_id})
 
 
 def tidy(engine: Engine) -> None:

@@ -4,31 +4,33 @@ Jobs may be delivered twice and workers may die at any moment. A job is done whe
 then; whoever finds it done goes on to what waits for it.
 """
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
 from procrastinate import exceptions
 from psycopg_pool import PoolTimeout
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from catalog import jobs, runs
 from catalog.errors import CatalogError, DatabaseError, JobTaken, RunEnded, RunError, WorkerRefusal
 from ingest.compute import JobStopped, run_job
 from ingest.inline import worker_name
+from ingest.outlook import Outlook, Refusals, look
 from ingest.plan import Job
 from ingest.progress import Progress
 from ingest.queue import Queue
-from ingest.run_context import RunContext, WorkerSettings, is_current, open_run
+from ingest.run_context import RunContext, WorkerSettings, check_left, is_current, open_run
 from ingest.run_work import RunWork
 from ingest.sums_files import check_writable
 
 MOST_ATTEMPTS = 6
 LONGEST_WAIT = 60
 SECONDS_UNTIL_NEXT_TRY = 2
-"""For a job that another process is at, or that this worker refuses."""
+"""For a job that another process is at, or that is left to other workers."""
 LOST = (exceptions.ConnectorException, psycopg.OperationalError, PoolTimeout, OperationalError, InterfaceError, DatabaseError)
 """What a lost connection or a stopped server looks like, from any of the libraries."""
 
@@ -36,24 +38,47 @@ LOST = (exceptions.ConnectorException, psycopg.OperationalError, PoolTimeout, Op
 class Worker:
     """The work of one process, whatever the number of its connections to the queue."""
 
-    def __init__(self, engine: Engine, queue: Queue, settings: WorkerSettings, progress: Progress) -> None:
+    def __init__(self, engine: Engine, queue: Queue, settings: WorkerSettings, refusals: Refusals, progress: Progress) -> None:
         self.engine = engine
         self.queue = queue
         self.settings = settings
+        self.refusals = refusals
         self.progress = progress
         self.stopping = threading.Event()
         """Jobs are to save what they have and end."""
         self.done = False
         """There is nothing left to do, or a signal came."""
-        self.refusal: WorkerRefusal | None = None
+        self._stop: Callable[[], None] | None = None
         self._idle: list[RunContext] = []
         self._opening = threading.Lock()
 
+    @property
+    def seconds_between_looks(self) -> float:
+        """How often it looks what is left."""
+        return min(1.0, self.settings.stalled_seconds / 3)
+
+    async def look(self) -> Outlook:
+        """What is left; refusals that are no longer true are forgotten."""
+        found = await asyncio.to_thread(look, self.engine, self.settings.stalled_seconds)
+        self.refusals.keep_current(found.due)
+        return found
+
+    def end(self) -> None:
+        """Save what is at work and take no more."""
+        self.done = True
+        self.stopping.set()
+        if self._stop is not None:
+            self._stop()
+
+    def when_ending(self, stop: Callable[[], None]) -> None:
+        """Have `end` stop what takes from the queue."""
+        self._stop = stop
+
     # --- tasks; each runs in a thread ---
 
-    def do_job(self, run_id: int, number: int, attempt: int) -> None:
+    def do_job(self, run_id: int, number: int) -> None:
         """One delivery of one job."""
-        with self._delivered(run_id, number, attempt), self._run(run_id) as context:
+        with self._delivered(run_id, number), self._run(run_id, number) as context:
             job = context.planned.plan.jobs[number]
             if not self._is_ready(run_id, number):
                 return
@@ -69,9 +94,9 @@ class Worker:
                     run_job(context.jobs, job, claim, self._advance)
             self._what_follows(run_id, number)
 
-    def finish(self, run_id: int, attempt: int) -> None:
+    def finish(self, run_id: int) -> None:
         """Publish a run whose jobs are all done."""
-        with self._delivered(run_id, None, attempt), self._run(run_id) as context:
+        with self._delivered(run_id, None), self._run(run_id, None) as context:
             handle = runs.take_queued(self.engine, run_id)
             if handle is None:
                 return
@@ -102,42 +127,61 @@ class Worker:
     def _check_fits(self, context: RunContext, job: Job) -> None:
         needed, have = context.planned.plan.bytes_needed(job), context.inputs.memory_bytes
         if needed > have:
-            raise WorkerRefusal(
+            error = WorkerRefusal(
                 f"job {job.number} of run {context.run_id} needs {needed / 2**30:.3g} GiB for its sums, and this worker has "
                 f"{have / 2**30:.3g}; give it a larger --memory, or plan the run with a smaller one."
             )
+            self._refuse(context.run_id, job.number, error)
+            raise error
+
+    def _refuse(self, run_id: int, number: int | None, error: WorkerRefusal) -> None:
+        if self.refusals.add(run_id, number, error):
+            self.progress.say(f"left to other workers: {error}")
 
     @contextmanager
-    def _run(self, run_id: int) -> Iterator[RunContext]:
-        """A run nobody else in this process is using; the models stay open for the next job."""
+    def _run(self, run_id: int, number: int | None) -> Iterator[RunContext]:
+        """A run nobody else in this process is using; the models stay open for the next job.
+
+        Raises:
+            RunEnded: the run is gone, or no longer left to workers.
+            WorkerRefusal: the job, or everything of the run, is for other workers.
+        """
+        refused = self.refusals.of(run_id, number)
+        if refused is not None:
+            with self.engine.connect() as connection:
+                check_left(connection, run_id)
+            raise refused
         with self._opening:
             found = next((context for context in self._idle if context.run_id == run_id), None)
             if found is not None:
                 self._idle.remove(found)
             if found is None or not is_current(self.engine, found):
                 self._idle.clear()
-                found = open_run(self.engine, run_id, self.settings, self.progress)
+                try:
+                    found = open_run(self.engine, run_id, self.settings, self.progress)
+                except WorkerRefusal as error:
+                    self._refuse(run_id, None, error)
+                    raise
         try:
             yield found
         finally:
             self._idle.append(found)
 
     @contextmanager
-    def _delivered(self, run_id: int, number: int | None, attempt: int) -> Iterator[None]:
+    def _delivered(self, run_id: int, number: int | None) -> Iterator[None]:
         """Decide what becomes of a delivery that failed; `LOST` alone is left to procrastinate."""
         try:
             yield
         except JobStopped:
-            self._put_back(run_id, number, attempt, 0)
+            self._put_back(run_id, number, 0)
         except JobTaken:
-            self._put_back(run_id, number, attempt, SECONDS_UNTIL_NEXT_TRY)
+            self._put_back(run_id, number, SECONDS_UNTIL_NEXT_TRY)
         except RunEnded as error:
             runs.tidy(self.engine)
             self.progress.say(str(error))
         except WorkerRefusal as error:
-            self.refusal = error
             self._note(run_id, number, str(error))
-            self._put_back(run_id, number, attempt, SECONDS_UNTIL_NEXT_TRY)
+            self._put_back(run_id, number, SECONDS_UNTIL_NEXT_TRY)
         except RunError as error:
             self.progress.say(str(error))
             self._note(run_id, number, str(error))
@@ -145,27 +189,28 @@ class Worker:
         except LOST:
             raise
         except Exception as error:
-            self._failed(run_id, number, attempt + 1, reason_of(error))
+            self._failed(run_id, number, reason_of(error))
 
-    def _failed(self, run_id: int, number: int | None, attempts: int, reason: str) -> None:
+    def _failed(self, run_id: int, number: int | None, reason: str) -> None:
         """Say it, and try again later; the last attempt ends the run."""
         self.progress.say(f"run {run_id}, {'publication' if number is None else f'job {number}'}: {reason}")
-        self._note(run_id, number, reason)
-        if attempts >= MOST_ATTEMPTS:
+        with self.engine.begin() as connection:
+            failures = jobs.count_failure(connection, run_id, number, reason)
+        if failures >= MOST_ATTEMPTS:
             runs.end_run(self.engine, run_id, reason)
             return
+        self._put_back(run_id, number, min(LONGEST_WAIT, 2**failures))
+
+    def _put_back(self, run_id: int, number: int | None, wait: float) -> None:
         if number is None:
             runs.requeue_run(self.engine, run_id)
-        self._put_back(run_id, number, attempts, min(LONGEST_WAIT, 2**attempts))
-
-    def _put_back(self, run_id: int, number: int | None, attempt: int, wait: float) -> None:
-        if number is None:
-            self.queue.put_finish(run_id, attempt, wait)
+            self.queue.put_finish(run_id, wait)
         else:
-            self.queue.put(run_id, [number], attempt, wait)
+            self.queue.put(run_id, [number], wait)
 
     def _again(self, run_id: int) -> None:
         """Sums of an earlier job were damaged: have all that is ready done, whoever was to do it."""
+        runs.requeue_run(self.engine, run_id)
         with self.engine.connect() as connection:
             self.queue.put(run_id, jobs.ready(jobs.states(connection, run_id)))
 
@@ -173,10 +218,7 @@ class Worker:
         if number is None:
             return
         with self.engine.begin() as connection:
-            connection.execute(
-                text("UPDATE run_jobs SET error = :error WHERE run_id = :run_id AND job = :job"),
-                {"error": reason[:2000], "run_id": run_id, "job": number},
-            )
+            jobs.note(connection, run_id, number, reason)
 
 
 def reason_of(error: Exception) -> str:

@@ -21,6 +21,11 @@ SECONDS_TO_CONNECT = 3.0
 """A worker whose server is gone waits so long for each of its last words."""
 
 
+def lock_of(run_id: int, job: int | None) -> str:
+    """What waits in the queue once at most: a job, or a run's publication."""
+    return f"run-{run_id}-finish" if job is None else f"run-{run_id}-job-{job}"
+
+
 def connection_arguments(url: URL) -> dict[str, Any]:
     """What procrastinate's connectors need to reach the queue of a catalog."""
     return {
@@ -43,18 +48,14 @@ class Queue:
     def __init__(self, app: App) -> None:
         self._app = app
 
-    def put(self, run_id: int, numbers: Iterable[int], attempt: int = 0, wait: float = 0.0) -> None:
-        """Jobs that may begin, in `wait` seconds; one that waits in the queue already is left as it is.
-
-        Args:
-            attempt: how often it failed before.
-        """
+    def put(self, run_id: int, numbers: Iterable[int], wait: float = 0.0) -> None:
+        """Jobs that may begin, in `wait` seconds; one that waits in the queue already is left as it is."""
         for number in numbers:
-            self._defer(JOB_TASK, f"run-{run_id}-job-{number}", wait, run_id=run_id, job=number, attempt=attempt)
+            self._defer(JOB_TASK, lock_of(run_id, number), wait, run_id=run_id, job=number)
 
-    def put_finish(self, run_id: int, attempt: int = 0, wait: float = 0.0) -> None:
+    def put_finish(self, run_id: int, wait: float = 0.0) -> None:
         """The publication of a run whose jobs are all done."""
-        self._defer(FINISH_TASK, f"run-{run_id}-finish", wait, run_id=run_id, attempt=attempt)
+        self._defer(FINISH_TASK, lock_of(run_id, None), wait, run_id=run_id)
 
     def _defer(self, task: str, lock: str, wait: float, **arguments: int) -> None:
         options: dict[str, Any] = {"queue": QUEUE, "queueing_lock": lock}

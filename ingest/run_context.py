@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
+from catalog import jobs, runs
 from catalog.errors import CatalogError, RunEnded, WorkerRefusal
 from ingest.compute import JobContext
 from ingest.corpus_features import corpus_features
@@ -52,18 +53,18 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     """Open what a run needs.
 
     Raises:
-        RunEnded: the run is gone, or published.
+        RunEnded: the run is gone, or no longer left to workers.
         WorkerRefusal: this worker's definitions, device or files are not those the run needs; others may do it.
     """
     with engine.connect() as connection:
+        check_left(connection, run_id)
         row = connection.execute(
-            text("SELECT identity, status, settings, staging_folder FROM runs WHERE id = :id"), {"id": run_id}
-        ).first()
-        planned = stored_plan(connection, run_id) if row is not None else None
-    if row is None or planned is None:
-        raise RunEnded(f"run {run_id} is gone, or what it stands on is.")
-    if row.status == "published":
-        raise RunEnded(f"run {run_id} is published already; nothing of it is left to do.")
+            text("SELECT identity, settings, staging_folder FROM runs WHERE id = :id"), {"id": run_id}
+        ).one()
+        planned = stored_plan(connection, run_id)
+    if planned is None:
+        runs.end_run(engine, run_id, "what it stands on is gone")
+        raise RunEnded(f"what run {run_id} stands on is gone; the same `catalog ingest` plans it anew.")
     _check_definitions(run_id, planned.versions)
     settings = _settings(row.settings["ingest"], worker)
     try:
@@ -78,11 +79,27 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     return RunContext(run_id, row.identity, settings, inputs, planned, context)
 
 
+def check_left(connection: Connection, run_id: int) -> None:
+    """Raises:
+    RunEnded: the run is gone, or no longer left to workers.
+    """
+    jobs.check_alive(connection, run_id)
+    row = connection.execute(text("SELECT status, left_to_workers FROM runs WHERE id = :id"), {"id": run_id}).one()
+    if row.status == "published":
+        raise RunEnded(f"run {run_id} is published already; nothing of it is left to do.")
+    if not row.left_to_workers:
+        raise RunEnded(f"run {run_id} is no longer left to workers; whoever took it back goes on with it.")
+
+
 def is_current(engine: Engine, context: RunContext) -> bool:
-    """Whether the run still has the plan and the folder that it had when it was opened."""
+    """Whether the run is still left to workers, with the plan and the folder that it had when it was opened."""
     with engine.connect() as connection:
-        folder = connection.execute(text("SELECT staging_folder FROM runs WHERE id = :id"), {"id": context.run_id}).scalar()
-        return folder == str(context.jobs.store.folder) and stored_plan(connection, context.run_id) == context.planned
+        row = connection.execute(
+            text("SELECT staging_folder, left_to_workers FROM runs WHERE id = :id"), {"id": context.run_id}
+        ).first()
+        if row is None or not row.left_to_workers or row.staging_folder != str(context.jobs.store.folder):
+            return False
+        return stored_plan(connection, context.run_id) == context.planned
 
 
 def _settings(record: dict[str, Any], worker: WorkerSettings) -> IngestSettings:

@@ -1,14 +1,15 @@
 """A worker: takes jobs of queued runs from the database, does them, and publishes a run after its last job.
 
-A worker that was not heard of for a while (by the database's clock) is given up: any other worker puts its jobs back into
-the queue. A database that goes away is waited for, and started if it is the embedded one.
+The ledger says what there is to do, and the queue who does it: what the queue has lost is put there again. A worker that was
+not heard of for a while (by the database's clock) is given up: any other puts its jobs back into the queue. A database that
+goes away is waited for, and started if it is the embedded one.
 """
 
 import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -24,6 +25,7 @@ from catalog.engine import check_schema, writer_engine
 from catalog.errors import DatabaseError
 from ingest.deliveries import LONGEST_WAIT, LOST, Worker, first_line
 from ingest.device import resolve_device
+from ingest.outlook import Refill, Refusals
 from ingest.progress import Progress
 from ingest.queue import FINISH_TASK, JOB_TASK, QUEUE, open_queue, worker_connector
 from ingest.run_context import WorkerSettings
@@ -42,12 +44,12 @@ class OnceLost(BaseRetryStrategy):
 
 
 def work(settings: WorkerSettings, progress: Progress) -> None:
-    """Work until the queue is empty, if asked to, or until a signal; a database that goes away is waited for.
+    """Work until nothing is left, if asked to, or until a signal; a database that goes away is waited for.
 
     Raises:
         InputError: the device is not there.
         DatabaseError: the catalog cannot be reached at the start.
-        WorkerRefusal: a job cannot be done by this worker; it is back in the queue.
+        WorkerRefusal: this worker cannot do what is left, and there is no other.
     """
     resolve_device(settings.device)
     if settings.threads is not None:
@@ -56,21 +58,20 @@ def work(settings: WorkerSettings, progress: Progress) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with _catalog(settings):
         """What is wrong from the start is told at once."""
-    wait = 1.0
-    while True:
+    wait, refusals = 1.0, Refusals()
+    worker: Worker | None = None
+    while worker is None or not worker.done:
         began = time.monotonic()
         try:
             with _catalog(settings) as engine, open_queue(engine.url) as queue:
-                worker = Worker(engine, queue, settings, progress)
+                worker = Worker(engine, queue, settings, refusals, progress)
                 asyncio.run(_serve(worker))
         except LOST as error:
+            if worker is not None and worker.done:
+                return
             wait = 1.0 if time.monotonic() - began > LONGEST_WAIT else min(2 * wait, 30.0)
             progress.say(f"the database is lost ({first_line(error)}); trying again in {wait:.0f} s")
             time.sleep(wait)
-            continue
-        if worker.refusal is not None:
-            raise worker.refusal
-        return
 
 
 @contextmanager
@@ -85,58 +86,98 @@ def _catalog(settings: WorkerSettings) -> Iterator[Engine]:
 
 
 async def _serve(worker: Worker) -> None:
-    """Take jobs until there is no more to do, or a signal comes.
+    """Take jobs, and stand by while there are only jobs for others, until there is no more to do or a signal comes.
+
+    Raises:
+        DatabaseError: the connection was lost.
+        WorkerRefusal: this worker cannot do what is left, and there is no other.
+    """
+    app = _app(worker)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.end)
+    async with app.open_async():
+        while not worker.done:
+            await _take_jobs(app, worker)
+            if not worker.done:
+                await _stand_by(worker)
+
+
+async def _take_jobs(app: App, worker: Worker) -> None:
+    """Take from the queue until there is no more to do, only jobs for others are left, or a signal comes.
 
     Raises:
         DatabaseError: the connection was lost.
     """
-    app = _app(worker)
-    async with app.open_async():
-        queue_worker = QueueWorker(
-            app,
-            queues=[QUEUE],
-            concurrency=worker.settings.concurrency,
-            fetch_job_polling_interval=1.0,
-            install_signal_handlers=False,
-            update_heartbeat_interval=worker.settings.heartbeat_seconds,
-            stalled_worker_timeout=worker.settings.stalled_seconds,
-            delete_jobs="always",
-        )
+    queue_worker = QueueWorker(
+        app,
+        queues=[QUEUE],
+        concurrency=worker.settings.concurrency,
+        fetch_job_polling_interval=1.0,
+        install_signal_handlers=False,
+        update_heartbeat_interval=worker.settings.heartbeat_seconds,
+        stalled_worker_timeout=worker.settings.stalled_seconds,
+        delete_jobs="always",
+    )
+    worker.when_ending(queue_worker.stop)
+    watch = asyncio.create_task(_watch(app, worker, queue_worker))
 
-        def leave(_: object = None) -> None:
+    def left_off(watch: asyncio.Task[None]) -> None:
+        if watch.cancelled() or watch.exception() is not None:
             worker.stopping.set()
-            queue_worker.stop()
+        queue_worker.stop()
 
-        def end() -> None:
-            worker.done = True
-            leave()
-
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, end)
-        rescue = asyncio.create_task(_rescue(app, worker, end))
-        rescue.add_done_callback(leave)
-        try:
-            await queue_worker.run()
-        finally:
-            rescue.cancel()
-            (failure,) = await asyncio.gather(rescue, return_exceptions=True)
-    if not worker.done:
+    watch.add_done_callback(left_off)
+    try:
+        await queue_worker.run()
+    finally:
+        over = watch.done()
+        watch.cancel()
+        (failure,) = await asyncio.gather(watch, return_exceptions=True)
+    if not worker.done and (isinstance(failure, Exception) or not over):
         # procrastinate ends its work without an error when a connection of its own is gone
         raise DatabaseError(first_line(failure) if isinstance(failure, Exception) else "a connection was closed")
 
 
-async def _rescue(app: App, worker: Worker, end: Callable[[], None]) -> None:
-    """Put jobs of workers that are gone back into the queue, and notice when there is nothing left to do."""
-    settings = worker.settings
+async def _watch(app: App, worker: Worker, queue_worker: QueueWorker) -> None:
+    """Put back what the queue or another worker has lost; ends when there is no more to do, or only jobs for others."""
+    settings, refill = worker.settings, Refill(worker.queue)
     while True:
+        await _keep_registered(app, queue_worker, settings.stalled_seconds)
         for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=settings.stalled_seconds):
             worker.progress.say(f"a worker is gone; its job {job.task_kwargs} goes back into the queue")
             await _put_back(app, job)
-        if worker.refusal is not None or (settings.until_empty and await _is_empty(app)):
-            end()
+        outlook = await worker.look()
+        if not outlook.due and outlook.empty and settings.until_empty:
+            worker.end()
+        if worker.done or worker.refusals.only(outlook.due) is not None:
             return
-        await asyncio.sleep(min(1.0, settings.stalled_seconds / 3))
+        await asyncio.to_thread(refill.put, outlook)
+        await asyncio.sleep(worker.seconds_between_looks)
+
+
+async def _keep_registered(app: App, queue_worker: QueueWorker, stalled_seconds: float) -> None:
+    """A worker whose place among the workers was lost takes another: without one it can be given no job."""
+    known = await app.connector.execute_query_all_async("SELECT id FROM procrastinate_workers")
+    if queue_worker.worker_id is not None and queue_worker.worker_id not in {row["id"] for row in known}:
+        queue_worker.worker_id = await app.job_manager.register_worker()
+
+
+async def _stand_by(worker: Worker) -> None:
+    """Wait, while there are only jobs that this worker leaves to others. It takes from the queue no longer, so that two
+    workers that refuse the same do not wait for each other.
+
+    Raises:
+        WorkerRefusal: there are no others.
+    """
+    while not worker.done:
+        outlook = await worker.look()
+        refusal = worker.refusals.only(outlook.due)
+        if refusal is None:
+            return
+        if worker.settings.until_empty and not outlook.workers:
+            raise refusal
+        await asyncio.sleep(worker.seconds_between_looks)
 
 
 async def _put_back(app: App, job: QueuedJob) -> None:
@@ -150,22 +191,15 @@ async def _put_back(app: App, job: QueuedJob) -> None:
         return
 
 
-async def _is_empty(app: App) -> bool:
-    for status in ("todo", "doing"):
-        if list(await app.job_manager.list_jobs_async(queue=QUEUE, status=status)):
-            return False
-    return True
-
-
 def _app(worker: Worker) -> App:
     app = App(connector=worker_connector(worker.engine.url))
 
     @app.task(name=JOB_TASK, retry=OnceLost())
-    def do_job(run_id: int, job: int, attempt: int = 0) -> None:
-        worker.do_job(run_id, job, attempt)
+    def do_job(run_id: int, job: int) -> None:
+        worker.do_job(run_id, job)
 
     @app.task(name=FINISH_TASK, retry=OnceLost())
-    def finish(run_id: int, attempt: int = 0) -> None:
-        worker.finish(run_id, attempt)
+    def finish(run_id: int) -> None:
+        worker.finish(run_id)
 
     return app

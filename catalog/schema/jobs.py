@@ -23,6 +23,7 @@ run_jobs = Table(
     column("finished_at", Moment, "When its results were safe; NULL before.", null=True),
     column("sums_file", Text, "File of the sums it leaves for other jobs, below the run's staging folder.", null=True),
     column("error", Text, "Why the latest attempt ended early.", null=True),
+    column("failures", Integer, "Attempts by workers that ended in an error.", server_default=text("0")),
     comment="The pieces of work of each run.",
 )
 

@@ -40,6 +40,13 @@ runs = Table(
     column("error", Text, "Why the latest attempt failed.", null=True),
     column("plan", JSONB, "How the work is cut into jobs; NULL before it is planned.", null=True),
     column("staging_folder", Text, "Folder of sums and checkpoints; NULL once it is removed.", null=True),
+    column(
+        "left_to_workers",
+        Boolean,
+        "Workers are to compute and publish it; false again once it is published, cancelled or given up.",
+        server_default=text("false"),
+    ),
+    column("failures", Integer, "Publications by workers that ended in an error.", server_default=text("0")),
     check("published_has_time", "(status = 'published') = (published_at IS NOT NULL)"),
     comment="Computations. Views show published runs only.",
 )

@@ -1,5 +1,7 @@
 """Workers: the same result as an ingest in one process, and a sentence for everything that they will not do."""
 
+import signal
+import time
 from collections.abc import Callable
 
 import pandas as pd
@@ -102,6 +104,97 @@ def test_a_job_too_large_for_a_worker_is_left_to_others(place: Place) -> None:
     assert small.wait() == 1 and "give it a larger --memory" in small.said
     place.run(*place.worker)
     assert not place.leftovers()
+
+
+LOSE = b"TRUNCATE queue.procrastinate_jobs, queue.procrastinate_workers, queue.procrastinate_events CASCADE"
+HEARD_OF = b"INSERT INTO queue.procrastinate_workers (last_heartbeat) VALUES (now() + interval '1 hour')"
+"""A worker that is alive and busy elsewhere, as far as anybody can tell."""
+
+
+def test_a_queue_that_loses_everything_in_the_middle_of_a_run(place: Place, inline: dict[str, pd.DataFrame]) -> None:
+    enqueue(place)
+    with place.connection() as connection:
+        connection.execute(LOSE)
+        workers = [place.start(*place.worker) for _ in range(2)]
+        for worker in workers:
+            wait_for(worker, "accumulate")
+        connection.execute(LOSE)
+    assert [worker.wait() for worker in workers] == [0, 0]
+    assert not [worker.said for worker in workers if "Traceback" in worker.said]
+    assert_same(place.contract(), inline)
+    assert not place.leftovers()
+
+
+def test_a_publication_that_the_queue_has_lost(place: Place, inline: dict[str, pd.DataFrame]) -> None:
+    enqueue(place)
+    worker = place.start(*place.worker)
+    wait_for(worker, "stage")
+    worker.signal(signal.SIGKILL)
+    assert worker.wait() == -signal.SIGKILL
+    with place.connection() as connection:
+        connection.execute(LOSE)
+    assert place.rows("SELECT status, left_to_workers FROM runs") == [("running", True)]
+    assert "run 1 is published" in place.run(*place.worker)
+    assert_same(place.contract(), inline)
+    assert not place.leftovers()
+
+
+def test_failures_are_counted_whatever_the_queue_forgets(place: Place) -> None:
+    enqueue(place)
+    with place.connection() as connection:
+        connection.execute("UPDATE run_jobs SET failures = 5")
+        connection.execute("UPDATE runs SET staging_folder = '/dev/null/sums'")
+        connection.execute(LOSE)
+    worker = place.start(*place.worker)
+    assert worker.wait() == 0, "nothing is left to do"
+    assert place.rows("SELECT max(failures) FROM run_jobs") == [(6,)]
+    ((status, error),) = place.rows("SELECT status, error FROM runs")
+    assert status == "failed" and "/dev/null/sums" in error
+
+
+def test_a_worker_leaves_what_it_refuses_to_those_alive(place: Place) -> None:
+    enqueue(place)
+    with place.connection() as connection:
+        connection.execute(HEARD_OF)
+        small = place.start(*place.worker, "--memory", "0.0001")
+        wait_until(lambda: "left to other workers: job" in small.said)
+        place.run(*place.worker)
+        assert place.rows("SELECT status FROM runs") == [("published",)]
+        assert small.wait() == 0, small.said
+        assert "error:" not in small.said and not place.leftovers()
+
+
+def test_a_refused_run_that_is_cancelled_leaves_nothing(place: Place) -> None:
+    enqueue(place)
+    with place.connection() as connection:
+        connection.execute(HEARD_OF)
+        small = place.start(*place.worker, "--memory", "0.0001")
+        wait_until(lambda: "left to other workers: job" in small.said)
+        place.run("runs", "cancel", "1")
+        assert small.wait() == 0 and place.rows("SELECT status FROM queue.procrastinate_jobs") == []
+
+
+def test_workers_that_refuse_the_same_do_not_wait_for_each_other(place: Place) -> None:
+    enqueue(place)
+    small = [place.start(*place.worker, "--memory", "0.0001") for _ in range(2)]
+    assert [worker.wait() for worker in small] == [1, 1]
+    for worker in small:
+        errors = [line for line in worker.said.splitlines() if line.startswith("error:")]
+        assert len(errors) == 1 and "of run 1 needs" in errors[0] and "give it a larger --memory" in errors[0]
+        assert worker.said.count("left to other workers: job") == len(set(told(worker.said))), "each job is refused once"
+    place.run(*place.worker)
+    assert not place.leftovers()
+
+
+def told(said: str) -> list[str]:
+    return [line for line in said.splitlines() if line.startswith("left to other workers")]
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_staging_folder_that_cannot_be_written_is_not_kept(place: Place) -> None:
