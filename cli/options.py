@@ -31,9 +31,7 @@ ModelsArgument = Annotated[
 CorpusOption = Annotated[
     str | None, typer.Option("--corpus", help="A JSON Lines or Parquet file, a folder of them, or a data set on the hub.")
 ]
-SubsetColumnOption = Annotated[
-    str, typer.Option("--subset-column", help="The corpus's column of subset names; '' for none.")
-]
+SubsetColumnOption = Annotated[str, typer.Option("--subset-column", help="The corpus's column of subset names; '' for none.")]
 TextColumnOption = Annotated[str, typer.Option("--text-column", help="The corpus's column of text.")]
 SplitOption = Annotated[str | None, typer.Option("--split", help="Split of a data set on the hub.")]
 CorpusRevisionOption = Annotated[str | None, typer.Option("--corpus-revision", help="Revision of a data set on the hub.")]

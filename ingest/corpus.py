@@ -76,7 +76,7 @@ def tokenise(
             read = _fill(streams, source, files, info, tokenizer, keep_eos, progress)
             found = _keep(work, folder, _pack(streams, source, info, recipe, read), info)
     # equal text found under another name is the same tokens, but not the same source; names alone leave more files out
-    left_out = found.meta.left_out | (files.left_out if files is not None else {})
+    left_out = dict(sorted((found.meta.left_out | (files.left_out if files is not None else {})).items()))
     meta = replace(
         found.meta, name=source.name, source=source.location, revision=source.revision, split=source.split, left_out=left_out
     )

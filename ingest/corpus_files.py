@@ -57,7 +57,7 @@ class CorpusSource:
         """
         try:
             path = Path(self.location).expanduser()
-            return path if path.exists() else None
+            return path if self.location and path.exists() else None
         except (OSError, RuntimeError) as error:
             raise InputError(f"the corpus {self.location!r} cannot be read ({error}); give another place.") from None
 
@@ -90,8 +90,10 @@ def check_source(source: CorpusSource) -> CorpusFiles | None:
     Raises:
         InputError: no such file or folder, nothing in it that can be read, or an option that cannot act on it.
     """
-    if source.path is not None:
-        return _find_files(source, source.path)
+    _encoding(source)
+    path = source.path
+    if path is not None:
+        return _find_files(source, path)
     if _is_like_a_path(source.location) or not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", source.location):
         raise InputError(
             f"there is no corpus {source.location!r}: no such file or folder; give a JSON Lines or Parquet file, a folder of "

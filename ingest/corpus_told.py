@@ -52,7 +52,8 @@ def sentences(meta: "CorpusMeta") -> list[str]:
 def _left_out(files: dict[str, str]) -> str:
     by_reason = Counter(files.values())
     return "; ".join(
-        f"{n:,} {reason} ({_names([name for name, why in files.items() if why == reason])})" for reason, n in by_reason.most_common()
+        f"{n:,} {reason} ({_names([name for name, why in files.items() if why == reason])})"
+        for reason, n in by_reason.most_common()
     )
 
 

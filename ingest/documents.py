@@ -123,7 +123,8 @@ class _Reader:
             return NoTexts(str(_no_object(odd)), "without objects")
         if absent == 0:
             return NoTexts(
-                f"{where} is empty, so it has no document of more than {SHORTEST_DOCUMENT} characters; give another corpus.", "empty"
+                f"{where} is empty, so it has no document of more than {SHORTEST_DOCUMENT} characters; give another corpus.",
+                "empty",
             )
         more = ["…"] if len(columns) > MOST_COLUMNS else []
         return no_column(self.source, where, [*columns[:MOST_COLUMNS], *more])

@@ -99,20 +99,30 @@ def _parsed(line: str, path: Path, number: int) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        hint = "; NULs in it are those of another encoding, such as --encoding utf-16-le" if "\0" in line else ""
-        raise InputError(f"line {number} of {path} is no JSON ({error}{hint}); give one object per line.") from None
+        encoding = (
+            f"; its NULs are those of another encoding, such as --encoding {_likely_encoding(path)}" if "\0" in line else ""
+        )
+        raise InputError(f"line {number} of {path} is no JSON ({error}{encoding}); give one object per line.") from None
 
 
 def _not_in_encoding(path: Path, encoding: str, error: UnicodeDecodeError) -> InputError:
-    with _opened(path) as binary:
-        start = binary.read(4)
-    marks = {"utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE), "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}
-    marked = [name for name, boms in marks.items() if start.startswith(boms)]
     line, offset, byte = _place(path, encoding)
     return InputError(
         f"line {line} of {path} is not {encoding.upper()}: byte 0x{byte:02x} at offset {offset} ({error.reason}); name the "
-        f"encoding that the file has, such as --encoding {[*marked, 'latin-1'][0]}."
+        f"encoding that the file has, such as --encoding {_likely_encoding(path)}."
     )
+
+
+def _likely_encoding(path: Path) -> str:
+    with _opened(path) as binary:
+        start = binary.read(4)
+    marks = {
+        "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+        "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    }
+    marked = [name for name, boms in marks.items() if start.startswith(boms)]
+    wide = [name for name, nuls in (("utf-16-le", start[1::2]), ("utf-16-be", start[::2])) if nuls == b"\0\0"]
+    return [*marked, *wide, "latin-1"][0]
 
 
 def _place(path: Path, encoding: str) -> tuple[int, int, int]:

@@ -138,6 +138,6 @@ def hub_rows(source: CorpusSource) -> Iterator[dict[str, Any]]:
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"the corpus {source.location} is no file or folder here, and cannot be read from the hub ({reason.rstrip('.')}); give "
-            "a local JSON Lines or Parquet file, or a folder of them."
+            f"the corpus {source.location} is no file or folder here, and cannot be read from the hub ({reason.rstrip('.')}); "
+            "give a local JSON Lines or Parquet file, or a folder of them."
         ) from None

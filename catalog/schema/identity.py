@@ -87,7 +87,7 @@ corpora = Table(
         null=True,
     ),
     column("n_documents_null", BigInteger, "Documents dropped because their text is NULL or absent.", null=True),
-    column("n_documents_not_text", BigInteger, "Documents dropped because numbers, lists or the like stand for text.", null=True),
+    column("n_documents_not_text", BigInteger, "Documents dropped because numbers, lists and the like are no text.", null=True),
     column("n_documents_empty", BigInteger, "Documents dropped because they hold nothing, or a little white space.", null=True),
     column("n_documents_short", BigInteger, "Documents dropped because they have 50 characters or fewer.", null=True),
     column("n_files_left_out", Integer, "Files of the source's folder that were not read; the run names them.", null=True),

@@ -21,7 +21,7 @@ ALTER TABLE corpora ADD COLUMN n_files_left_out INTEGER;
 COMMENT ON COLUMN corpora.n_documents_kept IS 'Documents that were read whole, when the source was first read.';
 COMMENT ON COLUMN corpora.n_documents_repaired IS 'Of those kept: lone surrogates in them, which are no characters, were read as U+FFFD.';
 COMMENT ON COLUMN corpora.n_documents_null IS 'Documents dropped because their text is NULL or absent.';
-COMMENT ON COLUMN corpora.n_documents_not_text IS 'Documents dropped because numbers, lists or the like stand for text.';
+COMMENT ON COLUMN corpora.n_documents_not_text IS 'Documents dropped because numbers, lists and the like are no text.';
 COMMENT ON COLUMN corpora.n_documents_empty IS 'Documents dropped because they hold nothing, or a little white space.';
 COMMENT ON COLUMN corpora.n_documents_short IS 'Documents dropped because they have 50 characters or fewer.';
 COMMENT ON COLUMN corpora.n_files_left_out IS 'Files of the source''s folder that were not read; the run names them.';
