@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from catalog.documents import DocumentCounts
 from catalog.rows import CorpusRow, FeatureRow, ModelRow, TokenizerRow, TokenRows
 
 N_LAYERS = 24
@@ -113,6 +114,7 @@ def corpus(number: int, n_tokens: int) -> CorpusRow:
         n_tokens=100_000_768, n_kept=99_000_000, token_sha256=f"synthetic {number} {n_tokens}", subsets={},
         token_counts=np.full(n_tokens, 99_000_000 // n_tokens, dtype=np.int64),
         read_rows=lambda numbers: TokenRows(np.zeros((len(numbers), 1024), dtype=np.int32), None),
+        documents=DocumentCounts(100_000), n_files_left_out=0,
     )  # fmt: skip
 
 

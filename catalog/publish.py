@@ -158,9 +158,11 @@ def _corpus(connection: Connection, driver: psycopg.Connection[Any], row: Corpus
     ).scalar()
     if found is not None:
         return int(found)
-    values = {key: value for key, value in row._asdict().items() if key not in ("subsets", "token_counts", "read_rows")} | {
+    apart = ("subsets", "token_counts", "read_rows", "documents")
+    values = {key: value for key, value in row._asdict().items() if key not in apart} | {
         "tokenizer_id": tokenizer_id,
         "has_subsets": bool(row.subsets),
+        **{f"n_documents_{name}": count for name, count in vars(row.documents).items()},
     }
     columns = ", ".join(values)
     placeholders = ", ".join(f":{name}" for name in values)

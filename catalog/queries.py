@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, text
 
+from catalog.documents import as_read
 from catalog.errors import InputError
 from catalog.frames import typed_frame
 from catalog.known import check_family, check_model, check_run, schema_of
@@ -280,7 +281,8 @@ def run_details(connection: Connection, run: int) -> Values:
         ),
         {"run": run},
     ).one()
-    return {key: value for key, value in row._mapping.items() if key not in ("id", "corpus_id")}
+    found = {key: value for key, value in row._mapping.items() if key not in ("id", "corpus_id")}
+    return found | as_read(row.settings)
 
 
 def _members(model: str | None, run: int | None) -> tuple[str, Values]:

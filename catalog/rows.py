@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from catalog.documents import DocumentCounts
+
 
 class ModelRow(NamedTuple):
     """A row of `models`; meanings are the columns' comments."""
@@ -79,6 +81,8 @@ class CorpusRow(NamedTuple):
     """(ids,) int64 kept occurrences of each id."""
     read_rows: Callable[[np.ndarray], TokenRows]
     """Rows by their number; those that examples of neurons are in are stored."""
+    documents: DocumentCounts
+    n_files_left_out: int
 
 
 class FeatureRow(NamedTuple):

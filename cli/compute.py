@@ -10,8 +10,12 @@ from cli.options import (
     BatchTokensOption,
     ContextOption,
     CorpusOption,
+    CorpusRevisionOption,
     DeviceOption,
+    EncodingOption,
+    ExcludeOption,
     FormatOption,
+    IncludeOption,
     InterventionTokensOption,
     JobsOption,
     MemoryOption,
@@ -19,10 +23,14 @@ from cli.options import (
     NgramTokensOption,
     OnlyOption,
     PrecisionOption,
+    SplitOption,
+    SubsetColumnOption,
+    TextColumnOption,
     parse_names,
 )
 from cli.output import Format, show_records, talk
 from cli.progress import watch
+from ingest.corpus_files import UTF_8
 from ingest.settings import ABLATION_PAIRS, DEFAULT_PIPELINE, INTERVENTION_TOKENS, NGRAM_TOKENS
 
 UNFINISHED = "nothing was published; the same command resumes"
@@ -53,10 +61,13 @@ def ingest(
     only: OnlyOption = None,
     again: Annotated[bool, typer.Option("--again", help="Compute a run that is published already.")] = False,
     batch_tokens: BatchTokensOption = 4096,
-    subset_column: Annotated[str, typer.Option("--subset-column", help="The corpus's column of subset names.")] = ("subset"),
-    text_column: Annotated[str, typer.Option("--text-column", help="The corpus's column of text.")] = "text",
-    split: Annotated[str | None, typer.Option("--split", help="Split of a data set on the hub.")] = None,
-    corpus_revision: Annotated[str | None, typer.Option("--corpus-revision", help="Revision of a data set on the hub.")] = None,
+    subset_column: SubsetColumnOption = "subset",
+    text_column: TextColumnOption = "text",
+    split: SplitOption = None,
+    corpus_revision: CorpusRevisionOption = None,
+    encoding: EncodingOption = UTF_8,
+    include: IncludeOption = None,
+    exclude: ExcludeOption = None,
     keep_eos: Annotated[bool, typer.Option("--keep-eos", help="Keep end-of-text tokens between documents.")] = False,
     min_count: Annotated[
         int, typer.Option("--min-count", help="Occurrences that a token needs to be among a neuron's top tokens.")
@@ -104,6 +115,9 @@ def ingest(
         subset_column=subset_column,
         split=split,
         corpus_revision=corpus_revision,
+        encoding=encoding,
+        include=parse_names(include),
+        exclude=parse_names(exclude),
         keep_eos=keep_eos,
         min_count=min_count,
         ngram_tokens=ngram_tokens,

@@ -28,7 +28,20 @@ OffsetOption = Annotated[int, typer.Option("--offset", min=0, help="Rows to skip
 ModelsArgument = Annotated[
     list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, each [NAME=]LOCATION[@REVISION].")
 ]
-CorpusOption = Annotated[str | None, typer.Option("--corpus", help="A JSON Lines or Parquet file, or a data set on the hub.")]
+CorpusOption = Annotated[
+    str | None, typer.Option("--corpus", help="A JSON Lines or Parquet file, a folder of them, or a data set on the hub.")
+]
+SubsetColumnOption = Annotated[str, typer.Option("--subset-column", help="The corpus's column of subset names; '' for none.")]
+TextColumnOption = Annotated[str, typer.Option("--text-column", help="The corpus's column of text.")]
+SplitOption = Annotated[str | None, typer.Option("--split", help="Split of a data set on the hub.")]
+CorpusRevisionOption = Annotated[str | None, typer.Option("--corpus-revision", help="Revision of a data set on the hub.")]
+EncodingOption = Annotated[str, typer.Option("--encoding", help="Of JSON Lines, such as latin-1.")]
+IncludeOption = Annotated[
+    str | None, typer.Option("--include", help="Patterns, with commas, of a folder's files to read: 'en/*.jsonl'; else all.")
+]
+ExcludeOption = Annotated[
+    str | None, typer.Option("--exclude", help="Patterns, with commas, of a folder's files to leave out: '**/*.json'.")
+]
 ContextOption = Annotated[
     int | None,
     typer.Option("--context", "--context-length", help="Tokens per row with BOS; else the smaller of 512 and n_ctx."),

@@ -8,18 +8,26 @@ from cli.options import (
     BatchTokensOption,
     ContextOption,
     CorpusOption,
+    CorpusRevisionOption,
     DeviceOption,
+    EncodingOption,
+    ExcludeOption,
     FormatOption,
+    IncludeOption,
     JobsOption,
     MemoryOption,
     ModelsArgument,
     NgramTokensOption,
     OnlyOption,
     PrecisionOption,
+    SplitOption,
+    SubsetColumnOption,
+    TextColumnOption,
     parse_names,
 )
 from cli.output import Format, show_records, talk
 from cli.progress import watch
+from ingest.corpus_files import UTF_8
 from ingest.settings import NGRAM_TOKENS
 
 if TYPE_CHECKING:
@@ -51,6 +59,13 @@ def plan(
     only: OnlyOption = None,
     batch_tokens: BatchTokensOption = 4096,
     ngram_tokens: NgramTokensOption = NGRAM_TOKENS,
+    subset_column: SubsetColumnOption = "subset",
+    text_column: TextColumnOption = "text",
+    split: SplitOption = None,
+    corpus_revision: CorpusRevisionOption = None,
+    encoding: EncodingOption = UTF_8,
+    include: IncludeOption = None,
+    exclude: ExcludeOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the jobs that an ingest would have, and their cost."""
@@ -69,6 +84,13 @@ def plan(
         only=parse_names(only),
         batch_tokens=batch_tokens,
         ngram_tokens=ngram_tokens,
+        subset_column=subset_column,
+        text_column=text_column,
+        split=split,
+        corpus_revision=corpus_revision,
+        encoding=encoding,
+        include=parse_names(include),
+        exclude=parse_names(exclude),
     )
     with watch() as progress:
         found = preview(settings, progress)

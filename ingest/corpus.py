@@ -13,26 +13,27 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from catalog.documents import SHORTEST_DOCUMENT, DocumentCounts
 from catalog.errors import InputError
 from ingest.corpus_cache import META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta, open_rows, work_folder
 from ingest.corpus_cache import TokenCorpus as TokenCorpus
-from ingest.documents import CorpusSource as CorpusSource
-from ingest.documents import Document, content_key, read_documents
+from ingest.corpus_files import CorpusFiles, check_source, content_key
+from ingest.corpus_files import CorpusSource as CorpusSource
+from ingest.corpus_told import dropped_documents
+from ingest.documents import Document, read_documents
 from ingest.tokenizer import TokenizerInfo
 
-SHORTEST_DOCUMENT = 50
-"""Documents must have more characters than this."""
 BATCH_CHARACTERS = 2_000_000
 BATCH_DOCUMENTS = 10_000
 MOST_SUBSETS = 1000
 """Each subset is one open file while rows are packed."""
 ROWS_AT_ONCE = 4096
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 OnProgress = Callable[[int], None]
 """Told the number of documents done since the last call."""
@@ -59,9 +60,10 @@ def tokenise(
         InputError: no such corpus, a damaged one, no text column, no documents, or not one full row.
     """
     recipe = _Recipe(context, max_tokens, seed, keep_eos)
+    files = check_source(source)
     ingredients = asdict(recipe) | {
         "format": FORMAT_VERSION,
-        "content": content_key(source),
+        "content": content_key(source, files),
         "columns": [source.text_column, source.subset_column],
         "tokenizer": info.sha256,
     }
@@ -71,10 +73,13 @@ def tokenise(
     if found is None:
         with work_folder(cache_dir) as work:
             streams = _Streams(work / "streams")
-            counts = _fill(streams, source, info, tokenizer, keep_eos, progress)
-            found = _keep(work, folder, _pack(streams, source, info, recipe, counts), info)
-    # equal text found under another name is the same tokens, but not the same source
-    meta = replace(found.meta, name=source.name, source=source.location, revision=source.revision, split=source.split)
+            read = _fill(streams, source, files, info, tokenizer, keep_eos, progress)
+            found = _keep(work, folder, _pack(streams, source, info, recipe, read), info)
+    # equal text found under another name is the same tokens, but not the same source; names alone leave more files out
+    left_out = dict(sorted((found.meta.left_out | (files.left_out if files is not None else {})).items()))
+    meta = replace(
+        found.meta, name=source.name, source=source.location, revision=source.revision, split=source.split, left_out=left_out
+    )
     return replace(found, meta=meta)
 
 
@@ -86,6 +91,14 @@ class _Recipe:
     max_tokens: int | None
     seed: int
     keep_eos: bool
+
+
+class _Read(NamedTuple):
+    """What became of the documents and files."""
+
+    documents: DocumentCounts
+    without_text: dict[str, str]
+    """Files of a folder that hold no texts, with the reason."""
 
 
 def _keep(work: Path, folder: Path, made: Path, info: TokenizerInfo) -> TokenCorpus:
@@ -126,17 +139,18 @@ class _Streams:
 def _fill(
     streams: _Streams,
     source: CorpusSource,
+    files: CorpusFiles | None,
     info: TokenizerInfo,
     tokenizer: PreTrainedTokenizerBase,
     keep_eos: bool,
     progress: OnProgress | None,
-) -> tuple[int, int]:
-    """Tokenise all documents; returns how many were kept and how many were not."""
-    kept = dropped = 0
-    for batch in _batches(read_documents(source)):
-        usable = [document for document in batch if document.text is not None and len(document.text) > SHORTEST_DOCUMENT]
-        dropped += len(batch) - len(usable)
-        kept += len(usable)
+) -> _Read:
+    """Tokenise all documents, and count them."""
+    read = _Read(DocumentCounts(), {})
+    for batch in _batches(read_documents(source, files, read.without_text)):
+        for document in batch:
+            read.documents.count(document.dropped, document.repaired)
+        usable = [document for document in batch if document.dropped is None]
         for document, ids in zip(usable, _token_ids(tokenizer, usable) if usable else [], strict=True):
             if document.subset not in streams.names and len(streams.names) == MOST_SUBSETS:
                 raise InputError(
@@ -146,12 +160,12 @@ def _fill(
             streams.append(document.subset, [*ids, info.eos_id] if keep_eos else ids)
         if progress is not None:
             progress(len(batch))
-    if kept == 0:
+    if read.documents.kept == 0:
         raise InputError(
-            f"{source.location} has no document of more than {SHORTEST_DOCUMENT} characters ({dropped} are shorter or empty); "
-            "give another corpus."
+            f"{source.location} has no document of more than {SHORTEST_DOCUMENT} characters "
+            f"({dropped_documents(read.documents)}); give another corpus, or name another column with --text-column."
         )
-    return kept, dropped
+    return read
 
 
 def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
@@ -159,7 +173,7 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
     size = 0
     for document in documents:
         batch.append(document)
-        size += len(document.text or "")
+        size += len(document.text)
         if size >= BATCH_CHARACTERS or len(batch) >= BATCH_DOCUMENTS:
             yield batch
             batch, size = [], 0
@@ -169,13 +183,12 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase, documents: list[Document]) -> list[list[int]]:
     """Ids per document; special tokens written out in the text are text."""
-    # a lone surrogate is no character of any encoding
-    texts = [(document.text or "").encode("utf-8", errors="replace").decode("utf-8") for document in documents]
+    texts = [document.text for document in documents]
     encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
     return cast(list[list[int]], encoded)
 
 
-def _pack(streams: _Streams, source: CorpusSource, info: TokenizerInfo, recipe: _Recipe, counts: tuple[int, int]) -> Path:
+def _pack(streams: _Streams, source: CorpusSource, info: TokenizerInfo, recipe: _Recipe, read: _Read) -> Path:
     """Cut, shuffle and write the rows with their hash; returns the folder that holds them."""
     n_rows = np.array([length // (recipe.context - 1) for length in streams.lengths])
     if n_rows.sum() == 0:
@@ -209,8 +222,9 @@ def _pack(streams: _Streams, source: CorpusSource, info: TokenizerInfo, recipe: 
         n_rows=len(order),
         subset_names=names,
         token_sha256=digest.hexdigest(),
-        n_documents=counts[0],
-        n_short=counts[1],
+        documents=read.documents,
+        left_out=read.without_text,
+        subsets_without_rows=[name for name, n in zip(names, n_rows, strict=False) if n == 0],
     )
     (folder / META_FILE).write_text(json.dumps(asdict(meta)))
     return folder

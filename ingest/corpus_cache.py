@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from catalog.documents import DocumentCounts
 from catalog.rows import TokenRows
 from ingest.tokenizer import TokenizerInfo
 
@@ -31,9 +32,11 @@ class CorpusMeta:
     n_rows: int
     subset_names: list[str]
     token_sha256: str
-    n_documents: int
-    n_short: int
-    """Documents dropped because they are too short, or are no text."""
+    documents: DocumentCounts = field(default_factory=DocumentCounts)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why files of a folder are not read, by name relative to it."""
+    subsets_without_rows: list[str] = field(default_factory=list)
+    """Subsets with too few tokens for one row."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,11 @@ class TokenCorpus:
 def open_rows(folder: Path, info: TokenizerInfo) -> TokenCorpus | None:
     """The cached corpus, or None if there is none or its bytes are not those that were written."""
     try:
-        meta = CorpusMeta(**json.loads((folder / META_FILE).read_text()))
+        values = json.loads((folder / META_FILE).read_text())
+        meta = CorpusMeta(**values | {"documents": DocumentCounts(**values["documents"])})
         tokens = np.memmap(folder / TOKENS_FILE, dtype=np.int32, mode="r", shape=(meta.n_rows, meta.context))
         subset_ids = np.frombuffer((folder / SUBSETS_FILE).read_bytes(), dtype=np.int16)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     digest = hashlib.sha256()
     for start in range(0, meta.n_rows, 4096):

@@ -1,173 +1,159 @@
 """Documents one after another from a JSON Lines or Parquet file, a folder of them, or a data set on the hub."""
 
-import gzip
-import hashlib
-import io
-import json
-import lzma
 import re
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from catalog.documents import SHORTEST_DOCUMENT
 from catalog.errors import InputError
+from ingest.corpus_files import CorpusFile, CorpusFiles, CorpusSource
+from ingest.corpus_files import check_source as check_source
+from ingest.json_lines import JsonValue, json_values
+from ingest.text_columns import NoTexts, hub_rows, no_column, parquet_rows
 
-JSON_LINES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".jsonl.xz", ".ndjson")
-PARQUET_ROWS = 1000
+ROWS_WITHOUT_TEXT = 10_000
+"""Rows of a corpus of one file after which a column of text that none had is not looked for any more."""
+MOST_COLUMNS = 30
+"""Columns that a sentence names."""
 
-
-@dataclass(frozen=True)
-class CorpusSource:
-    """Where text is, and which columns hold it."""
-
-    location: str
-    subset_column: str = "subset"
-    text_column: str = "text"
-    split: str | None = None
-    revision: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The last part of the location, without endings."""
-        return Path(self.location).name.split(".")[0] or self.location
-
-    @property
-    def is_local(self) -> bool:
-        return Path(self.location).expanduser().exists()
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Document(NamedTuple):
-    """One document; text that is no string is None."""
+    """One document."""
 
-    text: str | None
+    text: str
+    """Characters that every encoding of Unicode has; empty if it is dropped."""
     subset: str
+    dropped: str | None = None
+    """Why, as in `DocumentCounts`, if it is."""
+    repaired: bool = False
 
 
-def local_files(source: CorpusSource) -> list[Path]:
-    """The files of a local source, in order.
-
-    Raises:
-        InputError: nothing is there, or nothing that can be read.
-    """
-    path = Path(source.location).expanduser()
-    endings = (*JSON_LINES, ".parquet")
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.name.endswith(endings))
-        if not files:
-            raise InputError(f"the folder {path} has no file that ends in {', '.join(endings)}; give one that has.")
-        return files
-    if not path.name.endswith(endings):
-        raise InputError(f"{path} is no corpus file; give one that ends in {', '.join(endings)}.")
-    return [path]
-
-
-def content_key(source: CorpusSource) -> list[str]:
-    """What identifies the text: sha256 of each local file, or name, revision and split on the hub.
-
-    Raises:
-        InputError: there is no such file, and the location is no hub name.
-    """
-    if source.is_local:
-        return [_file_sha256(file) for file in local_files(source)]
-    parts = Path(source.location).parts
-    is_path = (len(parts) > 1 and Path(parts[0]).is_dir()) or source.location.endswith((*JSON_LINES, ".parquet"))
-    if is_path or not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", source.location):
-        raise InputError(f"there is no corpus {source.location!r}; give a JSON Lines or Parquet file, or a hub name.")
-    return [source.location, source.revision or "", source.split or "train"]
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_documents(source: CorpusSource) -> Iterator[Document]:
+def read_documents(source: CorpusSource, found: CorpusFiles | None, left_out: dict[str, str]) -> Iterator[Document]:
     """All documents in order, streamed.
 
+    Args:
+        found: the local files; None on the hub.
+        left_out: files of a folder that turn out to hold no texts are added, with the reason.
     Raises:
-        InputError: a line is no JSON object, or the text column is missing.
+        InputError: a line is no JSON, or no text is where it should be.
     """
-    if not source.is_local:
-        yield from _documents_of(source, _hub_rows(source), source.location)
-        return
-    for path in local_files(source):
-        rows = _parquet_rows(path, source) if path.suffix == ".parquet" else _json_rows(path)
-        yield from _documents_of(source, rows, str(path))
+    reader = _Reader(source, alone=found is None or len(found.files) == 1)
+    if found is None:
+        where = f"the data set {source.location}"
+        yield from reader.documents(where, (JsonValue(where, row) for row in hub_rows(source)))
+    else:
+        first: NoTexts | None = None
+        held_texts = False
+        for file in found.files:
+            try:
+                yield from reader.documents(str(file.path), _values(file, source))
+                held_texts = True
+            except NoTexts as error:
+                left_out[file.name] = error.reason
+                first = first or error
+        if first is not None and not held_texts:
+            raise first
+    reader.check_subsets()
 
 
-def _documents_of(source: CorpusSource, rows: Iterator[dict[str, Any]], where: str) -> Iterator[Document]:
-    for row in rows:
-        if source.text_column not in row:
-            raise InputError(
-                f"{where} has no column {source.text_column!r}, its columns are {', '.join(sorted(row))}; name one with "
-                "--text-column."
+def _values(file: CorpusFile, source: CorpusSource) -> Iterator[JsonValue]:
+    if file.is_parquet:
+        return (JsonValue(str(file.path), row) for row in parquet_rows(file.path, source))
+    return json_values(file.path, source.encoding)
+
+
+class _Reader:
+    """Turns the values of one file after another into documents."""
+
+    def __init__(self, source: CorpusSource, alone: bool) -> None:
+        self.source = source
+        self.alone = alone
+        """Whether there is nothing else to read."""
+        self.has_subsets = False
+
+    def documents(self, where: str, values: Iterable[JsonValue]) -> Iterator[Document]:
+        """The documents of one file.
+
+        Raises:
+            NoTexts: no value of it is an object with a text.
+            InputError: one value is no object, while others have text.
+        """
+        has_text, absent = False, 0
+        columns: dict[str, None] = {}
+        odd: JsonValue | None = None
+        for value in values:
+            row = value.value
+            if not isinstance(row, dict):
+                odd = odd or value
+            elif self.source.text_column in row:
+                if not has_text:
+                    yield from [Document("", "", "null")] * absent
+                has_text = True
+                yield self._document(row)
+            elif has_text:
+                yield Document("", "", "null")
+            else:
+                absent += 1
+                if len(columns) <= MOST_COLUMNS:
+                    columns |= dict.fromkeys(map(without_surrogates, sorted(row)))
+                if self.alone and absent == ROWS_WITHOUT_TEXT:
+                    break
+            if odd is not None and has_text:
+                raise _no_object(odd)
+        if not has_text:
+            raise self._without_text(where, absent, list(columns), odd)
+
+    def _document(self, row: dict[str, Any]) -> Document:
+        text = row[self.source.text_column]
+        self.has_subsets |= self.source.subset_column in row
+        if text is None:
+            return Document("", "", "null")
+        if not isinstance(text, str):
+            return Document("", "", "not_text")
+        if len(text) <= SHORTEST_DOCUMENT:
+            return Document("", "", "short" if text.strip() else "empty")
+        subset = row.get(self.source.subset_column) if self.source.subset_column else None
+        whole = without_surrogates(text)
+        return Document(whole, _subset_name(subset), repaired=whole != text)
+
+    def _without_text(self, where: str, absent: int, columns: list[str], odd: JsonValue | None) -> NoTexts:
+        if odd is not None:
+            return NoTexts(str(_no_object(odd)), "without objects")
+        if absent == 0:
+            return NoTexts(
+                f"{where} is empty, so it has no document of more than {SHORTEST_DOCUMENT} characters; give another corpus.",
+                "empty",
             )
-        text, subset = row[source.text_column], row.get(source.subset_column)
-        yield Document(text if isinstance(text, str) else None, _subset_name(subset))
+        more = ["…"] if len(columns) > MOST_COLUMNS else []
+        return no_column(self.source, where, [*columns[:MOST_COLUMNS], *more])
+
+    def check_subsets(self) -> None:
+        """Raises:
+        InputError: the column of subsets, named by the user, is nowhere.
+        """
+        if not self.has_subsets and self.source.subset_column not in ("", CorpusSource.subset_column):
+            raise InputError(
+                f"no document of {self.source.location} has the column {self.source.subset_column!r}; name another with "
+                "--subset-column, or none with --subset-column ''."
+            )
+
+
+def _no_object(odd: JsonValue) -> InputError:
+    kind = type(odd.value).__name__
+    return InputError(f"{odd.where} holds {kind} values, not objects; give one object with text per line.")
 
 
 def _subset_name(value: Any) -> str:
     """The value as text that a database takes: no NUL, no lone surrogate; "" for a missing one."""
-    text = "" if value is None else str(value)
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", errors="replace").decode("utf-8")
+    return without_surrogates("" if value is None else str(value)).replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """One object per line; a .json file may also be one list of objects."""
-    opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, io.open)
+def without_surrogates(text: str) -> str:
+    """The text with U+FFFD for what JSON can write and no encoding of Unicode has: halves of surrogate pairs."""
     try:
-        with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="\n") as lines:
-            for number, line in enumerate(lines, 1):
-                if number == 1 and line.lstrip().startswith("["):
-                    yield from _objects(json.loads(line + lines.read()), path)
-                    return
-                if line.strip():
-                    yield from _objects([_parsed(line, path, number)], path)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give an undamaged file.") from None
-
-
-def _parsed(line: str, path: Path, number: int) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"line {number} of {path} is no JSON ({error}); give one object per line.") from None
-
-
-def _objects(values: list[Any], path: Path) -> Iterator[dict[str, Any]]:
-    for value in values:
-        if not isinstance(value, dict):
-            raise InputError(f"{path} holds {type(value).__name__} values, not objects; give one object with text per line.")
-        yield value
-
-
-def _parquet_rows(path: Path, source: CorpusSource) -> Iterator[dict[str, Any]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        wanted = [name for name in (source.text_column, source.subset_column) if name in names]
-        if source.text_column not in names:
-            raise InputError(
-                f"{path} has no column {source.text_column!r}, its columns are {', '.join(names)}; name one with --text-column."
-            )
-        for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
-            yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give an undamaged Parquet file.") from None
-
-
-def _hub_rows(source: CorpusSource) -> Iterator[dict[str, Any]]:
-    from datasets import load_dataset
-
-    try:
-        yield from load_dataset(source.location, split=source.split or "train", revision=source.revision, streaming=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"the data set {source.location} cannot be read from the hub ({reason}); give a local JSON Lines or Parquet file."
-        ) from None
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
+    return text

@@ -16,6 +16,7 @@ from catalog.engine import check_schema, writer_engine
 from catalog.errors import RunError
 from catalog.run_handle import RunHandle, RunSpec
 from catalog.runs import RunRecord
+from ingest import corpus_told
 from ingest.checkpoint import Checkpoint
 from ingest.identity import code_version, number_settings, run_identity, versions_of
 from ingest.prepare import Inputs, load_inputs
@@ -114,6 +115,7 @@ def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
         "token_sha256": token_sha256,
         "context": inputs.context,
         "max_tokens": settings.max_tokens,
+        "read": None if inputs.corpus is None else corpus_told.record(inputs.corpus.meta),
         "ingest": recorded(settings, [_argument(checkpoint) for checkpoint in inputs.checkpoints]),
     }
     return RunSpec(

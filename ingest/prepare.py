@@ -11,8 +11,8 @@ from catalog.reuse import ModelKey
 from catalog.settings import home
 from ingest.checkpoint import Checkpoint, check_family, open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus, tokenise
+from ingest.corpus_told import sentences
 from ingest.device import check_precision, describe, memory_budget, resolve_device
-from ingest.documents import CorpusSource
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
 from ingest.syntax.annotate import check_installed
@@ -110,17 +110,11 @@ def context_length(settings: IngestSettings, n_ctx: list[int]) -> int:
 def open_corpus(
     settings: IngestSettings, info: TokenizerInfo, tokenizer: PreTrainedTokenizerBase, context: int, progress: Progress
 ) -> TokenCorpus:
-    """The corpus in rows of `context` tokens, from the cache or tokenised now."""
-    assert settings.corpus is not None
-    source = CorpusSource(
-        location=settings.corpus,
-        subset_column=settings.subset_column,
-        text_column=settings.text_column,
-        split=settings.split,
-        revision=settings.corpus_revision,
-    )
+    """The corpus in rows of `context` tokens, from the cache or tokenised now; what is not read of it is told."""
+    source = settings.corpus_source
+    assert source is not None
     progress.phase("tokenise", None, "documents")
-    return tokenise(
+    corpus = tokenise(
         source,
         info,
         tokenizer,
@@ -131,6 +125,9 @@ def open_corpus(
         cache_dir=home() / "corpora",
         progress=progress.advance,
     )
+    for sentence in sentences(corpus.meta):
+        progress.say(sentence)
+    return corpus
 
 
 def open_syntax(settings: IngestSettings, corpus: TokenCorpus, tokenizer: TokenizerInfo, progress: Progress) -> SyntaxCorpus:

@@ -1,6 +1,6 @@
 """`catalog plan`: the jobs an ingest would have, from the configurations of its models, before anything is computed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from catalog.errors import InputError
@@ -37,7 +37,7 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     """
     if settings.corpus is None and settings.max_tokens is None:
         raise InputError("a plan needs the number of tokens; give --corpus, or --max-tokens for a corpus of any kind.")
-    replace(settings, corpus=settings.corpus or "any").validate()
+    settings.validate(corpus_needed=False)
     device = resolve_device(settings.device)
     check_precision(settings.precision, device)
     sources = [parse_model_argument(argument) for argument in settings.models]

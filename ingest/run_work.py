@@ -266,6 +266,8 @@ class RunWork:
             subsets=dict(zip(corpus.subset_names, subset_rows.tolist(), strict=False)),
             token_counts=counts.current,
             read_rows=corpus.read_rows,
+            documents=corpus.meta.documents,
+            n_files_left_out=len(corpus.meta.left_out),
         )
 
     def _model_row(self, checkpoint: Checkpoint) -> ModelRow:

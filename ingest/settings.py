@@ -7,6 +7,7 @@ from typing import Any
 
 from catalog.errors import InputError
 from catalog.settings import staging_folder
+from ingest.corpus_files import UTF_8, CorpusSource, check_source
 
 ROLES = ("prediction", "redundancy", "attention", "ablations", "class_activity", "entropy")
 """The parts that say what neurons do; `--only roles` asks for all of them."""
@@ -67,6 +68,12 @@ class IngestSettings:
     subset_column: str = "subset"
     split: str | None = None
     corpus_revision: str | None = None
+    encoding: str = UTF_8
+    """Of JSON Lines."""
+    include: tuple[str, ...] = ()
+    """Glob patterns of the files that are read of a folder; empty: all."""
+    exclude: tuple[str, ...] = ()
+    """Glob patterns of files that are not."""
     keep_eos: bool = False
     min_count: int = 75
     """Occurrences that a token needs to enter a neuron's list of top tokens (§3.3)."""
@@ -110,9 +117,27 @@ class IngestSettings:
     def needs_corpus(self) -> bool:
         return not {*self.parts} <= {*OF_WEIGHTS}
 
-    def validate(self) -> None:
-        """Raises:
-        InputError: a setting is outside its range; the sentence names value and range.
+    @property
+    def corpus_source(self) -> CorpusSource | None:
+        """Where the corpus is and how it is read; None without one."""
+        if self.corpus is None:
+            return None
+        return CorpusSource(
+            location=self.corpus,
+            subset_column=self.subset_column,
+            text_column=self.text_column,
+            split=self.split,
+            revision=self.corpus_revision,
+            encoding=self.encoding,
+            include=self.include,
+            exclude=self.exclude,
+        )
+
+    def validate(self, corpus_needed: bool = True) -> None:
+        """Args:
+            corpus_needed: refuse parts that read a corpus without one.
+        Raises:
+            InputError: a setting is outside its range, or there is no such corpus; the sentence names value and range.
         """
         unknown = [part for part in self.only if part not in (*PARTS, "roles")]
         if unknown:
@@ -140,7 +165,10 @@ class IngestSettings:
             raise InputError(f"--checkpoint-minutes {self.checkpoint_minutes} is no interval; give a number above 0.")
         if self.memory_gb is not None and not self.memory_gb > 0:
             raise InputError(f"--memory {self.memory_gb} is no budget; give a number of GiB above 0.")
-        if self.needs_corpus and self.corpus is None:
+        source = self.corpus_source
+        if self.needs_corpus and source is not None:
+            check_source(source)
+        if self.needs_corpus and source is None and corpus_needed:
             raise InputError(
                 f"--corpus is missing; give a file or a hub name, or --only {','.join(OF_WEIGHTS)} to do without one."
             )
@@ -164,7 +192,7 @@ def recorded(settings: IngestSettings, models: list[str]) -> dict[str, Any]:
 def from_record(record: Mapping[str, Any]) -> IngestSettings:
     """The settings that `recorded` wrote; what another version of the code wrote, as far as this one knows it."""
     known = {field.name: record[field.name] for field in fields(IngestSettings) if field.name in record}
-    for name in ("models", "only", "syntax_subsets"):
+    for name in ("models", "only", "syntax_subsets", "include", "exclude"):
         if name in known:
             known[name] = tuple(known[name])
     return IngestSettings(**known)

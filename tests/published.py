@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from sqlalchemy import Engine
 
+from catalog.documents import DocumentCounts
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
 from catalog.run_handle import RunHandle, RunSpec
 from catalog.runs import begin_run
@@ -110,6 +111,7 @@ def _corpus() -> CorpusRow:
         name="small", source="small.jsonl", revision=None, split=None, context_length=64, n_rows=200, n_tokens=12800,
         n_kept=12000, token_sha256="e" * 64, subsets={"prose": 150, "code": 50}, token_counts=counts,
         read_rows=lambda numbers: TokenRows(corpus_tokens()[numbers], ["prose" if row < 150 else "code" for row in numbers]),
+        documents=DocumentCounts(kept=90, repaired=1, null=2, not_text=3, empty=4, short=5), n_files_left_out=6,
     )  # fmt: skip
 
 

@@ -81,6 +81,19 @@ corpora = Table(
     column("n_kept", BigInteger, "Positions that enter statistics: neither BOS, EOS, PAD nor newline (SPEC 0.3, M_corr)."),
     column("token_sha256", Text, "sha256 of the token ids and subsets of all rows in order."),
     column("has_subsets", Boolean, "Whether documents carried subset names."),
+    # what is NULL was published before documents were counted
+    column("n_documents_kept", BigInteger, "Documents that were read whole, when the source was first read.", null=True),
+    column(
+        "n_documents_repaired",
+        BigInteger,
+        "Of those kept: lone surrogates in them, which are no characters, were read as U+FFFD.",
+        null=True,
+    ),
+    column("n_documents_null", BigInteger, "Documents dropped because their text is NULL or absent.", null=True),
+    column("n_documents_not_text", BigInteger, "Documents dropped because numbers, lists and the like are no text.", null=True),
+    column("n_documents_empty", BigInteger, "Documents dropped because they hold nothing, or a little white space.", null=True),
+    column("n_documents_short", BigInteger, "Documents dropped because they have 50 characters or fewer.", null=True),
+    column("n_files_left_out", Integer, "Files of the source's folder that were not read; the run names them.", null=True),
     UniqueConstraint("token_sha256"),
     comment="Tokenised, packed and hashed token sets (SPEC 1).",
 )

@@ -1,5 +1,6 @@
 """A tokenizer, and corpora tokenised with it, for the tests of corpora and their cache."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def make_corpus(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, info: Tokeni
     """`tokenise` with defaults, into a cache of this test's own."""
 
     def make(path: Path, **options: Any) -> TokenCorpus:
-        columns = {key: options.pop(key) for key in ("text_column", "subset_column") if key in options}
+        columns = {field.name: options.pop(field.name) for field in fields(CorpusSource) if field.name in options}
         settings = {"context": CONTEXT, "max_tokens": None, "seed": 0, "keep_eos": False} | options
         return tokenise(CorpusSource(str(path), **columns), info, tokenizer, cache_dir=tmp_path / "cache", **settings)
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from catalog.documents import DocumentCounts
 from catalog.errors import InputError
 from ingest import corpus as corpus_module
 from tests.factories import END_OF_TEXT, random_texts, write_jsonl
@@ -59,7 +60,7 @@ def test_rows_are_each_subsets_documents_end_to_end_behind_a_bos(
 def test_only_documents_of_more_than_fifty_characters_are_kept(tmp_path: Path, make_corpus: Any) -> None:
     path = write_jsonl(tmp_path / "c.jsonl", ["x" * 50, "é" * 51, "y" * 51, ""])
     corpus = make_corpus(path)
-    assert (corpus.meta.n_documents, corpus.meta.n_short) == (2, 2)
+    assert corpus.meta.documents == DocumentCounts(kept=2, empty=1, short=1)
     assert corpus.n_rows == (2 * 51 + 51) // (CONTEXT - 1)
 
 
@@ -151,20 +152,20 @@ def test_a_single_line_of_a_megabyte_takes_time_in_proportion(tmp_path: Path, ma
         began = time.process_time()
         corpus = make_corpus(path)
         seconds.append(time.process_time() - began)
-        assert corpus.meta.n_documents == 1
+        assert corpus.meta.documents == DocumentCounts(kept=1)
     assert seconds[1] < 12 * seconds[0] + 1
     assert seconds[2] < 12 * seconds[0] + 2
 
 
-def test_values_that_are_no_text_are_counted_and_lone_surrogates_survive(tmp_path: Path, make_corpus: Any) -> None:
+def test_values_that_are_no_text_are_counted_and_lone_surrogates_become_u_fffd(tmp_path: Path, make_corpus: Any) -> None:
     good = random_texts(20)
     path = tmp_path / "c.jsonl"
     lines = [json.dumps({"text": text, "subset": None}) for text in good]
     lines += ['{"text": null}', '{"text": 3}', "", '{"text": "' + "\\ud800 abc " * 10 + '", "subset": "\\ud800\\u0000"}']
     path.write_text("\n".join(lines))
     corpus = make_corpus(path)
-    assert (corpus.meta.n_documents, corpus.meta.n_short) == (21, 2)
-    assert corpus.subset_names == ["", "?\N{REPLACEMENT CHARACTER}"]
+    assert corpus.meta.documents == DocumentCounts(kept=21, repaired=1, null=1, not_text=1)
+    assert corpus.subset_names == ["", "\N{REPLACEMENT CHARACTER}" * 2]
 
 
 def test_progress_hears_of_every_document(tmp_path: Path, make_corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:

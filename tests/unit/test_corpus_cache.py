@@ -30,18 +30,20 @@ def test_a_second_call_reads_the_cache(tmp_path: Path, make_corpus: Any, monkeyp
 
 
 def test_whatever_changes_the_rows_changes_the_cache_entry(tmp_path: Path, make_corpus: Any, info: Any) -> None:
-    path = write_jsonl(tmp_path / "c.jsonl", random_texts(20))
+    documents = [{"text": text, "kind": "k"} for text in random_texts(20)]
+    path = write_jsonl(tmp_path / "c.jsonl", documents)
     changes: list[dict[str, Any]] = [
         {"context": 17},
         {"max_tokens": 64},
         {"seed": 3},
         {"keep_eos": True},
         {"subset_column": "kind"},
+        {"encoding": "latin-1"},
     ]
     make_corpus(path)
     for change in changes:
         make_corpus(path, **change)
-    make_corpus(write_jsonl(tmp_path / "c.jsonl", random_texts(21)))
+    make_corpus(write_jsonl(tmp_path / "c.jsonl", documents[1:]))
     assert len(list((tmp_path / "cache").iterdir())) == len(changes) + 2
 
 
@@ -66,7 +68,8 @@ def test_a_damaged_cache_is_made_again(file: str, damage: str, tmp_path: Path, m
 
 def test_nothing_is_left_of_a_failed_or_killed_attempt(tmp_path: Path, make_corpus: Any) -> None:
     good = [{"text": text} for text in random_texts(20)]
-    bad = write_jsonl(tmp_path / "bad.jsonl", [*good, {"other": 1}])
+    bad = write_jsonl(tmp_path / "bad.jsonl", good)
+    bad.write_text(bad.read_text() + "{\n")
     with pytest.raises(InputError):
         make_corpus(bad)
     cache = tmp_path / "cache"

@@ -141,7 +141,7 @@ def test_the_previous_token_is_that_of_the_same_row(seed, rows_at_once):
     annotated = generator.random(n_rows) < 0.6
     tokens = generator.integers(0, 4, (n_rows, context))
     kept = tokens > 0
-    meta = CorpusMeta("c", "c", None, None, context, n_rows, [], "0" * 64, n_rows, 0)
+    meta = CorpusMeta("c", "c", None, None, context, n_rows, [], "0" * 64)
     corpus = TokenCorpus(meta, tokens.astype(np.int32), np.zeros(n_rows, dtype=np.int16), masked_ids=(0,))
     syntax = SyntaxCorpus(np.packbits(features, axis=2), (), annotated, "")
     seen = []

@@ -42,7 +42,7 @@ BOS, NEWLINE = 0, 1
 
 def corpus_of(rows: np.ndarray, *masked: int) -> TokenCorpus:
     """Rows of tokens, the first of each is BOS, as a corpus in memory."""
-    meta = CorpusMeta("made", "made", None, None, rows.shape[1], len(rows), [], "0" * 64, 1, 0)
+    meta = CorpusMeta("made", "made", None, None, rows.shape[1], len(rows), [], "0" * 64)
     return TokenCorpus(meta, rows.astype(np.int32), np.zeros(len(rows), dtype=np.int16), masked or (BOS, NEWLINE))
 
 

@@ -77,7 +77,7 @@ def test_names_are_of_different_words_and_short() -> None:
 
 
 def corpus_of(tokens: np.ndarray, masked: tuple[int, ...]) -> TokenCorpus:
-    meta = CorpusMeta("c", "c", None, None, tokens.shape[1], len(tokens), [], "0" * 64, len(tokens), 0)
+    meta = CorpusMeta("c", "c", None, None, tokens.shape[1], len(tokens), [], "0" * 64)
     return TokenCorpus(meta, tokens.astype(np.int32), np.zeros(len(tokens), dtype=np.int16), masked)
 
 
