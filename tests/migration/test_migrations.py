@@ -57,6 +57,19 @@ def test_there_is_one_head_and_one_line_of_descent():
     assert len(list(scripts.walk_revisions())) == len(VERSIONS)
 
 
+def test_the_head_that_commands_ask_for_is_alembics(bare):
+    """They read it off the files, since Alembic loads slowly."""
+    scripts = ScriptDirectory.from_config(migrate.config())
+    assert migrate.head() == scripts.get_current_head()
+    assert migrate.known() == {script.revision for script in scripts.walk_revisions()}
+    assert migrate.current(bare) is None
+    for revision in (migrate.head(), "2026_11_21_examples", "base"):
+        (migrate.upgrade if revision == migrate.head() else migrate.downgrade)(bare, revision)
+        with bare.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        assert migrate.current(bare) == found == (None if revision == "base" else revision)
+
+
 @pytest.mark.parametrize("path", VERSIONS, ids=lambda path: path.stem)
 def test_a_version_is_dated_and_named_for_what_it_does(path):
     found = re.fullmatch(r"(\d{4})_(\d{2})_(\d{2})_[a-z][a-z0-9_]*[a-z0-9]", path.stem)
