@@ -89,8 +89,8 @@ def _drawn(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _excerpt(record: Row) -> Excerpt:
-    from catalog.text import together, visible
+    from catalog.text import visible
 
-    before, token, after = (visible(together(record[name]), spaces=False) for name in ("before", "token", "after"))
+    before, token, after = (visible(record[name], spaces=False) for name in ("before", "token", "after"))
     subset = record["subset"]
     return Excerpt(record["kind"], float(record["value"]), "" if subset is None else subset, before, token, after)
