@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from catalog.engine import writer_engine
 from tests.conftest import database
@@ -17,10 +17,7 @@ EXAMPLES_EACH, LAYERS, WIDTH, VOCABULARY, ROWS, CONTEXT = 521, 10, 128, 12_000, 
 NEURONS = LAYERS * WIDTH
 """Of each of the three models: 3,840 in all."""
 
-FILL = (
-    # what the rows point to is there: checking two million of them would take longer than writing them
-    "SET LOCAL session_replication_role = replica",
-    "DELETE FROM examples",
+INPUTS = (
     """INSERT INTO neurons (model_id, layer, "index")
        SELECT m.id, layer, place FROM models m, generate_series(0, :layers - 1) AS layer, generate_series(0, :width - 1) AS place
        ON CONFLICT DO NOTHING""",
@@ -30,13 +27,35 @@ FILL = (
        SELECT c.id, g, 'prose', ARRAY(SELECT (g * :context + p) % :vocabulary FROM generate_series(0, :context - 1) AS p)
          FROM corpora c, generate_series(0, :rows - 1) AS g
        ON CONFLICT (corpus_id, "row") DO UPDATE SET tokens = excluded.tokens""",
-    # half of a neuron's examples are at tokens of their own, the others are spread over the vocabulary
-    """INSERT INTO examples (run_id, neuron_id, kind, rank, value, row, position, token_id)
-       SELECT r.id, n.id, 0, g, -g, place.row, place.position, (place.row * :context + place.position) % :vocabulary
-         FROM runs r, neurons n, generate_series(1, :each) AS g
-        CROSS JOIN LATERAL (SELECT (n.id * 7919 + g * (g % 2) * 104729) % :rows AS row, 1 + (n.id + g) % (:context - 1) AS position
-                           ) AS place""",
 )
+# half of a neuron's examples are in one row, the others all over the corpus
+EXAMPLES = """INSERT INTO examples (run_id, neuron_id, kind, rank, value, row, position, token_id)
+    SELECT r.id, n.id, 0, g, -g, place.row, place.position, (place.row * :context + place.position) % :vocabulary
+      FROM runs r, neurons n, generate_series(1, :each) AS g
+     CROSS JOIN LATERAL (SELECT (n.id * 7919 + g * (g % 2) * 104729) % :rows AS row, 1 + (n.id + g) % (:context - 1) AS position
+                        ) AS place"""
+
+
+def fill(connection: Connection) -> None:
+    """Two million examples; keys that point elsewhere are not checked, indexes are built at the end: both take long."""
+    values = {
+        "layers": LAYERS, "width": WIDTH, "known": len(TOKENS), "vocabulary": VOCABULARY, "context": CONTEXT, "rows": ROWS,
+        "each": EXAMPLES_EACH,
+    }  # fmt: skip
+    index = connection.execute(text("SELECT pg_get_indexdef('ix_examples_by_token'::regclass)")).scalar_one()
+    key = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'pk_examples'"
+    primary = connection.execute(text(key)).scalar_one()
+    for statement in (
+        "SET LOCAL session_replication_role = replica",
+        *INPUTS,
+        "DELETE FROM examples",
+        "ALTER TABLE examples DROP CONSTRAINT pk_examples",
+        "DROP INDEX ix_examples_by_token",
+        EXAMPLES,
+        f"ALTER TABLE examples ADD CONSTRAINT pk_examples {primary}",
+        index,
+    ):
+        connection.execute(text(statement), values)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +63,8 @@ def engine(server, template) -> Iterator[Engine]:
     with database(server, template) as url:
         made = writer_engine(url)
         publish_small_family(made)
-        values = {"layers": LAYERS, "width": WIDTH, "known": len(TOKENS), "vocabulary": VOCABULARY, "context": CONTEXT}
         with made.begin() as connection:
-            for statement in FILL:
-                connection.execute(text(statement), {**values, "rows": ROWS, "each": EXAMPLES_EACH})
+            fill(connection)
         with made.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM (ANALYZE) examples, tokens, corpus_rows, neurons"))
         yield made
