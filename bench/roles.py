@@ -26,7 +26,7 @@ from bench.report import machine, table
 from catalog import NeuronRef, embedded, migrate
 from catalog.api import Catalog
 from catalog.engine import writer_engine
-from catalog.schema.roles import VECTOR_KINDS
+from catalog.words import VECTOR_KINDS
 from ingest.pipeline import ingest
 from ingest.settings import OF_WEIGHTS, IngestSettings
 

@@ -5,7 +5,7 @@ See `catalog.views`, which creates them with all others.
 
 from dataclasses import dataclass
 
-from catalog.schema.examples import EXAMPLE_KINDS
+from catalog.words import EXAMPLE_KINDS
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,17 @@
-"""`catalog.connect()`: the questions as methods of one object, for notebooks and tools."""
+"""`catalog.connect()`: the questions as methods of one object, for notebooks and tools.
 
-from collections.abc import Iterator
+Each question is one method, whatever its rows are shown as: `Catalog` shows DataFrames, to Python users; `RowCatalog` the
+rows as they came, to the command line, which so never loads pandas.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
+from catalog.answers import Rows
 from catalog.engine import check_schema, unreachable, writer_engine
 
 if TYPE_CHECKING:
@@ -16,18 +21,21 @@ if TYPE_CHECKING:
     from catalog.neuron_page import NeuronPage, NeuronRef
     from catalog.queries import LabelFilter, UniversalFilter
 
+Table = TypeVar("Table")
+Self = TypeVar("Self", bound="Store[Any]")
 
-class Catalog:
-    """An open catalog. Every method asks one question and returns a DataFrame, unless it says otherwise.
 
-    >>> with catalog.connect() as store:                                # doctest: +SKIP
-    ...     store.find_labels(catalog.LabelFilter(family="alphabet"))
-    """
+class Store(Generic[Table]):
+    """An open catalog. Every method asks one question and returns one table, unless it says otherwise."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def __enter__(self) -> "Catalog":
+    def _shown(self, rows: Rows) -> Table:
+        """The rows as the kind of table that this store gives."""
+        raise NotImplementedError
+
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -47,12 +55,12 @@ class Catalog:
         except OperationalError as error:
             raise unreachable(self.engine, error) from None
 
-    def find_labels(self, wanted: "LabelFilter") -> "pd.DataFrame":
+    def find_labels(self, wanted: "LabelFilter") -> Table:
         """See `catalog.queries.find_labels`."""
         from catalog import queries
 
         with self._reading() as connection:
-            return queries.find_labels(connection, wanted)
+            return self._shown(queries.find_labels(connection, wanted))
 
     def count_labels(self, wanted: "LabelFilter") -> int:
         """See `catalog.queries.count_labels`."""
@@ -61,63 +69,70 @@ class Catalog:
         with self._reading() as connection:
             return queries.count_labels(connection, wanted)
 
-    def universal_neurons(self, wanted: "UniversalFilter") -> "pd.DataFrame":
+    def universal_neurons(self, wanted: "UniversalFilter") -> Table:
         """See `catalog.queries.universal_neurons`."""
         from catalog import queries
 
         with self._reading() as connection:
-            return queries.universal_neurons(connection, wanted)
+            return self._shown(queries.universal_neurons(connection, wanted))
 
-    def family_counts(self, model: str | None = None, run: int | None = None, by: str = "layer") -> "pd.DataFrame":
+    def family_counts(self, model: str | None = None, run: int | None = None, by: str = "layer") -> Table:
         """See `catalog.queries.family_counts`."""
         from catalog import queries
 
         with self._reading() as connection:
-            return queries.family_counts(connection, model, run, by)
+            return self._shown(queries.family_counts(connection, model, run, by))
 
-    def layer_profiles(self, model: str | None = None, run: int | None = None) -> "pd.DataFrame":
+    def layer_profiles(self, model: str | None = None, run: int | None = None) -> Table:
         """See `catalog.queries.layer_profiles`."""
         from catalog import queries
 
         with self._reading() as connection:
-            return queries.layer_profiles(connection, model, run)
+            return self._shown(queries.layer_profiles(connection, model, run))
 
-    def depth_matrix(self, model: str | None = None, run: int | None = None) -> "pd.DataFrame":
+    def depth_matrix(self, model: str | None = None, run: int | None = None) -> Table:
         """See `catalog.queries.depth_matrix`."""
         from catalog import queries
 
         with self._reading() as connection:
-            return queries.depth_matrix(connection, model, run)
+            return self._shown(queries.depth_matrix(connection, model, run))
 
-    def groups(self, min_size: int = 2, model: str | None = None, run: int | None = None, limit: int = 50) -> "pd.DataFrame":
+    def groups(self, min_size: int = 2, model: str | None = None, run: int | None = None, limit: int = 50) -> Table:
         """See `catalog.queries.groups`."""
         from catalog import queries
 
         with self._reading() as connection:
-            return queries.groups(connection, min_size, model, run, limit)
+            return self._shown(queries.groups(connection, min_size, model, run, limit))
 
-    def neuron(self, ref: "NeuronRef", run: int | None = None) -> "NeuronPage":
+    def neuron(self, ref: "NeuronRef", run: int | None = None) -> "NeuronPage[Table]":
         """Everything about one neuron, see `catalog.neuron_page.neuron`."""
         from catalog import neuron_page
 
         with self._reading() as connection:
-            return neuron_page.neuron(connection, ref, run)
+            return neuron_page.neuron(connection, ref, run).each(self._shown)
 
     def neuron_matches(
         self, ref: "NeuronRef", run: int | None = None, other_model: str | None = None, limit: int = 50
-    ) -> "pd.DataFrame":
+    ) -> Table:
         """See `catalog.neuron_page.neuron_matches`."""
         from catalog import neuron_page
 
         with self._reading() as connection:
-            return neuron_page.neuron_matches(connection, ref, run, other_model, limit)
+            return self._shown(neuron_page.neuron_matches(connection, ref, run, other_model, limit))
 
-    def examples(self, ref: "NeuronRef", run: int | None = None, kind: str | None = None, limit: int = 0) -> "pd.DataFrame":
+    def best_partners(self, refs: Sequence["NeuronRef"], run: int | None = None) -> Table:
+        """See `catalog.partners.best_partners`."""
+        from catalog import partners
+
+        with self._reading() as connection:
+            return self._shown(partners.best_partners(connection, refs, run))
+
+    def examples(self, ref: "NeuronRef", run: int | None = None, kind: str | None = None, limit: int = 0) -> Table:
         """See `catalog.neuron_page.examples`."""
         from catalog import neuron_page
 
         with self._reading() as connection:
-            return neuron_page.examples(connection, ref, run, kind, limit)
+            return self._shown(neuron_page.examples(connection, ref, run, kind, limit))
 
     def similar(
         self,
@@ -127,26 +142,26 @@ class Catalog:
         other_model: str | None = None,
         run: int | None = None,
         limit: int = 20,
-    ) -> "pd.DataFrame":
+    ) -> Table:
         """See `catalog.similar.similar`."""
         from catalog import similar
 
         with self._reading() as connection:
-            return similar.similar(connection, ref, by, opposite, other_model, run, limit)
+            return self._shown(similar.similar(connection, ref, by, opposite, other_model, run, limit))
 
-    def models(self) -> "pd.DataFrame":
+    def models(self) -> Table:
         """See `catalog.queries.models`."""
         from catalog import queries
 
         with self._reading() as connection:
-            return queries.models(connection)
+            return self._shown(queries.models(connection))
 
-    def runs(self) -> "pd.DataFrame":
+    def runs(self) -> Table:
         """See `catalog.queries.runs`."""
         from catalog import queries
 
         with self._reading() as connection:
-            return queries.runs(connection)
+            return self._shown(queries.runs(connection))
 
     def run(self, run: int) -> dict[str, Any]:
         """Everything recorded of one run."""
@@ -174,12 +189,12 @@ class Catalog:
         with self._reading() as connection:
             return jobs.run_progress(connection, run)
 
-    def list_rules(self) -> "pd.DataFrame":
+    def list_rules(self) -> Table:
         """See `catalog.rules.list_rules`."""
         from catalog import rules
 
         with self._reading() as connection:
-            return rules.list_rules(connection)
+            return self._shown(rules.list_rules(connection))
 
     def set_rule(self, rule: str, value: float) -> int:
         """Change a threshold in the draft, see `catalog.rules.set_rule`; returns the draft's version."""
@@ -195,16 +210,43 @@ class Catalog:
         return labels.relabel(self.engine)
 
 
+class Catalog(Store["pd.DataFrame"]):
+    """A catalog whose tables are DataFrames.
+
+    >>> with catalog.connect() as store:                                # doctest: +SKIP
+    ...     store.find_labels(catalog.LabelFilter(family="alphabet"))
+    """
+
+    def _shown(self, rows: Rows) -> "pd.DataFrame":
+        return rows.frame()
+
+
+class RowCatalog(Store[Rows]):
+    """A catalog whose tables are rows by position."""
+
+    def _shown(self, rows: Rows) -> Rows:
+        return rows
+
+
 def connect(url: str | None = None) -> Catalog:
     """Open the catalog of CATALOG_DATABASE_URL, or the embedded one, which is started if need be.
 
     Raises:
         DatabaseError: it cannot be reached, or its schema is not the one this code needs.
     """
+    return Catalog(_checked(url))
+
+
+def connect_rows(url: str | None = None) -> RowCatalog:
+    """As `connect`, for those who want rows instead of DataFrames."""
+    return RowCatalog(_checked(url))
+
+
+def _checked(url: str | None) -> Engine:
     engine = writer_engine(url)
     try:
         check_schema(engine)
     except BaseException:
         engine.dispose()
         raise
-    return Catalog(engine)
+    return engine

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import pandas as pd
 from sqlalchemy import Connection
 
-from catalog.queries import frame
+from catalog.answers import Rows, ask
 from catalog.schema.roles import METRICS
 
 _METRICS = ", ".join(f"v.{name}, v.delta_{name}, v.{name}_standard_error" for name in METRICS)
@@ -17,14 +16,14 @@ def interventions(
     held: Sequence[tuple[int, str]],
     changes: Sequence[tuple[str, float]],
     n_rows: int,
-) -> pd.DataFrame:
+) -> Rows:
     """Interventions over so many rows of the corpus, as `neuron_interventions` shows them.
 
     Args:
         held: the id of the first neuron of each set, and the others as LAYER.INDEX with commas.
         changes: kinds and values.
     """
-    return frame(
+    return ask(
         connection,
         f"""SELECT v.layer || '.' || v.neuron AS neuron, v.together, v.kind, v.value, v.purpose, v.n_tokens, {_METRICS},
                    v.kl, v.kl_standard_error
@@ -65,7 +64,7 @@ _SAME = ", ".join(
 
 def ablations(
     connection: Connection, run_id: int, neuron_id: int, heads: Sequence[tuple[int, int]], n_rows: int
-) -> pd.DataFrame:
+) -> Rows:
     """One row per head: what it does without the neuron, over so many rows of the corpus.
 
     The columns are neuron, head, purpose, n_tokens, activation and those of `neuron_path_ablations`, and the correlations
@@ -74,7 +73,7 @@ def ablations(
     Args:
         heads: layer and head.
     """
-    return frame(
+    return ask(
         connection,
         f"""SELECT v.layer || '.' || v.neuron AS neuron, 'A' || v.head_layer || '.H' || v.head AS head, v.purpose, v.n_tokens,
                    v.activation, {", ".join(f"v.{name}" for name in _ABLATION)}, {_CORRELATIONS}

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from catalog import checksums, locks, summaries
 from catalog.label_text import INSERT, NEURON, PLACE, Rule, threshold
 from catalog.role_rules import ROLE_RULES
+from catalog.rules import newest_version
 
 # One label per neuron: the letter whose own tokens explain it best (UN Figs. 1a, 18). An empty class of other words
 # with that letter cannot contradict the order of the means.
@@ -200,12 +201,6 @@ RULES = (
     Rule("unexplained", ("vocabulary",), _UNEXPLAINED, needs=_CORRELATED),
 )
 """In order: the last one asks what the others have found."""
-
-
-def newest_version(connection: Connection, drafts: bool) -> int:
-    """The newest published version of the rules; with `drafts` the newest of all."""
-    condition = "" if drafts else "WHERE published_at IS NOT NULL"
-    return int(connection.execute(text(f"SELECT max(version) FROM rule_versions {condition}")).scalar_one())
 
 
 def label_run(connection: Connection, run_id: int, version: int) -> dict[str, int]:

@@ -1,23 +1,29 @@
-"""The schema's versions: upgrade, downgrade, and what there is."""
+"""The schema's versions: upgrade, downgrade, and what there is.
 
+Every command asks whether the schema is the one it needs; Alembic takes half a second to load, so only changes load it.
+"""
+
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from catalog import settings
 from catalog.errors import DatabaseError
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_REVISION = r'^(revision|down_revision) = (?:"(\w+)"|None)$'
 
 
-def config(connection: Connection | None = None) -> Config:
+def config(connection: Connection | None = None) -> "Config":
     """Alembic's configuration; `connection` is what env.py migrates."""
+    from alembic.config import Config
+
     made = Config()
     made.set_main_option("script_location", str(MIGRATIONS))
     made.attributes["connection"] = connection
@@ -26,20 +32,22 @@ def config(connection: Connection | None = None) -> Config:
 
 def head() -> str:
     """The revision that this code needs."""
-    found = ScriptDirectory.from_config(config()).get_current_head()
-    assert found is not None
-    return found
+    scripts = _scripts()
+    (last,) = scripts.keys() - set(scripts.values())
+    return last
 
 
 def known() -> set[str]:
     """All revisions of this code."""
-    return {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+    return set(_scripts())
 
 
 def current(engine: Engine) -> str | None:
     """The revision of the database; None if it has no schema."""
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
@@ -48,7 +56,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     Raises:
         DatabaseError: the database refuses a step, or another command is changing the schema; nothing is changed.
     """
-    _migrate(engine, command.upgrade, revision)
+    _migrate(engine, "upgrade", revision)
     password = settings.reader_password()
     if password is not None:
         _set_reader_password(engine, password)
@@ -60,13 +68,24 @@ def downgrade(engine: Engine, revision: str) -> None:
     Raises:
         DatabaseError: as `upgrade`.
     """
-    _migrate(engine, command.downgrade, revision)
+    _migrate(engine, "downgrade", revision)
 
 
-def _migrate(engine: Engine, step: Any, revision: str) -> None:
+def _scripts() -> dict[str, str | None]:
+    """The revisions of migrations/versions, each with the one before it."""
+    found = {}
+    for path in (MIGRATIONS / "versions").glob("*.py"):
+        named = dict(re.findall(_REVISION, path.read_text(encoding="utf-8"), re.MULTILINE))
+        found[named["revision"]] = named["down_revision"] or None
+    return found
+
+
+def _migrate(engine: Engine, step: Literal["upgrade", "downgrade"], revision: str) -> None:
+    from alembic import command
+
     try:
         with engine.connect() as connection:
-            step(config(connection), revision)
+            getattr(command, step)(config(connection), revision)
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()[0]
         raise DatabaseError(

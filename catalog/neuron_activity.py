@@ -2,17 +2,15 @@
 
 from typing import Any
 
-import pandas as pd
 from sqlalchemy import Connection, text
 
-from catalog.frames import NUMBERS, typed_frame
-from catalog.queries import Values, frame
-from catalog.schema.distributions import QUANTILES
+from catalog.answers import FLOAT8, Rows, Values, ask
+from catalog.words import QUANTILES
 
 _POSITION = ("mutual_information", "pattern", "strength", "alternations", "coverage", "predictability", "runs", "curve")
 
 
-def quantiles_and_bos(connection: Connection, values: Values) -> tuple[pd.DataFrame, pd.DataFrame]:
+def quantiles_and_bos(connection: Connection, values: Values) -> tuple[Rows, Rows]:
     """One row per quantile: percent, pre, post; and one row on BOS: bos_activation, bos_ratio."""
     found = connection.execute(
         text("SELECT * FROM distribution_statistics WHERE run_id = :run AND neuron_id = :neuron"), values
@@ -22,25 +20,24 @@ def quantiles_and_bos(connection: Connection, values: Values) -> tuple[pd.DataFr
         (float(share), *(row[f"{kind}_p{share.replace('.', '_')}"] for kind in ("pre", "post"))) for share in QUANTILES if row
     ]
     bos = [(row["bos_activation"], row["bos_ratio"])] if row else []
-    number = NUMBERS[-2]
     return (
-        typed_frame(("percent", "pre", "post"), (number,) * 3, shares),
-        typed_frame(("bos_activation", "bos_ratio"), (number,) * 2, bos),
+        Rows(("percent", "pre", "post"), (FLOAT8,) * 3, tuple(shares)),
+        Rows(("bos_activation", "bos_ratio"), (FLOAT8,) * 2, tuple(bos)),
     )
 
 
-def position(connection: Connection, values: Values) -> pd.DataFrame:
+def position(connection: Connection, values: Values) -> Rows:
     """How being active depends on the position: one row; see `catalog.schema.statistics.position_statistics`."""
-    return frame(
+    return ask(
         connection,
         f"SELECT {', '.join(_POSITION)} FROM position_statistics WHERE run_id = :run AND neuron_id = :neuron",
         values,
     )
 
 
-def subsets(connection: Connection, values: Values) -> pd.DataFrame:
+def subsets(connection: Connection, values: Values) -> Rows:
     """One row per subset of the corpus: frequency, means, and what being in it explains."""
-    return frame(
+    return ask(
         connection,
         """SELECT subset, n_tokens, sparsity, mean, post_mean, variance_reduction FROM subset_statistics
            WHERE run_id = :run AND neuron_id = :neuron ORDER BY subset""",
@@ -48,9 +45,9 @@ def subsets(connection: Connection, values: Values) -> pd.DataFrame:
     )
 
 
-def ngrams(connection: Connection, values: Values) -> pd.DataFrame:
+def ngrams(connection: Connection, values: Values) -> Rows:
     """Of tokens, bigrams and trigrams, how few hold 95 % of the activations: n, cover, activations, n_tokens."""
-    return frame(
+    return ask(
         connection,
         """SELECT v.n, v.cover, v.activations, s.n_tokens FROM ngram_statistics s
            CROSS JOIN LATERAL (VALUES (1, s.cover_1, s.activations_1), (2, s.cover_2, s.activations_2),
@@ -60,9 +57,9 @@ def ngrams(connection: Connection, values: Values) -> pd.DataFrame:
     )
 
 
-def next_tokens(connection: Connection, values: Values) -> pd.DataFrame:
+def next_tokens(connection: Connection, values: Values) -> Rows:
     """One row per class of next tokens before which the neuron differs most, the largest effect first."""
-    return frame(
+    return ask(
         connection,
         """SELECT s.rank, f.name AS feature, s.n_in, s.n_out, s.freq_in, s.freq_out, s.mean_in, s.mean_out, s.cohen_d
            FROM next_token_statistics s JOIN features f ON f.id = s.feature_id

@@ -1,18 +1,16 @@
 """Everything the catalog knows of one neuron."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
 
-import pandas as pd
 from sqlalchemy import Connection, text
 
 from catalog import neuron_activity, neuron_roles
+from catalog.answers import FLOAT8, TEXT, Rows, Values, ask
 from catalog.errors import InputError, NotFoundError
-from catalog.frames import NUMBERS, TEXTS, typed_frame
 from catalog.known import check_model, check_run, schema_of
-from catalog.queries import Values, frame
-from catalog.schema.examples import EXAMPLE_KINDS
+from catalog.words import EXAMPLE_KINDS
 
 RANKED = {
     "activation_statistics": ("mean", "var", "skew", "kurt", "sparsity", "post_mean", "post_var"),
@@ -26,6 +24,9 @@ RANKED = {
 }  # fmt: skip
 """Statistics shown with their percentile within the layer (SPEC 3.7), by table."""
 
+
+Table = TypeVar("Table")
+Other = TypeVar("Other")
 
 IDENTITY = ("model", "family", "layer", "neuron", "universal", "degenerate", "n_tokens", "run_id")
 """What says which neuron a page is about."""
@@ -41,44 +42,49 @@ class NeuronRef:
 
 
 @dataclass(frozen=True)
-class NeuronPage:
-    """One neuron; every table is ordered."""
+class NeuronPage(Generic[Table]):
+    """One neuron; every table is ordered, and is what the catalog was opened for: `Rows` or a DataFrame."""
 
     identity: dict[str, Any]
-    statistics: pd.DataFrame
+    statistics: Table
     """statistic, value, percentile within the layer."""
-    best_matches: pd.DataFrame
+    best_matches: Table
     """One row per other model."""
-    top_tokens: pd.DataFrame
-    explanations: pd.DataFrame
-    letter: pd.DataFrame
-    labels: pd.DataFrame
-    promoted: pd.DataFrame
-    suppressed: pd.DataFrame
-    quantiles: pd.DataFrame
+    top_tokens: Table
+    explanations: Table
+    letter: Table
+    labels: Table
+    promoted: Table
+    suppressed: Table
+    quantiles: Table
     """percent, pre, post."""
-    bos: pd.DataFrame
+    bos: Table
     """One row: bos_activation, bos_ratio."""
-    position: pd.DataFrame
+    position: Table
     """One row, with the frequency by position as `curve`, BOS first."""
-    subsets: pd.DataFrame
-    ngrams: pd.DataFrame
+    subsets: Table
+    ngrams: Table
     """n, cover, activations, n_tokens."""
-    next_tokens: pd.DataFrame
+    next_tokens: Table
     """Classes of next tokens before which pre differs most: frequency and mean before them and before others."""
-    logit_explanations: pd.DataFrame
+    logit_explanations: Table
     """Vocabulary features that explain its effect on the logits."""
-    similar: pd.DataFrame
+    similar: Table
     """Neurons of its model with the nearest and the most opposite weights."""
-    heads: pd.DataFrame
+    heads: Table
     """Heads of later layers that it turns towards BOS or away."""
-    interventions: pd.DataFrame
+    interventions: Table
     """What is predicted when it is held."""
-    examples: pd.DataFrame
+    examples: Table
     """The highest values first, then the bands of quantiles from below; see `examples`."""
 
+    def each(self, shown: Callable[[Table], Other]) -> "NeuronPage[Other]":
+        """The page with each of its tables shown otherwise."""
+        tables = {field.name: shown(getattr(self, field.name)) for field in fields(self) if field.name != "identity"}
+        return NeuronPage(self.identity, **tables)
 
-def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> NeuronPage:
+
+def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> NeuronPage[Rows]:
     """The page of a neuron.
 
     Raises:
@@ -93,7 +99,7 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
         statistics=_statistics(connection, row),
         best_matches=_best_matches(connection, values),
         top_tokens=_tokens(connection, "top_tokens", "v.mean, v.n", "", values),
-        explanations=frame(
+        explanations=ask(
             connection,
             """SELECT e.rank, f.name AS feature, e.shift, e.variance_reduction, e.n_in, e.n_out, e.mean_in, e.mean_out,
                       e.cohen_d
@@ -101,13 +107,13 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
                WHERE e.run_id = :run AND e.neuron_id = :neuron ORDER BY e.rank, e.shift, f.name""",
             values,
         ),
-        letter=frame(
+        letter=ask(
             connection,
             """SELECT letter, variance_reduction, mean_a, mean_b, mean_c FROM letter_scores
                WHERE run_id = :run AND neuron_id = :neuron""",
             values,
         ),
-        labels=frame(
+        labels=ask(
             connection,
             """SELECT family, subtype, score, rule_version, evidence FROM labels
                WHERE run_id = :run AND neuron_id = :neuron ORDER BY family, subtype""",
@@ -131,7 +137,7 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
 
 def examples(
     connection: Connection, ref: NeuronRef, run: int | None = None, kind: str | None = None, limit: int = 0
-) -> pd.DataFrame:
+) -> Rows:
     """Places in the corpus that show what a neuron responds to, with the text around them.
 
     Args:
@@ -147,14 +153,14 @@ def examples(
     return _examples(connection, {"run": row["run_id"], "neuron": row["neuron_id"]}, kind, limit)
 
 
-def _examples(connection: Connection, values: Values, kind: str | None, limit: int) -> pd.DataFrame:
+def _examples(connection: Connection, values: Values, kind: str | None, limit: int) -> Rows:
     asked: Values = {"run": values["run"], "neuron": values["neuron"], "kinds": list(EXAMPLE_KINDS.values())}
     conditions = ""
     if kind is not None:
         conditions, asked["kind"] = "AND v.kind = :kind", kind
     if limit:
         conditions, asked["limit"] = f"{conditions} AND v.rank <= :limit", limit
-    return frame(
+    return ask(
         connection,
         f"""SELECT v.kind, v.rank, v.value, v.quantile, v.subset, v.row, v.position, v.before, v.token, v.after
             FROM history.neuron_examples v WHERE v.run_id = :run AND v.neuron_id = :neuron {conditions}
@@ -165,7 +171,7 @@ def _examples(connection: Connection, values: Values, kind: str | None, limit: i
 
 def neuron_matches(
     connection: Connection, ref: NeuronRef, run: int | None = None, other_model: str | None = None, limit: int = 50
-) -> pd.DataFrame:
+) -> Rows:
     """The best partners of a neuron: by rank, then correlation, then other model; `limit` rows, 0 for all."""
     row = find_neuron(connection, ref, run)
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
@@ -175,7 +181,7 @@ def neuron_matches(
         condition, values["other_model"] = "AND v.other_model = :other_model", other_model
     if limit:
         values["limit"] = limit
-    return frame(
+    return ask(
         connection,
         f"""SELECT v.other_model, v.other_layer, v.other_neuron, v.correlation, v.standard_error, v.rank, v.mutual_best
             FROM history.neuron_matches v WHERE v.run_id = :run AND v.neuron_id = :neuron {condition}
@@ -193,16 +199,15 @@ def find_neuron(connection: Connection, ref: NeuronRef, run: int | None) -> Valu
     check_run(connection, run)
     check_model(connection, ref.model, run)
     condition, values = ("", {}) if run is None else ("AND p.run_id = :run", {"run": run})
-    row = connection.execute(
-        text(
-            f"""SELECT p.*, n.model_id, m.tokenizer_id FROM {schema_of(run)}.neuron_profiles p
-                JOIN neurons n ON n.id = p.neuron_id JOIN models m ON m.id = n.model_id
-                WHERE p.model = :model AND p.layer = :layer AND p.neuron = :index {condition}"""
-        ),
+    found = ask(
+        connection,
+        f"""SELECT p.*, n.model_id, m.tokenizer_id FROM {schema_of(run)}.neuron_profiles p
+            JOIN neurons n ON n.id = p.neuron_id JOIN models m ON m.id = n.model_id
+            WHERE p.model = :model AND p.layer = :layer AND p.neuron = :index {condition}""",
         {"model": ref.model, "layer": ref.layer, "index": ref.index, **values},
-    ).first()
-    if row is not None:
-        return dict(row._mapping)
+    ).records()
+    if found:
+        return found[0]
     shape = connection.execute(
         text(
             """SELECT m.n_layers, m.d_mlp FROM models m JOIN history.model_names n ON n.model_id = m.id
@@ -216,7 +221,7 @@ def find_neuron(connection: Connection, ref: NeuronRef, run: int | None) -> Valu
     )
 
 
-def _statistics(connection: Connection, row: Values) -> pd.DataFrame:
+def _statistics(connection: Connection, row: Values) -> Rows:
     """One row per statistic: value and percentile 50 * (#{x < v} + #{x <= v} + 1) / n of the layer, ties averaged."""
     # the count keeps the planner from looking for the least key among all neurons
     keys = "SELECT min(id) AS first_id, max(id) AS last_id, count(*) FROM neurons WHERE model_id = :model_id AND layer = :layer"
@@ -226,7 +231,7 @@ def _statistics(connection: Connection, row: Values) -> pd.DataFrame:
         for name, (below, up_to, n) in zip(columns, _ranks(connection, table, columns, layer), strict=True):
             value = row[name]
             shown.append((name, value, None if value is None else 50.0 * (below + up_to + 1) / n))
-    return typed_frame(("statistic", "value", "percentile"), (TEXTS[-1], NUMBERS[0], NUMBERS[0]), shown)
+    return Rows(("statistic", "value", "percentile"), (TEXT, FLOAT8, FLOAT8), tuple(shown))
 
 
 def _ranks(connection: Connection, table: str, columns: Sequence[str], row: Values) -> list[tuple[int, int, int]]:
@@ -249,8 +254,8 @@ def _ranks(connection: Connection, table: str, columns: Sequence[str], row: Valu
     return [(found[i], found[i + 1], found[i + 2]) for i in range(0, len(found), 3)]
 
 
-def _best_matches(connection: Connection, values: Values) -> pd.DataFrame:
-    return frame(
+def _best_matches(connection: Connection, values: Values) -> Rows:
+    return ask(
         connection,
         """SELECT v.other_model, v.other_layer, v.other_neuron, v.max_corr, v.baseline, v.diag_corr, v.mutual_best,
                   (SELECT string_agg(l.family || ':' || l.subtype, ', ' ORDER BY l.family, l.subtype) FROM labels l
@@ -261,9 +266,9 @@ def _best_matches(connection: Connection, values: Values) -> pd.DataFrame:
     )
 
 
-def _tokens(connection: Connection, table: str, columns: str, condition: str, values: Values) -> pd.DataFrame:
+def _tokens(connection: Connection, table: str, columns: str, condition: str, values: Values) -> Rows:
     """Tokens of one neuron in a ranked table, with their text."""
-    return frame(
+    return ask(
         connection,
         f"""SELECT v.rank, t.text AS token, v.token_id, {columns}
             FROM {table} v JOIN tokens t ON t.tokenizer_id = :tokenizer AND t.token_id = v.token_id

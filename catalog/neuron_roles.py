@@ -1,18 +1,17 @@
 """What one neuron does: to the logits, to heads, to predictions when it is held, and which neurons are like it."""
 
-import pandas as pd
 from sqlalchemy import Connection
 
-from catalog.queries import Values, frame
+from catalog.answers import Rows, Values, ask
 
 SHOWN_SIMILAR = 3
 """Neurons at each end, of each kind of weights."""
 SHOWN_HEADS = 8
 
 
-def logit_explanations(connection: Connection, values: Values) -> pd.DataFrame:
+def logit_explanations(connection: Connection, values: Values) -> Rows:
     """One row per vocabulary feature that explains the effect on the logits, best first."""
-    return frame(
+    return ask(
         connection,
         """SELECT x.rank, f.name AS feature, x.variance_reduction, x.mean_difference, x.welch_t, x.n_in, x.n_out,
                   x.skew_reduction, x.kurt_reduction
@@ -22,9 +21,9 @@ def logit_explanations(connection: Connection, values: Values) -> pd.DataFrame:
     )
 
 
-def similar(connection: Connection, values: Values) -> pd.DataFrame:
+def similar(connection: Connection, values: Values) -> Rows:
     """The three nearest and the three most opposite neurons by input and by output weights."""
-    return frame(
+    return ask(
         connection,
         """SELECT s.kind, CASE WHEN s.opposite THEN 'opposite' ELSE 'nearest' END AS relation, s.rank,
                   o.layer AS other_layer, o."index" AS other_neuron, s.cosine, s.mutual
@@ -34,9 +33,9 @@ def similar(connection: Connection, values: Values) -> pd.DataFrame:
     )
 
 
-def heads(connection: Connection, values: Values) -> pd.DataFrame:
+def heads(connection: Connection, values: Values) -> Rows:
     """The heads of later layers that the neuron turns most towards BOS, or away, and what ablation found."""
-    return frame(
+    return ask(
         connection,
         """SELECT s.head_layer, s.head, s.h, s.h_sd, s.head_rank, p.n_tokens AS ablated_at, p.delta_p_bos, p.delta_o_norm,
                   r.pearson AS correlation, r.spearman
@@ -51,9 +50,9 @@ def heads(connection: Connection, values: Values) -> pd.DataFrame:
     )
 
 
-def interventions(connection: Connection, values: Values) -> pd.DataFrame:
+def interventions(connection: Connection, values: Values) -> Rows:
     """What the model predicts when this neuron is held: one row per kind, value and number of tokens."""
-    return frame(
+    return ask(
         connection,
         """SELECT i.kind, i.value, (SELECT string_agg(o.layer || '.' || o."index", ', ' ORDER BY o.layer, o."index")
                                     FROM unnest(i.together) AS other(id) JOIN neurons o ON o.id = other.id) AS together,

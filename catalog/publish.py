@@ -14,8 +14,9 @@ from catalog.copy import copy_columns
 from catalog.corpus_rows import store_rows
 from catalog.engine import driver_of
 from catalog.errors import RunError
-from catalog.labels import label_run, newest_version
+from catalog.labels import label_run
 from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TokenizerRow
+from catalog.rules import newest_version
 from catalog.summaries import summarise
 from catalog.text import escape
 

@@ -1,4 +1,4 @@
-"""Every question a reader asks, one typed function each, as a pandas DataFrame.
+"""Every question a reader asks, one typed function each, answered with `catalog.answers.Rows`.
 
 With `run` a question goes to the views of schema `history`, restricted to that run; without, to the views of `public`,
 which know the newest published run of each model. Values are bound; only names from fixed lists enter the text.
@@ -9,16 +9,12 @@ number of rows asked for, not the number of rows there are.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import pandas as pd
 from sqlalchemy import Connection, text
 
+from catalog.answers import Rows, Values, ask
 from catalog.errors import InputError
-from catalog.frames import typed_frame
 from catalog.known import check_family, check_model, check_run, schema_of
-
-Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,15 +65,7 @@ FAMILY_COUNTS = {
 """The view that counts, and its key."""
 
 
-def frame(connection: Connection, statement: str, values: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """The rows of a statement, with the column types of `catalog.frames`."""
-    result = connection.execute(text(statement), values or {})
-    assert result.cursor is not None
-    types = [int(column[1]) for column in result.cursor.description]  # type: ignore[call-overload]
-    return typed_frame(list(result.keys()), types, result.all())
-
-
-def find_labels(connection: Connection, wanted: LabelFilter) -> pd.DataFrame:
+def find_labels(connection: Connection, wanted: LabelFilter) -> Rows:
     """One row per label: model, layer, neuron, family, subtype, score, excess_corr, universal.
 
     The order is total: score (or excess) descending, then model, layer, neuron, family, subtype.
@@ -89,7 +77,7 @@ def find_labels(connection: Connection, wanted: LabelFilter) -> pd.DataFrame:
     order = _order(wanted.sort, LABEL_ORDERS)
     members, conditions, values = _labels_wanted(connection, wanted)
     first, page = _pages(wanted.limit, wanted.offset, values)
-    return frame(
+    return ask(
         connection,
         f"""WITH m AS MATERIALIZED ({members})
             SELECT m.model, l.layer, l."index" AS neuron, l.family, l.subtype, l.score, l.excess_corr,
@@ -144,7 +132,7 @@ def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, li
     return members, conditions, values
 
 
-def universal_neurons(connection: Connection, wanted: UniversalFilter) -> pd.DataFrame:
+def universal_neurons(connection: Connection, wanted: UniversalFilter) -> Rows:
     """Universal neurons with their correlations, largest excess first, then model, layer, neuron."""
     order = _order(wanted.sort, UNIVERSAL_ORDERS)
     check_run(connection, wanted.run)
@@ -156,7 +144,7 @@ def universal_neurons(connection: Connection, wanted: UniversalFilter) -> pd.Dat
         conditions.append("u.excess_corr >= :min_excess")
         values["min_excess"] = wanted.min_excess
     first, page = _pages(wanted.limit, wanted.offset, values)
-    return frame(
+    return ask(
         connection,
         f"""WITH m AS MATERIALIZED ({members}),
             chosen AS MATERIALIZED (
@@ -176,7 +164,7 @@ def universal_neurons(connection: Connection, wanted: UniversalFilter) -> pd.Dat
     )
 
 
-def family_counts(connection: Connection, model: str | None = None, run: int | None = None, by: str = "layer") -> pd.DataFrame:
+def family_counts(connection: Connection, model: str | None = None, run: int | None = None, by: str = "layer") -> Rows:
     """Distinct neurons per model, layer and family, or per model and family, in that order.
 
     A family that was looked for and not found is there with 0; one whose part the run lacks is not there.
@@ -190,28 +178,28 @@ def family_counts(connection: Connection, model: str | None = None, run: int | N
     return _of_model(connection, view, f"{order}, v.neurons, v.universal_neurons", order, model, run)
 
 
-def layer_profiles(connection: Connection, model: str | None = None, run: int | None = None) -> pd.DataFrame:
+def layer_profiles(connection: Connection, model: str | None = None, run: int | None = None) -> Rows:
     """One row per model and layer, in that order."""
     return _of_model(connection, "layer_profiles", "v.*", "v.model, v.layer", model, run)
 
 
-def depth_matrix(connection: Connection, model: str | None = None, run: int | None = None) -> pd.DataFrame:
+def depth_matrix(connection: Connection, model: str | None = None, run: int | None = None) -> Rows:
     """Fraction of each layer's neurons whose best match lies in each layer of the other models."""
     columns = "v.model, v.layer, v.other_layer, v.fraction"
     return _of_model(connection, "depth_matrix", columns, "v.model, v.layer, v.other_layer", model, run)
 
 
-def _of_model(connection: Connection, view: str, columns: str, order: str, model: str | None, run: int | None) -> pd.DataFrame:
+def _of_model(connection: Connection, view: str, columns: str, order: str, model: str | None, run: int | None) -> Rows:
     check_run(connection, run)
     if model is not None:
         check_model(connection, model, run)
     conditions, values = _of_members("v", model, run)
-    return frame(connection, f"SELECT {columns} FROM {schema_of(run)}.{view} v {_where(conditions)} ORDER BY {order}", values)
+    return ask(connection, f"SELECT {columns} FROM {schema_of(run)}.{view} v {_where(conditions)} ORDER BY {order}", values)
 
 
 def groups(
     connection: Connection, min_size: int = 2, model: str | None = None, run: int | None = None, limit: int = 50
-) -> pd.DataFrame:
+) -> Rows:
     """One row per group and member: largest groups first, then the highest lowest correlation, then id and model.
 
     `limit` counts groups; 0 is all of them.
@@ -228,7 +216,7 @@ def groups(
     order = "g.size DESC, g.lowest_corr DESC, g.id"
     shown = """public.group_members gm JOIN public.neurons n ON n.id = gm.neuron_id
                            JOIN m ON m.run_id = gm.run_id AND m.model_id = n.model_id"""
-    return frame(
+    return ask(
         connection,
         f"""WITH m AS MATERIALIZED ({members}),
                  chosen AS MATERIALIZED (
@@ -246,9 +234,9 @@ def groups(
     )
 
 
-def models(connection: Connection) -> pd.DataFrame:
+def models(connection: Connection) -> Rows:
     """One row per model of a published run, by name."""
-    return frame(
+    return ask(
         connection,
         """SELECT b.model, b.family, m.architecture, m.activation_function, m.n_layers, m.d_model, m.d_mlp,
                   m.n_layers * m.d_mlp AS neurons, m.d_vocab, m.n_ctx, b.run_id, m.source
@@ -256,9 +244,9 @@ def models(connection: Connection) -> pd.DataFrame:
     )
 
 
-def runs(connection: Connection) -> pd.DataFrame:
+def runs(connection: Connection) -> Rows:
     """One row per run, newest first."""
-    return frame(
+    return ask(
         connection,
         """SELECT r.id AS run, r.status, r.phase, r.superseded, r.model_family,
                   (SELECT count(*) FROM run_models m WHERE m.run_id = r.id) AS models,
@@ -271,16 +259,15 @@ def runs(connection: Connection) -> pd.DataFrame:
 def run_details(connection: Connection, run: int) -> Values:
     """Everything recorded of one run."""
     check_run(connection, run, published=False)
-    row = connection.execute(
-        text(
-            """SELECT r.id AS run, r.*, c.name AS corpus, c.n_tokens AS tokens, c.n_kept AS kept_tokens, c.token_sha256,
-                      (SELECT string_agg(n.model, ', ' ORDER BY m.ordinal) FROM run_models m
-                         JOIN history.model_names n ON n.model_id = m.model_id WHERE m.run_id = r.id) AS models
-               FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id WHERE r.id = :run"""
-        ),
+    (row,) = ask(
+        connection,
+        """SELECT r.id AS run, r.*, c.name AS corpus, c.n_tokens AS tokens, c.n_kept AS kept_tokens, c.token_sha256,
+                  (SELECT string_agg(n.model, ', ' ORDER BY m.ordinal) FROM run_models m
+                     JOIN history.model_names n ON n.model_id = m.model_id WHERE m.run_id = r.id) AS models
+           FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id WHERE r.id = :run""",
         {"run": run},
-    ).one()
-    return {key: value for key, value in row._mapping.items() if key not in ("id", "corpus_id")}
+    ).records()
+    return {key: value for key, value in row.items() if key not in ("id", "corpus_id")}
 
 
 def _members(model: str | None, run: int | None) -> tuple[str, Values]:

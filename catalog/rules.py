@@ -1,16 +1,20 @@
 """The thresholds of the label rules: what they are, and a draft with one of them changed."""
 
-import pandas as pd
 from sqlalchemy import Connection, text
 
+from catalog.answers import Rows, ask
 from catalog.errors import InputError, NotFoundError
-from catalog.labels import newest_version
-from catalog.queries import frame
 
 
-def list_rules(connection: Connection) -> pd.DataFrame:
+def newest_version(connection: Connection, drafts: bool) -> int:
+    """The newest published version of the rules; with `drafts` the newest of all."""
+    condition = "" if drafts else "WHERE published_at IS NOT NULL"
+    return int(connection.execute(text(f"SELECT max(version) FROM rule_versions {condition}")).scalar_one())
+
+
+def list_rules(connection: Connection) -> Rows:
     """One row per threshold and version, newest version first."""
-    return frame(
+    return ask(
         connection,
         """SELECT r.rule_version, CASE WHEN v.published_at IS NULL THEN 'draft' ELSE 'published' END AS status,
                   r.family || '.' || r.parameter AS rule, r.value, r.description

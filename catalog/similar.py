@@ -1,14 +1,12 @@
 """The neurons nearest or most opposite to one, by the vectors of a run; see `catalog.vectors`."""
 
-import pandas as pd
 from sqlalchemy import Connection, text
 
+from catalog.answers import Rows, Values, ask
 from catalog.errors import InputError, NotFoundError
 from catalog.known import check_model
 from catalog.neuron_page import NeuronRef, find_neuron
-from catalog.queries import Values, frame
-from catalog.schema.roles import VECTOR_KINDS
-from catalog.vectors import MOST_DIMENSIONS
+from catalog.words import MOST_DIMENSIONS, VECTOR_KINDS
 
 SEARCHED = 1_000
 """ef_search: neighbours that a search holds on to, as many as pgvector allows, so that few are missed; where comparing every
@@ -23,7 +21,7 @@ def similar(
     other_model: str | None = None,
     run: int | None = None,
     limit: int = 20,
-) -> pd.DataFrame:
+) -> Rows:
     """The neurons whose vectors are nearest to one's, or most opposite: model, layer, neuron, cosine, labels.
 
     Args:
@@ -54,7 +52,7 @@ def similar(
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
     if limit:
         values["limit"] = limit
-    return frame(connection, _statement(by, dimensions, condition, opposite, limited=limit > 0), values)
+    return ask(connection, _statement(by, dimensions, condition, opposite, limited=limit > 0), values)
 
 
 def _statement(by: str, dimensions: int, condition: str, opposite: bool, limited: bool) -> str:

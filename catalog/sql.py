@@ -4,18 +4,17 @@ The connection logs in as catalog_reader (a superuser's SET ROLE could be reset)
 protocol (which takes no second one), inside a read-only transaction that is rolled back, under a time limit.
 """
 
-import pandas as pd
 import psycopg
 from sqlalchemy.exc import OperationalError
 
+from catalog.answers import Rows, from_driver
 from catalog.engine import reader_engine, unreachable
 from catalog.errors import DatabaseError, InputError
-from catalog.frames import typed_frame
 
 TIME_LIMIT_SECONDS = 60
 
 
-def run_reader_sql(statement: str, url: str | None = None) -> pd.DataFrame:
+def run_reader_sql(statement: str, url: str | None = None) -> Rows:
     """The rows of one statement that reads.
 
     Raises:
@@ -37,8 +36,7 @@ def run_reader_sql(statement: str, url: str | None = None) -> pd.DataFrame:
             cursor.execute(statement.encode(), prepare=True)
             if cursor.description is None:
                 raise InputError("the statement returns no rows; give one SELECT.")
-            types = [column.type_code for column in cursor.description]
-            return typed_frame([column.name for column in cursor.description], types, cursor.fetchall())
+            return from_driver(cursor.description, cursor.fetchall())
     except psycopg.Error as error:
         raise InputError(_sentence(error)) from None
     finally:

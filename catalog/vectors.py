@@ -11,9 +11,8 @@ import psycopg
 from psycopg import sql
 
 from catalog import staging
+from catalog.words import MOST_DIMENSIONS
 
-MOST_DIMENSIONS = 4_000
-"""Of an index; vectors of more are compared with every other one."""
 LINKS, CANDIDATES = 32, 200
 """m and ef_construction of the graphs, for random directions: with pgvector's defaults, 16 and 64, a search among 36,864 of 768
 dimensions found 0.65 to 0.85 of the nearest 50, with these 0.92 and more (measured)."""

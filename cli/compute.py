@@ -161,9 +161,9 @@ def worker(
 
 def relabel(format: FormatOption = Format.TABLE) -> None:
     """Apply the newest rules to every published run. Activations are not needed."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         counts = store.relabel()
     records = [
         {"run_id": run_id, "family": family, "labels": labels}

@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 def models(format: FormatOption = Format.TABLE) -> None:
     """The models in the catalog, with family, seed and shape."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         show_rows(store.models(), format)

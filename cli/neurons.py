@@ -42,7 +42,7 @@ def find(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Labelled neurons, one row per label, highest score first."""
-    from catalog import LabelFilter, connect
+    from catalog import LabelFilter, connect_rows
 
     wanted = LabelFilter(
         family=family,
@@ -57,7 +57,7 @@ def find(
         limit=limit,
         offset=offset,
     )
-    with connect() as store:
+    with connect_rows() as store:
         found, total = store.find_labels(wanted), store.count_labels(wanted)
     show_rows(found, format)
     show_count(len(found), total, "labels")
@@ -74,7 +74,7 @@ def universal(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Universal neurons: their excess correlation is above 0.5."""
-    from catalog import UniversalFilter, connect
+    from catalog import UniversalFilter, connect_rows
 
     wanted = UniversalFilter(
         model=model,
@@ -85,7 +85,7 @@ def universal(
         limit=limit,
         offset=offset,
     )
-    with connect() as store:
+    with connect_rows() as store:
         show_rows(store.universal_neurons(wanted), format)
 
 
@@ -96,9 +96,9 @@ def families(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Neurons per model, layer and family; 0: looked for, none found."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         show_rows(store.family_counts(model=model, run=run, by=by), format)
 
 
@@ -111,9 +111,9 @@ def matches(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """The neurons of other seeds that correlate most with one."""
-    from catalog import NeuronRef, connect
+    from catalog import NeuronRef, connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         found = store.neuron_matches(NeuronRef(model, *parse_neuron(neuron)), run=run, other_model=other_model, limit=limit)
     show_rows(found, format)
 
@@ -133,9 +133,9 @@ def similar(
     """The neurons whose weights or effects are most like one's.
 
     Effects are those on the logits; they alone compare neurons of different models."""
-    from catalog import NeuronRef, connect
+    from catalog import NeuronRef, connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         found = store.similar(NeuronRef(model, *parse_neuron(neuron)), by, opposite, other_model, run, limit)
     show_rows(found, format)
 
@@ -148,23 +148,23 @@ def groups(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Neurons of different seeds that are all best matches. One row per group and member."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         show_rows(store.groups(min_size=min_size, model=model, run=run, limit=limit), format)
 
 
 def layers(model: ModelOption = None, run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
     """Each layer of each model: universal share, median statistics."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         show_rows(store.layer_profiles(model=model, run=run), format)
 
 
 def depth(model: ModelOption = None, run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
     """In which layers of the other seeds the best matches lie."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         show_rows(store.depth_matrix(model=model, run=run), format)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from catalog.errors import InputError
+from cli.tables import cell_text, printable, table_text, width_of
+
 if TYPE_CHECKING:
-    import pandas as pd
+    from catalog.answers import Rows
 
 PIPE_CLOSED = 141
 """What a shell reports of a program whose reader went away: 128 + SIGPIPE."""
 
-UNDEFINED = "–"
-"""How a table shows a value that is not defined."""
-
-Row = Mapping[str, Any]
+Record = Mapping[str, Any]
+Cells = Sequence[Any]
+"""The values of one row, by position."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Section:
     """Its key in JSON."""
     title: str
     columns: Sequence[str]
-    records: Sequence[Row]
+    rows: Sequence[Cells]
 
 
 class Format(StrEnum):
@@ -70,89 +72,54 @@ def show_count(shown: int, total: int, noun: str) -> None:
     talk(f"{shown} of {total} {noun}{more}")
 
 
-def show_rows(frame: "pd.DataFrame", format: Format) -> None:
-    """Print a frame's rows; without rows a table and JSON Lines are empty, JSON is `[]` and CSV its header."""
-    show_records([str(column) for column in frame.columns], records_of(frame), format)
+def show_rows(rows: "Rows", format: Format) -> None:
+    """Print rows; where there are none a table and JSON Lines are empty, JSON is `[]` and CSV its header.
+
+    Raises:
+        InputError: JSON is asked for, and columns have one name.
+    """
+    _show(rows.names, rows, format)
 
 
-def records_of(frame: "pd.DataFrame") -> Iterator[Row]:
-    """A frame's rows as records."""
-    columns = [str(column) for column in frame.columns]
-    return (dict(zip(columns, row, strict=True)) for row in frame.itertuples(index=False, name=None))
-
-
-def show_records(columns: Sequence[str], records: Iterable[Row], format: Format) -> None:
+def show_records(columns: Sequence[str], records: Iterable[Record], format: Format) -> None:
     """Print records whose keys are `columns`, in that order."""
-    write(_FORMATTERS[format](columns, _plain(columns, records)))
+    _show(columns, ([record[column] for column in columns] for record in records), format)
 
 
-def show_object(value: Row, format: Format) -> None:
+def _show(columns: Sequence[str], rows: Iterable[Cells], format: Format) -> None:
+    write(_FORMATTERS[format](columns, _plain(rows)))
+
+
+def show_object(value: Record, format: Format) -> None:
     """Print one object as JSON, over several lines, or on one line for JSON Lines."""
     indent = 2 if format is Format.JSON else None
     write(json.dumps(plain_value(value), ensure_ascii=False, indent=indent) + "\n")
 
 
-def show_page(title: str, identity: Row, sections: Sequence[Section], format: Format) -> None:
+def show_page(title: str, identity: Record, sections: Sequence[Section], format: Format) -> None:
     """Print one thing of which several tables are known: JSON as one object, CSV with one line per value."""
-    tables = [replace(section, records=_plain(section.columns, section.records)) for section in sections]
+    tables = [replace(section, rows=_plain(section.rows)) for section in sections]
     if format is Format.TABLE:
         write(_page_text(title, identity, tables))
     elif format is Format.CSV:
-        show_records(("section", "row", "column", "value"), _long(identity, tables), format)
+        _show(("section", "row", "column", "value"), _long(identity, tables), format)
     else:
-        show_object({"identity": identity} | {table.name: table.records for table in tables}, format)
+        show_object({"identity": identity} | {table.name: _records(table.columns, table.rows) for table in tables}, format)
 
 
 def show_heading(text: str) -> None:
     """Print a heading over the table that follows."""
-    write(f"{text}\n{'=' * _width(text)}\n")
-
-
-def table_text(columns: Sequence[str], records: Sequence[Row]) -> str:
-    """Records as an aligned table: numbers to the right, text to the left, a rule below the header."""
-    if not records:
-        return ""
-    decimals = [_decimals(record[column] for record in records) for column in columns]
-    cells = [
-        [cell_text(record[column], places) for column, places in zip(columns, decimals, strict=True)] for record in records
-    ]
-    widths = [max(map(_width, texts)) for texts in zip(columns, *cells, strict=True)]
-    numeric = [_is_numeric(record[column] for record in records) for column in columns]
-    lines = [list(columns), ["─" * width for width in widths], *cells]
-    return "".join(_line(line, widths, numeric) for line in lines)
-
-
-def cell_text(value: Any, decimals: int | None = None) -> str:
-    """One value as a person reads it: a float with so many decimals or three figures, no control characters."""
-    if value is None:
-        return UNDEFINED
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3g}" if decimals is None else f"{value:.{decimals}f}"
-    if isinstance(value, (dict, list)):
-        return printable(json.dumps(value, ensure_ascii=False))
-    return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """The text with control, formatting and unpaired characters written as escapes, since terminals obey them."""
-    return "".join(_escape(character) for character in text)
+    write(f"{text}\n{'=' * width_of(text)}\n")
 
 
 def plain_value(value: Any) -> Any:
-    """A value as JSON knows it: numpy and pandas scalars become Python's, everything undefined becomes None."""
-    # Named, not imported: pandas takes longer to import than most commands take altogether.
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return None
-    if isinstance(value, (str, bool, int)):
+    """A value as JSON knows it; a number that is not finite, which JSON lacks, becomes None."""
+    if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, Mapping):
         return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain_value(item) for item in value]
-    if hasattr(value, "tolist"):
-        return plain_value(value.tolist())
     if isinstance(value, (float, Decimal)):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, datetime):
@@ -162,48 +129,60 @@ def plain_value(value: Any) -> Any:
     return str(value)
 
 
-def _plain(columns: Sequence[str], records: Iterable[Row]) -> list[dict[str, Any]]:
-    return [{column: plain_value(record[column]) for column in columns} for record in records]
+def _plain(rows: Iterable[Cells]) -> list[list[Any]]:
+    return [[plain_value(value) for value in row] for row in rows]
 
 
-def _page_text(title: str, identity: Row, tables: Sequence[Section]) -> str:
-    names = max(map(_width, identity), default=0)
+def _page_text(title: str, identity: Record, tables: Sequence[Section]) -> str:
+    names = max(map(width_of, identity), default=0)
     facts = "".join(f"  {name:<{names}}  {cell_text(plain_value(value))}\n" for name, value in identity.items())
-    parts = [f"{table.title}\n{table_text(table.columns, table.records)}" for table in tables if table.records]
+    parts = [f"{table.title}\n{table_text(table.columns, table.rows)}" for table in tables if table.rows]
     return "\n".join([f"{printable(title)}\n{facts}", *parts])
 
 
-def _long(identity: Row, tables: Sequence[Section]) -> Iterator[Row]:
-    everything = [("identity", [identity]), *((table.name, table.records) for table in tables)]
-    for section, records in everything:
-        for row, record in enumerate(records, start=1):
-            for column, value in record.items():
-                yield {"section": section, "row": row, "column": column, "value": value}
+def _long(identity: Record, tables: Sequence[Section]) -> Iterator[Cells]:
+    everything = [("identity", list(identity), [list(identity.values())])]
+    everything += [(table.name, list(table.columns), [list(row) for row in table.rows]) for table in tables]
+    for section, columns, rows in everything:
+        for number, row in enumerate(rows, start=1):
+            for column, value in zip(columns, row, strict=True):
+                yield section, number, column, value
 
 
-def _table(columns: Sequence[str], records: list[dict[str, Any]]) -> str:
-    return table_text(columns, records)
+def _records(columns: Sequence[str], rows: Iterable[Cells]) -> list[dict[str, Any]]:
+    """Rows by name, as JSON has them.
+
+    Raises:
+        InputError: columns have one name, so that a value would be lost.
+    """
+    twice = [name for name, times in Counter(columns).items() if times > 1]
+    if twice:
+        raise InputError(
+            f"more than one column is called {', '.join(map(repr, twice))}, and JSON tells values apart by name; give each a "
+            "name of its own, as in SELECT count(*) AS n, or ask --format table or csv."
+        )
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _json(columns: Sequence[str], records: list[dict[str, Any]]) -> str:
-    lines = ",\n".join("  " + json.dumps(record, ensure_ascii=False) for record in records)
-    return f"[\n{lines}\n]\n" if records else "[]\n"
+def _json(columns: Sequence[str], rows: list[list[Any]]) -> str:
+    lines = ",\n".join("  " + json.dumps(record, ensure_ascii=False) for record in _records(columns, rows))
+    return f"[\n{lines}\n]\n" if lines else "[]\n"
 
 
-def _jsonl(columns: Sequence[str], records: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+def _jsonl(columns: Sequence[str], rows: list[list[Any]]) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in _records(columns, rows))
 
 
-def _csv(columns: Sequence[str], records: list[dict[str, Any]]) -> str:
+def _csv(columns: Sequence[str], rows: list[list[Any]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_csv_value(record[column]) for column in columns] for record in records)
+    writer.writerows([_csv_value(value) for value in row] for row in rows)
     return buffer.getvalue()
 
 
-_FORMATTERS: dict[Format, Callable[[Sequence[str], list[dict[str, Any]]], str]] = {
-    Format.TABLE: _table,
+_FORMATTERS: dict[Format, Callable[[Sequence[str], list[list[Any]]], str]] = {
+    Format.TABLE: table_text,
     Format.JSON: _json,
     Format.JSONL: _jsonl,
     Format.CSV: _csv,
@@ -214,40 +193,3 @@ def _csv_value(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
-
-
-def _decimals(values: Iterable[Any]) -> int | None:
-    """Decimals that suit every float of a column: 4, or 2 for larger numbers; None where neither would show them all."""
-    sizes = [abs(value) for value in values if isinstance(value, float) and value]
-    if sizes and (max(sizes) >= 1e5 or min(sizes) < 1e-4):
-        return None
-    if sizes and max(sizes) >= 10:
-        return 2 if min(sizes) >= 1e-2 else None
-    return 4
-
-
-def _is_numeric(values: Iterable[Any]) -> bool:
-    kinds = {type(value) for value in values if value is not None}
-    return bool(kinds) and kinds <= {int, float}
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
-    padded = []
-    for cell, width, right in zip(cells, widths, numeric, strict=True):
-        space = " " * (width - _width(cell))
-        padded.append(space + cell if right else cell + space)
-    return "  ".join(padded).rstrip() + "\n"
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal: wide characters take two, combining ones none."""
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
-
-
-def _escape(character: str) -> str:
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return character.encode("unicode_escape").decode("ascii")
-    return character

@@ -1,15 +1,16 @@
 """`catalog show`: everything that is known of one neuron."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.excerpts import Excerpt, show_excerpts
 from cli.options import FormatOption, ModelArgument, NeuronArgument, RunOption, parse_neuron
-from cli.output import Format, Row, Section, records_of, show_page
+from cli.output import Format, Record, Section, show_page
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from catalog.answers import Rows
 
 TITLES = {
     "labels": "Labels",
@@ -51,46 +52,50 @@ def show(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """One neuron: statistics, matches, tokens, labels, examples."""
-    from catalog import NeuronRef, connect
+    from catalog import NeuronRef, connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         page = store.neuron(NeuronRef(model, *parse_neuron(neuron)), run=run)
-    sections = [_section(name, getattr(page, name), format) for name in TITLES]
+    tables = {name: getattr(page, name) for name in TITLES}
     if format is Format.TABLE:
-        show_page(f"{model} {neuron}", page.identity, sections[:-1], format)
-        shown = page.examples[page.examples["rank"] <= examples]
-        show_excerpts(EXAMPLES_TITLE, [_excerpt(record) for record in records_of(shown)])
+        readable = [_section(name, _readable(name, rows)) for name, rows in tables.items() if name != "examples"]
+        show_page(f"{model} {neuron}", page.identity, readable, format)
+        shown = page.examples.where("rank", lambda rank: rank <= examples)
+        show_excerpts(EXAMPLES_TITLE, [_excerpt(record) for record in shown.records()])
         return
-    show_page(f"{model} {neuron}", page.identity, sections, format)
+    show_page(f"{model} {neuron}", page.identity, [_section(name, rows) for name, rows in tables.items()], format)
 
 
-def _section(name: str, frame: "pd.DataFrame", format: Format) -> Section:
+def _section(name: str, rows: "Rows") -> Section:
+    return Section(name, TITLES[name], rows.names, rows.rows)
+
+
+def _readable(name: str, rows: "Rows") -> "Rows":
+    """The rows in words and signs for a person."""
     from catalog.evidence import in_words
     from catalog.text import visible
 
-    if format is Format.TABLE:
-        if name == "labels":
-            frame = frame.assign(evidence=[visible(in_words(evidence), spaces=False) for evidence in frame["evidence"]])
-        if name == "position":
-            frame = _drawn(frame)
-        if TOKEN_COLUMN in frame:
-            frame = frame.assign(**{TOKEN_COLUMN: [visible(text) for text in frame[TOKEN_COLUMN]]})
-    columns = [str(column) for column in frame.columns]
-    return Section(name, TITLES[name], columns, list(records_of(frame)))
+    if name == "labels":
+        rows = rows.as_text("evidence", lambda evidence: visible(in_words(evidence), spaces=False))
+    if name == "position":
+        rows = _drawn(rows)
+    return rows.as_text(TOKEN_COLUMN, visible) if TOKEN_COLUMN in rows.names else rows
 
 
-def _drawn(frame: "pd.DataFrame") -> "pd.DataFrame":
+def _drawn(rows: "Rows") -> "Rows":
     """The curve as a line without BOS, if there is one; its runs are in JSON. Nothing where too few rows say nothing."""
     from cli.sparkline import sparkline
 
-    lines = [None if curve is None else sparkline(curve[1:]) for curve in frame["curve"]]
-    drawn = frame.drop(columns=["runs", "curve"]).dropna(how="all")
-    return drawn.assign(frequency=lines) if any(lines) else drawn
+    told = [name for name in rows.names if name not in ("runs", "curve")]
+    if any(rows.column("curve")):
+        drawn = rows.as_text("curve", lambda curve: sparkline(curve[1:])).select(*told, "curve")
+        return replace(drawn, names=(*told, "frequency"))
+    drawn = rows.select(*told)
+    return replace(drawn, rows=tuple(row for row in drawn if any(value is not None for value in row)))
 
 
-def _excerpt(record: Row) -> Excerpt:
+def _excerpt(record: Record) -> Excerpt:
     from catalog.text import visible
 
     before, token, after = (visible(record[name], spaces=False) for name in ("before", "token", "after"))
-    subset = record["subset"]
-    return Excerpt(record["kind"], float(record["value"]), "" if subset is None else subset, before, token, after)
+    return Excerpt(record["kind"], record["value"], record["subset"] or "", before, token, after)

@@ -1,19 +1,20 @@
 """`catalog report`: the first answers of a catalog, on one page."""
 
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import typer
 
 from cli.options import RunOption
-from cli.output import Format, Row, show_heading, show_records, show_rows, write
+from cli.output import Format, Record, show_heading, show_records, show_rows, write
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from catalog import Catalog
+    from catalog import NeuronRef
+    from catalog.answers import Rows
+    from catalog.api import RowCatalog
 
 MOST_UNIVERSAL = 10
-SHARES = ["model", "layer", "n_neurons", "n_universal", "share_universal"]
+SHARES = ("model", "layer", "n_neurons", "n_universal", "share_universal")
 
 
 def register(app: typer.Typer) -> None:
@@ -23,53 +24,52 @@ def register(app: typer.Typer) -> None:
 
 def report(run: RunOption = None) -> None:
     """The first answers of a catalog, on one page."""
-    from catalog import LabelFilter, connect
+    from catalog import LabelFilter, connect_rows
 
-    with connect() as store:
-        shares = store.layer_profiles(run=run)[SHARES]
+    with connect_rows() as store:
+        shares = store.layer_profiles(run=run).select(*SHARES)
         _section("Universal neurons per layer (excess correlation above 0.5)", shares)
         show_heading(f"The {MOST_UNIVERSAL} most universal neurons, each once, with their best matches")
-        records = most_universal(store, n_models=shares["model"].nunique(), run=run)
+        records = most_universal(store, n_models=len(set(shares.column("model"))), run=run)
         show_records(("neuron", "excess_corr", "labels", "best matches"), records, Format.TABLE)
         write("\n" if records else "none\n\n")
         counts = store.family_counts(run=run, by="model")
-        _section("Neurons per family", counts[counts["neurons"] > 0])
+        _section("Neurons per family", counts.where("neurons", lambda neurons: neurons > 0))
         _section("catalog find --family alphabet", store.find_labels(LabelFilter(family="alphabet", run=run)))
 
 
-def most_universal(store: "Catalog", n_models: int, run: int | None = None) -> list[Row]:
+def most_universal(store: "RowCatalog", n_models: int, run: int | None = None) -> list[Record]:
     """The neurons with the largest excess; one that is the mutual best match of an earlier one is not listed again."""
     from catalog import NeuronRef, UniversalFilter
 
-    records: list[Row] = []
-    listed: set[tuple[Any, ...]] = set()
-    candidates = store.universal_neurons(UniversalFilter(run=run, limit=MOST_UNIVERSAL * n_models))
-    for row in candidates.itertuples(index=False):
-        if len(records) == MOST_UNIVERSAL:
-            break
-        if (row.model, row.layer, row.neuron) in listed:
+    candidates = store.universal_neurons(UniversalFilter(run=run, limit=MOST_UNIVERSAL * n_models)).records()
+    refs = [NeuronRef(row["model"], row["layer"], row["neuron"]) for row in candidates]
+    partners: dict[NeuronRef, list[Record]] = defaultdict(list)
+    for row in store.best_partners(refs, run=run).records():
+        partners[NeuronRef(row["model"], row["layer"], row["neuron"])].append(row)
+    records: list[Record] = []
+    listed: set[NeuronRef] = set()
+    for ref, row in zip(refs, candidates, strict=True):
+        if ref in listed:
             continue
-        ref = NeuronRef(row.model, int(row.layer), int(row.neuron))
-        best = store.neuron_matches(ref, run=run, limit=n_models)
-        best = best[best["rank"] == 1]
-        mutual = best[best["mutual_best"]]
-        listed.update(zip(mutual["other_model"], mutual["other_layer"], mutual["other_neuron"], strict=True))
-        matches = (
-            f"{match.other_model} {match.other_layer}.{match.other_neuron} ({match.correlation:.2f})"
-            for match in best.itertuples(index=False)
-        )
-        records.append(
-            {
-                "neuron": f"{row.model} {row.layer}.{row.neuron}",
-                "excess_corr": row.excess_corr,
-                "labels": row.labels,
-                "best matches": ", ".join(matches),
-            }
-        )
-    return records
+        listed |= {_partner(match) for match in partners[ref] if match["mutual_best"]}
+        shown = ", ".join(f"{_named(_partner(match))} ({match['correlation']:.2f})" for match in partners[ref])
+        shares = {"excess_corr": row["excess_corr"], "labels": row["labels"]}
+        records.append({"neuron": _named(ref), **shares, "best matches": shown})
+    return records[:MOST_UNIVERSAL]
 
 
-def _section(title: str, frame: "pd.DataFrame") -> None:
+def _partner(match: Record) -> "NeuronRef":
+    from catalog import NeuronRef
+
+    return NeuronRef(match["other_model"], match["other_layer"], match["other_neuron"])
+
+
+def _named(ref: "NeuronRef") -> str:
+    return f"{ref.model} {ref.layer}.{ref.index}"
+
+
+def _section(title: str, rows: "Rows") -> None:
     show_heading(title)
-    show_rows(frame, Format.TABLE)
-    write("\n" if len(frame) else "none\n\n")
+    show_rows(rows, Format.TABLE)
+    write("\n" if len(rows) else "none\n\n")

@@ -13,9 +13,9 @@ app = typer.Typer(name="rules", help="The thresholds that labels are made by.", 
 @app.command("list")
 def list_rules(format: FormatOption = Format.TABLE) -> None:
     """The thresholds of every version. The newest published one is in force."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         show_rows(store.list_rules(), format)
 
 
@@ -25,8 +25,8 @@ def set_rule(
     value: Annotated[float, typer.Argument(metavar="VALUE", help="The new threshold.")],
 ) -> None:
     """Set a threshold in a draft version. `catalog relabel` applies and publishes it."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         version = store.set_rule(rule, value)
     talk(f"{rule} is {value:g} in the draft version {version}; `catalog relabel` applies and publishes it")

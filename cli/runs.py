@@ -18,18 +18,18 @@ RunArgument = Annotated[int, typer.Argument(metavar="RUN", min=1, help="A run's 
 @app.command("list")
 def list_runs(format: FormatOption = Format.TABLE) -> None:
     """All runs, newest first."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         show_rows(store.runs(), format)
 
 
 @app.command("show")
 def show_run(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """One run: models, corpus, settings, versions, device and times."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         show_page(f"run {run}", store.run(run), [], format)
 
 
@@ -39,9 +39,9 @@ def watch_run(
     every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 2.0,
 ) -> None:
     """Follow a run until it is published or has failed."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store, watch() as progress:
+    with connect_rows() as store, watch() as progress:
         done: set[int] = set()
         tokens = 0
         state = store.run_progress(run)
@@ -66,9 +66,9 @@ def watch_run(
 @app.command("cancel")
 def cancel_run(run: RunArgument) -> None:
     """End a queued or running run; the same ingest resumes it."""
-    from catalog import connect
+    from catalog import connect_rows
 
-    with connect() as store:
+    with connect_rows() as store:
         store.cancel_run(run)
     talk(f"run {run} is cancelled; workers leave it within seconds")
 
@@ -79,10 +79,10 @@ def delete_run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a run with all its rows."""
-    from catalog import connect
+    from catalog import connect_rows
 
     if not yes:
         typer.confirm(f"Delete run {run} with all its rows?", abort=True, err=True)
-    with connect() as store:
+    with connect_rows() as store:
         store.delete_run(run)
     talk(f"run {run} is deleted")

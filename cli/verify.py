@@ -33,12 +33,12 @@ def verify(
     """Compare a run with its checksums and with its texts.
 
     Exit 1 if anything differs."""
-    from catalog import connect
+    from catalog import connect_rows
     from catalog.errors import CatalogError
     from catalog.verify import verify as verify_rows
 
     unreadable: CatalogError | None = None
-    with connect() as store:
+    with connect_rows() as store:
         talk(f"checksums and structure of run {run} …")
         findings = verify_rows(store.engine, run)
         if recompute:

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-import pandas as pd
-
 from catalog import asked, later
+from catalog.answers import Rows
 from catalog.errors import InputError
 from catalog.published_model import ModelOfRun
 from ingest.identity import code_version
@@ -26,7 +25,7 @@ class AblateSettings(MeasureSettings):
     """Layers and heads, of later layers than the neuron's."""
 
 
-def ablate(settings: AblateSettings, progress: Progress) -> pd.DataFrame:
+def ablate(settings: AblateSettings, progress: Progress) -> Rows:
     """Measure, store and read back: one row per head; see `catalog.asked.ablations`.
 
     Raises:

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-import pandas as pd
-
 from catalog import asked, later
+from catalog.answers import Rows
 from catalog.errors import InputError
 from catalog.published_model import ModelOfRun
 from ingest.identity import code_version
@@ -27,7 +26,7 @@ class InterveneSettings(MeasureSettings):
     """Kinds of intervention with their values, 0 for kinds without one."""
 
 
-def intervene(settings: InterveneSettings, progress: Progress) -> pd.DataFrame:
+def intervene(settings: InterveneSettings, progress: Progress) -> Rows:
     """Measure, store and read back: one row per set of neurons and change; see `catalog.asked.interventions`.
 
     Raises:

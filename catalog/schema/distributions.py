@@ -6,9 +6,7 @@ from sqlalchemy import ARRAY, BigInteger, Column, Table, Text, text
 
 from catalog.base import check, column, index, metadata
 from catalog.schema.statistics import number, of_neuron
-
-QUANTILES = ("0.1", "1", "5", "25", "50", "75", "95", "99", "99.9")
-"""Percent."""
+from catalog.words import QUANTILES
 
 histograms = Table(
     "histograms",

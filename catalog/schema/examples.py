@@ -9,12 +9,7 @@ from sqlalchemy import ARRAY, REAL, Integer, SmallInteger, Table, Text
 
 from catalog.base import check, column, index, metadata, refers
 from catalog.schema.statistics import of_neuron
-
-EXAMPLE_KINDS = {
-    0: "top", 25: "quantile_0_25", 50: "quantile_25_50", 75: "quantile_50_75", 90: "quantile_75_90", 99: "quantile_90_99",
-    100: "quantile_99_100",
-}  # fmt: skip
-"""The number in the table -> the name that readers see."""
+from catalog.words import EXAMPLE_KINDS
 
 examples = Table(
     "examples",

@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from catalog.base import check, column, index, metadata, refers
 from catalog.schema.statistics import number, of_neuron
+from catalog.words import VECTOR_KINDS
 
 COSINE = "BETWEEN -1.00001 AND 1.00001"
 
@@ -80,8 +81,6 @@ similar_neurons = Table(
     column("mutual", Boolean, "Each is the other's rank 1."),
     comment="The neurons of the same model whose weights are nearest and most opposite to each neuron's (UN App. C, SPEC 10).",
 )
-
-VECTOR_KINDS = ("w_in", "w_out", "logit_effect")
 
 neuron_vectors = Table(
     "neuron_vectors",

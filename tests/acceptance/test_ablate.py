@@ -54,7 +54,7 @@ FEW = 240
 
 def ask(url: str, model: str, neuron: tuple[int, int], *heads: tuple[int, int], **more: object) -> pd.DataFrame:
     given = {"model": model, "neuron": neuron, "heads": heads, "tokens": FEW, "device": "cpu", "database_url": url, **more}
-    return ablate(AblateSettings(**given), Silent())  # type: ignore[arg-type]
+    return ablate(AblateSettings(**given), Silent()).frame()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["serial", "parallel", "relu"])

@@ -62,9 +62,9 @@ def test_every_question_is_asked_in_both_languages():
 
 @pytest.mark.parametrize(("title", "statement"), blocks("sql"), ids=[title for title, _ in blocks("sql")])
 def test_statements_run_as_the_reader(settings, title, statement):
-    frame = run_reader_sql(statement)
-    assert len(frame.columns) > 1
-    assert len(frame), title
+    found = run_reader_sql(statement)
+    assert len(found.names) > 1
+    assert len(found), title
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -78,8 +78,8 @@ def test_commands_run(catalog, line):
 
 def test_both_languages_give_the_same_rows(catalog):
     rows = catalog("find", "--family", "alphabet", "--subtype", "s", "--universal", "--format", "json").rows
-    frame = run_reader_sql(blocks("sql")[0][1])
+    by_sql = run_reader_sql(blocks("sql")[0][1])
     assert [(row["model"], row["layer"], row["neuron"]) for row in rows] == list(
-        frame[["model", "layer", "neuron"]].itertuples(index=False, name=None)
+        by_sql.select("model", "layer", "neuron")
     )
     assert {row["model"] for row in rows} == set(MODELS)

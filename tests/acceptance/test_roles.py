@@ -162,7 +162,7 @@ def ask(url: str, model: str, *neurons: tuple[tuple[int, int], ...], **more: obj
 @pytest.mark.parametrize("name", ["serial", "parallel"])
 def test_what_is_asked_for_is_measured_stored_and_shown(url: str, models: dict[str, Path], corpus: Path, name: str) -> None:
     held = ((0, 3), (2, 5))
-    found = intervene(ask(url, name, held, ((2, 7),), changes=(("fix", 2.0), ("zero", 0.0))), Silent())
+    found = intervene(ask(url, name, held, ((2, 7),), changes=(("fix", 2.0), ("zero", 0.0))), Silent()).frame()
     assert list(zip(found["neuron"], found["kind"], strict=True)) == [
         ("0.3", "fix"),
         ("0.3", "zero"),
@@ -182,7 +182,7 @@ def test_what_is_asked_for_is_measured_stored_and_shown(url: str, models: dict[s
                 AND purpose = 'asked' ORDER BY value"""
     kept = TOKENS // CONTEXT * (CONTEXT - 2)
     assert rows(url, stored, name=name) == [(["2.5"], 0.0, kept), (["2.5"], 2.0, kept)]
-    again = intervene(ask(url, name, held, changes=(("fix", 2.0),)), Silent())
+    again = intervene(ask(url, name, held, changes=(("fix", 2.0),)), Silent()).frame()
     assert again["entropy"][0] == row["entropy"] and len(rows(url, stored, name=name)) == 2
 
 
@@ -252,7 +252,7 @@ def test_what_was_asked_for_gives_way_to_the_run_itself(database_url: str, model
     some = {"only": ("weights", "activations"), "context": CONTEXT, "intervention_tokens": TOKENS}
     run_ingest(database_url, [models["shallow"]], corpus, **some)
     every = tuple(((0, index),) for index in range(D_MLP))
-    before = intervene(ask(database_url, "shallow", *every, changes=(("fix", 6.0), ("fix", 0.5))), Silent())
+    before = intervene(ask(database_url, "shallow", *every, changes=(("fix", 6.0), ("fix", 0.5))), Silent()).frame()
     assert len(before) == 2 * D_MLP
     added = run_ingest(database_url, [models["shallow"]], corpus, **{**some, "only": ROLES})
     assert added.outcome == "parts_added"

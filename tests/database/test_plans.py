@@ -12,11 +12,11 @@ from sqlalchemy import event, text
 
 from bench.big_catalog import Plan, build
 from bench.synthetic import D_MLP
-from catalog import api
+from catalog import answers, api
 from catalog.engine import writer_engine
 from catalog.labels import RULES
 from catalog.neuron_page import NeuronRef
-from catalog.queries import LabelFilter, UniversalFilter, frame
+from catalog.queries import LabelFilter, UniversalFilter
 from catalog.summaries import total_labels
 from tests.conftest import database
 from tests.database.helpers import one, rows
@@ -187,7 +187,7 @@ def test_find_of_a_family_reads_an_index_of_labels(engine, family, subtype):
 def test_find_of_a_family_gives_the_rows_of_the_documented_statement(engine, family, subtype):
     store = api.Catalog(engine)
     with engine.connect() as connection:
-        said = frame(connection, documented(family, subtype))
+        said = answers.ask(connection, documented(family, subtype)).frame()
     assert len(said) > 5, f"the synthetic catalog has no {family} {subtype}"
     everything = store.find_labels(LabelFilter(family=family, subtype=subtype, limit=0))
     pd.testing.assert_frame_equal(everything, said)

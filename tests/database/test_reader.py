@@ -23,18 +23,15 @@ def test_rows_come_back_with_their_types(published, database_url):
         """SELECT model, layer, neuron, excess_corr, universal, n_models::int AS n, NULL::int AS nothing, 1.5::numeric AS x
            FROM neuron_profiles ORDER BY model, layer, neuron LIMIT 5""",
         database_url,
-    )
+    ).frame()
     kinds = {name: str(kind) for name, kind in answer.dtypes.items()}
     assert kinds == {
         "model": "str", "layer": "int64", "neuron": "int64", "excess_corr": "float64", "universal": "bool", "n": "int64",
         "nothing": "Int64", "x": "float64",
     }  # fmt: skip
     assert answer["excess_corr"].isna().tolist() == [True, False, False, False, False]
-    assert run_reader_sql("SELECT current_user AS a, session_user AS b, '100%' AS c", database_url).iloc[0].tolist() == [
-        "catalog_reader",
-        "catalog_reader",
-        "100%",
-    ]
+    answer = run_reader_sql("SELECT current_user AS a, session_user AS b, '100%' AS c", database_url)
+    assert list(answer) == [("catalog_reader", "catalog_reader", "100%")]
 
 
 WRITING = {
@@ -127,13 +124,13 @@ def test_what_is_staged_cannot_be_read(engine, database_url):
         with pytest.raises(CatalogError, match="permission denied for schema staging"):
             run_reader_sql(f"SELECT * FROM staging.run_{handle.run_id}_pairs", database_url)
         assert len(run_reader_sql("SELECT * FROM neuron_profiles", database_url)) == 0
-        assert run_reader_sql("SELECT status FROM runs", database_url)["status"].tolist() == ["running"]
+        assert run_reader_sql("SELECT status FROM runs", database_url).column("status") == ["running"]
 
 
 def test_pairs_of_a_new_run_are_readable_at_once(published, database_url):
     """A partition brings no rights of its own; the role reads it through its parent."""
     answer = run_reader_sql("SELECT count(*) AS n FROM pairs", database_url)
-    assert answer["n"].tolist() == [len(MODELS) * 2 * 2 * (N - 1)]
+    assert answer.column("n") == [len(MODELS) * 2 * 2 * (N - 1)]
 
 
 def test_a_statement_that_takes_too_long_is_ended(published, database_url, monkeypatch):

@@ -1,0 +1,18 @@
+"""Words and numbers that columns hold, for the tables that admit them and the questions that name them.
+
+They stand apart from `catalog.schema`, since a question needs the words and not the tables, which load slowly.
+"""
+
+EXAMPLE_KINDS = {
+    0: "top", 25: "quantile_0_25", 50: "quantile_25_50", 75: "quantile_50_75", 90: "quantile_75_90", 99: "quantile_90_99",
+    100: "quantile_99_100",
+}  # fmt: skip
+"""The number in the table -> the name that readers see."""
+
+QUANTILES = ("0.1", "1", "5", "25", "50", "75", "95", "99", "99.9")
+"""Percent."""
+
+VECTOR_KINDS = ("w_in", "w_out", "logit_effect")
+
+MOST_DIMENSIONS = 4_000
+"""Of an index over vectors; vectors of more are compared with every other one."""
