@@ -21,11 +21,15 @@ class View:
 _KIND = "CASE e.kind " + " ".join(f"WHEN {number} THEN '{name}'" for number, name in EXAMPLE_KINDS.items()) + " END"
 
 
-def _text_of(first: str, last: str) -> str:
-    """The text of tokens of a row; places are counted from 1."""
-    return f"""(SELECT COALESCE(string_agg(t.text, '' ORDER BY piece.place), '')
+def _bytes_of(first: str, last: str) -> str:
+    """The bytes of tokens of a row; places are counted from 1. A token without bytes of its own has those of its name."""
+    return f"""(SELECT COALESCE(string_agg(COALESCE(t.bytes, convert_to(t.text, 'UTF8')), '' ORDER BY piece.place), '')
           FROM unnest(r.tokens[{first} : {last}]) WITH ORDINALITY AS piece(token_id, place)
           JOIN public.tokens t ON t.tokenizer_id = c.tokenizer_id AND t.token_id = piece.token_id)"""
+
+
+_BEFORE = _bytes_of("greatest(1, e.position - 19)", "e.position")
+_AFTER = _bytes_of("e.position + 2", "e.position + 6")
 
 
 _BUCKETS = {
@@ -137,14 +141,17 @@ ACTIVITY_VIEWS = (
        (l.evidence ->> 'mean_effect_raw')::double precision AS mean_effect_raw,
        (l.evidence ->> 'share_negative')::double precision AS share_negative,
        (l.evidence ->> 'lowest_percentile')::double precision AS lowest_percentile,
-       (l.evidence ->> 'cover')::int AS cover, (l.evidence ->> 'activations')::bigint AS activations, l.neuron_id
+       (l.evidence ->> 'cover')::int AS cover, (l.evidence ->> 'activations')::bigint AS activations, l.neuron_id,
+       d.tokens_bytes
   FROM {{members}} m
   JOIN public.models mo ON mo.id = m.model_id
   JOIN public.labels l
     ON l.run_id = m.run_id AND l.model_id = m.model_id AND l.family IN ('token_detector', 'ngram_detector')
  CROSS JOIN LATERAL (
-       SELECT g.n, array_agg(g.text ORDER BY g.rank) AS tokens
-         FROM (SELECT d.n, d.rank, string_agg(t.text, '' ORDER BY part.place) AS text
+       SELECT g.n, array_agg(public.readable(g.bytes) ORDER BY g.rank) AS tokens,
+              array_agg(g.bytes ORDER BY g.rank) AS tokens_bytes
+         FROM (SELECT d.n, d.rank,
+                      string_agg(COALESCE(t.bytes, convert_to(t.text, 'UTF8')), '' ORDER BY part.place) AS bytes
                  FROM public.detected_ngrams d
                 CROSS JOIN LATERAL unnest(d.token_ids) WITH ORDINALITY AS part(token_id, place)
                  JOIN public.tokens t ON t.tokenizer_id = mo.tokenizer_id AND t.token_id = part.token_id
@@ -206,15 +213,18 @@ ACTIVITY_VIEWS = (
         "Tokens on which each neuron is most active, and a sample of every strength, with 20 tokens before and 5 after.",
         f"""SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
        {_KIND} AS kind, e.rank, e.value, r.subset, e.row, e.position,
-       {_text_of("e.position + 1", "e.position + 1")} AS token,
-       {_text_of("greatest(1, e.position - 19)", "e.position")} AS before,
-       {_text_of("e.position + 2", "e.position + 6")} AS after,
-       e.quantile, e.neuron_id
+       token.text AS token,
+       public.readable({_BEFORE}) AS before,
+       public.readable({_AFTER}) AS after,
+       e.quantile, e.neuron_id, token.bytes AS token_bytes,
+       {_BEFORE} AS before_bytes,
+       {_AFTER} AS after_bytes
   FROM {{members}} m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.examples e ON e.run_id = m.run_id AND e.neuron_id = n.id
   JOIN public.runs ON runs.id = m.run_id
   JOIN public.corpora c ON c.id = runs.corpus_id
+  JOIN public.tokens token ON token.tokenizer_id = c.tokenizer_id AND token.token_id = e.token_id
   JOIN public.corpus_rows r ON r.corpus_id = c.id AND r.row = e.row""",
     ),
 )

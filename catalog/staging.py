@@ -9,6 +9,7 @@ from psycopg import sql
 
 from catalog.copy import copy_columns
 from catalog.explanations import rows_of
+from catalog.index_words import comments
 from catalog.rows import ModelIds
 
 PLACED = ("universality",)
@@ -31,7 +32,7 @@ def ensure(connection: psycopg.Connection[Any], run_id: int, table: str) -> str:
     qualified = f"staging.{name}"
     if connection.execute("SELECT to_regclass(%s)", [qualified]).fetchone() != (None,):
         return qualified
-    create = sql.SQL("CREATE TABLE IF NOT EXISTS staging.{} (LIKE public.{} INCLUDING CONSTRAINTS)")
+    create = sql.SQL("CREATE TABLE IF NOT EXISTS staging.{} (LIKE public.{} INCLUDING CONSTRAINTS INCLUDING COMMENTS)")
     statement = create.format(sql.Identifier(name), sql.Identifier(table))
     if table in PLACED:
         dropped = sql.SQL(", ").join(sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(column)) for column in PLACE)
@@ -148,6 +149,8 @@ def index_partition(connection: psycopg.Connection[Any], run_id: int, table: str
             staged, sql.Identifier(f"pk_{partition}"), sql.SQL(", ").join(map(sql.Identifier, key))
         )
     )
+    serves = sql.Literal(comments()[f"pk_{table}"])
+    connection.execute(sql.SQL("COMMENT ON INDEX staging.{} IS {}").format(sql.Identifier(f"pk_{partition}"), serves))
     connection.execute(
         sql.SQL("ALTER TABLE staging.{} ADD CONSTRAINT {} CHECK (run_id = {})").format(
             staged, sql.Identifier(f"ck_{partition}_one_run"), sql.Literal(run_id)
@@ -160,6 +163,8 @@ def attach(connection: psycopg.Connection[Any], run_id: int, table: str) -> None
     staged, partition = name_of(run_id, table), sql.Identifier(partition_of(run_id, table))
     connection.execute(sql.SQL("ALTER TABLE {} SET SCHEMA public").format(sql.Identifier("staging", staged)))
     connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(sql.Identifier("public", staged), partition))
+    told = sql.Literal(f"The rows of run {run_id} of {table}.")
+    connection.execute(sql.SQL("COMMENT ON TABLE public.{} IS {}").format(partition, told))
     connection.execute(
         sql.SQL("ALTER TABLE public.{} ATTACH PARTITION public.{} FOR VALUES IN ({})").format(
             sql.Identifier(table), partition, sql.Literal(run_id)

@@ -189,7 +189,7 @@ SELECT 'an example of neuron ' || e.neuron_id || ' at row ' || e.row || ', posit
   FROM examples e
   JOIN runs r ON r.id = e.run_id
   LEFT JOIN corpus_rows c ON c.corpus_id = r.corpus_id AND c.row = e.row
- WHERE e.run_id = :run_id AND (c.row IS NULL OR e.position >= cardinality(c.tokens))"""
+ WHERE e.run_id = :run_id AND c.tokens[e.position + 1] IS DISTINCT FROM e.token_id"""
 
 _EXAMPLE_RANKS = """
 SELECT 'neuron ' || neuron_id || ' with rank ' || rank AS what
@@ -247,7 +247,7 @@ STRUCTURE = (
     Rule("universality_by_model repeats the partners of rank 1", "correlations", _BEST),
     Rule("universality sums universality_by_model up", "correlations", _SUMMARY),
     Rule("groups have as many neurons as they say, each of another model", "correlations", _GROUPS),
-    Rule("examples are in rows of the corpus that are stored", "examples", _EXAMPLE_ROWS),
+    Rule("examples are at their token in rows of the corpus that are stored", "examples", _EXAMPLE_ROWS),
     Rule("top examples are ranked 1, 2, 3, … by falling value", "examples", _EXAMPLE_RANKS),
     Rule("similar neurons are of the same model, ranked 1, 2, 3, …, the most alike first", "redundancy", _SIMILAR),
     Rule("mutual says whose nearest or most opposite neuron's nearest or most opposite it is", "redundancy", _MUTUAL_SIMILAR),

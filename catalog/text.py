@@ -1,19 +1,13 @@
 """Token text: kept without loss in a database that knows no NUL, and shown so that white space can be seen."""
 
-import re
-
-_ESCAPED = re.compile(rb"\\\\|\\x([0-9a-f]{2})")
-
 
 def escape(raw: bytes) -> str:
-    """Text for the database: valid UTF-8 as it is, a backslash doubled, NUL and stray bytes as \\xNN."""
+    """Text for the database: valid UTF-8 as it is, a backslash doubled, NUL and stray bytes as \\xNN.
+
+    The schema's function `readable` says the same of bytes that are there already.
+    """
     text = raw.replace(b"\\", b"\\\\").decode("utf-8", errors="backslashreplace")
     return text.replace("\0", "\\x00")
-
-
-def together(text: str) -> str:
-    """Texts of consecutive tokens, one after the other: bytes that are a character only together become it."""
-    return escape(_ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()) if found[1] else b"\\", text.encode()))
 
 
 SPACE = str.maketrans({" ": "␣"})

@@ -6,6 +6,7 @@ that contains it. `{members}` stands for the runs and models that the view may s
 
 from catalog.activity_views import ACTIVITY_VIEWS, View
 from catalog.role_views import ROLE_VIEWS
+from catalog.view_columns import words_of
 
 HELPERS = (
     (
@@ -167,15 +168,26 @@ VIEWS = (
 
 
 def statements() -> list[str]:
-    """CREATE VIEW and COMMENT ON VIEW for all views, in order."""
-    created = [_create(name, comment, select) for name, comment, select in HELPERS]
+    """CREATE VIEW and COMMENT ON for all views and their columns, in order.
+
+    Raises:
+        KeyError: a column has no words, or words have no column.
+    """
+    made: list[str] = []
+    for name, comment, select in HELPERS:
+        made += _create(name, comment, select, words_of(name.split(".")[1], select))
     for schema in ("history", "public"):
         for view in VIEWS:
             select = view.select.format(members=f"{schema}.members", schema=schema)
-            created.append(_create(f"{schema}.{view.name}", view.comment, select))
-    return [statement for both in created for statement in both]
+            made += _create(f"{schema}.{view.name}", view.comment, select, words_of(view.name, select))
+    return made
 
 
-def _create(name: str, comment: str, select: str) -> tuple[str, str]:
-    quoted = comment.replace("'", "''")
-    return f"CREATE VIEW {name} AS\n{select}", f"COMMENT ON VIEW {name} IS '{quoted}'"
+def _create(name: str, comment: str, select: str, words: dict[str, str]) -> list[str]:
+    told = [f"COMMENT ON VIEW {name} IS {_quoted(comment)}"]
+    told += [f'COMMENT ON COLUMN {name}."{column}" IS {_quoted(said)}' for column, said in words.items()]
+    return [f"CREATE VIEW {name} AS\n{select}", *told]
+
+
+def _quoted(comment: str) -> str:
+    return "'" + comment.replace("'", "''") + "'"

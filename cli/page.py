@@ -95,7 +95,7 @@ def _drawn(rows: "Rows") -> "Rows":
 
 
 def _excerpt(record: Record) -> Excerpt:
-    from catalog.text import together, visible
+    from catalog.text import visible
 
-    before, token, after = (visible(together(record[name]), spaces=False) for name in ("before", "token", "after"))
+    before, token, after = (visible(record[name], spaces=False) for name in ("before", "token", "after"))
     return Excerpt(record["kind"], record["value"], record["subset"] or "", before, token, after)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Int
 
 from ingest.columns import Columns, Ids
 from ingest.results import Arrays
@@ -13,11 +14,13 @@ BAND_KINDS = tuple(round(100 * end) for end in BANDS)
 """The upper percent of a band names it in the table."""
 
 
-def describe_examples(found: Examples) -> Arrays:
+def describe_examples(found: Examples, tokens: Int[np.ndarray, "rows context"]) -> Arrays:
     """One entry per example, neuron after neuron, top first and then the bands upwards; empty entries are left out.
 
+    Args:
+        tokens: ids of the corpus.
     Returns:
-        neuron (within the span), kind, rank, value, row, position, quantile (NaN for top).
+        neuron (within the span), kind, rank, value, row, position, quantile (NaN for top), token_id.
     """
     n, n_top = found.top_places.shape
     n_bands, n_samples = found.places.shape[1:]
@@ -36,6 +39,7 @@ def describe_examples(found: Examples) -> Arrays:
         "row": row.astype(np.int32),
         "position": position.astype(np.int32),
         "quantile": quantiles[neuron, entry].astype(np.float32),
+        "token_id": tokens[row, position].astype(np.int32),
     }
 
 

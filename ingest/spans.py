@@ -115,7 +115,7 @@ KINDS: dict[str, Kind[Any]] = {
         part="examples",
         bytes_needed=lambda shape: ExampleAccumulator.bytes_needed(shape.n_neurons),
         make=lambda shape, pivots: ExampleAccumulator(shape.corpus.context, shape.n_neurons, shape.seed, pivots.pre.device),
-        finish=lambda accumulator, corpus: describe_examples(accumulator.compute()),
+        finish=lambda accumulator, corpus: describe_examples(accumulator.compute(), corpus.corpus.tokens),
         columns=lambda found, ids, features, weights: example_columns(found, ids),
     ),
     "next_tokens": Kind[NextTokenAccumulator](

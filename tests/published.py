@@ -211,6 +211,7 @@ def _stage_examples(handle: RunHandle, neurons: np.ndarray) -> None:
             "row": row.astype(np.int32),
             "position": position.astype(np.int32),
             "quantile": np.where(kind == 0, np.nan, 0.4).astype(np.float32),
+            "token_id": corpus_tokens()[row, position],
         },
     )
 

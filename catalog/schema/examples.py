@@ -7,7 +7,7 @@ bounded by the corpus; windows of 26 tokens of each example would take 130 bytes
 
 from sqlalchemy import ARRAY, REAL, Integer, SmallInteger, Table, Text
 
-from catalog.base import check, column, metadata, refers
+from catalog.base import check, column, index, metadata, refers
 from catalog.schema.statistics import of_neuron
 from catalog.words import EXAMPLE_KINDS
 
@@ -34,7 +34,15 @@ examples = Table(
         check("quantile_of_sample", "(quantile IS NULL) = (kind = 0) AND quantile BETWEEN 0 AND 1"),
         null=True,
     ),
+    column("token_id", Integer, "The token there, from corpus_rows."),
     comment="The 50 tokens on which a neuron is most active, of distinct contexts (SPEC 3.4), and a sample of every strength.",
+)
+index(
+    "ix_examples_by_token",
+    "neuron_examples: the neurons that have an example at one token",
+    examples.c.run_id,
+    examples.c.token_id,
+    examples.c.neuron_id,
 )
 
 corpus_rows = Table(

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Identity, Integer, LargeBinary, SmallInteger, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, metadata, refers
+from catalog.base import check, column, index, metadata, refers
 
 tokenizers = Table(
     "tokenizers",
@@ -65,6 +65,8 @@ tokens = Table(
     column("bytes", LargeBinary, "The token's bytes, unescaped."),
     comment="The tokens of each tokenizer.",
 )
+# hashed, for a text may be longer than a page of a B-tree takes
+index("ix_tokens_by_text", "neuron_examples: the ids of a text", tokens.c.text, postgresql_using="hash")
 
 corpora = Table(
     "corpora",

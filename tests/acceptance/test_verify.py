@@ -180,7 +180,7 @@ def test_what_checksums_cannot_know_is_found_by_structure(published):
         "labels has rows of neurons of the run only": """UPDATE labels SET neuron_id = 999999
             WHERE ctid = (SELECT min(ctid) FROM labels)""",
         "every two models of the run are a pair": "DELETE FROM run_pairs WHERE (model_id, other_model_id) = (1, 2)",
-        "examples are in rows of the corpus that are stored": "DELETE FROM corpus_rows WHERE row = 3",
+        "examples are at their token in rows of the corpus that are stored": "DELETE FROM corpus_rows WHERE row = 3",
         "top examples are ranked 1, 2, 3, … by falling value": "UPDATE examples SET value = 9 WHERE rank = 2",
         "nothing is left of its computation": "INSERT INTO run_job_results VALUES (1, 0, 'a tile', '')",
         "letter scores point to features": "UPDATE letter_scores SET feature_id = 999999 WHERE neuron_id = :neuron",

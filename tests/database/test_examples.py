@@ -81,8 +81,8 @@ def test_a_neuron_s_examples_are_answered_from_indexes(engine, run):
     """Without a sequential scan of a table of more than 10,000 rows, by the question and by the documented SQL."""
     execute(
         engine,
-        """INSERT INTO examples (run_id, neuron_id, kind, rank, value, row, position)
-           SELECT :run, n.id, 0, g, -g, g % 200 + 200 * (n.id % 100), 5 FROM neurons n, generate_series(4, 203) g""",
+        """INSERT INTO examples (run_id, neuron_id, kind, rank, value, row, position, token_id)
+           SELECT :run, n.id, 0, g, -g, g % 200 + 200 * (n.id % 100), 5, 2 FROM neurons n, generate_series(4, 203) g""",
         run=run,
     )
     execute(

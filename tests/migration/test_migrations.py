@@ -5,6 +5,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections import Counter
 from datetime import date
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.schema import CreateSchema, DropSchema
 
 import catalog.schema  # noqa: F401  (fills the metadata)
-from catalog import migrate, views
+from catalog import functions, index_words, migrate, views
 from catalog.base import metadata
-from catalog.engine import check_schema, writer_engine
+from catalog.engine import check_schema, driver_of, writer_engine
 from catalog.errors import DatabaseError, SchemaError
 from tests.database.helpers import execute, one, rows
 
@@ -31,7 +32,7 @@ LINT_EXCLUDED = {
 }
 """Rules of the linter that do not hold here, with the reason."""
 
-DOWNGRADE_EXCLUDED = ("ban-drop-table", "ban-drop-schema", "ban-drop-view", "ban-drop-column")
+DOWNGRADE_EXCLUDED = ("ban-drop-table", "ban-drop-schema", "ban-drop-view", "ban-drop-column", "ban-drop-function")
 """Going back is dropping."""
 
 
@@ -138,34 +139,52 @@ def test_migrated_is_declared_in_every_word(engine, bare):
         connection.execute(text("CREATE EXTENSION vector"))
         connection.execute(CreateSchema("history"))
         metadata.create_all(connection)
-        for table in metadata.tables.values():
-            for index in table.indexes:
-                comment = index.info["comment"].replace("'", "''")
-                connection.execute(text(f"COMMENT ON INDEX {index.name} IS '{comment}'"))
-        for statement in views.statements():
-            connection.exec_driver_sql(statement)
+        for statement in [*index_words.statements(), *functions.statements(), *views.statements()]:
+            driver_of(connection).execute(statement)
     execute(engine, "DROP TABLE alembic_version")
     migrated, declared = everything(engine, "public", "history"), everything(bare, "public", "history")
     assert migrated == declared
     kinds = {kind for kind, *_ in migrated}
-    assert kinds == {"r", "p", "v", "i", "I", "S", "constraint"}
+    assert kinds == {"r", "p", "v", "i", "I", "S", "constraint", "function"}
     with bare.begin() as connection:
         connection.execute(DropSchema("history", cascade=True))
 
 
-def test_everything_has_a_comment_and_every_constraint_a_name_of_ours(engine):
+def test_everything_that_a_reader_sees_has_a_comment(engine):
+    """Tables and their partitions, views, every column of both, functions, and every index: keys and partitions included."""
+    from tests.published import publish_small_family
+
+    publish_small_family(engine)
+    execute(engine, "DROP TABLE alembic_version")
+    relations = rows(
+        engine,
+        """SELECT c.relkind::text, c.oid::regclass::text, a.attname::text,
+                  CASE WHEN a.attname IS NULL THEN obj_description(c.oid, 'pg_class') ELSE col_description(c.oid, a.attnum) END
+             FROM pg_class c
+             LEFT JOIN LATERAL (SELECT NULL::name AS attname, 0::smallint AS attnum
+                                UNION ALL SELECT attname, attnum FROM pg_attribute
+                                 WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND c.relkind IN ('r', 'p', 'v')
+                               ) a ON true
+            WHERE c.relnamespace::regnamespace::text IN ('public', 'history') AND c.relkind <> 'S'
+              AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')""",
+    )
+    count = Counter((kind, column is None) for kind, _, column, _ in relations)
+    assert count["v", False] > 580 and count["v", True] > 80 and count["i", True] > 70 and count["r", False] > 300
+    assert any(name == "pk_pairs_run_1" for _, name, _, _ in relations)
+    assert any(name == "pairs_run_1" and column == "correlation" for _, name, column, _ in relations)
+    assert [row[:3] for row in relations if not row[3]] == []
+    functions_of_ours = rows(
+        engine,
+        """SELECT p.oid::regprocedure::text, obj_description(p.oid, 'pg_proc') FROM pg_proc p
+            WHERE p.pronamespace = 'public'::regnamespace
+              AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')""",
+    )
+    assert [name for name, said in functions_of_ours if said] == ["readable(bytea)"]
+
+
+def test_every_constraint_has_a_name_of_ours(engine):
     execute(engine, "DROP TABLE alembic_version")
     found = everything(engine, "public", "history")
-    # the columns of a view are those of its tables
-    silent = [row[1:3] for row in found if row[-1] is None and (row[0] in ("r", "p") or (row[0], row[2]) == ("v", None))]
-    assert silent == []
-    indexes = one(
-        engine,
-        """SELECT array_agg(c.relname::text) FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
-           WHERE c.relnamespace = 'public'::regnamespace AND obj_description(c.oid, 'pg_class') IS NULL
-             AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = c.oid)""",
-    )
-    assert indexes is None
     # PostgreSQL 18 keeps NOT NULL as a named constraint of its own naming
     names = [row[2] for row in found if row[0] == "constraint" and "NOT NULL" not in str(row[3]).split()[:2]]
     names = [name for name in names if not name.endswith("_not_null")]
@@ -193,7 +212,11 @@ def everything(engine: Engine, *schemas: str) -> list[tuple]:
         SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
         FROM pg_constraint WHERE connamespace::regnamespace::text = ANY(:schemas)
           AND conrelid::regclass::text NOT LIKE '%alembic_version' ORDER BY 2, 3"""
-    return rows(engine, columns, schemas=list(schemas)) + rows(engine, constraints, schemas=list(schemas))
+    functions_of = """
+        SELECT 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc')
+        FROM pg_proc p WHERE p.pronamespace::regnamespace::text = ANY(:schemas)
+          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') ORDER BY 2"""
+    return [row for asked in (columns, constraints, functions_of) for row in rows(engine, asked, schemas=list(schemas))]
 
 
 def test_upgrades_at_once_wait_for_each_other(bare, empty_database_url):

@@ -170,13 +170,14 @@ def test_nothing_is_made_up_for_a_neuron_with_few_contexts() -> None:
     post = torch.full((60, 3, 3), -0.1)
     post[:, 1, 1] = torch.arange(60).float()
     made = accumulate(tokens, post, [slice(30, 60), slice(0, 30)])
-    arrays = describe_examples(made.compute())
+    arrays = describe_examples(made.compute(), tokens.numpy())
     rows = dict(example_columns(arrays, np.array([7, 8, 9], dtype=np.int32)))["examples"]
     top = rows["kind"] == 0
     found = np.stack([rows[name][top] for name in ("neuron_id", "row", "position")], axis=1)
     assert list(map(tuple, found.tolist())) == [(7, 0, 1), (7, 0, 2), (8, 59, 1), (8, 0, 2), (9, 0, 1), (9, 0, 2)]
     assert rows["value"][top].tolist() == [np.float32(-0.1)] * 2 + [59.0, np.float32(-0.1)] + [np.float32(-0.1)] * 2
     assert set(rows["neuron_id"][~top].tolist()) == {8} and (rows["value"][~top] > 0).all()
+    assert rows["token_id"].tolist() == tokens.numpy()[rows["row"], rows["position"]].tolist()
     assert np.isnan(rows["quantile"][top]).all() and not np.isnan(rows["quantile"][~top]).any()
 
 
