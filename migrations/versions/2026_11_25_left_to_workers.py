@@ -6,7 +6,7 @@ House law: SQL frozen as text, never importing `catalog`; reversible; no stateme
 from alembic import op
 
 revision = "2026_11_25_left_to_workers"
-down_revision = "2026_11_21_roles"
+down_revision = "2026_11_25_documents"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ House law: SQL frozen as text, never importing `catalog`; reversible.
 from alembic import op
 
 revision = "2026_11_25_words"
-down_revision = "2026_11_21_roles"
+down_revision = "2026_11_25_left_to_workers"
 branch_labels = None
 depends_on = None
 

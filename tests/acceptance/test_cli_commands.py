@@ -303,25 +303,3 @@ def test_a_neuron_that_does_not_exist_says_the_ranges(catalog, neuron):
     assert answer.err == (
         f"error: {MODELS[0]} has no neuron {neuron}; its layers are 0 to {N_LAYERS - 1}, its neurons 0 to {D_MLP - 1}.\n"
     )
-
-
-# --- columns of one name -------------------------------------------------------------------------------------------------
-
-TWINS = "select 1 as a, 2 as a, 3 as b"
-
-
-def test_columns_of_one_name_keep_their_positions(catalog):
-    assert [line.split() for line in catalog("sql", TWINS).out.splitlines()[::2]] == [["a", "a", "b"], ["1", "2", "3"]]
-    assert catalog("sql", TWINS, "--format", "csv").out == "a,a,b\n1,2,3\n"
-    counts = "select count(*), count(*) filter (where family = 'alphabet') from neuron_labels"
-    assert catalog("sql", counts, "--format", "csv").out == "count,count\n12,3\n"
-
-
-@pytest.mark.parametrize("format", ["json", "jsonl"])
-def test_json_refuses_columns_of_one_name_and_says_how_to_name_them(catalog, format):
-    answer = catalog("sql", TWINS, "--format", format)
-    assert (answer.code, answer.out) == (1, "")
-    assert answer.err == (
-        f"error: --format {format} has one value for each name and two columns are called 'a'; name each column with AS, or "
-        "ask for table or csv.\n"
-    )
