@@ -91,7 +91,7 @@ def stage(handle: RunHandle, family: Family, plan: Plan, number: int, scale: flo
     """Stage all tables of a run; what is left to write at publication, and the number of rows staged."""
     n_tokens = max(256, round(50_257 * scale))
     models = [family.model_row(model, n_tokens) for model in plan.models]
-    ids = handle.reserve(models)
+    ids = handle.reserve(models, synthetic.tokenizer(n_tokens).sha256)
     feature_ids = handle.feature_ids(FEATURES)
     handle.set_phase("stage")
     n_rows = 0

@@ -31,15 +31,17 @@ class Known:
 
 
 class ModelKey(NamedTuple):
-    """A model as it was named, with its weights."""
+    """A model as it was named, with its weights and its tokenizer."""
 
     weights_sha256: str
     name: str
     revision: str
+    tokenizer_sha256: str
 
 
-_GIVEN = """({m}.weights_sha256, {m}.name, {m}.revision) IN
-    (SELECT * FROM unnest(CAST(:shas AS text[]), CAST(:names AS text[]), CAST(:revisions AS text[])))"""
+_GIVEN = """({m}.weights_sha256, {m}.name, {m}.revision, (SELECT t.sha256 FROM tokenizers t WHERE t.id = {m}.tokenizer_id)) IN
+    (SELECT * FROM unnest(CAST(:shas AS text[]), CAST(:names AS text[]), CAST(:revisions AS text[]),
+                          CAST(:tokenizers AS text[])))"""
 
 # One row per run that could serve: equal numbers, equal tokens, and every wanted part in the wanted version.
 _SERVING = """
@@ -148,6 +150,7 @@ def _columns(models: Sequence[ModelKey]) -> dict[str, list[str]]:
         "shas": [model.weights_sha256 for model in models],
         "names": [model.name for model in models],
         "revisions": [model.revision for model in models],
+        "tokenizers": [model.tokenizer_sha256 for model in models],
     }
 
 

@@ -93,34 +93,38 @@ class RunHandle:
         """Leave the run to workers; nobody holds it until its last job is done."""
         self._connection.execute(text("UPDATE runs SET status = 'queued' WHERE id = :id"), {"id": self.run_id})
 
-    def reserve(self, models: Sequence[ModelRow]) -> list[ModelIds]:
+    def reserve(self, models: Sequence[ModelRow], tokenizer_sha256: str) -> list[ModelIds]:
         """Keys for the models and their neurons, without rows that a reader could see.
 
         From here on no other run of this database stages or publishes.
 
         Raises:
-            InputError: the name and revision belong to a model with other weights.
+            InputError: the name and revision belong to a model with other weights or another tokenizer.
         """
         self._connection.execute(text(f"SELECT pg_advisory_lock({locks.PUBLISH})"))
-        return [self._reserve(model) for model in models]
+        return [self._reserve(model, tokenizer_sha256) for model in models]
 
-    def _reserve(self, model: ModelRow) -> ModelIds:
+    def _reserve(self, model: ModelRow, tokenizer_sha256: str) -> ModelIds:
         found = self._connection.execute(
             text(
-                """SELECT id, weights_sha256, EXISTS (SELECT 1 FROM run_models r WHERE r.model_id = m.id) AS used
-                   FROM models m WHERE name = :name AND revision = :revision"""
+                """SELECT m.id, m.weights_sha256, t.sha256 AS tokenizer_sha256,
+                          EXISTS (SELECT 1 FROM run_models r WHERE r.model_id = m.id) AS used
+                   FROM models m JOIN tokenizers t ON t.id = m.tokenizer_id
+                   WHERE m.name = :name AND m.revision = :revision"""
             ),
             {"name": model.name, "revision": model.revision},
         ).first()
-        if found is not None and found.weights_sha256 == model.weights_sha256:
+        same_weights = found is not None and found.weights_sha256 == model.weights_sha256
+        if found is not None and same_weights and found.tokenizer_sha256 == tokenizer_sha256:
             neurons = self._connection.execute(
                 text('SELECT id FROM neurons WHERE model_id = :id ORDER BY layer, "index"'), {"id": found.id}
             )
             return ModelIds(found.id, np.array(neurons.scalars().all(), dtype=np.int32), False)
         if found is not None and found.used:
+            other = "another tokenizer" if same_weights else "other weights"
             raise InputError(
-                f"the catalog has another model named {model.name!r} with other weights; give this one a name of its "
-                f"own as NEWNAME={model.source}."
+                f"the catalog has another model named {model.name!r} with {other}; give this one a name of its own as "
+                f"NEWNAME={model.source}."
             )
         ids = self._next_ids("neurons", model.n_layers * model.d_mlp)
         return ModelIds(int(self._next_ids("models", 1)[0]), ids, True)

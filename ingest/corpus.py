@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -23,7 +22,7 @@ from ingest.corpus_cache import META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta
 from ingest.corpus_cache import TokenCorpus as TokenCorpus
 from ingest.documents import CorpusSource as CorpusSource
 from ingest.documents import Document, content_key, read_documents
-from ingest.tokenizer import TokenizerInfo
+from ingest.tokenizer import Encoder, TokenizerInfo, text_encoder
 
 SHORTEST_DOCUMENT = 50
 """Documents must have more characters than this."""
@@ -71,7 +70,7 @@ def tokenise(
     if found is None:
         with work_folder(cache_dir) as work:
             streams = _Streams(work / "streams")
-            counts = _fill(streams, source, info, tokenizer, keep_eos, progress)
+            counts = _fill(streams, source, info, text_encoder(tokenizer), keep_eos, progress)
             found = _keep(work, folder, _pack(streams, source, info, recipe, counts), info)
     # equal text found under another name is the same tokens, but not the same source
     meta = replace(found.meta, name=source.name, source=source.location, revision=source.revision, split=source.split)
@@ -127,7 +126,7 @@ def _fill(
     streams: _Streams,
     source: CorpusSource,
     info: TokenizerInfo,
-    tokenizer: PreTrainedTokenizerBase,
+    encode: Encoder,
     keep_eos: bool,
     progress: OnProgress | None,
 ) -> tuple[int, int]:
@@ -137,7 +136,7 @@ def _fill(
         usable = [document for document in batch if document.text is not None and len(document.text) > SHORTEST_DOCUMENT]
         dropped += len(batch) - len(usable)
         kept += len(usable)
-        for document, ids in zip(usable, _token_ids(tokenizer, usable) if usable else [], strict=True):
+        for document, ids in zip(usable, _token_ids(encode, usable), strict=True):
             if document.subset not in streams.names and len(streams.names) == MOST_SUBSETS:
                 raise InputError(
                     f"column {source.subset_column!r} of {source.location} has more than {MOST_SUBSETS} values, so it names no "
@@ -167,12 +166,10 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def _token_ids(tokenizer: PreTrainedTokenizerBase, documents: list[Document]) -> list[list[int]]:
-    """Ids per document; special tokens written out in the text are text."""
+def _token_ids(encode: Encoder, documents: list[Document]) -> list[list[int]]:
+    """Ids per document."""
     # a lone surrogate is no character of any encoding
-    texts = [(document.text or "").encode("utf-8", errors="replace").decode("utf-8") for document in documents]
-    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-    return cast(list[list[int]], encoded)
+    return encode([(document.text or "").encode("utf-8", errors="replace").decode("utf-8") for document in documents])
 
 
 def _pack(streams: _Streams, source: CorpusSource, info: TokenizerInfo, recipe: _Recipe, counts: tuple[int, int]) -> Path:
@@ -199,7 +196,7 @@ def _pack(streams: _Streams, source: CorpusSource, info: TokenizerInfo, recipe: 
     names = streams.names if streams.names != [""] else []
     subset_ids = subset_of[order].astype(np.int16)
     (folder / SUBSETS_FILE).write_bytes(subset_ids.tobytes())
-    digest.update(subset_ids.tobytes() + json.dumps([names, recipe.context]).encode())
+    digest.update(subset_ids.tobytes() + json.dumps([names, recipe.context, info.sha256]).encode())
     meta = CorpusMeta(
         name=source.name,
         source=source.location,

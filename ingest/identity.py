@@ -1,4 +1,4 @@
-"""What makes two runs the same: weights, tokens, settings and the definition versions of the statistics used."""
+"""What makes two runs the same: weights, tokenizer, tokens, settings and the definition versions of the statistics used."""
 
 import hashlib
 import json
@@ -46,10 +46,11 @@ def _sha256(path: Path) -> str:
         raise InputError(f"--topics {path} cannot be read ({error.strerror}); give a CSV file.") from error
 
 
-def run_identity(weights_sha256: list[str], token_sha256: str | None, settings: IngestSettings) -> str:
-    """sha256 over the set of models, the tokens and the settings; parts carry their definition versions themselves."""
+def run_identity(weights_sha256: list[str], tokenizer_sha256: str, token_sha256: str | None, settings: IngestSettings) -> str:
+    """sha256 over the set of models, their tokenizer, the tokens and the settings; parts carry their versions themselves."""
     content = {
         "weights": sorted(weights_sha256),
+        "tokenizer": tokenizer_sha256,
         "tokens": token_sha256,
         "settings": number_settings(settings),
     }

@@ -118,7 +118,7 @@ def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
         "ingest": recorded(settings, [_argument(checkpoint) for checkpoint in inputs.checkpoints]),
     }
     return RunSpec(
-        identity=run_identity(weights, token_sha256, settings),
+        identity=run_identity(weights, inputs.tokenizer.sha256, token_sha256, settings),
         settings=record,
         definition_versions=versions_of(settings.parts),
         code_version=code_version(),

@@ -86,7 +86,9 @@ class RunWork:
         progress.phase("stage", None, "tables")
         self.handle.set_phase("stage")
         results = collect(store, planned.plan, planned.work, self.settings.top_k)
-        ids = self.handle.reserve([self._model_row(checkpoint) for checkpoint in self.inputs.checkpoints])
+        ids = self.handle.reserve(
+            [self._model_row(checkpoint) for checkpoint in self.inputs.checkpoints], self.inputs.tokenizer.sha256
+        )
         self.feature_ids = self.handle.feature_ids(self._feature_rows(features))
         self._stage_models(ids, results, roles)
         if features is not None:
@@ -225,7 +227,12 @@ class RunWork:
         return PublishRows(
             models=list(zip([self._model_row(c) for c in self.inputs.checkpoints], ids, strict=True)),
             tokenizer=TokenizerRow(
-                tokenizer.sha256, tokenizer.n_tokens, tokenizer.bos_id, tokenizer.newline_id, tokenizer.token_bytes
+                tokenizer.sha256,
+                tokenizer.n_tokens,
+                tokenizer.bos_id,
+                tokenizer.newline_id,
+                tokenizer.token_bytes,
+                tokenizer.texts,
             ),
             corpus=None if features is None else self._corpus_row(features.counts),
             features=self._feature_rows(features),

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
 from catalog.run_handle import RunHandle, RunSpec
 from catalog.runs import begin_run
+from catalog.text import escape
 
 MODELS = ("pocket-gpt2-a", "pocket-gpt2-b", "pocket-gpt2-c")
 N_LAYERS, D_MLP = 2, 16
@@ -24,6 +25,7 @@ FEATURES = (
     FeatureRow("is_digit", "numeric", 1, "the token is a digit"),
     FeatureRow("s_unigram", "unigram", 2, "the letter s, alone or after a space, of either case"),
 )
+TOKENIZER = TokenizerRow("f" * 64, len(TOKENS), 0, 1, list(TOKENS), [escape(raw) for raw in TOKENS])
 FEATURE_TOKENS = {"contains_comma": [5], "is_digit": [6], "s_unigram": [2, 3, 10]}
 PARTS = dict.fromkeys(
     ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens"),
@@ -48,7 +50,7 @@ def publish_small_family(engine: Engine, identity: str = "small family", names: 
 def stage_small_family(handle: RunHandle, names: Sequence[str] = MODELS) -> PublishRows:
     """Stage all tables; what is left to write at publication."""
     models = [_model(seed, name) for seed, name in enumerate(names)]
-    ids = handle.reserve(models)
+    ids = handle.reserve(models, TOKENIZER.sha256)
     feature_ids = handle.feature_ids(FEATURES)
     handle.set_phase("stage")
     for own in ids:
@@ -56,7 +58,7 @@ def stage_small_family(handle: RunHandle, names: Sequence[str] = MODELS) -> Publ
         _stage_pairs(handle, own, [other for other in ids if other is not own])
     return PublishRows(
         models=list(zip(models, ids, strict=True)),
-        tokenizer=TokenizerRow("f" * 64, len(TOKENS), 0, 1, TOKENS),
+        tokenizer=TOKENIZER,
         corpus=_corpus(),
         features=list(FEATURES),
         feature_ids=feature_ids,

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from catalog import runs
 from catalog.errors import InputError, RunError
 from tests.database.helpers import execute, one, python_until, rows, visible
-from tests.published import D_MLP, MODELS, PARTS, N, publish_small_family, spec_of, stage_small_family
+from tests.published import D_MLP, MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of, stage_small_family
 
 KILLED = """
 import sys, time
@@ -175,7 +175,9 @@ def test_models_keep_their_keys_and_names_are_not_given_twice(engine):
     with runs.begin_run(engine, spec_of("other")) as handle:
         models = [row for row, _ in stage_small_family(handle).models]
         with pytest.raises(InputError, match=r"another model named 'pocket-gpt2-a' with other weights; .*NEWNAME="):
-            handle.reserve([models[0]._replace(weights_sha256="other")])
+            handle.reserve([models[0]._replace(weights_sha256="other")], TOKENIZER.sha256)
+        with pytest.raises(InputError, match=r"another model named 'pocket-gpt2-a' with another tokenizer; .*NEWNAME="):
+            handle.reserve(models, "d" * 64)
 
 
 def test_deleting_a_run_takes_all_its_rows_and_gives_its_names_away(engine):
@@ -191,7 +193,7 @@ def test_deleting_a_run_takes_all_its_rows_and_gives_its_names_away(engine):
     assert rows(engine, "SELECT * FROM runs") == []
     with runs.begin_run(engine, spec_of("new weights")) as handle:
         models = [row._replace(weights_sha256="other") for row, _ in stage_small_family(handle).models]
-        assert all(ids.is_new for ids in handle.reserve(models))
+        assert all(ids.is_new for ids in handle.reserve(models, TOKENIZER.sha256))
 
 
 def test_a_run_at_work_is_not_deleted(engine):

@@ -7,7 +7,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from catalog.errors import InputError
-from ingest.tokenizer import byte_alphabet, tokenizer_identity
+from ingest.token_bytes import byte_alphabet
+from ingest.tokenizer import tokenizer_identity
 from tests.factories import END_OF_TEXT, byte_bpe_tokenizer, random_texts
 
 
