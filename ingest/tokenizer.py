@@ -99,12 +99,20 @@ def text_encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
     It is made of what the identity covers and of nothing else, so equal identities give equal ids.
 
     Raises:
-        InputError: as `tokenizer_identity`.
+        InputError: as `tokenizer_identity`, or an added token has two entries.
     """
     _, description = _described(tokenizer)
     made = Tokenizer.from_str(json.dumps(description))
     made.encode_special_tokens = True
-    return lambda texts: [found.ids for found in made.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        return [found.ids for found in made.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    for token in description["added_tokens"]:
+        given = tokenizer(token["content"], add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        if encode([token["content"]]) != [given]:
+            raise _twice(tokenizer, token["content"])
+    return encode
 
 
 def _described(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, dict[str, Any]]:
@@ -124,6 +132,7 @@ def _described(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, dict[str,
             f"the tokenizer {tokenizer.name_or_path!r} has {len(vocabulary)} tokens and only {len(set(vocabulary.values()))} "
             "ids, so it is not known which token an id is; get an undamaged tokenizer.json."
         )
+    _refuse_twins(tokenizer, backend, description["added_tokens"])
     return backend, description
 
 
@@ -146,6 +155,24 @@ def _refuse_chance(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> No
                 f"the tokenizer {tokenizer.name_or_path!r} cuts words at random ({name} is {value:g}), so its ids cannot be "
                 f"repeated; set {name} to null in its tokenizer.json."
             )
+
+
+def _refuse_twins(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer, added: Sequence[dict[str, Any]]) -> None:
+    """Of two added tokens that are one text once normalised the library takes either, from one start to the next."""
+    found: dict[tuple[bool, str], dict[str, Any]] = {}
+    for token in added:
+        normalize = token["normalized"] and backend.normalizer is not None
+        text = backend.normalizer.normalize_str(token["content"]) if normalize else token["content"]
+        twin = found.setdefault((token["normalized"], text), token)
+        if twin is not token and not (twin["special"] and token["special"]):
+            raise _twice(tokenizer, token["content"])
+
+
+def _twice(tokenizer: PreTrainedTokenizerBase, content: str) -> InputError:
+    return InputError(
+        f"the tokenizer {tokenizer.name_or_path!r} has two entries for the added token {content!r}, as its normalizer writes "
+        "it; leave one in added_tokens of its tokenizer.json."
+    )
 
 
 def _unknown(
