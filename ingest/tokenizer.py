@@ -181,7 +181,7 @@ def _unknown(
     """Ids that stand for text that the tokenizer does not know: the model's own, and the one set beside it."""
     own = model["unk_id"] if "unk_id" in model else ids.get(model.get("unk_token") or "")
     beside = tokenizer.unk_token_id
-    return sorted({own, None if beside in special else beside} - {None})
+    return sorted(i for i in {own, None if beside in special else beside} if i is not None)
 
 
 def _newline(raw_bytes: list[bytes | None], tokenizer: PreTrainedTokenizerBase) -> int | None:

@@ -41,7 +41,9 @@ def wrapped(tokenizer: Tokenizer | dict[str, Any], **special: str) -> PreTrained
 
 def llama_tokenizer(texts: Sequence[str] = PLAIN) -> PreTrainedTokenizerFast:
     """BPE with byte fallback; the normalizer writes `▁` for spaces and one in front, as Llama's does."""
-    tokenizer = _trained_bpe(texts, normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), None)
+    tokenizer = _trained_bpe(texts, pre_tokenizers.Metaspace())
+    tokenizer.pre_tokenizer = None
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
@@ -50,7 +52,8 @@ def llama_tokenizer(texts: Sequence[str] = PLAIN) -> PreTrainedTokenizerFast:
 
 def metaspace_tokenizer(scheme: str = "first", texts: Sequence[str] = PLAIN) -> PreTrainedTokenizerFast:
     """BPE with byte fallback; the pre-tokenizer writes `▁` for spaces, and one in front by the scheme."""
-    tokenizer = _trained_bpe(texts, normalizers.NFC(), pre_tokenizers.Metaspace(prepend_scheme=scheme))
+    tokenizer = _trained_bpe(texts, pre_tokenizers.Metaspace(prepend_scheme=scheme))
+    tokenizer.normalizer = normalizers.NFC()
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme=scheme)])
     return wrapped(_with_bytes(tokenizer))
 
@@ -90,14 +93,10 @@ def word_end_tokenizer(texts: Sequence[str] = PLAIN) -> PreTrainedTokenizerFast:
     return wrapped(tokenizer)
 
 
-def _trained_bpe(texts: Sequence[str], normalizer: Any, pre_tokenizer: Any) -> Tokenizer:
+def _trained_bpe(texts: Sequence[str], pre_tokenizer: Any) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    tokenizer.normalizer = normalizer
-    if pre_tokenizer is not None:
-        tokenizer.pre_tokenizer = pre_tokenizer
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=list(SPECIAL.values()), max_token_length=12, show_progress=False
-    )
+    tokenizer.pre_tokenizer = pre_tokenizer
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=list(SPECIAL.values()), show_progress=False)
     tokenizer.train_from_iterator(list(texts), trainer)
     return tokenizer
 
