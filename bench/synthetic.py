@@ -103,8 +103,8 @@ class Family:
 
 def tokenizer(n_tokens: int) -> TokenizerRow:
     """A tokenizer of made-up words."""
-    words = [f" w{i}".encode() for i in range(n_tokens)]
-    return TokenizerRow(f"synthetic {n_tokens}", n_tokens, 0, 1, words)
+    words = [f" w{i}" for i in range(n_tokens)]
+    return TokenizerRow(f"synthetic {n_tokens}", n_tokens, 0, 1, [word.encode() for word in words], words)
 
 
 def corpus(number: int, n_tokens: int) -> CorpusRow:

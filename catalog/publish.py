@@ -20,7 +20,6 @@ from catalog.labels import label_run
 from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TokenizerRow
 from catalog.rules import newest_version
 from catalog.summaries import summarise
-from catalog.text import escape
 
 if TYPE_CHECKING:
     from catalog.run_handle import RunSpec
@@ -117,14 +116,14 @@ def _tokenizer(connection: Connection, driver: psycopg.Connection[Any], row: Tok
         {
             "tokenizer_id": np.full(n, key, dtype=np.int32),
             "token_id": np.arange(n, dtype=np.int32),
-            "text": np.array([escape(raw) for raw in row.token_bytes], dtype=object),
+            "text": np.array(row.token_texts, dtype=object),
             "bytes": _objects(row.token_bytes),
         },
     )
     return int(key)
 
 
-def _objects(values: list[bytes]) -> np.ndarray:
+def _objects(values: list[bytes | None]) -> np.ndarray:
     made = np.empty(len(values), dtype=object)
     made[:] = values
     return made

@@ -31,16 +31,18 @@ class Known:
 
 
 class ModelKey(NamedTuple):
-    """A model as it was named, with what it is."""
+    """A model as it was named, with what it is and its tokenizer."""
 
     identity: str
     """sha256 over weights and behaviour."""
     name: str
     revision: str
+    tokenizer_sha256: str
 
 
-_GIVEN = """({m}.identity, {m}.name, {m}.revision) IN
-    (SELECT * FROM unnest(CAST(:identities AS text[]), CAST(:names AS text[]), CAST(:revisions AS text[])))"""
+_GIVEN = """({m}.identity, {m}.name, {m}.revision, (SELECT t.sha256 FROM tokenizers t WHERE t.id = {m}.tokenizer_id)) IN
+    (SELECT * FROM unnest(CAST(:identities AS text[]), CAST(:names AS text[]), CAST(:revisions AS text[]),
+                          CAST(:tokenizers AS text[])))"""
 
 # One row per run that could serve: equal numbers, equal tokens, and every wanted part in the wanted version.
 _SERVING = """
@@ -93,20 +95,16 @@ def known_results(
     return Known(found_models, found_pairs)
 
 
-def run_of_weights(
-    engine: Engine, models: Sequence[ModelKey], tokenizer: str, versions: dict[str, int], context: int | None
-) -> int | None:
+def run_of_weights(engine: Engine, models: Sequence[ModelKey], versions: dict[str, int], context: int | None) -> int | None:
     """The newest published run that has these parts, which read no corpus, of all these models, whatever else it has.
 
     Args:
-        tokenizer: sha256 of the one that the models share.
         context: the tokens of a row, if the parts depend on it.
     """
     statement = f"""
         SELECT max(r.id) FROM (
           SELECT rm.run_id AS id, count(*) AS n FROM run_models rm
           JOIN models m ON m.id = rm.model_id AND {_GIVEN.format(m="m")}
-          JOIN tokenizers t ON t.id = m.tokenizer_id AND t.sha256 = :tokenizer
           JOIN runs published ON published.id = rm.run_id AND published.status = 'published'
            AND (CAST(:context AS int) IS NULL OR (published.settings ->> 'context')::int = :context)
           GROUP BY rm.run_id) r
@@ -118,7 +116,7 @@ def run_of_weights(
     with engine.connect() as connection:
         values = {
             **_columns(models), "parts": list(versions), "versions": list(versions.values()), "n": len(models),
-            "context": context, "tokenizer": tokenizer,
+            "context": context,
         }  # fmt: skip
         return connection.execute(text(statement), values).scalar()
 
@@ -153,6 +151,7 @@ def _columns(models: Sequence[ModelKey]) -> dict[str, list[str]]:
         "identities": [model.identity for model in models],
         "names": [model.name for model in models],
         "revisions": [model.revision for model in models],
+        "tokenizers": [model.tokenizer_sha256 for model in models],
     }
 
 

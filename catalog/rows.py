@@ -50,8 +50,10 @@ class TokenizerRow(NamedTuple):
     n_tokens: int
     bos_id: int
     newline_id: int | None
-    token_bytes: list[bytes]
-    """Bytes of each id."""
+    token_bytes: list[bytes | None]
+    """Bytes of each id; None for unknown text, and for an id of no token."""
+    token_texts: list[str]
+    """What is shown of each id: its bytes as `catalog.text.escape` writes them, or its name where it has none."""
 
 
 class TokenRows(NamedTuple):

@@ -68,8 +68,8 @@ OF_VIEW: dict[str, dict[str, str]] = {
         "other_neuron": "Position in d_mlp of the best match in the other model, from 0.",
     },
     "neuron_labels": {
-        "score": "In the unit of its family: variance reduction; nats for position and entropy, ratio for bos, frequency for dead"
-        " and near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and partition, |h| for"
+        "score": "In the unit of its family: variance reduction; nats for position and entropy, ratio for bos, frequency for"
+        " dead and near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and partition, |h| for"
         " attention, |cosine| for antipodal and duplicate.",
     },
     "topics": {

@@ -146,7 +146,7 @@ def worker(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads of a computation; else one per core.")
     ] = None,
-    until_empty: Annotated[bool, typer.Option("--until-empty", help="Leave when no run has anything left for this worker.")] = False,
+    until_empty: Annotated[bool, typer.Option("--until-empty", help="Leave when no run has anything left for it.")] = False,
     heartbeat: Annotated[float, typer.Option("--heartbeat", min=0.1, help="Seconds between signs of life.")] = 10.0,
     stalled: Annotated[
         float, typer.Option("--stalled", min=0.3, help="Seconds of silence after which a worker is given up.")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -26,7 +26,7 @@ from ingest.corpus_files import CorpusFiles, check_source, content_key
 from ingest.corpus_files import CorpusSource as CorpusSource
 from ingest.corpus_told import dropped_documents
 from ingest.documents import Document, read_documents
-from ingest.tokenizer import TokenizerInfo
+from ingest.tokenizer import Encoder, TokenizerInfo, text_encoder
 
 BATCH_CHARACTERS = 2_000_000
 BATCH_DOCUMENTS = 10_000
@@ -73,7 +73,7 @@ def tokenise(
     if found is None:
         with work_folder(cache_dir) as work:
             streams = _Streams(work / "streams")
-            read = _fill(streams, source, files, info, tokenizer, keep_eos, progress)
+            read = _fill(streams, source, files, info, text_encoder(tokenizer), keep_eos, progress)
             found = _keep(work, folder, _pack(streams, source, info, recipe, read), info)
     # equal text found under another name is the same tokens, but not the same source; names alone leave more files out
     left_out = dict(sorted((found.meta.left_out | (files.left_out if files is not None else {})).items()))
@@ -141,7 +141,7 @@ def _fill(
     source: CorpusSource,
     files: CorpusFiles | None,
     info: TokenizerInfo,
-    tokenizer: PreTrainedTokenizerBase,
+    encode: Encoder,
     keep_eos: bool,
     progress: OnProgress | None,
 ) -> _Read:
@@ -151,7 +151,7 @@ def _fill(
         for document in batch:
             read.documents.count(document.dropped, document.repaired)
         usable = [document for document in batch if document.dropped is None]
-        for document, ids in zip(usable, _token_ids(tokenizer, usable) if usable else [], strict=True):
+        for document, ids in zip(usable, _token_ids(encode, usable), strict=True):
             if document.subset not in streams.names and len(streams.names) == MOST_SUBSETS:
                 raise InputError(
                     f"column {source.subset_column!r} of {source.location} has more than {MOST_SUBSETS} values, so it names no "
@@ -181,11 +181,9 @@ def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
         yield batch
 
 
-def _token_ids(tokenizer: PreTrainedTokenizerBase, documents: list[Document]) -> list[list[int]]:
-    """Ids per document; special tokens written out in the text are text."""
-    texts = [document.text for document in documents]
-    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-    return cast(list[list[int]], encoded)
+def _token_ids(encode: Encoder, documents: list[Document]) -> list[list[int]]:
+    """Ids per document."""
+    return encode([document.text for document in documents])
 
 
 def _pack(streams: _Streams, source: CorpusSource, info: TokenizerInfo, recipe: _Recipe, read: _Read) -> Path:
@@ -212,7 +210,7 @@ def _pack(streams: _Streams, source: CorpusSource, info: TokenizerInfo, recipe: 
     names = streams.names if streams.names != [""] else []
     subset_ids = subset_of[order].astype(np.int16)
     (folder / SUBSETS_FILE).write_bytes(subset_ids.tobytes())
-    digest.update(subset_ids.tobytes() + json.dumps([names, recipe.context]).encode())
+    digest.update(subset_ids.tobytes() + json.dumps([names, recipe.context, info.sha256]).encode())
     meta = CorpusMeta(
         name=source.name,
         source=source.location,

@@ -100,7 +100,7 @@ def open_rows(folder: Path, info: TokenizerInfo) -> TokenCorpus | None:
     digest = hashlib.sha256()
     for start in range(0, meta.n_rows, 4096):
         digest.update(tokens[start : start + 4096].tobytes())
-    digest.update(subset_ids.tobytes() + json.dumps([meta.subset_names, meta.context]).encode())
+    digest.update(subset_ids.tobytes() + json.dumps([meta.subset_names, meta.context, info.sha256]).encode())
     if digest.hexdigest() != meta.token_sha256 or len(subset_ids) != meta.n_rows:
         return None
     return TokenCorpus(meta, tokens, subset_ids, tuple(sorted(info.masked_ids)))

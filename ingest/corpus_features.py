@@ -24,12 +24,12 @@ SYNTAX_ROWS = tuple(
 
 def vocabulary_of(tokenizer: TokenizerInfo) -> FeatureTable:
     """The features of tokens that need no corpus (SPEC §5.1 to §5.8), made once per vocabulary."""
-    return _vocabulary(tuple(tokenizer.strings))
+    return _vocabulary(tuple(tokenizer.strings), tokenizer.unknown_ids)
 
 
 @lru_cache(maxsize=2)
-def _vocabulary(strings: tuple[str, ...]) -> FeatureTable:
-    return vocabulary_features(list(strings))
+def _vocabulary(strings: tuple[str, ...], unknown_ids: frozenset[int]) -> FeatureTable:
+    return vocabulary_features(list(strings), unknown_ids)
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class CorpusFeatures:
     def tokens(self) -> FeatureTable:
         """The vocabulary features, then the unigram features of this corpus, in column order (§5)."""
         real = self.counts.current[: self.tokenizer.n_tokens]
-        masked = self.tokenizer.masked_ids
-        unigrams = unigram_features(self.tokenizer.strings, real, self.counts.n_kept, excluded_ids=masked)
+        excluded = self.tokenizer.masked_ids | self.tokenizer.unknown_ids
+        unigrams = unigram_features(self.tokenizer.strings, real, self.counts.n_kept, excluded_ids=excluded)
         return FeatureTable.concatenate([vocabulary_of(self.tokenizer), unigrams])
 
     @cached_property

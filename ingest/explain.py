@@ -19,7 +19,8 @@ class Explainer:
     def __init__(self, features: CorpusFeatures, min_count: int) -> None:
         tokenizer = features.tokenizer
         self.features = features.tokens
-        self.letters: LetterClasses = letter_classes(tokenizer.strings, excluded_ids=tokenizer.masked_ids)
+        excluded = tokenizer.masked_ids | tokenizer.unknown_ids
+        self.letters: LetterClasses = letter_classes(tokenizer.strings, excluded_ids=excluded)
         self.counts = features.counts
         self.min_count = min_count
         self.n_ids = tokenizer.n_tokens

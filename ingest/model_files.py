@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import cached_file
 
 from catalog.errors import InputError
@@ -29,6 +30,8 @@ def load_tokenizer(source: ModelSource, d_vocab: int) -> Any:
         InputError: there is none (the library would make up an empty one), or it gives ids that the model does not embed.
     """
     tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained)
+    if _pads_by_chance(source, tokenizer):
+        tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained, pad_token=None)
     ids = set(tokenizer.get_vocab().values())
     if ids <= set(tokenizer.all_special_ids):
         raise InputError(f"{source.location} has no tokenizer; put the tokenizer files that the model was trained with there.")
@@ -38,6 +41,14 @@ def load_tokenizer(source: ModelSource, d_vocab: int) -> Any:
             "that the model was trained with."
         )
     return tokenizer
+
+
+def _pads_by_chance(source: ModelSource, tokenizer: Any) -> bool:
+    """Whether its PAD is only what a padding that was on in tokenizer.json filled up with, which is no token of the model."""
+    padding = getattr(getattr(tokenizer, "backend_tokenizer", None), "padding", None)
+    if padding is None or padding["pad_token"] != tokenizer.pad_token:
+        return False
+    return not load(source, "tokenizer", get_tokenizer_config).get("pad_token")
 
 
 def load_model(source: ModelSource, config: Any) -> Any:

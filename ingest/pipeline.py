@@ -140,7 +140,7 @@ def _known_weights(engine: runs.Engine, settings: IngestSettings, inputs: Inputs
     if settings.needs_corpus:
         return None
     context = inputs.context if "attention" in settings.parts else None
-    return reuse.run_of_weights(engine, inputs.model_keys, inputs.tokenizer.sha256, versions_of(settings.parts), context)
+    return reuse.run_of_weights(engine, inputs.model_keys, versions_of(settings.parts), context)
 
 
 def _say_what_is_hidden(engine: runs.Engine, settings: IngestSettings, inputs: Inputs, progress: Progress) -> None:

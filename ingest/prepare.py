@@ -51,7 +51,7 @@ class Inputs:
     @property
     def model_keys(self) -> list[ModelKey]:
         """What identifies each model in the catalog."""
-        return [ModelKey(c.identity.sha256, c.name, c.revision or "") for c in self.checkpoints]
+        return [ModelKey(c.identity.sha256, c.name, c.revision or "", self.tokenizer.sha256) for c in self.checkpoints]
 
 
 def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
@@ -74,7 +74,7 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
     check_family(checkpoints, settings.parts, [info.sha256 for info in tokenizers])
     tokenizer = tokenizers[0]
     if tokenizer.newline_id is None:
-        progress.say("no token decodes to a newline alone, so newlines cannot be masked")
+        progress.say("no token's bytes are a newline alone, so newlines cannot be masked")
     context = context_length(settings, [checkpoint.n_ctx for checkpoint in checkpoints])
     corpus = None
     if settings.needs_corpus:

@@ -8,7 +8,6 @@ from sqlalchemy import Engine
 
 from catalog import jobs, reuse
 from catalog.run_handle import RunHandle
-from catalog.text import escape
 from ingest.identity import number_settings, versions_of
 from ingest.labels.topics import BY_FILE, BY_MACHINE, Topic, Topics, topic_model
 from ingest.plan import CorpusShape, ModelShape
@@ -96,7 +95,7 @@ class RunPlanner:
             return Topics(BY_MACHINE, [Topic(name, ids) for name, ids in found])
         progress.phase("find topics", None, "topics")
         counts = row_counts(self.inputs.corpus, n_tokens)
-        topics = Topics(BY_MACHINE, topic_model(counts, [escape(raw) for raw in self.inputs.tokenizer.token_bytes]))
+        topics = Topics(BY_MACHINE, topic_model(counts, self.inputs.tokenizer.texts))
         progress.advance(len(topics.topics))
         return topics
 

@@ -228,7 +228,12 @@ class RunWork:
         return PublishRows(
             models=list(zip([self._model_row(c) for c in self.inputs.checkpoints], ids, strict=True)),
             tokenizer=TokenizerRow(
-                tokenizer.sha256, tokenizer.n_tokens, tokenizer.bos_id, tokenizer.newline_id, tokenizer.token_bytes
+                tokenizer.sha256,
+                tokenizer.n_tokens,
+                tokenizer.bos_id,
+                tokenizer.newline_id,
+                tokenizer.token_bytes,
+                tokenizer.texts,
             ),
             corpus=None if features is None else self._corpus_row(features.counts),
             features=self._feature_rows(features),

@@ -14,6 +14,7 @@ from catalog.documents import DocumentCounts
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
 from catalog.run_handle import RunHandle, RunSpec
 from catalog.runs import begin_run
+from catalog.text import escape
 from ingest.behaviour import ModelIdentity
 
 MODELS = ("pocket-gpt2-a", "pocket-gpt2-b", "pocket-gpt2-c")
@@ -22,12 +23,12 @@ N = N_LAYERS * D_MLP
 UNIVERSAL = (3, D_MLP + 2, D_MLP + 10)
 DEAD = 0
 TOKENS = [b"<bos>", b"\n", b"s", b" s", b" the", b",", b"7", b"\x00", b"\xe2\x82", "語".encode(), b" S", b"a\\b"]
-TOKENIZER_SHA256 = "f" * 64
 FEATURES = (
     FeatureRow("contains_comma", "symbol", 0, "the token contains a comma"),
     FeatureRow("is_digit", "numeric", 1, "the token is a digit"),
     FeatureRow("s_unigram", "unigram", 2, "the letter s, alone or after a space, of either case"),
 )
+TOKENIZER = TokenizerRow("f" * 64, len(TOKENS), 0, 1, list(TOKENS), [escape(raw) for raw in TOKENS])
 FEATURE_TOKENS = {"contains_comma": [5], "is_digit": [6], "s_unigram": [2, 3, 10]}
 PARTS = dict.fromkeys(
     ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens"),
@@ -52,7 +53,7 @@ def publish_small_family(engine: Engine, identity: str = "small family", names: 
 def stage_small_family(handle: RunHandle, names: Sequence[str] = MODELS) -> PublishRows:
     """Stage all tables; what is left to write at publication."""
     models = [_model(seed, name) for seed, name in enumerate(names)]
-    ids = handle.reserve(models, TOKENIZER_SHA256)
+    ids = handle.reserve(models, TOKENIZER.sha256)
     feature_ids = handle.feature_ids(FEATURES)
     handle.set_phase("stage")
     for own in ids:
@@ -60,7 +61,7 @@ def stage_small_family(handle: RunHandle, names: Sequence[str] = MODELS) -> Publ
         _stage_pairs(handle, own, [other for other in ids if other is not own])
     return PublishRows(
         models=list(zip(models, ids, strict=True)),
-        tokenizer=TokenizerRow(TOKENIZER_SHA256, len(TOKENS), 0, 1, TOKENS),
+        tokenizer=TOKENIZER,
         corpus=_corpus(),
         features=list(FEATURES),
         feature_ids=feature_ids,

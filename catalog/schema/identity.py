@@ -9,10 +9,10 @@ tokenizers = Table(
     "tokenizers",
     metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
-    column("sha256", Text, "sha256 of the token-to-id map and the special ids; equal tokenizers share a row."),
+    column("sha256", Text, "sha256 of all that decides token ids or bytes; equal tokenizers share a row."),
     column("n_tokens", Integer, "Token ids that the tokenizer can produce.", check("n_tokens_positive", "n_tokens > 0")),
     column("bos_id", Integer, "Id put before every row."),
-    column("newline_id", Integer, "The one id that decodes to a newline alone; NULL if there is none.", null=True),
+    column("newline_id", Integer, "The one id whose bytes are a newline alone; NULL if there is none.", null=True),
     UniqueConstraint("sha256"),
     comment="Tokenizers. Models of one run share one.",
 )
@@ -61,8 +61,8 @@ tokens = Table(
     metadata,
     column("tokenizer_id", Integer, "The tokenizer.", refers("tokenizers.id", cascade=True), key=True),
     column("token_id", Integer, "Id in the tokenizer.", key=True, autoincrement=False),
-    column("text", Text, "Decoded text; NUL and what is no UTF-8 escaped as \\xNN, a backslash doubled."),
-    column("bytes", LargeBinary, "The token's bytes, unescaped."),
+    column("text", Text, "Its bytes (without any, its name); NUL and what is no UTF-8 escaped as \\xNN, a backslash doubled."),
+    column("bytes", LargeBinary, "The token's bytes, unescaped; NULL where its text is not known.", null=True),
     comment="The tokens of each tokenizer.",
 )
 # hashed, for a text may be longer than a page of a B-tree takes
@@ -81,7 +81,7 @@ corpora = Table(
     column("n_rows", Integer, "Rows of context_length tokens."),
     column("n_tokens", BigInteger, "Tokens, BOS included."),
     column("n_kept", BigInteger, "Positions that enter statistics: neither BOS, EOS, PAD nor newline (SPEC 0.3, M_corr)."),
-    column("token_sha256", Text, "sha256 of the token ids and subsets of all rows in order."),
+    column("token_sha256", Text, "sha256 of the token ids and subsets of all rows in order, and of the tokenizer's sha256."),
     column("has_subsets", Boolean, "Whether documents carried subset names."),
     # what is NULL was published before documents were counted
     column("n_documents_kept", BigInteger, "Documents that were read whole, when the source was first read.", null=True),

@@ -52,7 +52,7 @@ def unigram_features(
         strings: text of each token id, decoded alone without clean-up.
         token_counts: int64, kept positions of each id.
         n_kept: all kept positions.
-        excluded_ids: special and masked tokens, which belong to no class.
+        excluded_ids: special, masked and unknown tokens, which belong to no class.
     """
     names, rows, definitions = [], [], []
     for form, ids in classes(strings, excluded_ids).items():

@@ -5,7 +5,7 @@ kept on purpose: all_symbolic means any symbol, all_digits is true of white spac
 times are found inside longer words (B20).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,16 +55,18 @@ class Feature:
     holds: Callable[[Token], bool]
 
 
-def vocabulary_features(strings: Sequence[str]) -> FeatureTable:
+def vocabulary_features(strings: Sequence[str], unknown_ids: Collection[int] = ()) -> FeatureTable:
     """All features of §5.1–5.8 in column order; those true of no token are left out.
 
     Args:
         strings: text of each token id, decoded alone without clean-up.
+        unknown_ids: tokens whose text is not known, of which nothing is true.
     """
     tokens = [Token(x, x.strip(), x.strip().lower()) for x in strings]
     features = all_features()
     matrix = np.array([[feature.holds(token) for token in tokens] for feature in features], dtype=bool)
     matrix = matrix.reshape(len(features), len(tokens))
+    matrix[:, list(unknown_ids)] = False
     kept = [i for i in range(len(features)) if matrix[i].any()]
     return FeatureTable(
         names=[features[i].name for i in kept],

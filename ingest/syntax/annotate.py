@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TEXTS_AT_ONCE = 64
 """Texts that the pipeline sees together; part of what decides the last bits of its scores, so it is fixed."""
 UNUSED = ("lemmatizer",)
+UNKNOWN = "\ufffd".encode()
+"""What the pipeline sees of text that the tokenizer does not know."""
 RELEASES = "https://github.com/explosion/spacy-models/releases/download"
 _OF_SPACY = re.compile(r"[a-z]{2,3}_(core|dep|ent|sent)_(web|news|wiki|ud|treebank)_(sm|md|lg|trf)")
 """Names of the pipelines that spaCy's makers publish, in a release for each minor version of spaCy."""
@@ -82,18 +84,21 @@ def _requirement(name: str) -> str:
 
 
 def annotate(
-    nlp: "Language", token_bytes: Sequence[bytes], breaks: Sequence[int], rows: Int[np.ndarray, "rows context"]
+    nlp: "Language", token_bytes: Sequence[bytes | None], breaks: Sequence[int], rows: Int[np.ndarray, "rows context"]
 ) -> UInt8[np.ndarray, "rows context bytes"]:
     """The features of every position, packed as `numpy.packbits` does; the first position, BOS, has none.
 
     Args:
         nlp: the pipeline; what it does not annotate is false.
-        token_bytes: the bytes of each token id.
+        token_bytes: the bytes of each token id; None where its text is not known: it keeps its neighbours apart, and has no
+            features itself.
         breaks: ids that are no text and end one: BOS, EOS and PAD.
     Raises:
         InputError: the pipeline does not keep the text that it is given.
     """
-    texts = [row_text([b"" if i in breaks else token_bytes[i] for i in row[1:].tolist()]) for row in rows]
+    pieces_of = [b"" if i in breaks else UNKNOWN if raw is None else raw for i, raw in enumerate(token_bytes)]
+    unknown = np.array([raw is None for raw in token_bytes])
+    texts = [row_text([pieces_of[i] for i in row[1:].tolist()]) for row in rows]
     pieces = [
         _Piece(number, *cut)
         for number, (row, found) in enumerate(zip(rows, texts, strict=True))
@@ -115,6 +120,7 @@ def annotate(
         features[index == MULTI, PLACE["pos", "MULTI"]] = True
         # where a text ends, spaCy ends a sentence
         features[-1:, PLACE["misc", "sent_end"]] = False
+        features[unknown[rows[number, 1:]]] = False
         bits[number, 1:] = np.packbits(features, axis=1)
     return bits
 

@@ -24,7 +24,7 @@ class Annotator:
     name: str
     """By which the pipeline is loaded."""
     pipeline: Pipeline
-    token_bytes: list[bytes]
+    token_bytes: list[bytes | None]
     breaks: tuple[int, ...]
     """Ids that are no text and end one."""
 
@@ -65,7 +65,7 @@ _OWN: list[Annotator] = []
 """In a process that `Annotator.parts` started: its annotator."""
 
 
-def _begin(name: str, token_bytes: list[bytes], breaks: tuple[int, ...]) -> None:
+def _begin(name: str, token_bytes: list[bytes | None], breaks: tuple[int, ...]) -> None:
     """Prepare a process; it ends with the one that started it, however that ends."""
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -15,7 +15,10 @@ from tests.commands import run_catalog
 
 catalog = run_catalog
 TEXTS = factories.random_texts(60)
-COUNTS = "SELECT n_documents_kept, n_documents_repaired, n_documents_null, n_documents_not_text, n_documents_empty, n_documents_short"
+COUNTS = (
+    "SELECT n_documents_kept, n_documents_repaired, n_documents_null, "
+    "n_documents_not_text, n_documents_empty, n_documents_short"
+)
 
 
 @pytest.fixture
@@ -39,14 +42,16 @@ def folder_of(place: Path, *odd: object) -> Path:
 def test_an_ingest_tells_what_it_left_out_and_the_run_keeps_it(catalog, database_url: str, tmp_path: Path) -> None:
     models = [str(model) for model in tiny_family(tmp_path, "ab")]
     first = folder_of(tmp_path / "first", None, 3, "", "short", "lone \ud800 " * 20)
-    dropped = "4 of 65 documents of {} are dropped: 1 null or absent, 1 no text but numbers, lists or the like, 1 empty, 1 of 50"
+    dropped = "4 of 65 documents of {} are dropped: 1 null or absent, 1 no text but numbers, lists or the like, "
+    dropped += "1 empty, 1 of 50"
     for attempt in ("fresh", "from the cache"):
         answer = catalog("ingest", *models, "--corpus", str(first), "--only", "activations")
         assert answer.code == 0 and answer.out == "", attempt
         said = " ".join(answer.err.split())
         assert dropped.format(first) in said
         assert "1 of 61 documents hold halves of surrogate pairs" in said
-        assert f"2 files are left out of the folder {first}: 1 with another ending (README.md); 1 without a column 'text'" in said
+        told = "1 with another ending (README.md); 1 without a column 'text'"
+        assert f"2 files are left out of the folder {first}: {told}" in said
     shown = catalog("runs", "show", "1", "--format", "json").rows["identity"]
     assert shown["files_left_out"] == {"README.md": "with another ending", "dataset_infos.json": "without a column 'text'"}
     counts = {"kept": 61, "repaired": 1, "null": 1, "not_text": 1, "empty": 1, "short": 1}

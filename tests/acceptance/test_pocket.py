@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from catalog.settings import home
-from catalog.text import escape
 from ingest.checkpoint import open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus, tokenise
 from ingest.documents import CorpusSource
@@ -93,7 +92,7 @@ def all_at_once(folder: Path) -> Plain:
         post.append(values)
         pre.append(pre_values)
     counts = count_tokens(corpus, info.n_tokens)
-    texts = [escape(raw) for raw in info.token_bytes]
+    texts = info.texts
     topics = topic_features(Topics(BY_MACHINE, topic_model(row_counts(corpus, info.n_tokens), texts)), info.n_tokens)
     unigrams = unigram_features(info.strings, counts.current, counts.n_kept, info.masked_ids)
     subset = np.array(corpus.subset_names, dtype=object)[corpus.subset_ids]

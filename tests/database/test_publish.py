@@ -14,7 +14,7 @@ from tests.published import (
     D_MLP,
     MODELS,
     PARTS,
-    TOKENIZER_SHA256,
+    TOKENIZER,
     N,
     identified,
     publish_small_family,
@@ -185,10 +185,10 @@ def test_models_keep_their_keys_and_names_are_not_given_twice(engine):
     with runs.begin_run(engine, spec_of("other")) as handle:
         models = [row for row, _ in stage_small_family(handle).models]
         with pytest.raises(InputError, match=r"another model named 'pocket-gpt2-a' with other weights; .*NEWNAME="):
-            handle.reserve([identified(models[0]._replace(weights_sha256="other"))], TOKENIZER_SHA256)
+            handle.reserve([identified(models[0]._replace(weights_sha256="other"))], TOKENIZER.sha256)
         moved = identified(models[0]._replace(activation_function="silu"))
         with pytest.raises(InputError, match=r"with another config \(activation_function gelu_new, not silu\); .*NEWNAME="):
-            handle.reserve([moved], TOKENIZER_SHA256)
+            handle.reserve([moved], TOKENIZER.sha256)
         with pytest.raises(InputError, match=r"with another tokenizer; .*NEWNAME="):
             handle.reserve([models[0]], "other")
 
@@ -206,7 +206,7 @@ def test_deleting_a_run_takes_all_its_rows_and_gives_its_names_away(engine):
     assert rows(engine, "SELECT * FROM runs") == []
     with runs.begin_run(engine, spec_of("new weights")) as handle:
         models = [identified(row._replace(weights_sha256="other")) for row, _ in stage_small_family(handle).models]
-        assert all(ids.is_new for ids in handle.reserve(models, TOKENIZER_SHA256))
+        assert all(ids.is_new for ids in handle.reserve(models, TOKENIZER.sha256))
 
 
 def test_a_run_at_work_is_not_deleted(engine):

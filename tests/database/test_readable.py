@@ -1,4 +1,4 @@
-"""The schema's text of bytes is Python's, whatever the bytes; texts of spans are of their bytes, as `catalog show` says them."""
+"""The schema's text of bytes is Python's, whatever the bytes; texts of spans are of their bytes, as `show` has them."""
 
 from collections.abc import Iterator
 
@@ -97,7 +97,8 @@ def test_a_token_without_bytes_is_shown_by_its_name(split):
     """What a tokenizer writes for all that it does not know has no bytes."""
     with split.begin() as connection:
         if connection.execute(
-            text("SELECT is_nullable = 'YES' FROM information_schema.columns WHERE (table_name, column_name) = ('tokens', 'bytes')")
+            text("SELECT is_nullable = 'YES' FROM information_schema.columns "
+                 "WHERE (table_name, column_name) = ('tokens', 'bytes')")
         ).scalar_one():
             connection.execute(text("UPDATE tokens SET bytes = NULL, text = '<unk>' WHERE token_id = 4"))
         else:
@@ -110,7 +111,8 @@ def test_detected_trigrams_are_text_of_their_bytes(split):
     with split.begin() as connection:
         connection.execute(
             text(
-                """INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence, model_id, layer, "index")
+                """INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence, model_id, layer,
+                                       "index")
                    SELECT l.run_id, l.neuron_id, 'ngram_detector', 'trigram', 0.9, l.rule_version,
                           '{"n": 3, "min_count": 1, "min_probability": 0.5}', l.model_id, l.layer, l."index"
                      FROM labels l JOIN detected_ngrams d USING (run_id, neuron_id)
@@ -119,4 +121,5 @@ def test_detected_trigrams_are_text_of_their_bytes(split):
         )
         connection.execute(text("UPDATE detected_ngrams SET n = 3, token_ids = '{2,3,5}' WHERE rank = 1"))
     found = rows(split, "SELECT tokens, tokens_bytes FROM token_detectors WHERE n = 3")
-    assert [(tokens, [bytes(raw) for raw in raws]) for tokens, raws in found] == [(["¿Por\\xe2\\x82"], [b"\xc2\xbfPor\xe2\x82"])]
+    plain = [(tokens, [bytes(raw) for raw in raws]) for tokens, raws in found]
+    assert plain == [(["¿Por\\xe2\\x82"], [b"\xc2\xbfPor\xe2\x82"])]

@@ -7,7 +7,7 @@ from catalog import runs
 from catalog.errors import RunError
 from catalog.reuse import ModelKey, best_matches, known_results, run_of_weights
 from tests.database.helpers import execute, rows
-from tests.published import DEAD, MODELS, PARTS, TOKENIZER_SHA256, N, publish_small_family, spec_of, stage_small_family
+from tests.published import DEAD, MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of, stage_small_family
 
 SAME = {"token_sha256": "e" * 64, "settings": {"seed": 0}, "versions": PARTS, "except_run": 0}
 """What the published family was computed with."""
@@ -17,7 +17,8 @@ SAME = {"token_sha256": "e" * 64, "settings": {"seed": 0}, "versions": PARTS, "e
 def keys(engine):
     """The models of a published family as they would be named again, and its run."""
     publish_small_family(engine)
-    found = rows(engine, "SELECT identity, name, revision FROM models ORDER BY id")
+    found = rows(engine, """SELECT m.identity, m.name, m.revision, t.sha256 FROM models m
+                            JOIN tokenizers t ON t.id = m.tokenizer_id ORDER BY m.id""")
     return [ModelKey(*row) for row in found]
 
 
@@ -46,14 +47,15 @@ def test_nothing_is_known_when_anything_differs(engine, keys, change):
 
 
 def test_another_model_costs_only_its_own_pairs(engine, keys):
-    sixth = ModelKey("weights of a sixth", "sixth", "")
+    sixth = ModelKey("weights of a sixth", "sixth", "", TOKENIZER.sha256)
     known = known_results(engine, [*keys, sixth], **SAME)
     assert len(known.models) == len(known.pairs) == len(MODELS)
     assert not [pair for pair in known.pairs if sixth.identity in pair]
 
 
-def test_other_weights_by_the_same_name_and_the_same_by_another_are_unknown(engine, keys):
-    for stranger in (keys[0]._replace(identity="other"), keys[0]._replace(name="other")):
+def test_other_weights_another_name_and_another_tokenizer_are_unknown(engine, keys):
+    changes = ({"identity": "other"}, {"name": "other"}, {"tokenizer_sha256": "other"})
+    for stranger in (keys[0]._replace(**change) for change in changes):
         known = known_results(engine, [stranger, keys[1]], **SAME)
         assert list(known.models) == [keys[1].identity] and known.pairs == {}
 
@@ -61,15 +63,14 @@ def test_other_weights_by_the_same_name_and_the_same_by_another_are_unknown(engi
 def test_a_run_that_is_not_published_is_not_used(engine, keys):
     execute(engine, "UPDATE runs SET status = 'failed', published_at = NULL")
     assert known_results(engine, keys, **SAME).models == {}
-    assert run_of_weights(engine, keys, TOKENIZER_SHA256, {"weights": 1}, None) is None
+    assert run_of_weights(engine, keys, {"weights": 1}, None) is None
 
 
 def test_weights_are_found_whatever_else_the_run_has(engine, keys):
-    for some in (keys, keys[:1]):
-        assert run_of_weights(engine, some, TOKENIZER_SHA256, {"weights": 1}, None) == 1
-        assert run_of_weights(engine, some, "another tokenizer", {"weights": 1}, None) is None
-    assert run_of_weights(engine, keys, TOKENIZER_SHA256, {"weights": 2}, None) is None
-    assert run_of_weights(engine, [*keys, ModelKey("x", "x", "")], TOKENIZER_SHA256, {"weights": 1}, None) is None
+    assert run_of_weights(engine, keys, {"weights": 1}, None) == run_of_weights(engine, keys[:1], {"weights": 1}, None) == 1
+    assert run_of_weights(engine, keys, {"weights": 2}, None) is None
+    assert run_of_weights(engine, [keys[0]._replace(tokenizer_sha256="other")], {"weights": 1}, None) is None
+    assert run_of_weights(engine, [*keys, ModelKey("x", "x", "", TOKENIZER.sha256)], {"weights": 1}, None) is None
 
 
 def test_best_matches_come_back_in_flat_order(engine, keys):

@@ -11,11 +11,11 @@ from catalog.api import Catalog
 from catalog.engine import writer_engine
 from catalog.errors import InputError, NotFoundError
 from catalog.neuron_page import NeuronRef
-from catalog.rows import ModelIds, ModelRow, PublishRows, TokenizerRow
+from catalog.rows import ModelIds, ModelRow, PublishRows
 from catalog.runs import begin_run, delete_run
 from tests.conftest import database
 from tests.database.helpers import one, rows
-from tests.published import TOKENIZER_SHA256, TOKENS, identified, publish_small_family, spec_of
+from tests.published import TOKENIZER, TOKENS, identified, publish_small_family, spec_of
 
 NAMES, D_MLP, D_MODEL, D_EFFECT = ("big-a", "big-b", "big-c"), 1500, 32, 48
 NEAREST = 50
@@ -51,7 +51,7 @@ def big(server: URL, template: str, made: Made) -> Iterator[Engine]:
 def publish(engine: Engine, names: tuple[str, ...], made: Made) -> None:
     with begin_run(engine, spec_of("vectors", {"redundancy": 1})) as handle:
         models = [_model(name) for name in names]
-        ids = handle.reserve(models, TOKENIZER_SHA256)
+        ids = handle.reserve(models, TOKENIZER.sha256)
         for name, own in zip(names, ids, strict=True):
             for kind in ("w_in", "w_out", "logit_effect"):
                 handle.stage("neuron_vectors", _rows(own, kind, made[name, kind]))
@@ -80,8 +80,7 @@ def _rows(own: ModelIds, kind: str, vectors_of: np.ndarray) -> dict[str, np.ndar
 
 def _publication(models: list[ModelRow], ids: list[ModelIds], run: int) -> PublishRows:
     return PublishRows(
-        models=list(zip(models, ids, strict=True)), corpus=None,
-        tokenizer=TokenizerRow(TOKENIZER_SHA256, len(TOKENS), 0, 1, TOKENS),
+        models=list(zip(models, ids, strict=True)), tokenizer=TOKENIZER, corpus=None,
         features=[], feature_ids={}, feature_tokens={}, statistics_run_of={own.model_id: run for own in ids}, pair_run_of={},
         groups=[], parts={"redundancy": 1},
     )  # fmt: skip

@@ -10,7 +10,7 @@ from catalog import checksums, labels, runs
 from catalog.rows import FeatureRow, PublishRows
 from tests import published
 from tests.database.helpers import execute, one, rows
-from tests.published import MODELS, PARTS, N, publish_small_family, spec_of
+from tests.published import MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of
 
 SYNTAX = (
     FeatureRow("spacy_morph_plural", "spacy_morph", 10_000, "a plural"),
@@ -33,7 +33,7 @@ def publish_syntax(engine: Engine, found: Found, identity: str = "small family",
     parts = {"syntax": version}
     with runs.begin_parts(engine, run_id, spec_of(identity, parts)) as handle:
         models = [published._model(seed, name) for seed, name in enumerate(MODELS)]
-        ids = handle.reserve(models, published.TOKENIZER_SHA256)
+        ids = handle.reserve(models, TOKENIZER.sha256)
         feature_ids = handle.feature_ids(SYNTAX)
         each = [(flat, *row) for flat, these in found.items() for row in these]
         n = len(each)
@@ -52,7 +52,7 @@ def publish_syntax(engine: Engine, found: Found, identity: str = "small family",
         handle.publish(
             PublishRows(
                 models=list(zip(models, ids, strict=True)),
-                tokenizer=published.TokenizerRow(published.TOKENIZER_SHA256, 1, 0, 1, [b"x"]),
+                tokenizer=TOKENIZER,
                 corpus=None,
                 features=list(SYNTAX),
                 feature_ids=feature_ids,
@@ -135,7 +135,7 @@ def test_a_part_by_another_definition_replaces_its_own_rows_only(engine, run):
 @pytest.mark.parametrize(("part", "expected"), [("syntax", 9), ("vocabulary", N), ("", N + 9)])
 def test_another_run_takes_over_the_rows_of_a_part(engine, run, part, expected):
     with runs.begin_run(engine, spec_of("second")) as handle:
-        own = handle.reserve([published._model(0, MODELS[0])], published.TOKENIZER_SHA256)[0]
+        own = handle.reserve([published._model(0, MODELS[0])], TOKENIZER.sha256)[0]
         assert handle.stage_from_run("explanations", run, model=own, part=part) == expected
 
 

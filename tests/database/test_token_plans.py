@@ -19,7 +19,8 @@ NEURONS = LAYERS * WIDTH
 
 INPUTS = (
     """INSERT INTO neurons (model_id, layer, "index")
-       SELECT m.id, layer, place FROM models m, generate_series(0, :layers - 1) AS layer, generate_series(0, :width - 1) AS place
+       SELECT m.id, layer, place FROM models m, generate_series(0, :layers - 1) AS layer,
+              generate_series(0, :width - 1) AS place
        ON CONFLICT DO NOTHING""",
     """INSERT INTO tokens SELECT t.id, g, 'word ' || g, convert_to('word ' || g, 'UTF8')
          FROM tokenizers t, generate_series(:known, :vocabulary - 1) AS g""",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import normalizers
 from torch import Tensor
 
 from catalog.errors import InputError
@@ -323,8 +324,12 @@ def test_a_family_has_two_models_of_different_weights_and_names_and_one_tokenize
             check_family(checkpoints, PARTS, tokenizers)
 
 
-def test_tokenizers_that_differ_are_seen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["vocabulary", "normalizer"])
+def test_tokenizers_that_differ_are_seen(change: str, tmp_path: Path) -> None:
+    other = byte_bpe_tokenizer(texts=random_texts(seed=5 if change == "vocabulary" else 0))
+    if change == "normalizer":
+        other.backend_tokenizer.normalizer = normalizers.Lowercase()
     first = opened(tiny_gpt2(tmp_path / "a"))
-    second = opened(tiny_gpt2(tmp_path / "b", seed=1, tokenizer=byte_bpe_tokenizer(texts=random_texts(seed=5))))
+    second = opened(tiny_gpt2(tmp_path / "b", seed=1, tokenizer=other))
     with pytest.raises(InputError, match="different tokenizers"):
         check_family([first, second], PARTS, [tokenizer_identity(c.tokenizer).sha256 for c in (first, second)])

@@ -17,8 +17,9 @@ from ingest.settings import DEFAULT_PIPELINE
 from ingest.syntax.alignment import MULTI, NONE, SpacyTokens, align, row_text
 from ingest.syntax.annotate import annotate, cut_text, load_pipeline
 from ingest.syntax.features import ALIASES, FEATURES, N_BYTES, N_FEATURES, NAMES
-from ingest.tokenizer import TokenizerInfo, tokenizer_identity
+from ingest.tokenizer import TokenizerInfo, text_encoder, tokenizer_identity
 from tests.factories import byte_bpe_tokenizer, random_texts
+from tests.tokenizer_factories import llama_tokenizer, unigram_tokenizer
 
 ODD = [
     "👩‍👩‍👧 family 👍🏽", "🇩🇪🇫🇷", "e\u0301te\u0301 cafe\u0301", "a\tb\t\tc", "line one\r\nline two\r\n\r\n",
@@ -205,6 +206,35 @@ def test_special_tokens_divide_texts_and_have_no_features(bpe: Any, info: Tokeni
         (expected,) = unpacked(annotate(english, info.token_bytes, [info.bos_id, info.eos_id], alone))
         np.testing.assert_array_equal(found[start : start + len(part)], expected[1 : 1 + len(part)])
     assert not found[row[0] == info.eos_id].any()
+
+
+def test_unknown_text_keeps_words_apart_and_has_no_features(bpe: Any, info: TokenizerInfo, english: Language) -> None:
+    before, after = ids_of(bpe, " The cats"), ids_of(bpe, " ran quickly home.")
+    unknown = info.n_tokens
+    row = np.array([[info.bos_id, *before, unknown, *after]])
+    (found,) = unpacked(annotate(english, [*info.token_bytes, None], [info.bos_id], row))
+    (shown,) = unpacked(annotate(english, [*info.token_bytes, "\ufffd".encode()], [info.bos_id], row))
+    assert not found[1 + len(before)].any() and shown[1 + len(before)].any()
+    others = np.flatnonzero(row[0] != unknown)
+    np.testing.assert_array_equal(found[others], shown[others])
+    assert found[1 : 1 + len(before)].any() and found[2 + len(before) :].any()
+
+
+def test_spaces_of_every_tokenizer_part_words_for_the_pipeline(english: Language) -> None:
+    text = "The cats were made over. People made many more."
+    features = []
+    # the space that two of them put in front is a token for the pipeline, so all texts begin with one
+    made = ((byte_bpe_tokenizer(), f" {text}"), (llama_tokenizer(), text), (unigram_tokenizer(byte_fallback=True), text))
+    for tokenizer, written in made:
+        info, (ids,) = tokenizer_identity(tokenizer), text_encoder(tokenizer)([written])
+        (found,) = unpacked(annotate(english, info.token_bytes, [info.bos_id], np.array([[info.bos_id, *ids]])))
+        ends = np.cumsum([len(info.token_bytes[i]) for i in ids])
+        # at the token that ends each word, whatever the pieces before it
+        places = [1 + np.flatnonzero(ends - ends[-1] + len(text) == end)[0] for end in (3, 8, 13, 18, 31, 36, 41)]
+        features.append(found[places])
+    assert features[0].any(axis=1).all()
+    np.testing.assert_array_equal(features[0], features[1])
+    np.testing.assert_array_equal(features[0], features[2])
 
 
 @settings(max_examples=30, deadline=None)

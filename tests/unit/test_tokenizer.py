@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from catalog.errors import InputError
-from ingest.tokenizer import byte_alphabet, tokenizer_identity
+from ingest.tokenizer import tokenizer_identity
 from tests.factories import END_OF_TEXT, byte_bpe_tokenizer, random_texts
 
 
@@ -73,10 +73,3 @@ def test_half_a_character_is_kept_as_bytes_and_shown_as_a_replacement() -> None:
 def test_spaces_before_punctuation_are_not_cleaned_up() -> None:
     info = tokenizer_identity(byte_bpe_tokenizer(whole_tokens=[" .", " n't"]))
     assert " ." in info.strings and " n't" in info.strings
-
-
-def test_gpt2_stand_ins_name_each_byte_once() -> None:
-    alphabet = byte_alphabet()
-    assert sorted(alphabet.values()) == list(range(256))
-    assert set(alphabet) == set(pre_tokenizers.ByteLevel.alphabet())
-    assert alphabet["Ġ"] == ord(" ") and alphabet["Ċ"] == ord("\n")

@@ -43,7 +43,7 @@ def test_words_come_from_the_view_then_the_name_then_the_table(monkeypatch):
 def test_a_column_without_words_is_refused(monkeypatch):
     silent = View("silent", "A view.", "SELECT m.run_id, count(*) AS heads\n  FROM {members} m")
     monkeypatch.setattr(views, "VIEWS", (*views.VIEWS, silent))
-    with pytest.raises(KeyError, match="column heads of view silent needs words in catalog/view_words.py"):
+    with pytest.raises(KeyError, match=r"column heads of view silent needs words in catalog/view_words.py"):
         views.statements()
 
 
