@@ -151,3 +151,14 @@ def check_schema(engine: Engine) -> None:
     if found is not None and found not in migrate.known():
         raise SchemaError(f"the schema is at {found}, which is newer than this code ({needed}); update the code.")
     raise SchemaError(f"the schema is {'missing' if found is None else 'old, at ' + found}; run `catalog db upgrade`.")
+
+
+def check_catalog(url: str | None = None) -> None:
+    """Raises:
+    DatabaseError: the catalog cannot be reached, or its schema is not the one this code needs.
+    """
+    engine = writer_engine(url)
+    try:
+        check_schema(engine)
+    finally:
+        engine.dispose()

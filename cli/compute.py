@@ -83,6 +83,7 @@ def ingest(
     ] = 5.0,
 ) -> None:
     """Compute and publish statistics, matches and labels of neurons."""
+    from ingest.first_checks import check_ingest
     from ingest.settings import IngestSettings
 
     settings = IngestSettings(
@@ -118,6 +119,10 @@ def ingest(
         checkpoint_minutes=checkpoint_minutes,
     )
     with when_interrupted(UNFINISHED), watch() as progress:
+        check_ingest(settings)
+        from catalog.first_schema import open_for_ingest
+
+        open_for_ingest(settings.database_url, progress.say).dispose()
         # seconds, in which a person may change their mind
         from ingest.pipeline import ingest as run_ingest
 
@@ -142,8 +147,8 @@ def worker(
     ] = None,
 ) -> None:
     """Do the jobs of runs that were enqueued, on this device."""
-    from ingest.run_context import WorkerSettings
-    from ingest.worker import work
+    from catalog.engine import check_catalog
+    from ingest.worker_settings import WorkerSettings
 
     settings = WorkerSettings(
         device=device,
@@ -155,7 +160,11 @@ def worker(
         stalled_seconds=stalled,
         checkpoint_minutes=checkpoint_minutes,
     )
+    settings.validate()
     with when_interrupted("its job is done again by another worker"), watch() as progress:
+        check_catalog(settings.database_url)
+        from ingest.worker import work
+
         work(settings, progress)
 
 

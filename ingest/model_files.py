@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from catalog.errors import InputError
 from ingest.architectures import LAYERS
+from ingest.model_arguments import ModelSource
 from ingest.quiet import quiet
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """Where a model is, as given on the command line: [NAME=]LOCATION[@REVISION]."""
-
-    name: str
-    location: str
-    revision: str | None
-    is_local: bool
-
-
-def parse_model_argument(argument: str) -> ModelSource:
-    """Split an argument into name, location and revision; the name defaults to the location's last part.
-
-    Raises:
-        InputError: nothing is left of the argument, or it is a path where nothing is.
-    """
-    name, equals, location = argument.partition("=")
-    if not equals or "/" in name or not name:
-        name, location = "", argument
-    if not location.strip():
-        raise InputError(f"the model {argument!r} has no location; give a checkpoint's folder, or a hub name as OWNER/NAME.")
-    if Path(location).expanduser().exists():
-        folder = Path(location).expanduser().resolve()
-        return ModelSource(name or folder.name, str(folder), None, True)
-    location, _, revision = location.rpartition("@") if "@" in location else (location, "", "")
-    if Path(location).expanduser().is_dir():
-        raise InputError(f"{location} is a folder and has no revision {revision!r}; leave out @{revision}.")
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", location) or location.startswith("."):
-        raise InputError(f"there is no folder {location!r}; give the folder of a checkpoint, or a hub name as OWNER/NAME.")
-    if Path(location).parts[0] != location and Path(Path(location).parts[0]).is_dir():
-        raise InputError(f"there is no folder {location!r}; give the folder of a checkpoint, or a hub name as OWNER/NAME.")
-    return ModelSource(name or location.rsplit("/", 1)[-1], location, revision or None, False)
 
 
 def read_config(source: ModelSource) -> Any:
