@@ -3,7 +3,7 @@
 import pandas as pd
 from sqlalchemy import Connection, text
 
-from catalog.errors import InputError, NotFoundError
+from catalog.errors import InputError, NotFoundError, did_you_mean
 from catalog.labels import newest_version
 from catalog.queries import frame
 
@@ -37,7 +37,7 @@ def set_rule(connection: Connection, rule: str, value: float) -> int:
     ).scalars()
     names = list(known)
     if rule not in names:
-        raise NotFoundError(f"there is no rule {rule!r}; the rules are {', '.join(names)}.")
+        raise NotFoundError(f"there is no rule {rule!r}{did_you_mean(rule, names)}; the rules are {', '.join(names)}.")
     if newest == newest_version(connection, drafts=False):
         connection.execute(text("INSERT INTO rule_versions (version) VALUES (:version)"), {"version": newest + 1})
         connection.execute(

@@ -19,6 +19,7 @@ from cli.options import (
     NgramTokensOption,
     OnlyOption,
     PrecisionOption,
+    finite,
     parse_names,
 )
 from cli.output import Format, show_records, talk
@@ -79,7 +80,7 @@ def ingest(
         str | None, typer.Option("--staging", help="Folder of sums and checkpoints, which all workers must reach.")
     ] = None,
     checkpoint_minutes: Annotated[
-        float, typer.Option("--checkpoint-minutes", help="A longer job saves its sums so often.")
+        float, typer.Option("--checkpoint-minutes", callback=finite, help="A longer job saves its sums so often.")
     ] = 5.0,
 ) -> None:
     """Compute and publish statistics, matches and labels of neurons."""
@@ -138,12 +139,15 @@ def worker(
         int | None, typer.Option("--threads", min=1, help="CPU threads of a computation; else one per core.")
     ] = None,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="Leave when nothing is left in the queue.")] = False,
-    heartbeat: Annotated[float, typer.Option("--heartbeat", min=0.1, help="Seconds between signs of life.")] = 10.0,
+    heartbeat: Annotated[
+        float, typer.Option("--heartbeat", min=0.1, callback=finite, help="Seconds between signs of life.")
+    ] = 10.0,
     stalled: Annotated[
-        float, typer.Option("--stalled", min=0.3, help="Seconds of silence after which a worker is given up.")
+        float, typer.Option("--stalled", min=0.3, callback=finite, help="Seconds of silence after which a worker is given up.")
     ] = 30.0,
     checkpoint_minutes: Annotated[
-        float | None, typer.Option("--checkpoint-minutes", help="A longer job saves its sums so often; else as the run says.")
+        float | None,
+        typer.Option("--checkpoint-minutes", callback=finite, help="A longer job saves its sums so often; else as the run says."),
     ] = None,
 ) -> None:
     """Do the jobs of runs that were enqueued, on this device."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.excerpts import Excerpt, show_excerpts
-from cli.options import FormatOption, ModelArgument, NeuronArgument, RunOption, parse_neuron
+from cli.options import FormatOption, ModelArgument, NeuronWords, RunOption, parse_model_neuron
 from cli.output import Format, Row, Section, records_of, show_page
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 def show(
     model: ModelArgument,
-    neuron: NeuronArgument,
+    neuron: NeuronWords = None,
     run: RunOption = None,
     examples: Annotated[int, typer.Option("--examples", min=0, help="Most examples of each kind in a table.")] = 5,
     format: FormatOption = Format.TABLE,
@@ -53,15 +53,17 @@ def show(
     """One neuron: statistics, matches, tokens, labels, examples."""
     from catalog import NeuronRef, connect
 
+    ref = NeuronRef(*parse_model_neuron(model, neuron))
+    title = f"{ref.model} {ref.layer}.{ref.index}"
     with connect() as store:
-        page = store.neuron(NeuronRef(model, *parse_neuron(neuron)), run=run)
+        page = store.neuron(ref, run=run)
     sections = [_section(name, getattr(page, name), format) for name in TITLES]
     if format is Format.TABLE:
-        show_page(f"{model} {neuron}", page.identity, sections[:-1], format)
+        show_page(title, page.identity, sections[:-1], format)
         shown = page.examples[page.examples["rank"] <= examples]
         show_excerpts(EXAMPLES_TITLE, [_excerpt(record) for record in records_of(shown)])
         return
-    show_page(f"{model} {neuron}", page.identity, sections, format)
+    show_page(title, page.identity, sections, format)
 
 
 def _section(name: str, frame: "pd.DataFrame", format: Format) -> Section:
