@@ -14,9 +14,10 @@ from sqlalchemy import Connection, text
 
 from bench.evidence import plain
 from bench.report import table
-from ingest.intervene import InterveneSettings, intervene
+from ingest.intervene import intervene
+from ingest.measure_settings import InterveneSettings
 from ingest.progress import Progress
-from ingest.role_work import FIXED_AT
+from ingest.roles.intervention import FIXED_AT
 
 PANELS = {
     "scale": "scale of the final layer norm",

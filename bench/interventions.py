@@ -21,8 +21,8 @@ import torch
 from bench import POCKET_MODELS, pocket
 from bench.report import machine, table
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
-from ingest.role_work import FIXED_AT
-from ingest.roles.interventions import Intervention, run_interventions
+from ingest.roles.intervention import FIXED_AT, Intervention
+from ingest.roles.interventions import run_interventions
 from ingest.tokenizer import tokenizer_identity
 
 

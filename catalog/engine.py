@@ -15,6 +15,9 @@ READER = "catalog_reader"
 CONNECT_TIMEOUT_SECONDS = 10
 LEAST_SERVER = 150_000
 LEAST_VECTOR = (0, 7)
+SECRETS = ("password", "sslpassword")
+"""Parameters of a URL that are told to nobody."""
+_SPELLING = "write it as postgresql://USER@HOST:PORT/DATABASE, and the password after USER and a colon, or in PGPASSWORD"
 
 
 def database_url(url: str | None = None) -> URL:
@@ -30,12 +33,11 @@ def database_url(url: str | None = None) -> URL:
         parsed = make_url(given)
     except (ArgumentError, ValueError):
         raise DatabaseError(
-            "CATALOG_DATABASE_URL is no database URL; write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+            f"CATALOG_DATABASE_URL is no database URL; {_SPELLING}."
         ) from None
     if not parsed.drivername.startswith("postgres"):
         raise DatabaseError(
-            f"CATALOG_DATABASE_URL names {parsed.drivername!r}, but the catalog lives in PostgreSQL; write it as "
-            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+            f"CATALOG_DATABASE_URL names {parsed.drivername!r}, but the catalog lives in PostgreSQL; {_SPELLING}."
         )
     return parsed.set(drivername="postgresql+psycopg")
 
@@ -63,10 +65,23 @@ def reader_engine(url: str | None = None) -> Engine:
 
 
 def address(url: URL, hide_password: bool = True) -> str:
-    """The URL as psql and libpq read it, which do not take `+` for a blank in the name of a folder."""
-    text = url.set(drivername="postgresql").render_as_string(hide_password=hide_password)
+    """The URL as psql and libpq read it, which do not take `+` for a blank in the name of a folder.
+
+    A password that is not shown is left out, so that psql asks for it, or takes it from PGPASSWORD.
+    """
+    shown = url.set(drivername="postgresql")
+    if hide_password:
+        shown = URL.create(
+            shown.drivername, shown.username, None, shown.host, shown.port, shown.database, shown.query
+        ).difference_update_query(SECRETS)
+    text = shown.render_as_string(hide_password=False)
     place, mark, query = text.partition("?")
     return place + mark + query.replace("+", "%20")
+
+
+def has_password(url: URL) -> bool:
+    """Whether `address` leaves something out."""
+    return url.password is not None or any(name in url.query for name in SECRETS)
 
 
 def _engine(url: URL) -> Engine:
@@ -151,3 +166,14 @@ def check_schema(engine: Engine) -> None:
     if found is not None and found not in migrate.known():
         raise SchemaError(f"the schema is at {found}, which is newer than this code ({needed}); update the code.")
     raise SchemaError(f"the schema is {'missing' if found is None else 'old, at ' + found}; run `catalog db upgrade`.")
+
+
+def check_catalog(url: str | None = None) -> None:
+    """Raises:
+    DatabaseError: the catalog cannot be reached, or its schema is not the one this code needs.
+    """
+    engine = writer_engine(url)
+    try:
+        check_schema(engine)
+    finally:
+        engine.dispose()

@@ -1,5 +1,7 @@
 """One exception tree. A message names the value, the rule and the next command, in one sentence."""
 
+from collections.abc import Iterable
+
 
 class CatalogError(Exception):
     """Anything the user can understand and act on; the command line prints it without a traceback."""
@@ -40,3 +42,18 @@ class WorkerRefusal(RunError):
 def no_such_run(run_id: int) -> str:
     """The sentence for a run that is not there."""
     return f"there is no run {run_id}; `catalog runs list` shows those that exist."
+
+
+def did_you_mean(given: str, known: Iterable[str], before: str = "") -> str:
+    """` (did you mean X?)` for a sentence that refuses `given`; empty where nothing known is like it.
+
+    Case does not count, so that of `Alphabet` the family alphabet is nearest.
+
+    Args:
+        before: what stands before each of the known, such as their folder.
+    """
+    from difflib import get_close_matches
+
+    by_lower = {name.lower(): name for name in known}
+    nearest = get_close_matches(given.lower(), by_lower, n=1)
+    return f" (did you mean {before}{by_lower[nearest[0]]}?)" if nearest else ""

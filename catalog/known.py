@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
-from catalog.errors import NotFoundError
+from catalog.errors import NotFoundError, did_you_mean
 
 
 def schema_of(run: int | None) -> str:
@@ -32,7 +32,7 @@ def check_model(connection: Connection, model: str, run: int | None = None) -> N
     known = model_names(connection, run)
     if model not in known:
         require_models(known)
-        raise NotFoundError(f"there is no model {model!r}; the catalog has {', '.join(known)}.")
+        raise NotFoundError(f"there is no model {model!r}{did_you_mean(model, known)}; the catalog has {', '.join(known)}.")
 
 
 def model_names(connection: Connection, run: int | None) -> Sequence[str]:
@@ -69,5 +69,20 @@ def check_family(connection: Connection, family: str, run: int | None = None) ->
         ),
         {} if run is None else {"run": run},
     )
-    listed = ", ".join(f"{name} ({count} neurons)" for name, count in known)
-    raise NotFoundError(f"there is no family {family!r}; the catalog has {listed}.")
+    counts = {name: count for name, count in known}
+    listed = ", ".join(f"{name} ({count} neurons)" for name, count in counts.items())
+    raise NotFoundError(f"there is no family {family!r}{did_you_mean(family, counts)}; the catalog has {listed}.")
+
+
+def check_subtype(connection: Connection, family: str | None, subtype: str) -> None:
+    """Raises:
+    NotFoundError: no label of any run has the subtype, and some have one that is written nearly so.
+    """
+    values = {"family": family, "subtype": subtype}
+    of_family = "" if family is None else "WHERE family = :family"
+    statement = f"SELECT DISTINCT subtype FROM label_totals {of_family} ORDER BY 1"
+    known = connection.execute(text(statement), values).scalars().all()
+    nearest = "" if subtype in known else did_you_mean(subtype, known)
+    if nearest:
+        among, asking = ("", "") if family is None else (f" of family {family}", f" --family {family}")
+        raise NotFoundError(f"no label{among} has the subtype {subtype!r}{nearest}; `catalog find{asking}` lists labels.")

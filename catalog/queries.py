@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from catalog.answers import Rows, Values, ask
 from catalog.documents import as_read
 from catalog.errors import InputError
-from catalog.known import check_family, check_model, check_run, schema_of
+from catalog.known import check_family, check_model, check_run, check_subtype, schema_of
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ def find_labels(connection: Connection, wanted: LabelFilter) -> Rows:
     The order is total: score (or excess) descending, then model, layer, neuron, family, subtype.
 
     Raises:
-        NotFoundError: no such family, model or run; the sentence lists those that exist.
+        NotFoundError: no such family, model or run, or a subtype that is misspelt; the sentence lists what there is.
         InputError: no such order.
     """
     order = _order(wanted.sort, LABEL_ORDERS)
     members, conditions, values = _labels_wanted(connection, wanted)
     first, page = _pages(wanted.limit, wanted.offset, values)
-    return ask(
+    found = ask(
         connection,
         f"""WITH m AS MATERIALIZED ({members})
             SELECT m.model, l.layer, l."index" AS neuron, l.family, l.subtype, l.score, l.excess_corr,
@@ -90,6 +90,9 @@ def find_labels(connection: Connection, wanted: LabelFilter) -> Rows:
             ORDER BY {_joined(order[0], "m.model", order[1])} {page}""",
         values,
     )
+    if not found.rows and wanted.subtype is not None:
+        check_subtype(connection, wanted.family, wanted.subtype)
+    return found
 
 
 def count_labels(connection: Connection, wanted: LabelFilter) -> int:

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, text
 
 from catalog.answers import Rows, ask
-from catalog.errors import InputError, NotFoundError
+from catalog.errors import InputError, NotFoundError, did_you_mean
 
 
 def newest_version(connection: Connection, drafts: bool) -> int:
@@ -41,7 +41,7 @@ def set_rule(connection: Connection, rule: str, value: float) -> int:
     ).scalars()
     names = list(known)
     if rule not in names:
-        raise NotFoundError(f"there is no rule {rule!r}; the rules are {', '.join(names)}.")
+        raise NotFoundError(f"there is no rule {rule!r}{did_you_mean(rule, names)}; the rules are {', '.join(names)}.")
     if newest == newest_version(connection, drafts=False):
         connection.execute(text("INSERT INTO rule_versions (version) VALUES (:version)"), {"version": newest + 1})
         connection.execute(

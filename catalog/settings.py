@@ -5,12 +5,31 @@ from pathlib import Path
 
 import platformdirs
 
+from catalog.errors import InputError
+
 
 def home() -> Path:
-    """The folder of the embedded database and the caches: CATALOG_HOME, else the user's data folder; created."""
-    folder = Path(os.environ.get("CATALOG_HOME") or platformdirs.user_data_dir("neuron-catalog")).expanduser().resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    """The folder of the embedded database and the caches: CATALOG_HOME, else the user's data folder; created.
+
+    Raises:
+        InputError: it cannot be made, or nothing can be written into it.
+    """
+    folder = Path(os.environ.get("CATALOG_HOME") or platformdirs.user_data_dir("neuron-catalog"))
+    try:
+        folder = folder.expanduser().resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _no_home(folder, getattr(error, "strerror", None) or str(error)) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _no_home(folder, "permission denied")
     return folder
+
+
+def _no_home(folder: Path, reason: str) -> InputError:
+    return InputError(
+        f"the catalog's folder {folder} cannot be written ({reason}); name one that can in CATALOG_HOME, where the embedded "
+        "database and the caches are kept."
+    )
 
 
 def staging_folder() -> Path:

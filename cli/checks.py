@@ -68,9 +68,13 @@ def _wrong_packages() -> Iterator[str]:
 
 
 def _home() -> Finding:
+    from catalog.errors import InputError
     from catalog.settings import home
 
-    folder = home()
+    try:
+        folder = home()
+    except InputError as error:
+        return _failure("disk", error)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 2**30
     found = f"{free:.1f} GiB free in {folder}"
@@ -128,12 +132,15 @@ def _schema(engine: "Engine") -> Finding:
 def _reader(engine: "Engine") -> Finding:
     from sqlalchemy import text
 
+    from catalog import settings
+
     try:
         with engine.connect() as connection:
             role = connection.execute(text("SELECT current_user")).scalar_one()
     except Exception as error:
         reason = without_passwords(one_line(str(getattr(error, "orig", error))))
-        return Finding("reader role", "fail", reason, "set CATALOG_READER_PASSWORD and run `catalog db upgrade`")
+        password = "set CATALOG_READER_PASSWORD and " if settings.database_url() else ""
+        return Finding("reader role", "fail", reason, f"{password}run `catalog db upgrade`")
     return Finding("reader role", "ok", f"{role} logs in")
 
 

@@ -26,6 +26,7 @@ from cli.options import (
     SplitOption,
     SubsetColumnOption,
     TextColumnOption,
+    finite,
     parse_names,
 )
 from cli.output import Format, show_records, talk
@@ -90,10 +91,11 @@ def ingest(
         str | None, typer.Option("--staging", help="Folder of sums and checkpoints, which all workers must reach.")
     ] = None,
     checkpoint_minutes: Annotated[
-        float, typer.Option("--checkpoint-minutes", help="A longer job saves its sums so often.")
+        float, typer.Option("--checkpoint-minutes", callback=finite, help="A longer job saves its sums so often.")
     ] = 5.0,
 ) -> None:
     """Compute and publish statistics, matches and labels of neurons."""
+    from ingest.first_checks import check_ingest
     from ingest.settings import IngestSettings
 
     settings = IngestSettings(
@@ -132,6 +134,10 @@ def ingest(
         checkpoint_minutes=checkpoint_minutes,
     )
     with when_interrupted(UNFINISHED), watch() as progress:
+        check_ingest(settings)
+        from catalog.first_schema import open_for_ingest
+
+        open_for_ingest(settings.database_url, progress.say).dispose()
         # seconds, in which a person may change their mind
         from ingest.pipeline import ingest as run_ingest
 
@@ -147,17 +153,20 @@ def worker(
         int | None, typer.Option("--threads", min=1, help="CPU threads of a computation; else one per core.")
     ] = None,
     until_empty: Annotated[bool, typer.Option("--until-empty", help="Leave when no run has anything left for it.")] = False,
-    heartbeat: Annotated[float, typer.Option("--heartbeat", min=0.1, help="Seconds between signs of life.")] = 10.0,
+    heartbeat: Annotated[
+        float, typer.Option("--heartbeat", min=0.1, callback=finite, help="Seconds between signs of life.")
+    ] = 10.0,
     stalled: Annotated[
-        float, typer.Option("--stalled", min=0.3, help="Seconds of silence after which a worker is given up.")
+        float, typer.Option("--stalled", min=0.3, callback=finite, help="Seconds of silence after which a worker is given up.")
     ] = 30.0,
     checkpoint_minutes: Annotated[
-        float | None, typer.Option("--checkpoint-minutes", help="A longer job saves its sums so often; else as the run says.")
+        float | None,
+        typer.Option("--checkpoint-minutes", callback=finite, help="A longer job saves its sums so often; else as planned."),
     ] = None,
 ) -> None:
     """Do the jobs of runs that were enqueued, on this device."""
-    from ingest.run_context import WorkerSettings
-    from ingest.worker import work
+    from catalog.engine import check_catalog
+    from ingest.worker_settings import WorkerSettings
 
     settings = WorkerSettings(
         device=device,
@@ -169,7 +178,11 @@ def worker(
         stalled_seconds=stalled,
         checkpoint_minutes=checkpoint_minutes,
     )
+    settings.validate()
     with when_interrupted("its job is done again by another worker"), watch() as progress:
+        check_catalog(settings.database_url)
+        from ingest.worker import work
+
         work(settings, progress)
 
 

@@ -71,9 +71,12 @@ def url(
     show_password: Annotated[bool, typer.Option("--show-password", help="Print the password, too.")] = False,
 ) -> None:
     """The database's address, for psql and other clients."""
-    from catalog.engine import address, database_url
+    from catalog.engine import address, database_url, has_password
 
-    write(address(database_url(), hide_password=not show_password) + "\n")
+    found = database_url()
+    write(address(found, hide_password=not show_password) + "\n")
+    if has_password(found) and not show_password:
+        talk("the password is left out: psql asks for it, or takes it from PGPASSWORD; --show-password prints it")
 
 
 @app.command()

@@ -87,7 +87,9 @@ def _operating_system(error: OSError) -> str | None:
 def _database(error: BaseException) -> str | None:
     original = getattr(error, "orig", None) or error
     psycopg = sys.modules.get("psycopg")
-    if psycopg is None or not isinstance(original, psycopg.OperationalError):
+    if psycopg is None or not isinstance(original, (psycopg.OperationalError, psycopg.DataError)):
         return None
     reason = str(original).strip().splitlines() or [type(original).__name__]
+    if isinstance(original, psycopg.DataError):
+        return f"the database cannot hold a value that was given ({reason[0].rstrip('.')}); give one within its range."
     return f"the database refused or broke off ({reason[0].rstrip('.')}); `catalog doctor` says what is wrong."

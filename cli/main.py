@@ -10,8 +10,10 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
+from catalog.errors import InputError
 from cli import compute, db, doctor, intervene, models, neurons, page, plan, report, rules, runs, verify
 from cli.failures import TERMINATED, Interrupted, sentence
+from cli.numbers import Command
 from cli.output import talk
 
 app = typer.Typer(
@@ -30,6 +32,9 @@ for noun in (neurons, page, models, compute, intervene, plan, verify, db, doctor
     noun.register(app)
 for group in (runs, rules, db):
     app.add_typer(group.app)
+for level in (app, runs.app, rules.app, db.app):
+    for command in level.registered_commands:
+        command.cls = Command
 
 
 @dataclass
@@ -55,6 +60,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     before = signal.signal(signal.SIGTERM, _terminate)
     asked = Talkativeness()
     try:
+        _check_text(sys.argv[1:] if arguments is None else arguments)
         get_command(app).main(arguments, prog_name="catalog", obj=asked)
     except BaseException as error:
         told = sentence(error)
@@ -68,6 +74,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     finally:
         signal.signal(signal.SIGTERM, before)
     sys.exit(0)
+
+
+def _check_text(arguments: list[str]) -> None:
+    """Raises:
+    InputError: an argument has bytes that are no text, which neither a database nor a terminal takes.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"the argument {argument!r} is no UTF-8 text; write it in UTF-8.") from None
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

@@ -12,11 +12,12 @@ from cli.options import (
     MinExcessOption,
     ModelArgument,
     ModelOption,
-    NeuronArgument,
+    NeuronWords,
     OffsetOption,
     RunOption,
+    finite,
     parse_layers,
-    parse_neuron,
+    parse_model_neuron,
 )
 from cli.output import Format, show_count, show_rows
 
@@ -33,7 +34,7 @@ def find(
     model: ModelOption = None,
     layer: LayerOption = None,
     min_excess: MinExcessOption = None,
-    min_score: Annotated[float | None, typer.Option("--min-score", help="Least score of the label.")] = None,
+    min_score: Annotated[float | None, typer.Option("--min-score", callback=finite, help="Least score of the label.")] = None,
     universal: Annotated[bool, typer.Option("--universal", help="Only universal neurons.")] = False,
     run: RunOption = None,
     sort: Annotated[str, typer.Option("--sort", help="Order: score, excess or neuron.")] = "score",
@@ -104,7 +105,7 @@ def families(
 
 def matches(
     model: ModelArgument,
-    neuron: NeuronArgument,
+    neuron: NeuronWords = None,
     other_model: Annotated[str | None, typer.Option("--other-model", help="Only matches in this model.")] = None,
     run: RunOption = None,
     limit: LimitOption = 50,
@@ -113,14 +114,15 @@ def matches(
     """The neurons of other seeds that correlate most with one."""
     from catalog import NeuronRef, connect_rows
 
+    ref = NeuronRef(*parse_model_neuron(model, neuron))
     with connect_rows() as store:
-        found = store.neuron_matches(NeuronRef(model, *parse_neuron(neuron)), run=run, other_model=other_model, limit=limit)
+        found = store.neuron_matches(ref, run=run, other_model=other_model, limit=limit)
     show_rows(found, format)
 
 
 def similar(
     model: ModelArgument,
-    neuron: NeuronArgument,
+    neuron: NeuronWords = None,
     by: Annotated[str, typer.Option("--by", help="What is compared: w_out, w_in or logit_effect.")] = "w_out",
     opposite: Annotated[bool, typer.Option("--opposite", help="The most opposite neurons, not the nearest.")] = False,
     other_model: Annotated[
@@ -135,8 +137,9 @@ def similar(
     Effects are those on the logits; they alone compare neurons of different models."""
     from catalog import NeuronRef, connect_rows
 
+    ref = NeuronRef(*parse_model_neuron(model, neuron))
     with connect_rows() as store:
-        found = store.similar(NeuronRef(model, *parse_neuron(neuron)), by, opposite, other_model, run, limit)
+        found = store.similar(ref, by, opposite, other_model, run, limit)
     show_rows(found, format)
 
 

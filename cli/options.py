@@ -14,11 +14,23 @@ from catalog.errors import InputError
 from cli.output import Format
 from ingest.settings import PARTS
 
+
+def finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
+    """A number that is neither infinite nor none at all; for options that take decimal numbers.
+
+    Raises:
+        InputError: it is.
+    """
+    if value is not None and not math.isfinite(value):
+        raise InputError(f"{parameter.opts[0]} {value} is no finite number; give one.")
+    return value
+
+
 FormatOption = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
 FamilyOption = Annotated[str | None, typer.Option("--family", help="Neuron family, such as alphabet.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Only this model.")]
 LayerOption = Annotated[str | None, typer.Option("--layer", help="A layer, or first and last: 3 or 3-5.")]
-MinExcessOption = Annotated[float | None, typer.Option("--min-excess", help="Least excess correlation.")]
+MinExcessOption = Annotated[float | None, typer.Option("--min-excess", callback=finite, help="Least excess correlation.")]
 RunOption = Annotated[
     int | None, typer.Option("--run", min=1, help="Read this run, not the newest published one of each model.")
 ]
@@ -47,7 +59,9 @@ ContextOption = Annotated[
     typer.Option("--context", "--context-length", help="Tokens per row with BOS; else the smaller of 512 and n_ctx."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")]
-MemoryOption = Annotated[float | None, typer.Option("--memory", help="GiB for the running sums; else half of what is free.")]
+MemoryOption = Annotated[
+    float | None, typer.Option("--memory", callback=finite, help="GiB for the running sums; else half of what is free.")
+]
 PrecisionOption = Annotated[
     str, typer.Option("--precision", help="Of products: fp32; bf16, where the device has it; tf32 on a CUDA device.")
 ]
@@ -69,22 +83,45 @@ JobsOption = Annotated[int | None, typer.Option("--jobs", help="Least number of 
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, as in `catalog models`.")]
 NeuronArgument = Annotated[str, typer.Argument(metavar="LAYER.INDEX", help="A neuron: 3.10 is layer 3, neuron 10.")]
+NeuronWords = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="LAYER.INDEX", help="A neuron: 3.10 is layer 3, neuron 10. MODEL.3.10 in one word will do, too."),
+]
 
 _WHOLE = "0|[1-9][0-9]*"
+_NEURON = rf"L?({_WHOLE})[./:]N?({_WHOLE})"
 _LARGEST_LAYER = 32767
 _LARGEST_INDEX = 2**31 - 1
 
 
 def parse_neuron(text: str) -> tuple[int, int]:
-    """Layer and index of `LAYER.INDEX`, which is text and no decimal number: 3.1 is not 3.10.
+    """Layer and index of `LAYER.INDEX`, which is text and no decimal number: 3.1 is not 3.10. L3.10 and 3/10 are the same.
 
     Raises:
         InputError: the text is no LAYER.INDEX.
     """
-    found = re.fullmatch(rf"({_WHOLE})\.({_WHOLE})", text)
+    found = re.fullmatch(_NEURON, text)
     if not found or int(found[1]) > _LARGEST_LAYER or int(found[2]) > _LARGEST_INDEX:
         raise InputError(f"{text!r} is no LAYER.INDEX; write the layer, a point and the index, such as 3.10.")
     return int(found[1]), int(found[2])
+
+
+def parse_model_neuron(model: str, words: list[str] | None) -> tuple[str, int, int]:
+    """Model, layer and index of `MODEL LAYER.INDEX`, `MODEL LAYER INDEX`, or all in one word: MODEL.3.10, MODEL/3/10.
+
+    Raises:
+        InputError: the words are none of these.
+    """
+    if not words:
+        found = re.fullmatch(rf"(.+)[./: ]({_NEURON})", model)
+        if not found:
+            raise InputError(f"which neuron of {model}? write its layer and index behind it, as in `{model} 3.10`.")
+        return found[1], *parse_neuron(found[2])
+    if len(words) == 2 and all(re.fullmatch(rf"[LN]?({_WHOLE})", word) for word in words):
+        return model, *parse_neuron(".".join(words))
+    if len(words) > 1:
+        raise InputError(f"{' '.join(words)!r} is more than one LAYER.INDEX; ask about one neuron at a time.")
+    return model, *parse_neuron(words[0])
 
 
 def parse_head(text: str) -> tuple[int, int]:

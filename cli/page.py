@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.excerpts import Excerpt, show_excerpts
-from cli.options import FormatOption, ModelArgument, NeuronArgument, RunOption, parse_neuron
+from cli.options import FormatOption, ModelArgument, NeuronWords, RunOption, parse_model_neuron
 from cli.output import Format, Record, Section, show_page
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 def show(
     model: ModelArgument,
-    neuron: NeuronArgument,
+    neuron: NeuronWords = None,
     run: RunOption = None,
     examples: Annotated[int, typer.Option("--examples", min=0, help="Most examples of each kind in a table.")] = 5,
     format: FormatOption = Format.TABLE,
@@ -54,16 +54,18 @@ def show(
     """One neuron: statistics, matches, tokens, labels, examples."""
     from catalog import NeuronRef, connect_rows
 
+    ref = NeuronRef(*parse_model_neuron(model, neuron))
+    title = f"{ref.model} {ref.layer}.{ref.index}"
     with connect_rows() as store:
-        page = store.neuron(NeuronRef(model, *parse_neuron(neuron)), run=run)
+        page = store.neuron(ref, run=run)
     tables = {name: getattr(page, name) for name in TITLES}
     if format is Format.TABLE:
         readable = [_section(name, _readable(name, rows)) for name, rows in tables.items() if name != "examples"]
-        show_page(f"{model} {neuron}", page.identity, readable, format)
+        show_page(title, page.identity, readable, format)
         shown = page.examples.where("rank", lambda rank: rank <= examples)
         show_excerpts(EXAMPLES_TITLE, [_excerpt(record) for record in shown.records()])
         return
-    show_page(f"{model} {neuron}", page.identity, [_section(name, rows) for name, rows in tables.items()], format)
+    show_page(title, page.identity, [_section(name, rows) for name, rows in tables.items()], format)
 
 
 def _section(name: str, rows: "Rows") -> Section:

@@ -69,7 +69,7 @@ def plan(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the jobs that an ingest would have, and their cost."""
-    from ingest.preview import preview
+    from ingest.first_checks import check_plan
     from ingest.settings import IngestSettings
 
     settings = IngestSettings(
@@ -92,7 +92,11 @@ def plan(
         include=parse_names(include),
         exclude=parse_names(exclude),
     )
+    check_plan(settings)
     with watch() as progress:
+        # seconds, in which a person may change their mind
+        from ingest.preview import preview
+
         found = preview(settings, progress)
     show_records(COLUMNS, [_record(found, number) for number in range(len(found.jobs))], format)
     _summary(found)

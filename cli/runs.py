@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from catalog.errors import RunError
-from cli.options import FormatOption
+from cli.options import FormatOption, finite
 from cli.output import Format, show_page, show_rows, talk
 from cli.progress import watch
 
@@ -36,7 +36,7 @@ def show_run(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
 @app.command("watch")
 def watch_run(
     run: RunArgument,
-    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 2.0,
+    every: Annotated[float, typer.Option("--every", min=0.1, callback=finite, help="Seconds between looks.")] = 2.0,
 ) -> None:
     """Follow a run until it is published or has failed."""
     from catalog import connect_rows

@@ -36,7 +36,9 @@ def verify(
     from catalog import connect_rows
     from catalog.errors import CatalogError
     from catalog.verify import verify as verify_rows
+    from ingest.settings import check_device_name
 
+    check_device_name(device)
     unreadable: CatalogError | None = None
     with connect_rows() as store:
         talk(f"checksums and structure of run {run} …")

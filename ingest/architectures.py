@@ -1,6 +1,12 @@
-"""Where each architecture keeps the modules that the catalog looks at; nothing here reads files or knows a database."""
+"""Where each architecture keeps the modules that the catalog looks at; nothing here reads files or knows a database.
 
-from torch import nn
+What architectures there are is asked before torch is imported, so only what is called imports it.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LAYERS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "opt": "model.decoder.layers"}
 """Where each architecture keeps its blocks."""
@@ -14,22 +20,24 @@ FINAL_NORM = {"gpt2": "transformer.ln_f", "gpt_neox": "gpt_neox.final_layer_norm
 """The module between the last block and the unembedding."""
 
 
-def blocks(model: nn.Module, architecture: str) -> list[nn.Module]:
+def blocks(model: "nn.Module", architecture: str) -> "list[nn.Module]":
     """The blocks, in order."""
     return list(model.get_submodule(LAYERS[architecture]).children())
 
 
-def nonlinearities(model: nn.Module, architecture: str) -> list[nn.Module]:
+def nonlinearities(model: "nn.Module", architecture: str) -> "list[nn.Module]":
     """The activation modules of all blocks, in order."""
     return [block.get_submodule(NONLINEARITY[architecture]) for block in blocks(model, architecture)]
 
 
-def final_norm(model: nn.Module, architecture: str) -> nn.LayerNorm:
+def final_norm(model: "nn.Module", architecture: str) -> "nn.LayerNorm":
     """The layer norm before the unembedding.
 
     Raises:
         ValueError: the model has another norm there, or none; the sentence says what is defined nonetheless.
     """
+    from torch import nn
+
     parent, _, name = FINAL_NORM[architecture].rpartition(".")
     module = getattr(model.get_submodule(parent), name)
     if not isinstance(module, nn.LayerNorm):

@@ -9,7 +9,7 @@ forward pass therefore gives the activations, and `process` asserts on a batch t
 on the raw model's nonlinearities, fused GELU and fused attention took half the bridge's time on small GPT-2s.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -173,29 +173,19 @@ def _fuse_gelu(model: nn.Module, architecture: str) -> None:
             block.set_submodule(NONLINEARITY[architecture], nn.GELU(approximate="tanh"))
 
 
-def check_family(checkpoints: list[Checkpoint], parts: Sequence[str], tokenizers: list[str]) -> None:
-    """Whether the models can be in one run with these parts.
+def check_family(checkpoints: list[Checkpoint], tokenizers: list[str]) -> None:
+    """Whether the models can be in one run; what their arguments tell is checked by `ingest.model_arguments`.
 
     Args:
         tokenizers: sha256 of each model's tokenizer.
     Raises:
-        InputError: fewer than two models, one given twice, two of one name, or different tokenizers.
+        InputError: one model given twice, or different tokenizers.
     """
-    if len(checkpoints) < 2 and "correlations" in parts:
-        others = [part for part in parts if part != "correlations"] or ["weights"]
-        raise InputError(f"correlations need at least two models; give more of them, or --only {','.join(others)} for one.")
     by_sha: dict[str, Checkpoint] = {}
-    by_name: dict[tuple[str, str | None], Checkpoint] = {}
     for checkpoint, tokenizer in zip(checkpoints, tokenizers, strict=True):
         twin = by_sha.setdefault(checkpoint.identity.sha256, checkpoint)
         if twin is not checkpoint:
             raise InputError(f"{twin.source} and {checkpoint.source} are the same model; give each model once.")
-        twin = by_name.setdefault((checkpoint.name, checkpoint.revision), checkpoint)
-        if twin is not checkpoint:
-            raise InputError(
-                f"{twin.source} and {checkpoint.source} are both named {checkpoint.name!r}; rename one as "
-                f"NEWNAME={checkpoint.source}."
-            )
         if tokenizer != tokenizers[0]:
             raise InputError(
                 f"{checkpoints[0].source} and {checkpoint.source} have different tokenizers, so their activations belong to "

@@ -23,9 +23,10 @@ from ingest.outlook import Outlook, Refusals, look
 from ingest.plan import Job
 from ingest.progress import Progress
 from ingest.queue import Queue
-from ingest.run_context import RunContext, WorkerSettings, check_left, is_current, open_run
+from ingest.run_context import RunContext, check_left, is_current, open_run
 from ingest.run_work import RunWork
-from ingest.sums_files import check_writable
+from ingest.staging_folder import check_writable
+from ingest.worker_settings import WorkerSettings
 
 MOST_ATTEMPTS = 6
 LONGEST_WAIT = 60

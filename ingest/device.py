@@ -5,6 +5,7 @@ import os
 import torch
 
 from catalog.errors import InputError
+from ingest.settings import check_device_name, check_precision_name
 from ingest.statistics.precision import has_bf16
 
 
@@ -14,18 +15,14 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         InputError: no such device on this machine.
     """
+    check_device_name(name)
     if name == "auto":
         name = "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"--device {name!r} is no device; give auto, cpu or cuda:N.") from error
+    device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             raise InputError(f"--device {name} is not there, this machine has {count} CUDA devices; give --device cpu.")
-    elif device.type != "cpu":
-        raise InputError(f"--device {name} is not offered; give auto, cpu or cuda:N.")
     return device
 
 
@@ -33,8 +30,7 @@ def check_precision(precision: str, device: torch.device) -> None:
     """Raises:
     InputError: the device has no instructions for products in this precision.
     """
-    if precision == "tf32" and device.type != "cuda":
-        raise InputError("--precision tf32 needs --device cuda:N, because only CUDA devices have TF32 units.")
+    check_precision_name(precision, device.type)
     if precision == "bf16" and not has_bf16(device):
         raise InputError(f"--precision bf16 would be slower than fp32 on {device}, which has no bf16 units; leave it out.")
 

@@ -16,8 +16,8 @@ from ingest.plan import Plan, SpanItem, TokenItem
 from ingest.prepare import Inputs, open_syntax
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
+from ingest.staging_folder import check_writable
 from ingest.store import RunStore
-from ingest.sums_files import check_writable
 
 
 def job_context(

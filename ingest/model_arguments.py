@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.errors import InputError
+from catalog.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ def parse_model_argument(argument: str) -> ModelSource:
     if Path(location).expanduser().is_dir():
         raise InputError(f"{location} is a folder and has no revision {revision!r}; leave out @{revision}.")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", location) or location.startswith("."):
-        raise InputError(f"there is no folder {location!r}; give the folder of a checkpoint, or a hub name as OWNER/NAME.")
+        raise InputError(_no_folder(location))
     if Path(location).parts[0] != location and Path(Path(location).parts[0]).is_dir():
-        raise InputError(f"there is no folder {location!r}; give the folder of a checkpoint, or a hub name as OWNER/NAME.")
+        raise InputError(_no_folder(location))
     return ModelSource(name or location.rsplit("/", 1)[-1], location, revision or None, False)
 
 
@@ -51,3 +51,20 @@ def folder_name(folder: Path) -> str:
         if cached:
             return cached[1]
     return folder.name or folder.resolve().name
+
+
+def nearest_folder(location: str) -> str:
+    """For a sentence that misses a folder: one of nearly this name, beside where it would be."""
+    path = Path(location).expanduser()
+    try:
+        beside = [folder.name for folder in path.parent.iterdir() if folder.is_dir()]
+    except OSError:
+        return ""
+    return did_you_mean(path.name, beside, before=location.removesuffix(path.name))
+
+
+def _no_folder(location: str) -> str:
+    return (
+        f"there is no folder {location!r}{nearest_folder(location)}; give the folder of a checkpoint, or a hub name as "
+        "OWNER/NAME."
+    )

@@ -4,19 +4,17 @@ What only decides how outputs are wrapped is set here, so that it cannot matter;
 `ingest.behaviour`; what the catalog's definitions do not hold for is refused by its name.
 """
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig
 from transformers.activations import ACT2FN
 
 from catalog.errors import InputError
-from ingest.architectures import LAYERS
 from ingest.behaviour import READS
 from ingest.libraries import load
 from ingest.model_arguments import ModelSource
+from ingest.model_checks import config_text, refuse_architecture
 
 WRAPPING = {"return_dict": True, "output_attentions": False, "output_hidden_states": False}
 """Keys that change what a forward pass returns beside the logits, and the values that the catalog reads."""
@@ -30,13 +28,7 @@ def read_config(source: ModelSource) -> Any:
         InputError: no config.json in the folder, one that is damaged, or no such model on the hub.
     """
     if source.is_local:
-        path = Path(source.location) / "config.json"
-        if not path.is_file():
-            raise InputError(f"{source.location} is no checkpoint, it has no config.json; give a Hugging Face model folder.")
-        try:
-            json.loads(path.read_text())
-        except (ValueError, OSError) as error:
-            raise InputError(f"{path} cannot be read ({error}); get an undamaged checkpoint.") from None
+        config_text(source)
     config = load(source, "configuration", AutoConfig.from_pretrained, **WRAPPING)
     check_config(source, config)
     return config
@@ -47,25 +39,11 @@ def check_config(source: ModelSource, config: Any) -> None:
     InputError: weights of this architecture cannot be processed, or a value is none that it can have; the sentence names
         the key, the value and the rule.
     """
-    refuse_architecture(source, config)
+    refuse_architecture(source, config.model_type, hasattr(config, "rms_norm_eps"))
     _check_values(source, config)
     for wrong, sentence in _unfoldable(config):
         if wrong:
             raise InputError(f"{source.location} {sentence}")
-
-
-def refuse_architecture(source: ModelSource, config: Any) -> None:
-    """Raises:
-    InputError: weights of this architecture cannot be processed; the sentence says why.
-    """
-    if config.model_type not in LAYERS and hasattr(config, "rms_norm_eps"):
-        raise InputError(
-            f"{source.location} is a {config.model_type!r} model, which normalises by RMSNorm: without centring its weights "
-            "cannot be processed as the catalog's definitions want; of interventions entropy, loss, rank and KL would be "
-            f"defined, the centred scale and the final-layer formula not. Those that work are {', '.join(LAYERS)}."
-        )
-    if config.model_type not in LAYERS:
-        raise InputError(f"{source.location} is a {config.model_type!r} model; those that work are {', '.join(LAYERS)}.")
 
 
 def _check_values(source: ModelSource, config: Any) -> None:

@@ -9,15 +9,15 @@
 """
 
 import time
-from pathlib import Path
 
 from catalog import jobs, reuse, runs
-from catalog.engine import check_schema, writer_engine
 from catalog.errors import RunError
+from catalog.first_schema import open_for_ingest
 from catalog.run_handle import RunHandle, RunSpec
 from catalog.runs import RunRecord
 from ingest import corpus_told
 from ingest.checkpoint import Checkpoint
+from ingest.first_checks import check_ingest
 from ingest.identity import code_version, number_settings, run_identity, versions_of
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
@@ -25,8 +25,7 @@ from ingest.queue import open_queue
 from ingest.run_planner import RunPlanner
 from ingest.run_work import RunWork
 from ingest.settings import IngestReport, IngestSettings, recorded
-from ingest.sums_files import check_writable
-from ingest.topic_inputs import read_topics
+from ingest.staging_folder import check_writable
 
 
 def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
@@ -36,12 +35,9 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
         CatalogError: bad input, no database, an old schema, or the same run at work elsewhere; nothing is published.
     """
     started = time.monotonic()
-    settings.validate()
-    if settings.topics is not None and "topics" in settings.parts:
-        read_topics(Path(settings.topics))
-    engine = writer_engine(settings.database_url)
+    check_ingest(settings)
+    engine = open_for_ingest(settings.database_url, progress.say)
     try:
-        check_schema(engine)
         inputs = load_inputs(settings, progress)
         known = None if settings.again else _known_weights(engine, settings, inputs)
         if known is not None:

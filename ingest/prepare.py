@@ -9,10 +9,11 @@ from transformers import PreTrainedTokenizerBase
 from catalog.errors import InputError
 from catalog.reuse import ModelKey
 from catalog.settings import home
-from ingest.checkpoint import Checkpoint, check_family, open_checkpoint, parse_model_argument
+from ingest.checkpoint import Checkpoint, check_family, open_checkpoint
 from ingest.corpus import TokenCorpus, tokenise
 from ingest.corpus_told import sentences
 from ingest.device import check_precision, describe, memory_budget, resolve_device
+from ingest.model_arguments import parse_model_argument
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
 from ingest.syntax.annotate import check_installed
@@ -71,7 +72,7 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
         checkpoints.append(open_checkpoint(source, device))
         progress.advance(1)
     tokenizers = [tokenizer_identity(checkpoint.tokenizer) for checkpoint in checkpoints]
-    check_family(checkpoints, settings.parts, [info.sha256 for info in tokenizers])
+    check_family(checkpoints, [info.sha256 for info in tokenizers])
     tokenizer = tokenizers[0]
     if tokenizer.newline_id is None:
         progress.say("no token's bytes are a newline alone, so newlines cannot be masked")

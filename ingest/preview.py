@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.errors import InputError
 from ingest.device import check_precision, memory_budget, resolve_device
 from ingest.estimate import JobEstimate, Rates, estimate, measure
+from ingest.first_checks import check_plan
 from ingest.labels.topics import COMPONENTS
 from ingest.model_arguments import ModelSource, parse_model_argument
 from ingest.model_config import read_config
@@ -35,9 +35,7 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     Raises:
         InputError: a model or setting that cannot be used, or a budget that is too small.
     """
-    if settings.corpus is None and settings.max_tokens is None:
-        raise InputError("a plan needs the number of tokens; give --corpus, or --max-tokens for a corpus of any kind.")
-    settings.validate(corpus_needed=False)
+    check_plan(settings)
     device = resolve_device(settings.device)
     check_precision(settings.precision, device)
     sources = [parse_model_argument(argument) for argument in settings.models]
@@ -45,8 +43,6 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     shapes = [_shape(config) for config in configs]
     context = context_length(settings, [config.max_position_embeddings for config in configs])
     work = Work.of(settings.parts, len(shapes))
-    if not work.models:
-        raise InputError("weights alone need no plan; leave out --only, or name a part that reads the corpus.")
     budget = memory_budget(device, settings.memory_gb)
     corpus = _corpus(settings, sources[0], configs[0], context, progress)
     plan = make_plan(work, shapes, corpus, budget, settings.at_least_jobs)

@@ -13,7 +13,7 @@ from ingest.roles.bos_norms import BosNormRatio
 from ingest.roles.compositions import LayerCompositions
 from ingest.roles.head_scores import RandomBaseline
 from ingest.roles.head_selection import SelectedScores
-from ingest.roles.interventions import Intervention
+from ingest.roles.intervention import Intervention
 from ingest.roles.path_ablation import PathAblation
 from ingest.roles.prediction_metrics import METRICS as MEASURED
 from ingest.roles.prediction_metrics import InterventionResults

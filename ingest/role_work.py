@@ -29,7 +29,8 @@ from ingest.roles.compositions import LayerCompositions, head_compositions
 from ingest.roles.head_scores import RandomBaseline, head_scores, random_baseline
 from ingest.roles.head_selection import SelectedScores, choose_pairs, select_scores
 from ingest.roles.heads import Pair
-from ingest.roles.interventions import Intervention, run_interventions
+from ingest.roles.intervention import FIXED_AT, Intervention
+from ingest.roles.interventions import run_interventions
 from ingest.roles.path_ablation import PathAblation, ablate_paths
 from ingest.roles.prediction import EffectExplainer
 from ingest.roles.redundancy import SimilarNeurons, similar_neurons
@@ -37,8 +38,6 @@ from ingest.roles.vectors import effect_vectors, unit_rows, weight_vectors
 from ingest.settings import IngestSettings
 from ingest.statistics.weights import LogitEffects, WeightStatistics, weight_statistics
 
-FIXED_AT = (-0.17, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
-"""Values of post at which candidates and controls are held (SPEC §8.2)."""
 LEAST_MULTIPLE = 1.5
 """Of the largest |h| of random vectors, from which on a neuron's pair is ablated: below what labels ask for, which is 2."""
 LEAST_KURTOSIS = 5.0

@@ -17,24 +17,7 @@ from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
 from ingest.settings import DEFINITION_VERSIONS, IngestSettings, from_record
 from ingest.store import RunStore
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What a worker was started with."""
-
-    device: str = "auto"
-    memory_gb: float | None = None
-    concurrency: int = 1
-    until_empty: bool = False
-    threads: int | None = None
-    """Threads of each computation on the CPU; None: as many as there are cores."""
-    heartbeat_seconds: float = 10.0
-    stalled_seconds: float = 30.0
-    """A worker that was not heard of for so long is given up, and its jobs go to others."""
-    checkpoint_minutes: float | None = None
-    """None: as the run says."""
-    database_url: str | None = None
+from ingest.worker_settings import WorkerSettings
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
 from ingest.settings import IngestSettings
 from ingest.store import RunStore
-from ingest.topic_inputs import read_topics, row_counts
+from ingest.topic_files import read_topics
+from ingest.topic_inputs import row_counts
 
 
 @dataclass(frozen=True)

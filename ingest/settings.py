@@ -1,11 +1,13 @@
 """What one ingest was asked to do, and what it answers."""
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import InputError
+from catalog.errors import InputError, did_you_mean
 from catalog.settings import staging_folder
 from ingest.corpus_files import UTF_8, CorpusSource, check_source
 
@@ -118,6 +120,11 @@ class IngestSettings:
         return not {*self.parts} <= {*OF_WEIGHTS}
 
     @property
+    def has_sums(self) -> bool:
+        """Whether a part is made of sums over the corpus, which jobs are cut of."""
+        return not {*self.parts} <= {*OF_WEIGHTS, *ROLES}
+
+    @property
     def corpus_source(self) -> CorpusSource | None:
         """Where the corpus is and how it is read; None without one."""
         if self.corpus is None:
@@ -141,10 +148,25 @@ class IngestSettings:
         """
         unknown = [part for part in self.only if part not in (*PARTS, "roles")]
         if unknown:
-            raise InputError(f"--only {unknown[0]!r} is no part of a run; choose from {', '.join(PARTS)}, or roles.")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"--precision {self.precision!r} is not offered; choose from {', '.join(PRECISIONS)}.")
+            nearest = did_you_mean(unknown[0], (*PARTS, "roles"))
+            raise InputError(f"--only {unknown[0]!r} is no part of a run{nearest}; choose from {', '.join(PARTS)}, or roles.")
+        check_device_name(self.device)
+        check_precision_name(self.precision, self.device)
+        self._check_ranges()
+        if self.enqueue and not self.needs_corpus:
+            asked = ",".join(self.only)
+            raise InputError(f"--enqueue has nothing to leave to workers with --only {asked}; leave it out.")
+        source = self.corpus_source
+        if self.needs_corpus and source is not None:
+            check_source(source)
+        if self.needs_corpus and source is None and corpus_needed:
+            raise InputError(
+                f"--corpus is missing; give a file or a hub name, or --only {','.join(OF_WEIGHTS)} to do without one."
+            )
+
+    def _check_ranges(self) -> None:
         for option, value, least in (
+            ("--seed", self.seed, 0),
             ("--max-tokens", self.max_tokens, 1),
             ("--context", self.context, 2),
             ("--baseline-draws", self.baseline_draws, 1),
@@ -158,20 +180,45 @@ class IngestSettings:
         ):
             if value is not None and value < least:
                 raise InputError(f"{option} {value} is too small; give {least} or more.")
-        if self.enqueue and not self.needs_corpus:
-            asked = ",".join(self.only)
-            raise InputError(f"--enqueue has nothing to leave to workers with --only {asked}; leave it out.")
-        if not self.checkpoint_minutes > 0:
-            raise InputError(f"--checkpoint-minutes {self.checkpoint_minutes} is no interval; give a number above 0.")
-        if self.memory_gb is not None and not self.memory_gb > 0:
-            raise InputError(f"--memory {self.memory_gb} is no budget; give a number of GiB above 0.")
-        source = self.corpus_source
-        if self.needs_corpus and source is not None:
-            check_source(source)
-        if self.needs_corpus and source is None and corpus_needed:
-            raise InputError(
-                f"--corpus is missing; give a file or a hub name, or --only {','.join(OF_WEIGHTS)} to do without one."
-            )
+        check_memory(self.memory_gb)
+        check_interval("--checkpoint-minutes", self.checkpoint_minutes)
+
+
+def check_device_name(name: str) -> None:
+    """Whether a device may be called so; whether it is there is known to torch.
+
+    Raises:
+        InputError: it may not.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
+        raise InputError(f"--device {name!r} is no device; give auto, cpu or cuda:N.")
+
+
+def check_precision_name(precision: str, device: str) -> None:
+    """Raises:
+    InputError: there is no such precision, or none on any such device.
+    """
+    if precision not in PRECISIONS:
+        nearest = did_you_mean(precision, PRECISIONS)
+        raise InputError(f"--precision {precision!r} is not offered{nearest}; choose from {', '.join(PRECISIONS)}.")
+    if precision == "tf32" and device.startswith("cpu"):
+        raise InputError("--precision tf32 needs --device cuda:N, because only CUDA devices have TF32 units.")
+
+
+def check_memory(gib: float | None) -> None:
+    """Raises:
+    InputError: a budget that is not above 0, or not finite.
+    """
+    if gib is not None and not (math.isfinite(gib) and gib > 0):
+        raise InputError(f"--memory {gib} is no budget; give a number of GiB above 0.")
+
+
+def check_interval(option: str, value: float) -> None:
+    """Raises:
+    InputError: an interval that is not above 0, or not finite.
+    """
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{option} {value} is no interval; give a number above 0.")
 
 
 def recorded(settings: IngestSettings, models: list[str]) -> dict[str, Any]:

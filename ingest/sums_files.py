@@ -77,20 +77,5 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return values
 
 
-def check_writable(folder: Path) -> None:
-    """Raises:
-    InputError: no file can be made in the staging folder.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f"probe.{secrets.token_hex(4)}{PART}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"the staging folder {folder} cannot be written ({error.strerror}); name another with --staging or CATALOG_STAGING."
-        ) from None
-
-
 def _numpy(values: np.ndarray | Tensor) -> Any:
     return values if isinstance(values, np.ndarray) else values.detach().cpu().numpy()

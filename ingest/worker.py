@@ -28,7 +28,7 @@ from ingest.device import resolve_device
 from ingest.outlook import Refill, Refusals
 from ingest.progress import Progress
 from ingest.queue import FINISH_TASK, JOB_TASK, QUEUE, open_queue, worker_connector
-from ingest.run_context import WorkerSettings
+from ingest.worker_settings import WorkerSettings
 
 NOISY = ("procrastinate", "psycopg.pool", "asyncio")
 """Loggers of libraries that print tracebacks of what is told here in one sentence."""
@@ -47,10 +47,11 @@ def work(settings: WorkerSettings, progress: Progress) -> None:
     """Work until nothing is left, if asked to, or until a signal; a database that goes away is waited for.
 
     Raises:
-        InputError: the device is not there.
+        InputError: a setting is outside its range, or the device is not there.
         DatabaseError: the catalog cannot be reached at the start.
         WorkerRefusal: this worker cannot do what is left, and there is no other.
     """
+    settings.validate()
     resolve_device(settings.device)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)

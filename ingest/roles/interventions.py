@@ -6,8 +6,6 @@ earlier layers by the layers after theirs (see `final_layer` and `later_layers`)
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from ingest.architectures import final_norm, nonlinearities
 from ingest.roles.final_layer import FinalLayer
+from ingest.roles.intervention import Intervention
 from ingest.roles.later_layers import Edit, Model, Seen, forward, forward_after, unembed
 from ingest.roles.prediction_metrics import (
     InterventionResults,
@@ -26,58 +25,11 @@ from ingest.roles.prediction_metrics import (
     norm_scale,
 )
 
-Kind = Literal["fix", "zero", "threshold", "relu", "multiply"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 DEFAULT_TOKENS = 100_000
 STACKED_TOKENS = 4096
 """Tokens that pass the later layers at once, of as many interventions as that allows."""
 METRICS_AT_ONCE = 2**19
 """Tokens times interventions by formula, whose metrics are in memory at once."""
-
-
-@dataclass(frozen=True)
-class Intervention:
-    """What is done to neurons, alike at every position, BOS included.
-
-    fix: post := value. multiply: post := value·post. zero: pre := 0. threshold: pre := min(pre, value).
-    relu: pre := max(pre, 0). `zero` and `relu` have no value.
-    """
-
-    kind: Kind
-    neurons: tuple[tuple[int, int], ...]
-    """(layer, index) each."""
-    value: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Raises:
-        ValueError: no such kind, no neuron, one given twice, or a value that is no finite fp32 number.
-        """
-        if self.kind not in KINDS:
-            raise ValueError(f"there is no intervention {self.kind!r}; those that there are: {', '.join(KINDS)}.")
-        if not self.neurons or len(set(self.neurons)) != len(self.neurons):
-            raise ValueError("an intervention needs at least one neuron, and each neuron once.")
-        if not abs(self.value) <= float(np.finfo(np.float32).max):
-            raise ValueError(f"an intervention cannot take the value {self.value}; give a finite number.")
-
-    @property
-    def first_layer(self) -> int:
-        return min(layer for layer, _ in self.neurons)
-
-    def in_layer(self, layer: int) -> list[int]:
-        """Indices of its neurons there."""
-        return [index for own, index in self.neurons if own == layer]
-
-    def new_post(self, nonlinearity: nn.Module, pre: Tensor, post: Tensor) -> Tensor:
-        """post after the intervention, of pre and post of its neurons, any shape."""
-        if self.kind == "fix":
-            return torch.full_like(post, self.value)
-        if self.kind == "multiply":
-            return self.value * post
-        changed = {"zero": torch.zeros_like, "threshold": lambda x: x.clamp(max=self.value), "relu": lambda x: x.clamp(min=0)}
-        # not through __call__, whose hooks may be what asks
-        new = nonlinearity.forward(changed[self.kind](pre))
-        assert isinstance(new, Tensor)
-        return new
 
 
 @torch.inference_mode()

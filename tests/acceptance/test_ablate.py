@@ -14,8 +14,9 @@ from catalog.engine import writer_engine
 from catalog.errors import InputError, NotFoundError, RunError
 from catalog.published_model import model_of_run
 from catalog.verify import verify
-from ingest.ablate import AblateSettings, ablate
-from ingest.intervene import InterveneSettings, intervene
+from ingest.ablate import ablate
+from ingest.intervene import intervene
+from ingest.measure_settings import AblateSettings, InterveneSettings
 from ingest.progress import Silent
 from ingest.role_results import CAUSES, ablation_columns
 from ingest.roles.heads import Pair

@@ -26,6 +26,12 @@ def ingest(settings, progress):
     time.sleep(60)
 module.ingest = ingest
 sys.modules["ingest.pipeline"] = module
+checks = types.ModuleType("ingest.first_checks")
+checks.check_ingest = lambda settings: None
+sys.modules["ingest.first_checks"] = checks
+schema = types.ModuleType("catalog.first_schema")
+schema.open_for_ingest = lambda url, say: types.SimpleNamespace(dispose=lambda: None)
+sys.modules["catalog.first_schema"] = schema
 from cli.main import main
 main(["ingest", "a", "b", "--corpus", "c"])
 """

@@ -13,7 +13,8 @@ from catalog.engine import writer_engine
 from catalog.errors import InputError, NotFoundError
 from catalog.verify import checks, verify
 from ingest.checkpoint import Checkpoint, nonlinearities
-from ingest.intervene import InterveneSettings, intervene
+from ingest.intervene import intervene
+from ingest.measure_settings import InterveneSettings
 from ingest.pipeline import ingest
 from ingest.progress import Silent
 from ingest.roles.head_scores import bos_keys

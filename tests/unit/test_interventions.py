@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ingest.architectures import final_norm
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
 from ingest.roles import interventions as engine
-from ingest.roles.interventions import KINDS, Intervention, run_interventions
+from ingest.roles.intervention import KINDS, Intervention
+from ingest.roles.interventions import run_interventions
 from ingest.roles.prediction_metrics import METRICS, InterventionResults, next_token_mask
 from tests.factories import load_raw, mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt
 

@@ -11,6 +11,7 @@ import torch
 
 from catalog.errors import InputError, RunError
 from ingest import sums_files
+from ingest.staging_folder import check_writable
 
 ARRAYS = {"own:0:1/total": np.arange(12.0).reshape(3, 4), "n": np.array(7)}
 
@@ -91,4 +92,4 @@ def test_what_a_killed_process_left_is_cleared_by_the_next(file: Path) -> None:
 @pytest.mark.parametrize("name", ["/dev/null/sums", "/proc/sums"])
 def test_a_folder_that_cannot_be_written(name: str) -> None:
     with pytest.raises(InputError, match=f"the staging folder {name} cannot be written"):
-        sums_files.check_writable(Path(name))
+        check_writable(Path(name))

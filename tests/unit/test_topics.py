@@ -13,7 +13,8 @@ from ingest.corpus_cache import CorpusMeta, TokenCorpus
 from ingest.corpus_features import TokenTable
 from ingest.labels import topics as core
 from ingest.labels.topics import BY_FILE, BY_MACHINE, Topic, Topics, association, components, topic_features, topic_model
-from ingest.topic_inputs import read_topics, row_counts
+from ingest.topic_files import read_topics
+from ingest.topic_inputs import row_counts
 
 PLANTED = ([5, 6, 7, 8], [20, 21, 22, 23, 24])
 STRINGS = [f" word{i}" for i in range(300)]

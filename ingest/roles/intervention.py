@@ -1,0 +1,61 @@
+"""What can be done to neurons; said without torch, so that what is asked can be checked before it is imported."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Kind = Literal["fix", "zero", "threshold", "relu", "multiply"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FIXED_AT = (-0.17, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+"""Values of post at which candidates and controls are held (SPEC §8.2)."""
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What is done to neurons, alike at every position, BOS included.
+
+    fix: post := value. multiply: post := value·post. zero: pre := 0. threshold: pre := min(pre, value).
+    relu: pre := max(pre, 0). `zero` and `relu` have no value.
+    """
+
+    kind: Kind
+    neurons: tuple[tuple[int, int], ...]
+    """(layer, index) each."""
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises:
+        ValueError: no such kind, no neuron, one given twice, or a value that is no finite fp32 number.
+        """
+        if self.kind not in KINDS:
+            raise ValueError(f"there is no intervention {self.kind!r}; those that there are: {', '.join(KINDS)}.")
+        if not self.neurons or len(set(self.neurons)) != len(self.neurons):
+            raise ValueError("an intervention needs at least one neuron, and each neuron once.")
+        if not abs(self.value) <= float(np.finfo(np.float32).max):
+            raise ValueError(f"an intervention cannot take the value {self.value}; give a finite number.")
+
+    @property
+    def first_layer(self) -> int:
+        return min(layer for layer, _ in self.neurons)
+
+    def in_layer(self, layer: int) -> list[int]:
+        """Indices of its neurons there."""
+        return [index for own, index in self.neurons if own == layer]
+
+    def new_post(self, nonlinearity: "nn.Module", pre: "Tensor", post: "Tensor") -> "Tensor":
+        """post after the intervention, of pre and post of its neurons, any shape."""
+        import torch
+
+        if self.kind == "fix":
+            return torch.full_like(post, self.value)
+        if self.kind == "multiply":
+            return self.value * post
+        changed = {"zero": torch.zeros_like, "threshold": lambda x: x.clamp(max=self.value), "relu": lambda x: x.clamp(min=0)}
+        # not through __call__, whose hooks may be what asks
+        new = nonlinearity.forward(changed[self.kind](pre))
+        assert isinstance(new, torch.Tensor)
+        return new
