@@ -90,6 +90,8 @@ def check_source(source: CorpusSource) -> CorpusFiles | None:
     Raises:
         InputError: no such file or folder, nothing in it that can be read, or an option that cannot act on it.
     """
+    if not source.location.strip():
+        raise InputError("--corpus is empty; give a JSON Lines or Parquet file, a folder of them, or a hub name.")
     _encoding(source)
     path = source.path
     if path is not None:

@@ -33,7 +33,7 @@ def check_ingest(settings: IngestSettings) -> None:
         from ingest.staging_folder import check_writable
 
         check_writable(settings.staging_folder)
-    check_models(settings.models, settings.parts)
+    check_models(settings.models, settings.parts, settings.context)
     if settings.needs_corpus:
         check_corpus(settings)
 
@@ -48,7 +48,7 @@ def check_plan(settings: IngestSettings) -> None:
     if not settings.has_sums:
         asked = ",".join(settings.only)
         raise InputError(f"--only {asked} has no jobs to plan; leave it out, or name a part that sums over the corpus.")
-    check_models(settings.models, settings.parts, only_configurations=settings.corpus is None)
+    check_models(settings.models, settings.parts, settings.context, only_configurations=settings.corpus is None)
     if settings.corpus is not None:
         check_corpus(settings)
 

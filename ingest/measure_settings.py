@@ -117,7 +117,7 @@ def check_asked(settings: InterveneSettings | AblateSettings) -> None:
             settings.pairs(of_run)
         as_read = settings_again(settings, of_run)
         try:
-            check_models(as_read.models, as_read.parts)
+            check_models(as_read.models, as_read.parts, as_read.context)
             check_corpus(as_read)
         except InputError as error:
             raise unreadable(of_run, error) from None

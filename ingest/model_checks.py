@@ -14,13 +14,17 @@ WEIGHTS = (".safetensors", ".bin")
 """Endings of files that hold tensors."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 """Files of which a tokenizer needs one."""
+DEFAULT_CONTEXT = 512
 
 
-def check_models(arguments: Iterable[str], parts: Sequence[str], only_configurations: bool = False) -> list[ModelSource]:
+def check_models(
+    arguments: Iterable[str], parts: Sequence[str], context: int | None, only_configurations: bool = False
+) -> list[ModelSource]:
     """What the arguments name, once nothing of it is missing that a look at the files can tell.
 
     Args:
         parts: the parts of a run that are asked for.
+        context: tokens per row, if that is asked for.
         only_configurations: weights and tokenizers are not needed.
     Raises:
         InputError: no such folder, not enough of a checkpoint in it, or models that cannot be in one run.
@@ -28,15 +32,34 @@ def check_models(arguments: Iterable[str], parts: Sequence[str], only_configurat
     """
     sources = [parse_model_argument(argument) for argument in arguments]
     check_together(sources, parts)
+    n_ctx: list[int] = []
     for source in sources:
         if not source.is_local:
             _check_on_hub(source)
             continue
         config = config_text(source)
         refuse_architecture(source, config.get("model_type"), "rms_norm_eps" in config)
+        found = config.get("max_position_embeddings", config.get("n_positions"))
+        n_ctx += [found] if isinstance(found, int) else []
         if not only_configurations:
             _check_files(source)
+    if n_ctx:
+        context_length(context, n_ctx)
     return sources
+
+
+def context_length(asked: int | None, n_ctx: Sequence[int]) -> int:
+    """Tokens per row.
+
+    Args:
+        n_ctx: tokens that each model can read.
+    Raises:
+        InputError: the models cannot read rows so long.
+    """
+    longest = min(n_ctx)
+    if asked is not None and asked > longest:
+        raise InputError(f"--context {asked} is longer than the models read; give at most {longest}.")
+    return asked or min(DEFAULT_CONTEXT, longest)
 
 
 def check_together(sources: Sequence[ModelSource], parts: Sequence[str]) -> None:

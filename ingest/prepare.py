@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from catalog.errors import InputError
 from catalog.reuse import ModelKey
 from catalog.settings import home
 from ingest.checkpoint import Checkpoint, check_family, open_checkpoint
@@ -14,6 +13,7 @@ from ingest.corpus import TokenCorpus, tokenise
 from ingest.corpus_told import sentences
 from ingest.device import check_precision, describe, memory_budget, resolve_device
 from ingest.model_arguments import parse_model_argument
+from ingest.model_checks import context_length
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
 from ingest.syntax.annotate import check_installed
@@ -21,7 +21,6 @@ from ingest.syntax.cache import SyntaxCorpus, syntax_of
 from ingest.syntax.subsets import syntax_subsets
 from ingest.tokenizer import TokenizerInfo, tokenizer_identity
 
-DEFAULT_CONTEXT = 512
 FEW_TOKENS = 50_000
 """Tokens below which products of rounded activations may err by more than 1e-4 (measured, docs/performance.md)."""
 
@@ -76,7 +75,7 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
     tokenizer = tokenizers[0]
     if tokenizer.newline_id is None:
         progress.say("no token's bytes are a newline alone, so newlines cannot be masked")
-    context = context_length(settings, [checkpoint.n_ctx for checkpoint in checkpoints])
+    context = context_length(settings.context, [checkpoint.n_ctx for checkpoint in checkpoints])
     corpus = None
     if settings.needs_corpus:
         corpus = open_corpus(settings, tokenizer, checkpoints[0].tokenizer, context, progress)
@@ -94,18 +93,6 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
         device_description=describe(device),
         memory_bytes=memory_budget(device, settings.memory_gb),
     )
-
-
-def context_length(settings: IngestSettings, n_ctx: list[int]) -> int:
-    """Tokens per row.
-
-    Raises:
-        InputError: the models cannot read rows so long.
-    """
-    longest = min(n_ctx)
-    if settings.context is not None and settings.context > longest:
-        raise InputError(f"--context {settings.context} is longer than the models read; give at most {longest}.")
-    return settings.context or min(DEFAULT_CONTEXT, longest)
 
 
 def open_corpus(

@@ -8,11 +8,12 @@ from ingest.estimate import JobEstimate, Rates, estimate, measure
 from ingest.first_checks import check_plan
 from ingest.labels.topics import COMPONENTS
 from ingest.model_arguments import ModelSource, parse_model_argument
+from ingest.model_checks import context_length
 from ingest.model_config import read_config
 from ingest.model_files import load_tokenizer
 from ingest.plan import CorpusShape, ModelShape
 from ingest.planner import Work, make_plan
-from ingest.prepare import context_length, open_corpus
+from ingest.prepare import open_corpus
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
 from ingest.tokenizer import tokenizer_identity
@@ -41,7 +42,7 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     sources = [parse_model_argument(argument) for argument in settings.models]
     configs = [read_config(source) for source in sources]
     shapes = [_shape(config) for config in configs]
-    context = context_length(settings, [config.max_position_embeddings for config in configs])
+    context = context_length(settings.context, [config.max_position_embeddings for config in configs])
     work = Work.of(settings.parts, len(shapes))
     budget = memory_budget(device, settings.memory_gb)
     corpus = _corpus(settings, sources[0], configs[0], context, progress)

