@@ -20,7 +20,7 @@ def is_one_sentence(text: str) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["find", "--family", "alphabt"], f"there is no family 'alphabt'; the catalog has {FAMILIES}"),
+        (["find", "--family", "alphabt"], f"there is no family 'alphabt' (did you mean alphabet?); the catalog has {FAMILIES}"),
         (["find", "--model", "gpt5"], f"there is no model 'gpt5'; the catalog has {', '.join(MODELS)}"),
         (["find", "--run", "99"], "there is no published run 99"),
         (["find", "--layer", "5-3"], "--layer '5-3' is no range of layers"),

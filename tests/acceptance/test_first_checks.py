@@ -80,7 +80,7 @@ NUMBERS = "--max-tokens 1000".split()
 
 MISTYPED = [
     # models
-    (["ingest", "good-a", "goud-b", "--corpus", "corpus.jsonl"], "there is no folder 'goud-b' (did you mean good-b?), and the hub"),
+    (["ingest", "good-a", "goud-b", "--corpus", "corpus.jsonl"], "there is no folder 'goud-b' (did you mean good-b?), and"),
     (["ingest", "./good-c", "good-b", "--corpus", "corpus.jsonl"], "there is no folder './good-c' (did you mean ./good-"),
     (["ingest", "good-a", "no-config", "--corpus", "corpus.jsonl"], "is no checkpoint, it has no config.json"),
     (["ingest", "good-a", "damaged", "--corpus", "corpus.jsonl"], "damaged/config.json cannot be read"),
@@ -118,7 +118,7 @@ MISTYPED = [
     (["ingest", *GOOD, "--topics", "topics.csv"], "--topics topics.csv lacks a column"),
     (["ingest", *GOOD, "--staging", "/dev/null/x"], "the staging folder /dev/null/x cannot be written"),
     (["plan", "/absent/model", "good-b", *NUMBERS], "there is no folder '/absent/model'"),
-    (["plan", "absent", "good-b", *NUMBERS], "there is no folder 'absent', and the hub cannot be asked"),
+    (["plan", "zzz", "good-b", *NUMBERS], "there is no folder 'zzz', and the hub cannot be asked"),
     (["plan", "good-a", "bert", *NUMBERS], "is a 'bert' model"),
     (["plan", "good-a", "good-b"], "a plan needs the number of tokens"),
     (["plan", "good-a", "good-b", "--corpus", "nothing.jsonl"], "there is no corpus 'nothing.jsonl'"),
