@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from catalog.text import together, visible
+from catalog.text import visible
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$])")
 MIDDLE = ("quantile_50_75", "quantile_25_50", "quantile_75_90")
@@ -57,7 +57,7 @@ def excerpts(connection: Connection, keys: Evidence) -> list[str]:
 
 def _excerpt(row: Mapping[str, Any]) -> str:
     # Markdown sees marks of emphasis only where white space is outside of them
-    before, after = (plain(together(row[name]), spaces=False).strip() for name in ("before", "after"))
+    before, after = (plain(row[name], spaces=False).strip() for name in ("before", "after"))
     subset = "" if row["subset"] is None else f", {plain(row['subset'], spaces=False)}"
     return f"{KINDS[row['kind']]}, {row['value']:.3g}{subset}: …{before} **{plain(row['token'])}** {after}…"
 
@@ -66,4 +66,4 @@ def detected(connection: Connection, keys: Evidence, n: int, shown: int) -> str:
     """The n-grams that a detector detects, the most frequent first."""
     found = connection.execute(text(_DETECTED), {**keys, "n": n}).scalar_one()
     more = f" and {len(found) - shown:,} more" if len(found) > shown else ""
-    return "  ".join(plain(together(ngram)) for ngram in found[:shown]) + more
+    return "  ".join(plain(ngram) for ngram in found[:shown]) + more

@@ -118,7 +118,8 @@ def test_a_name_that_is_nowhere_is_told_as_neither_here_nor_on_the_hub(catalog, 
     (model,) = tiny_family(tmp_path, "a")
     answer = catalog("plan", str(model), "--corpus", "no-such-folder", "--only", "activations")
     assert answer.code == 1
-    assert "no-such-folder is no file or folder here, and cannot be read from the hub" in " ".join(answer.err.split())
+    said = " ".join(answer.err.split())
+    assert "there is no corpus 'no-such-folder' here, and the hub cannot be asked for such a data set" in said
 
 
 def test_a_plan_counts_the_tokens_that_the_ingest_would_read(catalog, tmp_path: Path) -> None:

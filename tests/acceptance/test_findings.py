@@ -9,7 +9,7 @@ from bench.evidence import named, plain
 from bench.findings import page
 from catalog.errors import NotFoundError
 from catalog.evidence import in_words
-from catalog.text import escape, together
+from catalog.text import escape
 from tests.commands import family_copy, use_published_family
 from tests.published import MODELS
 
@@ -96,12 +96,6 @@ def test_a_family_that_the_page_does_not_know_is_shown_all_the_same(family_copy:
 )
 def test_text_is_on_one_line_and_shown_as_it_is(raw: bytes, expected: str) -> None:
     assert plain(escape(raw)) == expected
-
-
-def test_bytes_of_one_character_in_two_tokens_come_together() -> None:
-    pieces = [b"d\xc3", b"\xada\\", b"\x00\xe2\x82"]
-    assert together("".join(map(escape, pieces))) == escape(b"".join(pieces)) == "día\\\\\\x00\\xe2\\x82"
-    assert named("pos_det") == "`pos_det`" and named("|") == r"\|"
 
 
 def test_evidence_of_every_rule_is_in_words() -> None:

@@ -64,7 +64,6 @@ FILTERS = [
     (LabelFilter(), 4 * len(MODELS)),
     (LabelFilter(family="unigram"), 3),
     (LabelFilter(family="unigram", subtype="s"), 3),
-    (LabelFilter(family="unigram", subtype="S"), 0),
     (LabelFilter(model=B), 4),
     (LabelFilter(layers=(0, 0)), 3),
     (LabelFilter(layers=(1, 1)), 9),
@@ -115,6 +114,8 @@ def test_a_family_that_a_rule_makes_is_known_without_labels(engine):
 def test_what_does_not_exist_says_what_does(store):
     with pytest.raises(NotFoundError, match=f"no model 'gpt2'; the catalog has {A}, {B}, {C}"):
         store.find_labels(LabelFilter(model="gpt2"))
+    with pytest.raises(NotFoundError, match=r"no label of family unigram has the subtype 'S' \(did you mean s\?\)"):
+        store.find_labels(LabelFilter(family="unigram", subtype="S"))
     with pytest.raises(NotFoundError, match=r"no published run 9"):
         store.find_labels(LabelFilter(run=9))
     for layer, index in ((2, 0), (0, D_MLP), (99, 99)):

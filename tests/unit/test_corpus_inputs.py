@@ -485,7 +485,7 @@ print(sorted({"torch", "transformers", "datasets", "pyarrow", "pandas", "numpy"}
 @pytest.mark.parametrize(
     "location",
     ["absent.jsonl", "absent.JSONL.zst", "a/b/c", "/absent", "./absent", "../absent", "~/absent", "absent/", "data/absent",
-     "texts.txt", "C:\\texts", "~nobody-of-this-name/x", "", "two words"],
+     "texts.txt", "C:\\texts", "~nobody-of-this-name/x", "two words"],
 )  # fmt: skip
 def test_what_looks_like_a_path_is_told_as_a_missing_path(
     location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -495,6 +495,12 @@ def test_what_looks_like_a_path_is_told_as_a_missing_path(
     with pytest.raises(InputError, match=r"there is no corpus .*no such file or folder|cannot be read") as raised:
         check_source(CorpusSource(location))
     assert "hub (" not in str(raised.value)
+
+
+@pytest.mark.parametrize("location", ["", "  "])
+def test_an_empty_name_is_told_as_such(location: str) -> None:
+    with pytest.raises(InputError, match="--corpus is empty"):
+        check_source(CorpusSource(location))
 
 
 def test_a_name_of_the_hub_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
