@@ -122,3 +122,7 @@ def test_evidence_of_every_rule_is_in_words() -> None:
     assert "mean 1 on its 9 tokens, 0.25 on all" in in_words(subset)
     unexplained = {"variance_reduction": None, "excess_corr": 0.6, "evaluated": ["position", "bos"]}
     assert in_words(unexplained).endswith("was looked for: position, bos")
+
+
+def test_names_are_code_unless_they_may_hold_anything() -> None:
+    assert named("pos_det") == "`pos_det`" and named("|") == r"\|"
