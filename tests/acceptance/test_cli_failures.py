@@ -17,7 +17,8 @@ from cli.failures import FAILED, INTERRUPTED, TERMINATED, Interrupted, sentence,
 ROOT = Path(__file__).parents[2]
 
 WAITING = """
-import sys, time, types
+import signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
 module = types.ModuleType("ingest.pipeline")
 def ingest(settings, progress):
     progress.phase("accumulate", 100, "tokens")
