@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, text
 
-from catalog import checksums, explanations, later, staging
+from catalog import checksums, explanations, later, partitions, staging
 from catalog.copy import copy_columns
 from catalog.corpus_rows import store_rows
 from catalog.engine import driver_of
@@ -23,10 +22,6 @@ from catalog.summaries import summarise
 
 if TYPE_CHECKING:
     from catalog.run_handle import RunSpec
-
-
-LOCK_ATTEMPTS = 50
-"""Tries, a fifth of a second each, to have no reader of a partitioned table at the moment of publication."""
 
 
 def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishRows) -> None:
@@ -52,26 +47,8 @@ def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishR
     summarise(connection, run_id)
     _mark(connection, run_id, spec, rows, corpus_id)
     checksums.record_publication(connection, run_id, rows.parts)
-    for table in staging.PARTITIONED:
-        if any(table in checksums.ROWS_OF_PART[part] for part in rows.parts):
-            _let_readers_pass(connection, table)
-
-
-def _let_readers_pass(connection: Connection, table: str) -> None:
-    """Hold a partitioned table alone while the transaction commits; a reader who keeps it for long is not waited for.
-
-    A commit is seen a moment before the other sessions hear of the new partition, for which attaching it does not lock
-    them out: without this, a reader who begins in that moment finds the run published and its pairs missing.
-    """
-    driver = driver_of(connection)
-    for _ in range(LOCK_ATTEMPTS):
-        try:
-            with driver.transaction():
-                driver.execute("SET LOCAL lock_timeout = '100ms'")
-                driver.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(table)))
-            return
-        except psycopg.errors.LockNotAvailable:
-            time.sleep(0.1)
+    written = {table for part in rows.parts for table in checksums.ROWS_OF_PART[part]}
+    partitions.let_readers_pass(driver, [table for table in partitions.PARTITIONED if table in written])
 
 
 def _check_wanted(connection: Connection, run_id: int) -> None:
@@ -91,7 +68,7 @@ def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None
         {"run_id": run_id, "parts": parts},
     )
     for part in replaced.scalars().all():
-        staging.drop_partitions(driver_of(connection), run_id, checksums.ROWS_OF_PART[part])
+        partitions.drop(driver_of(connection), run_id, checksums.ROWS_OF_PART[part])
         for table in checksums.ROWS_OF_PART[part]:
             own = explanations.rows_of(part, table)
             connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id AND {own}"), {"run_id": run_id})
@@ -254,8 +231,8 @@ def _move_staged(driver: psycopg.Connection[Any], run_id: int) -> None:
     """Staged rows go to their tables; those of partitioned tables become a partition."""
     for table in staging.tables(driver, run_id):
         staged = sql.Identifier("staging", staging.name_of(run_id, table))
-        if table in staging.PARTITIONED:
-            staging.attach(driver, run_id, table)
+        if table in partitions.PARTITIONED:
+            partitions.attach(driver, run_id, table)
             continue
         if table in later.TABLES:
             later.give_way(driver, table, staged)

@@ -14,7 +14,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from catalog import locks, staging, vectors
+from catalog import locks, partitions, staging
 from catalog.engine import driver_of, give_back, transaction
 from catalog.errors import CatalogError, InputError, RunError
 from catalog.publish import publish
@@ -179,12 +179,9 @@ class RunHandle:
         """Build the indexes of what will be partitions, once; `publish` does it if nobody has."""
         if self._indexed:
             return
-        staged = staging.tables(self._driver, self.run_id)
-        if "pairs" in staged:
-            staging.index_partition(self._driver, self.run_id, "pairs", ("run_id", "neuron_id", "other_neuron_id"))
-        if "neuron_vectors" in staged:
-            staging.index_partition(self._driver, self.run_id, "neuron_vectors", ("run_id", "neuron_id", "kind"))
-            vectors.index_staged(self._driver, self.run_id)
+        for table in staging.tables(self._driver, self.run_id):
+            if table in partitions.PARTITIONED:
+                partitions.prepare(self._driver, self.run_id, table)
         self._indexed = True
 
     def publish(self, rows: PublishRows) -> None:

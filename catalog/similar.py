@@ -1,4 +1,9 @@
-"""The neurons nearest or most opposite to one, by the vectors of a run; see `catalog.vectors`."""
+"""The neurons nearest or most opposite to one, by the vectors of a run: each is compared, none is missed.
+
+Weights of a model are compared within it, for seeds that were trained apart share no basis; effects on the logits are
+compared in all models of the run, which share the vocabulary. No index serves this: a graph (HNSW) misses neighbours, answers
+no sooner, and takes longer to build than all else that is written of a model.
+"""
 
 from sqlalchemy import Connection, text
 
@@ -6,11 +11,7 @@ from catalog.answers import Rows, Values, ask
 from catalog.errors import InputError, NotFoundError
 from catalog.known import check_model
 from catalog.neuron_page import NeuronRef, find_neuron
-from catalog.words import MOST_DIMENSIONS, VECTOR_KINDS
-
-SEARCHED = 1_000
-"""ef_search: neighbours that a search holds on to, as many as pgvector allows, so that few are missed; where comparing every
-vector costs less, the planner does that."""
+from catalog.words import VECTOR_KINDS
 
 
 def similar(
@@ -26,7 +27,7 @@ def similar(
 
     Args:
         by: w_in, w_out (within the neuron's model), or logit_effect (in all models of the run, or one).
-        limit: rows; 0 for all, which compares every vector.
+        limit: rows; 0 for all.
     Raises:
         InputError: no such kind, or weights of another model are asked for.
         NotFoundError: no such neuron; the run has no vectors, or the neuron has none of the kind.
@@ -42,57 +43,44 @@ def similar(
         raise InputError(f"{by} of different models cannot be compared, they share no basis; ask --by logit_effect.")
     if by != "logit_effect":
         other_model = ref.model
-    dimensions = _dimensions(connection, ref, row, by)
-    # an index with a condition serves only a text that states it: integers and a word from a list, no text of a user
-    condition = f"v.run_id = {int(row['run_id'])} AND v.kind = '{by}'"
+    vector = _vector(connection, ref, row, by)
+    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "kind": by, "vector": vector}
     if other_model is not None:
         key = connection.execute(text("SELECT model_id FROM history.model_names WHERE model = :name"), {"name": other_model})
-        condition += f" AND v.model_id = {int(key.scalar_one())}"
-    _widen(connection, dimensions, limit)
-    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
+        values["model"] = int(key.scalar_one())
     if limit:
         values["limit"] = limit
-    return ask(connection, _statement(by, dimensions, condition, opposite, limited=limit > 0), values)
+    return ask(connection, _statement(opposite, one_model=other_model is not None, limited=limit > 0), values)
 
 
-def _statement(by: str, dimensions: int, condition: str, opposite: bool, limited: bool) -> str:
-    asked = f"array_fill(0, ARRAY[{dimensions}])::halfvec - own.vector" if opposite else "own.vector"
-    distance = f"v.vector::halfvec({dimensions}) <=> (SELECT ({asked})::halfvec({dimensions}) FROM own)"
+def _statement(opposite: bool, one_model: bool, limited: bool) -> str:
+    # the neurons are sorted before names and labels are looked up, and only the ones wanted are
+    order, limit = "DESC" if opposite else "ASC", "LIMIT :limit" if limited else ""
     return f"""
-        WITH own AS MATERIALIZED (
-               SELECT vector FROM public.neuron_vectors WHERE run_id = :run AND neuron_id = :neuron AND kind = '{by}'),
-             near AS MATERIALIZED (
-               SELECT v.neuron_id, v.model_id, {distance} AS distance FROM public.neuron_vectors v
-                WHERE {condition} ORDER BY {distance} {"LIMIT :limit + 1" if limited else ""})
-        SELECT names.model, n.layer, n."index" AS neuron,
-               {"near.distance - 1" if opposite else "1 - near.distance"} AS cosine,
+        WITH near AS MATERIALIZED (
+               SELECT v.neuron_id, v.model_id, v.vector <=> CAST(:vector AS halfvec) AS distance
+                 FROM public.neuron_vectors v
+                WHERE v.run_id = :run AND v.kind = :kind AND v.neuron_id <> :neuron
+                  {"AND v.model_id = :model" if one_model else ""}
+                ORDER BY distance {order}, v.neuron_id {limit})
+        SELECT names.model, n.layer, n."index" AS neuron, 1 - near.distance AS cosine,
                (SELECT string_agg(l.family || ':' || l.subtype, ', ' ORDER BY l.family, l.subtype) FROM public.labels l
                  WHERE l.run_id = :run AND l.neuron_id = near.neuron_id) AS labels
           FROM near
           JOIN public.neurons n ON n.id = near.neuron_id
           JOIN history.model_names names ON names.model_id = near.model_id
-         WHERE near.neuron_id <> :neuron
-         ORDER BY near.distance, names.model, n.layer, n."index" {"LIMIT :limit" if limited else ""}"""
+         ORDER BY near.distance {order}, names.model, n.layer, neuron"""
 
 
-def _dimensions(connection: Connection, ref: NeuronRef, row: Values, by: str) -> int:
+def _vector(connection: Connection, ref: NeuronRef, row: Values, by: str) -> str:
     values = {"run": row["run_id"], "neuron": row["neuron_id"], "kind": by}
-    statement = "SELECT vector_dims(vector) FROM neuron_vectors WHERE run_id = :run AND neuron_id = :neuron AND kind = :kind"
+    statement = "SELECT vector::text FROM neuron_vectors WHERE run_id = :run AND neuron_id = :neuron AND kind = :kind"
     found = connection.execute(text(statement), values).scalar()
     if found is not None:
-        return int(found)
+        return str(found)
     there = text("SELECT 1 FROM run_parts WHERE run_id = :run AND part = 'redundancy'")
     if connection.execute(there, {"run": row["run_id"]}).first() is None:
         raise NotFoundError(
             f"run {row['run_id']} has no vectors of {ref.model}; repeat its `catalog ingest` with --only redundancy."
         )
     raise NotFoundError(f"{ref.model} {ref.layer}.{ref.index} has no {by}, its weights are zero; ask about another neuron.")
-
-
-def _widen(connection: Connection, dimensions: int, limit: int) -> None:
-    """Settings of this transaction: how far a search goes, and that it goes on until enough rows pass the filter."""
-    if dimensions > MOST_DIMENSIONS or not limit:
-        connection.execute(text("SET LOCAL enable_indexscan = off"))
-        return
-    connection.execute(text(f"SET LOCAL hnsw.ef_search = {SEARCHED}"))
-    connection.execute(text("SET LOCAL hnsw.iterative_scan = strict_order"))

@@ -1,6 +1,6 @@
 """Tables of rows that no reader may see yet: one per run and table, in the schema `staging`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,6 @@ from psycopg import sql
 
 from catalog.copy import copy_columns
 from catalog.explanations import rows_of
-from catalog.index_words import comments
 from catalog.rows import ModelIds
 
 PLACED = ("universality",)
@@ -17,8 +16,9 @@ PLACED = ("universality",)
 
 PLACE = ("model_id", "layer", "index")
 
-PARTITIONED = ("pairs", "neuron_vectors")
-"""Tables with a partition per run: what is staged becomes it."""
+STORED = {"neuron_vectors": " WITH (toast_tuple_target = 8160)"}
+"""How rows are kept that a question reads by the ten thousand: a vector stays in its row where both fit a page (of up to 4,000
+dimensions), for to fetch each from the table of long values takes five times as long."""
 
 
 def name_of(run_id: int, table: str) -> str:
@@ -32,8 +32,9 @@ def ensure(connection: psycopg.Connection[Any], run_id: int, table: str) -> str:
     qualified = f"staging.{name}"
     if connection.execute("SELECT to_regclass(%s)", [qualified]).fetchone() != (None,):
         return qualified
-    create = sql.SQL("CREATE TABLE IF NOT EXISTS staging.{} (LIKE public.{} INCLUDING CONSTRAINTS INCLUDING COMMENTS)")
-    statement = create.format(sql.Identifier(name), sql.Identifier(table))
+    create = sql.SQL("CREATE TABLE IF NOT EXISTS staging.{} (LIKE public.{} INCLUDING CONSTRAINTS INCLUDING COMMENTS){}")
+    options = sql.SQL(STORED.get(table, ""))
+    statement = create.format(sql.Identifier(name), sql.Identifier(table), options)
     if table in PLACED:
         dropped = sql.SQL(", ").join(sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(column)) for column in PLACE)
         # one message, one transaction: nobody sees the table with those columns
@@ -134,47 +135,3 @@ def drop(connection: psycopg.Connection[Any], run_id: int) -> None:
     """Drop all staging tables of a run."""
     for table in tables(connection, run_id):
         connection.execute(sql.SQL("DROP TABLE staging.{}").format(sql.Identifier(name_of(run_id, table))))
-
-
-def partition_of(run_id: int, table: str) -> str:
-    """The partition of one of PARTITIONED that holds a run's rows."""
-    return f"{table}_run_{int(run_id)}"
-
-
-def index_partition(connection: psycopg.Connection[Any], run_id: int, table: str, key: Sequence[str]) -> None:
-    """Give staged rows what a partition needs, so that attaching it scans nothing for it."""
-    staged, partition = sql.Identifier(name_of(run_id, table)), partition_of(run_id, table)
-    connection.execute(
-        sql.SQL("ALTER TABLE staging.{} ADD CONSTRAINT {} PRIMARY KEY ({})").format(
-            staged, sql.Identifier(f"pk_{partition}"), sql.SQL(", ").join(map(sql.Identifier, key))
-        )
-    )
-    serves = sql.Literal(comments()[f"pk_{table}"])
-    connection.execute(sql.SQL("COMMENT ON INDEX staging.{} IS {}").format(sql.Identifier(f"pk_{partition}"), serves))
-    connection.execute(
-        sql.SQL("ALTER TABLE staging.{} ADD CONSTRAINT {} CHECK (run_id = {})").format(
-            staged, sql.Identifier(f"ck_{partition}_one_run"), sql.Literal(run_id)
-        )
-    )
-
-
-def attach(connection: psycopg.Connection[Any], run_id: int, table: str) -> None:
-    """Staged rows become the partition of their run."""
-    staged, partition = name_of(run_id, table), sql.Identifier(partition_of(run_id, table))
-    connection.execute(sql.SQL("ALTER TABLE {} SET SCHEMA public").format(sql.Identifier("staging", staged)))
-    connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(sql.Identifier("public", staged), partition))
-    told = sql.Literal(f"The rows of run {run_id} of {table}.")
-    connection.execute(sql.SQL("COMMENT ON TABLE public.{} IS {}").format(partition, told))
-    connection.execute(
-        sql.SQL("ALTER TABLE public.{} ATTACH PARTITION public.{} FOR VALUES IN ({})").format(
-            sql.Identifier(table), partition, sql.Literal(run_id)
-        )
-    )
-
-
-def drop_partitions(connection: psycopg.Connection[Any], run_id: int, tables: Iterable[str] = PARTITIONED) -> None:
-    """Drop the partitions of a run."""
-    for table in tables:
-        if table in PARTITIONED:
-            partition = sql.Identifier("public", partition_of(run_id, table))
-            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(partition))

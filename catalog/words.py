@@ -13,6 +13,3 @@ QUANTILES = ("0.1", "1", "5", "25", "50", "75", "95", "99", "99.9")
 """Percent."""
 
 VECTOR_KINDS = ("w_in", "w_out", "logit_effect")
-
-MOST_DIMENSIONS = 4_000
-"""Of an index over vectors; vectors of more are compared with every other one."""

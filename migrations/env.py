@@ -1,5 +1,7 @@
 """Runs migrations: one at a time on a database, patient with nobody's lock, all steps in one transaction."""
 
+import re
+
 from alembic import context
 from sqlalchemy import Connection, text
 
@@ -11,8 +13,8 @@ LOCK = 7_215_001
 
 
 def include_object(item: object, name: str | None, kind: str, reflected: bool, compare_to: object) -> bool:
-    """Partitions of `pairs` belong to runs, not to the schema."""
-    return not (kind == "table" and reflected and name is not None and name.startswith("pairs_run_"))
+    """Partitions belong to runs, not to the schema."""
+    return not (kind == "table" and reflected and name is not None and re.search(r"_run_\d+$", name))
 
 
 def run(connection: Connection) -> None:

@@ -35,7 +35,9 @@ examples = Table(
         null=True,
     ),
     column("token_id", Integer, "The token there, from corpus_rows."),
-    comment="The 50 tokens on which a neuron is most active, of distinct contexts (SPEC 3.4), and a sample of every strength.",
+    comment="The 50 tokens on which a neuron is most active, of distinct contexts (SPEC 3.4), and a sample of every strength. "
+    "By run.",
+    postgresql_partition_by="LIST (run_id)",
 )
 index(
     "ix_examples_by_token",

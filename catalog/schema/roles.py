@@ -79,7 +79,9 @@ similar_neurons = Table(
     column("other_neuron_id", Integer, "A neuron of the same model.", refers("neurons.id", cascade=True)),
     column("cosine", REAL, "Cosine of the processed weights.", check("cosine_range", f"cosine {COSINE}")),
     column("mutual", Boolean, "Each is the other's rank 1."),
-    comment="The neurons of the same model whose weights are nearest and most opposite to each neuron's (UN App. C, SPEC 10).",
+    comment="The neurons of the same model whose weights are nearest and most opposite to each neuron's (UN App. C, SPEC 10). "
+    "By run.",
+    postgresql_partition_by="LIST (run_id)",
 )
 
 neuron_vectors = Table(

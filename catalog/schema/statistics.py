@@ -294,7 +294,8 @@ top_tokens = Table(
     column("token_id", Integer, "Id in the model's tokenizer."),
     column("mean", Double, "Mean post-activation on the token."),
     column("n", BigInteger, "Occurrences of the token."),
-    comment="Tokens on which each neuron is most active on average, of those that occur often enough (SPEC 3.3).",
+    comment="Tokens on which each neuron is most active on average, of those that occur often enough (SPEC 3.3). By run.",
+    postgresql_partition_by="LIST (run_id)",
 )
 
 logit_effects = Table(
@@ -311,5 +312,6 @@ logit_effects = Table(
     column("rank", SmallInteger, "1 is the strongest.", key=True),
     column("token_id", Integer, "Id in the model's tokenizer."),
     column("effect", REAL, "w_out . W_U[:, v]: logits per unit of activation."),
-    comment="Tokens whose logits each neuron raises and lowers most.",
+    comment="Tokens whose logits each neuron raises and lowers most. By run.",
+    postgresql_partition_by="LIST (run_id)",
 )

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from catalog import publish, run_handle
+from catalog import partitions, run_handle
 from catalog.engine import reader_engine, transaction
 from tests.acceptance.ingests import BUT_SYNTAX, run_ingest, small_corpus, tiny_family
 from tests.conftest import text_of
@@ -128,7 +128,7 @@ def test_no_reader_begins_while_the_partition_of_a_run_appears(engine: Engine, m
 
 
 def test_a_reader_who_stays_is_not_waited_for(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "LOCK_ATTEMPTS", 2)
+    monkeypatch.setattr(partitions, "LOCK_ATTEMPTS", 2)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM neuron_matches")).scalar_one() == 0
         assert publish_small_family(engine) == 1
