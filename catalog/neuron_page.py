@@ -172,13 +172,13 @@ def _examples(connection: Connection, values: Values, kind: str | None, limit: i
 def neuron_matches(
     connection: Connection, ref: NeuronRef, run: int | None = None, other_model: str | None = None, limit: int = 50
 ) -> Rows:
-    """The best partners of a neuron: by rank, then correlation, then other model; `limit` rows, 0 for all."""
-    row = find_neuron(connection, ref, run)
-    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
-    condition = ""
-    if other_model is not None:
-        check_model(connection, other_model, row["run_id"])
-        condition, values["other_model"] = "AND v.other_model = :other_model", other_model
+    """The best partners of a neuron: by rank, then correlation, then other model; `limit` rows, 0 for all.
+
+    Raises:
+        NotFoundError: no such run, model or neuron.
+        InputError: the other model is the neuron's own.
+    """
+    condition, values = _matches_wanted(connection, ref, run, other_model)
     if limit:
         values["limit"] = limit
     return ask(
@@ -188,6 +188,28 @@ def neuron_matches(
             ORDER BY v.rank, v.correlation DESC, v.other_model {"LIMIT :limit" if limit else ""}""",
         values,
     )
+
+
+def count_matches(connection: Connection, ref: NeuronRef, run: int | None = None, other_model: str | None = None) -> int:
+    """How many rows `neuron_matches` has without a limit."""
+    condition, values = _matches_wanted(connection, ref, run, other_model)
+    statement = f"SELECT count(*) FROM history.neuron_matches v WHERE v.run_id = :run AND v.neuron_id = :neuron {condition}"
+    return int(connection.execute(text(statement), values).scalar_one())
+
+
+def _matches_wanted(connection: Connection, ref: NeuronRef, run: int | None, other_model: str | None) -> tuple[str, Values]:
+    """The condition on `v` of neuron_matches beside the neuron's keys, and the values of all."""
+    row = find_neuron(connection, ref, run)
+    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
+    if other_model is None:
+        return "", values
+    check_model(connection, other_model, row["run_id"])
+    if other_model == ref.model:
+        raise InputError(
+            f"--other-model {other_model} is the neuron's own model, and matches are in others; see `catalog similar "
+            f"{ref.model} {ref.layer}.{ref.index}`."
+        )
+    return "AND v.other_model = :other_model", {**values, "other_model": other_model}
 
 
 def find_neuron(connection: Connection, ref: NeuronRef, run: int | None) -> Values:

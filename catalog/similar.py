@@ -31,10 +31,31 @@ def similar(
         InputError: no such kind, or weights of another model are asked for.
         NotFoundError: no such neuron; the run has no vectors, or the neuron has none of the kind.
     """
-    if by not in VECTOR_KINDS:
-        raise InputError(f"--by {by!r} is no kind of vector; choose from {', '.join(VECTOR_KINDS)}.")
     if limit < 0:
         raise InputError(f"--limit {limit} is negative; --limit 0 shows all.")
+    row, dimensions, condition = _wanted(connection, ref, by, other_model, run)
+    _widen(connection, dimensions, limit)
+    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
+    if limit:
+        values["limit"] = limit
+    return ask(connection, _statement(by, dimensions, condition, opposite, limited=limit > 0), values)
+
+
+def count_similar(
+    connection: Connection, ref: NeuronRef, by: str = "w_out", other_model: str | None = None, run: int | None = None
+) -> int:
+    """How many rows `similar` has without a limit: the neurons that one is compared with."""
+    row, _, condition = _wanted(connection, ref, by, other_model, run)
+    statement = f"SELECT count(*) FROM public.neuron_vectors v WHERE {condition} AND v.neuron_id <> :neuron"
+    return int(connection.execute(text(statement), {"neuron": row["neuron_id"]}).scalar_one())
+
+
+def _wanted(
+    connection: Connection, ref: NeuronRef, by: str, other_model: str | None, run: int | None
+) -> tuple[Values, int, str]:
+    """The neuron's profile, the length of its vector, and the condition on the vectors `v` that it is compared with."""
+    if by not in VECTOR_KINDS:
+        raise InputError(f"--by {by!r} is no kind of vector; choose from {', '.join(VECTOR_KINDS)}.")
     row = find_neuron(connection, ref, run)
     if other_model is not None:
         check_model(connection, other_model, row["run_id"])
@@ -48,11 +69,7 @@ def similar(
     if other_model is not None:
         key = connection.execute(text("SELECT model_id FROM history.model_names WHERE model = :name"), {"name": other_model})
         condition += f" AND v.model_id = {int(key.scalar_one())}"
-    _widen(connection, dimensions, limit)
-    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
-    if limit:
-        values["limit"] = limit
-    return ask(connection, _statement(by, dimensions, condition, opposite, limited=limit > 0), values)
+    return row, dimensions, condition
 
 
 def _statement(by: str, dimensions: int, condition: str, opposite: bool, limited: bool) -> str:
