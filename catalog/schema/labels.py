@@ -146,9 +146,10 @@ labels = Table(
 _OF_MODEL = (labels.c.run_id, labels.c.model_id)
 # as the server prints what `catalog.queries.BEST_FIRST` says, so that the two can be compared
 _FROM_THE_BEST = text(
-    """(CASE
-WHEN (family = ANY (ARRAY['anti_entropy', 'dead', 'near_dead', 'unexplained'])) THEN score
-ELSE (- score)
+    """(
+CASE
+WHEN family = ANY (ARRAY['anti_entropy', 'dead', 'near_dead', 'unexplained']) THEN score
+ELSE - score
 END)"""
 )
 index(
