@@ -7,8 +7,8 @@
 1. `schema`, `views` and `migrations/` say what the database holds;
 2. `runs`, `staging`, `copy` and `publish` bring a run into it, at once or not at all;
 3. `labels` and `rules` turn statistics into families, again and again without computing anything;
-4. `queries`, `universal`, `groups`, `neuron_page` and `similar` ask, `why_empty` says why an answer is empty, `sql` lets anyone ask; the answers are `Rows`, and `api` puts the questions on
-   one object, which makes DataFrames of them.
+4. `queries`, `universal`, `groups`, `neuron_page` and `similar` ask, `why_empty` says why there is no answer, `sql` lets anyone
+   ask; the answers are `Rows`, and `api` puts the questions on one object, which makes DataFrames of them.
 """
 
 from importlib import import_module

@@ -6,7 +6,7 @@ rows as they came, to the command line, which so never loads pandas.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     from catalog.jobs import RunProgress
     from catalog.neuron_page import NeuronPage, NeuronRef
-    from catalog.queries import LabelFilter, UniversalFilter
+    from catalog.queries import LabelFilter
+    from catalog.universal import UniversalFilter
 
 Table = TypeVar("Table")
+Said = TypeVar("Said")
+Asked = ParamSpec("Asked")
 Self = TypeVar("Self", bound="Store[Any]")
 
 
@@ -70,18 +73,18 @@ class Store(Generic[Table]):
             return queries.count_labels(connection, wanted)
 
     def universal_neurons(self, wanted: "UniversalFilter") -> Table:
-        """See `catalog.queries.universal_neurons`."""
-        from catalog import queries
+        """See `catalog.universal.universal_neurons`."""
+        from catalog import universal
 
         with self._reading() as connection:
-            return self._shown(queries.universal_neurons(connection, wanted))
+            return self._shown(universal.universal_neurons(connection, wanted))
 
     def count_universal(self, wanted: "UniversalFilter") -> int:
-        """See `catalog.queries.count_universal`."""
-        from catalog import queries
+        """See `catalog.universal.count_universal`."""
+        from catalog import universal
 
         with self._reading() as connection:
-            return queries.count_universal(connection, wanted)
+            return universal.count_universal(connection, wanted)
 
     def family_counts(self, model: str | None = None, run: int | None = None, by: str = "layer") -> Table:
         """See `catalog.queries.family_counts`."""
@@ -170,19 +173,20 @@ class Store(Generic[Table]):
         with self._reading() as connection:
             return self._shown(similar.similar(connection, ref, by, opposite, other_model, run, limit))
 
-    def count_similar(
-        self, ref: "NeuronRef", by: str = "w_out", other_model: str | None = None, run: int | None = None
-    ) -> int:
+    def count_similar(self, ref: "NeuronRef", by: str = "w_out", other_model: str | None = None, run: int | None = None) -> int:
         """See `catalog.similar.count_similar`."""
         from catalog import similar
 
         with self._reading() as connection:
             return similar.count_similar(connection, ref, by, other_model, run)
 
-    def why(self, reason: Callable[[Connection], str]) -> str:
-        """Why a question had no rows, by one of the functions of `catalog.why_empty`."""
+    def why(self, reason: Callable[Concatenate[Connection, Asked], Said], *asked: Asked.args, **more: Asked.kwargs) -> Said:
+        """Why a question had no rows: what the function of `catalog.why_empty` says that is for it.
+
+        >>> store.why(catalog.why_empty.labels, wanted)                 # doctest: +SKIP
+        """
         with self._reading() as connection:
-            return reason(connection)
+            return reason(connection, *asked, **more)
 
     def models(self) -> Table:
         """See `catalog.queries.models`."""

@@ -6,10 +6,11 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, text
 
-from catalog import neuron_activity, neuron_roles
+from catalog import neuron_activity, neuron_roles, unlabelled
 from catalog.answers import FLOAT8, TEXT, Rows, Values, ask
 from catalog.errors import InputError, NotFoundError
 from catalog.known import check_model, check_run, schema_of
+from catalog.statements import check_page
 from catalog.words import EXAMPLE_KINDS
 
 RANKED = {
@@ -46,6 +47,7 @@ class NeuronPage(Generic[Table]):
     """One neuron; every table is ordered, and is what the catalog was opened for: `Rows` or a DataFrame."""
 
     identity: dict[str, Any]
+    """`IDENTITY`, and `no_label`: why it has no label; None where it has one."""
     statistics: Table
     """statistic, value, percentile within the layer."""
     best_matches: Table
@@ -94,8 +96,10 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "tokenizer": row["tokenizer_id"]}
     key: Values = {name: values[name] for name in ("run", "neuron")}
     quantiles, bos = neuron_activity.quantiles_and_bos(connection, key)
+    labels = _labels(connection, key)
+    no_label = None if labels.rows else unlabelled.reason(connection, key, row["universal"])
     return NeuronPage(
-        identity={key: row[key] for key in IDENTITY},
+        identity={key: row[key] for key in IDENTITY} | {"no_label": no_label},
         statistics=_statistics(connection, row),
         best_matches=_best_matches(connection, values),
         top_tokens=_tokens(connection, "top_tokens", "v.mean, v.n", "", values),
@@ -113,12 +117,7 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
                WHERE run_id = :run AND neuron_id = :neuron""",
             values,
         ),
-        labels=ask(
-            connection,
-            """SELECT family, subtype, score, rule_version, evidence FROM labels
-               WHERE run_id = :run AND neuron_id = :neuron ORDER BY family, subtype""",
-            values,
-        ),
+        labels=labels,
         promoted=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'promoted'", values),
         suppressed=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'suppressed'", values),
         quantiles=quantiles,
@@ -135,6 +134,15 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     )
 
 
+def _labels(connection: Connection, key: Values) -> Rows:
+    return ask(
+        connection,
+        """SELECT family, subtype, score, rule_version, evidence FROM labels
+           WHERE run_id = :run AND neuron_id = :neuron ORDER BY family, subtype""",
+        key,
+    )
+
+
 def examples(
     connection: Connection, ref: NeuronRef, run: int | None = None, kind: str | None = None, limit: int = 0
 ) -> Rows:
@@ -144,9 +152,10 @@ def examples(
         kind: top, or one of the bands of `EXAMPLE_KINDS`; None: all, top first and then the bands from below.
         limit: rows of each kind; 0 for all.
     Raises:
-        InputError: no such kind.
+        InputError: no such kind, or a negative limit.
         NotFoundError: no such model or neuron.
     """
+    check_page(limit)
     if kind is not None and kind not in EXAMPLE_KINDS.values():
         raise InputError(f"{kind!r} is no kind of example; choose from {', '.join(EXAMPLE_KINDS.values())}.")
     row = find_neuron(connection, ref, run)
@@ -176,8 +185,9 @@ def neuron_matches(
 
     Raises:
         NotFoundError: no such run, model or neuron.
-        InputError: the other model is the neuron's own.
+        InputError: the other model is the neuron's own, or the limit is negative.
     """
+    check_page(limit)
     condition, values = _matches_wanted(connection, ref, run, other_model)
     if limit:
         values["limit"] = limit

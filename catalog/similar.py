@@ -6,6 +6,7 @@ from catalog.answers import Rows, Values, ask
 from catalog.errors import InputError, NotFoundError
 from catalog.known import check_model
 from catalog.neuron_page import NeuronRef, find_neuron
+from catalog.statements import check_page
 from catalog.words import MOST_DIMENSIONS, VECTOR_KINDS
 
 SEARCHED = 1_000
@@ -28,11 +29,10 @@ def similar(
         by: w_in, w_out (within the neuron's model), or logit_effect (in all models of the run, or one).
         limit: rows; 0 for all, which compares every vector.
     Raises:
-        InputError: no such kind, or weights of another model are asked for.
+        InputError: no such kind, a negative limit, or a model is named where weights are compared.
         NotFoundError: no such neuron; the run has no vectors, or the neuron has none of the kind.
     """
-    if limit < 0:
-        raise InputError(f"--limit {limit} is negative; --limit 0 shows all.")
+    check_page(limit)
     row, dimensions, condition = _wanted(connection, ref, by, other_model, run)
     _widen(connection, dimensions, limit)
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
@@ -59,7 +59,9 @@ def _wanted(
     row = find_neuron(connection, ref, run)
     if other_model is not None:
         check_model(connection, other_model, row["run_id"])
-    if by != "logit_effect" and other_model not in (None, ref.model):
+    if by != "logit_effect" and other_model == ref.model:
+        raise InputError(f"--other-model {other_model} cannot act: {by} is compared within the neuron's own model anyway.")
+    if by != "logit_effect" and other_model is not None:
         raise InputError(f"{by} of different models cannot be compared, they share no basis; ask --by logit_effect.")
     if by != "logit_effect":
         other_model = ref.model

@@ -5,6 +5,7 @@ names is known.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -130,7 +131,7 @@ PARTS_OF_TABLES: dict[str, tuple[str, ...]] = {
 """The parts of a run that fill the tables of a neuron's page, each enough by itself."""
 
 
-def page(connection: Connection, found: NeuronPage[list[object]] | NeuronPage[object]) -> list[str]:
+def page(connection: Connection, found: NeuronPage[Any]) -> list[str]:
     """Why tables of a neuron's page have no rows: those never measured, and those looked for."""
     run = found.identity["run_id"]
     parts = _parts(connection, [run])
