@@ -21,7 +21,7 @@ from cli.options import (
     parse_layers,
     parse_model_neuron,
 )
-from cli.output import Format, show_rows, tell, tell_why
+from cli.output import Format, show_count, show_rows, tell, tell_why
 
 
 def register(app: typer.Typer) -> None:
@@ -68,7 +68,9 @@ def find(
     with connect_rows() as store:
         found = store.find_labels(wanted)
         show_rows(found, format)
-        tell(len(found), lambda: store.count_labels(wanted), "labels", lambda: store.why(why_empty().labels, wanted))
+        if len(found):
+            show_count(len(found), store.count_labels(wanted), "labels")
+        tell_why(len(found), lambda: store.why(why_empty().labels, wanted))
 
 
 def universal(

@@ -73,11 +73,11 @@ def show_count(shown: int, total: int, noun: str, more: str = "--limit 0") -> No
 
 
 def tell(shown: int, total: Callable[[], int], noun: str, why: Callable[[], str]) -> None:
-    """Say how many rows of how many were printed, or why there were none."""
-    if shown:
-        show_count(shown, total(), noun)
-    else:
+    """Say why nothing was printed, or how many rows of how many, if not all were."""
+    if not shown:
         talk(why())
+    elif (known := total()) > shown:
+        show_count(shown, known, noun)
 
 
 def tell_why(shown: int, why: Callable[[], str]) -> None:
