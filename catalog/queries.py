@@ -37,8 +37,11 @@ class LabelFilter:
     offset: int = 0
 
 
-BEST_FIRST = "CASE WHEN l.family IN ('anti_entropy', 'dead', 'near_dead', 'unexplained') THEN l.score ELSE -l.score END"
-"""Ascending, it puts the labels of one family in order from the best: of these four families the lowest score is the best.
+LOWEST_IS_BEST = ("anti_entropy", "dead", "near_dead", "unexplained")
+"""Families of labels of which the lowest score is the best; of the others it is the highest."""
+
+BEST_FIRST = f"CASE WHEN l.family IN {LOWEST_IS_BEST} THEN l.score ELSE -l.score END"
+"""Ascending, it puts the labels of one family in order from the best.
 
 The index `ix_labels_by_rank` is over the same expression.
 """
