@@ -49,7 +49,9 @@ def find(
     offset: OffsetOption = 0,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Labelled neurons, one row per label: family by family, the best score first."""
+    """Labelled neurons, one row per label, the best score first.
+
+    Families follow one another, since their scores have different units."""
     from catalog import LabelFilter, connect_rows
 
     wanted = LabelFilter(
@@ -83,7 +85,9 @@ def universal(
     offset: OffsetOption = 0,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Universal neurons: their excess correlation is above 0.5, or at least --min-excess."""
+    """Universal neurons: their excess correlation is above 0.5.
+
+    With --min-excess those that have at least this one, universal or not."""
     from catalog import UniversalFilter, connect_rows
 
     wanted = UniversalFilter(
@@ -107,7 +111,10 @@ def families(
     run: RunOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Neurons per model, layer and family; 0: looked for, none found."""
+    """Neurons per model, layer and family; 0: looked for, none found.
+
+    Those of the family unexplained are universal, their best feature is below its threshold, and no rule of position, bos,
+    prediction, suppression, partition, entropy or attention labels them: not every universal neuron without a label is one."""
     from catalog import connect_rows
 
     with connect_rows() as store:
