@@ -118,7 +118,9 @@ ABOUT = {
         ),
     ),
     "unexplained": About(
-        "Universal neurons that nothing in the catalog explains: what is left to find out.",
+        "Universal neurons whose best feature is below the threshold, and that no rule of position, bos, prediction,"
+        " suppression, partition, entropy or attention labels: what is left to find out."
+        " Not every universal neuron without a label is one.",
         """SELECT u.model, u.layer, u.neuron, e.feature, e.variance_reduction, u.excess_corr
            FROM universal_neurons u JOIN neuron_explanations e USING (run_id, neuron_id) WHERE e.rank = 1
            ORDER BY e.variance_reduction, 1, 2, 3 LIMIT :shown""",

@@ -19,6 +19,7 @@ from bench.report import table
 from catalog.errors import NotFoundError
 from catalog.evidence import in_words
 from catalog.known import model_names, require_models
+from catalog.queries import LOWEST_IS_BEST
 from cli.progress import watch
 
 PAGE = Path(__file__).parents[1] / "docs" / "pocket-findings.md"
@@ -37,7 +38,7 @@ _COUNTS = """SELECT m.model, t.layer, t.family, t.subtype, t.labels, t.neurons, 
 _BEST = """SELECT l.run_id, l.neuron_id, l.model, l.layer, l.neuron, l.subtype, l.score, l.evidence, p.excess_corr, p.universal,
                   p.post_mean
            FROM neuron_labels l JOIN neuron_profiles p USING (run_id, neuron_id)
-           WHERE l.family = :family ORDER BY l.score DESC, l.model, l.layer, l.neuron LIMIT :best"""
+           WHERE l.family = :family ORDER BY {order}, l.model, l.layer, l.neuron LIMIT :best"""
 
 _ABOUT = """SELECT r.id AS run, c.source, c.n_tokens, c.n_kept, array_agg(DISTINCT p.part ORDER BY p.part) AS parts
             FROM members m JOIN runs r ON r.id = m.run_id LEFT JOIN corpora c ON c.id = r.corpus_id
@@ -139,13 +140,14 @@ def _counted(own: Rows, n_models: int) -> str:
 
 
 def _family(connection: Connection, name: str, rules: Rows, counts: Rows, n_models: int) -> str:
-    best = _rows(connection, _BEST, family=name, best=BEST)
+    order = "score" if name in LOWEST_IS_BEST else "score DESC"
+    best = _rows(connection, _BEST.format(order=f"l.{order}"), family=name, best=BEST)
     return (
         f"## {name}\n\n{_rule(rules, name)}\n"
         f"{_counted([row for row in counts if row['family'] == name], n_models)}\n\n"
         f"```sh\ncatalog find --family {name} --limit {BEST}\n```\n\n"
         f"```sql\nSELECT model, layer, neuron, subtype, score, evidence FROM neuron_labels WHERE family = '{name}'\n"
-        f"ORDER BY score DESC, model, layer, neuron LIMIT {BEST};\n```\n\n"
+        f"ORDER BY {order}, model, layer, neuron LIMIT {BEST};\n```\n\n"
         f"{table([_row(connection, row) for row in best])}\n" + "".join(_places(connection, row) for row in best)
     )
 

@@ -18,7 +18,8 @@ from bench.big_catalog import database_options, opened
 from bench.report import machine, table
 from catalog.api import Catalog
 from catalog.neuron_page import NeuronRef
-from catalog.queries import LabelFilter, UniversalFilter
+from catalog.queries import LabelFilter
+from catalog.universal import UniversalFilter
 
 Ask = Callable[[], object]
 FAMILIES = ("alphabet", "unigram", "token_class", "previous_token")

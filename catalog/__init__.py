@@ -7,8 +7,8 @@
 1. `schema`, `views` and `migrations/` say what the database holds;
 2. `runs`, `staging`, `copy` and `publish` bring a run into it, at once or not at all;
 3. `labels` and `rules` turn statistics into families, again and again without computing anything;
-4. `queries`, `neuron_page` and `similar` ask, `sql` lets anyone ask; the answers are `Rows`, and `api` puts the questions on
-   one object, which makes DataFrames of them.
+4. `queries`, `universal`, `groups`, `neuron_page` and `similar` ask, `why_empty` says why there is no answer, `sql` lets anyone
+   ask; the answers are `Rows`, and `api` puts the questions on one object, which makes DataFrames of them.
 """
 
 from importlib import import_module
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from catalog.api import Catalog, connect, connect_rows
     from catalog.neuron_page import NeuronPage, NeuronRef
-    from catalog.queries import LabelFilter, UniversalFilter
+    from catalog.queries import LabelFilter
+    from catalog.universal import UniversalFilter
 
 __all__ = ["Catalog", "LabelFilter", "NeuronPage", "NeuronRef", "UniversalFilter", "connect", "connect_rows"]
 
@@ -26,7 +27,7 @@ _HOME = {
     "connect": "catalog.api",
     "connect_rows": "catalog.api",
     "LabelFilter": "catalog.queries",
-    "UniversalFilter": "catalog.queries",
+    "UniversalFilter": "catalog.universal",
     "NeuronPage": "catalog.neuron_page",
     "NeuronRef": "catalog.neuron_page",
 }

@@ -4,9 +4,9 @@ Each question is one method, whatever its rows are shown as: `Catalog` shows Dat
 rows as they came, to the command line, which so never loads pandas.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     from catalog.jobs import RunProgress
     from catalog.neuron_page import NeuronPage, NeuronRef
-    from catalog.queries import LabelFilter, UniversalFilter
+    from catalog.queries import LabelFilter
+    from catalog.universal import UniversalFilter
 
 Table = TypeVar("Table")
+Said = TypeVar("Said")
+Asked = ParamSpec("Asked")
 Self = TypeVar("Self", bound="Store[Any]")
 
 
@@ -70,11 +73,18 @@ class Store(Generic[Table]):
             return queries.count_labels(connection, wanted)
 
     def universal_neurons(self, wanted: "UniversalFilter") -> Table:
-        """See `catalog.queries.universal_neurons`."""
-        from catalog import queries
+        """See `catalog.universal.universal_neurons`."""
+        from catalog import universal
 
         with self._reading() as connection:
-            return self._shown(queries.universal_neurons(connection, wanted))
+            return self._shown(universal.universal_neurons(connection, wanted))
+
+    def count_universal(self, wanted: "UniversalFilter") -> int:
+        """See `catalog.universal.count_universal`."""
+        from catalog import universal
+
+        with self._reading() as connection:
+            return universal.count_universal(connection, wanted)
 
     def family_counts(self, model: str | None = None, run: int | None = None, by: str = "layer") -> Table:
         """See `catalog.queries.family_counts`."""
@@ -98,11 +108,18 @@ class Store(Generic[Table]):
             return self._shown(queries.depth_matrix(connection, model, run))
 
     def groups(self, min_size: int = 2, model: str | None = None, run: int | None = None, limit: int = 50) -> Table:
-        """See `catalog.queries.groups`."""
-        from catalog import queries
+        """See `catalog.groups.groups`."""
+        from catalog import groups
 
         with self._reading() as connection:
-            return self._shown(queries.groups(connection, min_size, model, run, limit))
+            return self._shown(groups.groups(connection, min_size, model, run, limit))
+
+    def count_groups(self, min_size: int = 2, model: str | None = None, run: int | None = None) -> int:
+        """See `catalog.groups.count_groups`."""
+        from catalog import groups
+
+        with self._reading() as connection:
+            return groups.count_groups(connection, min_size, model, run)
 
     def neuron(self, ref: "NeuronRef", run: int | None = None) -> "NeuronPage[Table]":
         """Everything about one neuron, see `catalog.neuron_page.neuron`."""
@@ -119,6 +136,13 @@ class Store(Generic[Table]):
 
         with self._reading() as connection:
             return self._shown(neuron_page.neuron_matches(connection, ref, run, other_model, limit))
+
+    def count_matches(self, ref: "NeuronRef", run: int | None = None, other_model: str | None = None) -> int:
+        """See `catalog.neuron_page.count_matches`."""
+        from catalog import neuron_page
+
+        with self._reading() as connection:
+            return neuron_page.count_matches(connection, ref, run, other_model)
 
     def best_partners(self, refs: Sequence["NeuronRef"], run: int | None = None) -> Table:
         """See `catalog.partners.best_partners`."""
@@ -148,6 +172,21 @@ class Store(Generic[Table]):
 
         with self._reading() as connection:
             return self._shown(similar.similar(connection, ref, by, opposite, other_model, run, limit))
+
+    def count_similar(self, ref: "NeuronRef", by: str = "w_out", other_model: str | None = None, run: int | None = None) -> int:
+        """See `catalog.similar.count_similar`."""
+        from catalog import similar
+
+        with self._reading() as connection:
+            return similar.count_similar(connection, ref, by, other_model, run)
+
+    def why(self, reason: Callable[Concatenate[Connection, Asked], Said], *asked: Asked.args, **more: Asked.kwargs) -> Said:
+        """Why a question had no rows: what the function of `catalog.why_empty` says that is for it.
+
+        >>> store.why(catalog.why_empty.labels, wanted)                 # doctest: +SKIP
+        """
+        with self._reading() as connection:
+            return reason(connection, *asked, **more)
 
     def models(self) -> Table:
         """See `catalog.queries.models`."""

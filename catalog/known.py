@@ -72,17 +72,3 @@ def check_family(connection: Connection, family: str, run: int | None = None) ->
     counts = {name: count for name, count in known}
     listed = ", ".join(f"{name} ({count} neurons)" for name, count in counts.items())
     raise NotFoundError(f"there is no family {family!r}{did_you_mean(family, counts)}; the catalog has {listed}.")
-
-
-def check_subtype(connection: Connection, family: str | None, subtype: str) -> None:
-    """Raises:
-    NotFoundError: no label of any run has the subtype, and some have one that is written nearly so.
-    """
-    values = {"family": family, "subtype": subtype}
-    of_family = "" if family is None else "WHERE family = :family"
-    statement = f"SELECT DISTINCT subtype FROM label_totals {of_family} ORDER BY 1"
-    known = connection.execute(text(statement), values).scalars().all()
-    nearest = "" if subtype in known else did_you_mean(subtype, known)
-    if nearest:
-        among, asking = ("", "") if family is None else (f" of family {family}", f" --family {family}")
-        raise NotFoundError(f"no label{among} has the subtype {subtype!r}{nearest}; `catalog find{asking}` lists labels.")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from catalog import checksums, locks, summaries
+from catalog import locks, summaries
 from catalog.label_text import INSERT, NEURON, PLACE, Rule, threshold
 from catalog.role_rules import ROLE_RULES
 from catalog.rules import newest_version
@@ -241,6 +241,8 @@ def relabel(engine: Engine) -> dict[int, dict[str, int]]:
     Returns:
         Labels per family, by run.
     """
+    from catalog import checksums  # loads numpy, which those who only ask for the rules do without
+
     with engine.begin() as connection:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.PUBLISH})"))
         version = newest_version(connection, drafts=True)

@@ -6,10 +6,11 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, text
 
-from catalog import neuron_activity, neuron_roles
+from catalog import neuron_activity, neuron_roles, unlabelled
 from catalog.answers import FLOAT8, TEXT, Rows, Values, ask
 from catalog.errors import InputError, NotFoundError
 from catalog.known import check_model, check_run, schema_of
+from catalog.statements import check_page
 from catalog.words import EXAMPLE_KINDS
 
 RANKED = {
@@ -46,6 +47,7 @@ class NeuronPage(Generic[Table]):
     """One neuron; every table is ordered, and is what the catalog was opened for: `Rows` or a DataFrame."""
 
     identity: dict[str, Any]
+    """`IDENTITY`, and `no_label`: why it has no label; None where it has one."""
     statistics: Table
     """statistic, value, percentile within the layer."""
     best_matches: Table
@@ -94,8 +96,10 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "tokenizer": row["tokenizer_id"]}
     key: Values = {name: values[name] for name in ("run", "neuron")}
     quantiles, bos = neuron_activity.quantiles_and_bos(connection, key)
+    labels = _labels(connection, key)
+    no_label = None if labels.rows else unlabelled.reason(connection, key, row["universal"])
     return NeuronPage(
-        identity={key: row[key] for key in IDENTITY},
+        identity={key: row[key] for key in IDENTITY} | {"no_label": no_label},
         statistics=_statistics(connection, row),
         best_matches=_best_matches(connection, values),
         top_tokens=_tokens(connection, "top_tokens", "v.mean, v.n", "", values),
@@ -113,12 +117,7 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
                WHERE run_id = :run AND neuron_id = :neuron""",
             values,
         ),
-        labels=ask(
-            connection,
-            """SELECT family, subtype, score, rule_version, evidence FROM labels
-               WHERE run_id = :run AND neuron_id = :neuron ORDER BY family, subtype""",
-            values,
-        ),
+        labels=labels,
         promoted=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'promoted'", values),
         suppressed=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'suppressed'", values),
         quantiles=quantiles,
@@ -135,6 +134,15 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     )
 
 
+def _labels(connection: Connection, key: Values) -> Rows:
+    return ask(
+        connection,
+        """SELECT family, subtype, score, rule_version, evidence FROM labels
+           WHERE run_id = :run AND neuron_id = :neuron ORDER BY family, subtype""",
+        key,
+    )
+
+
 def examples(
     connection: Connection, ref: NeuronRef, run: int | None = None, kind: str | None = None, limit: int = 0
 ) -> Rows:
@@ -144,9 +152,10 @@ def examples(
         kind: top, or one of the bands of `EXAMPLE_KINDS`; None: all, top first and then the bands from below.
         limit: rows of each kind; 0 for all.
     Raises:
-        InputError: no such kind.
+        InputError: no such kind, or a negative limit.
         NotFoundError: no such model or neuron.
     """
+    check_page(limit)
     if kind is not None and kind not in EXAMPLE_KINDS.values():
         raise InputError(f"{kind!r} is no kind of example; choose from {', '.join(EXAMPLE_KINDS.values())}.")
     row = find_neuron(connection, ref, run)
@@ -172,13 +181,14 @@ def _examples(connection: Connection, values: Values, kind: str | None, limit: i
 def neuron_matches(
     connection: Connection, ref: NeuronRef, run: int | None = None, other_model: str | None = None, limit: int = 50
 ) -> Rows:
-    """The best partners of a neuron: by rank, then correlation, then other model; `limit` rows, 0 for all."""
-    row = find_neuron(connection, ref, run)
-    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
-    condition = ""
-    if other_model is not None:
-        check_model(connection, other_model, row["run_id"])
-        condition, values["other_model"] = "AND v.other_model = :other_model", other_model
+    """The best partners of a neuron: by rank, then correlation, then other model; `limit` rows, 0 for all.
+
+    Raises:
+        NotFoundError: no such run, model or neuron.
+        InputError: the other model is the neuron's own, or the limit is negative.
+    """
+    check_page(limit)
+    condition, values = _matches_wanted(connection, ref, run, other_model)
     if limit:
         values["limit"] = limit
     return ask(
@@ -188,6 +198,28 @@ def neuron_matches(
             ORDER BY v.rank, v.correlation DESC, v.other_model {"LIMIT :limit" if limit else ""}""",
         values,
     )
+
+
+def count_matches(connection: Connection, ref: NeuronRef, run: int | None = None, other_model: str | None = None) -> int:
+    """How many rows `neuron_matches` has without a limit."""
+    condition, values = _matches_wanted(connection, ref, run, other_model)
+    statement = f"SELECT count(*) FROM history.neuron_matches v WHERE v.run_id = :run AND v.neuron_id = :neuron {condition}"
+    return int(connection.execute(text(statement), values).scalar_one())
+
+
+def _matches_wanted(connection: Connection, ref: NeuronRef, run: int | None, other_model: str | None) -> tuple[str, Values]:
+    """The condition on `v` of neuron_matches beside the neuron's keys, and the values of all."""
+    row = find_neuron(connection, ref, run)
+    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
+    if other_model is None:
+        return "", values
+    check_model(connection, other_model, row["run_id"])
+    if other_model == ref.model:
+        raise InputError(
+            f"--other-model {other_model} is the neuron's own model, and matches are in others; see `catalog similar "
+            f"{ref.model} {ref.layer}.{ref.index}`."
+        )
+    return "AND v.other_model = :other_model", {**values, "other_model": other_model}
 
 
 def find_neuron(connection: Connection, ref: NeuronRef, run: int | None) -> Values:

@@ -7,7 +7,6 @@ Lists ask each model for its first rows, which an index hands out in order, and 
 number of rows asked for, not the number of rows there are.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -15,7 +14,8 @@ from sqlalchemy import Connection, text
 from catalog.answers import Rows, Values, ask
 from catalog.documents import as_read
 from catalog.errors import InputError
-from catalog.known import check_family, check_model, check_run, check_subtype, schema_of
+from catalog.known import check_family, check_model, check_run, schema_of
+from catalog.statements import check_finite, joined, members_asked, of_layers, of_members, order_of, pages, where
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,24 @@ class LabelFilter:
     offset: int = 0
 
 
-@dataclass(frozen=True)
-class UniversalFilter:
-    """Which universal neurons."""
+LOWEST_IS_BEST = ("anti_entropy", "dead", "near_dead", "unexplained")
+"""Families of labels of which the lowest score is the best; of the others it is the highest."""
 
-    model: str | None = None
-    layers: tuple[int, int] | None = None
-    min_excess: float | None = None
-    run: int | None = None
-    sort: str = "excess"
-    limit: int = 50
-    offset: int = 0
+BEST_FIRST = f"CASE WHEN l.family IN {LOWEST_IS_BEST} THEN l.score ELSE -l.score END"
+"""Ascending, it puts the labels of one family in order from the best.
 
+The index `ix_labels_by_rank` is over the same expression.
+"""
 
 LABEL_ORDERS = {
-    "score": ("l.score DESC", 'l.layer, l."index", l.family, l.subtype'),
+    "score": (f"l.family, {BEST_FIRST}", 'l.layer, l."index", l.subtype'),
     "excess": ("l.excess_corr DESC NULLS LAST", 'l.layer, l."index", l.family, l.subtype'),
     "neuron": ("", 'l.layer, l."index", l.family, l.subtype'),
 }
-"""What decides first, and what decides among equals of one model; between the two stands the model's name."""
+"""What decides first, and what decides among equals of one model; between the two stands the model's name.
 
-UNIVERSAL_ORDERS = {"excess": ("u.excess_corr DESC", 'u.layer, u."index"'), "neuron": ("", 'u.layer, u."index"')}
+Scores of different families have different units, so that by score one family follows the other.
+"""
 
 FAMILY_COUNTS = {
     "layer": ("family_counts_by_layer", "v.model, v.layer, v.family"),
@@ -69,30 +66,30 @@ FAMILY_COUNTS = {
 def find_labels(connection: Connection, wanted: LabelFilter) -> Rows:
     """One row per label: model, layer, neuron, family, subtype, score, excess_corr, universal.
 
-    The order is total: score (or excess) descending, then model, layer, neuron, family, subtype.
+    The order is total. By score: family, then score, the best first, then model, layer, neuron, subtype. The best is the
+    highest score; of the families anti_entropy, dead, near_dead and unexplained it is the lowest. By excess: the highest
+    first, then model, layer, neuron, family, subtype.
 
     Raises:
-        NotFoundError: no such family, model or run, or a subtype that is misspelt; the sentence lists what there is.
-        InputError: no such order.
+        NotFoundError: no such family, model or run; the sentence lists those that exist.
+        InputError: no such order, a range of layers that is none, a number that is not finite, or a least excess beside
+            `universal`.
     """
-    order = _order(wanted.sort, LABEL_ORDERS)
+    order = order_of(wanted.sort, LABEL_ORDERS)
     members, conditions, values = _labels_wanted(connection, wanted)
-    first, page = _pages(wanted.limit, wanted.offset, values)
-    found = ask(
+    first, page = pages(wanted.limit, wanted.offset, values)
+    return ask(
         connection,
         f"""WITH m AS MATERIALIZED ({members})
             SELECT m.model, l.layer, l."index" AS neuron, l.family, l.subtype, l.score, l.excess_corr,
                    COALESCE(l.excess_corr > 0.5, false) AS universal
             FROM m CROSS JOIN LATERAL (
                 SELECT l.layer, l."index", l.family, l.subtype, l.score, l.excess_corr FROM public.labels l
-                {_where(["l.run_id = m.run_id", "l.model_id = m.model_id", *conditions])}
-                ORDER BY {_joined(order[0], order[1])} {first}) l
-            ORDER BY {_joined(order[0], "m.model", order[1])} {page}""",
+                {where(["l.run_id = m.run_id", "l.model_id = m.model_id", *conditions])}
+                ORDER BY {joined(order[0], order[1])} {first}) l
+            ORDER BY {joined(order[0], "m.model", order[1])} {page}""",
         values,
     )
-    if not found.rows and wanted.subtype is not None:
-        check_subtype(connection, wanted.family, wanted.subtype)
-    return found
 
 
 def count_labels(connection: Connection, wanted: LabelFilter) -> int:
@@ -105,7 +102,7 @@ def count_labels(connection: Connection, wanted: LabelFilter) -> int:
     statement = f"""WITH m AS MATERIALIZED ({members})
         SELECT COALESCE(sum(l.n), 0) FROM m CROSS JOIN LATERAL (
             SELECT {counted} AS n FROM public.{source} l
-            {_where(["l.run_id = m.run_id", "l.model_id = m.model_id", *conditions])}) l"""
+            {where(["l.run_id = m.run_id", "l.model_id = m.model_id", *conditions])}) l"""
     return int(connection.execute(text(statement), values).scalar_one())
 
 
@@ -119,8 +116,15 @@ def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, li
         check_model(connection, wanted.model, wanted.run)
     if wanted.family is not None:
         check_family(connection, wanted.family, wanted.run)
-    members, values = _members(wanted.model, wanted.run)
-    conditions = _of_layers("l", wanted.layers, values)
+    check_finite("--min-score", wanted.min_score)
+    check_finite("--min-excess", wanted.min_excess)
+    if wanted.universal and wanted.min_excess is not None:
+        raise InputError(
+            f"--universal asks for an excess correlation above 0.5, and --min-excess {wanted.min_excess:g} for another; leave "
+            "one of them out."
+        )
+    members, values = members_asked(wanted.model, wanted.run)
+    conditions = of_layers("l", wanted.layers, values)
     for column, value, test in (
         ("l.family", wanted.family, "="),
         ("l.subtype", wanted.subtype, "="),
@@ -134,38 +138,6 @@ def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, li
     if wanted.universal:
         conditions.append(_UNIVERSAL)
     return members, conditions, values
-
-
-def universal_neurons(connection: Connection, wanted: UniversalFilter) -> Rows:
-    """Universal neurons with their correlations, largest excess first, then model, layer, neuron."""
-    order = _order(wanted.sort, UNIVERSAL_ORDERS)
-    check_run(connection, wanted.run)
-    if wanted.model is not None:
-        check_model(connection, wanted.model, wanted.run)
-    members, values = _members(wanted.model, wanted.run)
-    conditions = ["u.excess_corr > 0.5", *_of_layers("u", wanted.layers, values)]
-    if wanted.min_excess is not None:
-        conditions.append("u.excess_corr >= :min_excess")
-        values["min_excess"] = wanted.min_excess
-    first, page = _pages(wanted.limit, wanted.offset, values)
-    return ask(
-        connection,
-        f"""WITH m AS MATERIALIZED ({members}),
-            chosen AS MATERIALIZED (
-                SELECT m.model, u.* FROM m CROSS JOIN LATERAL (
-                    SELECT u.* FROM public.universality u
-                    {_where(["u.run_id = m.run_id", "u.model_id = m.model_id", *conditions])}
-                    ORDER BY {_joined(order[0], order[1])} {first}) u
-                ORDER BY {_joined(order[0], "m.model", order[1])} {page})
-            SELECT u.model, u.layer, u."index" AS neuron, u.excess_corr, u.mean_corr, u.max_corr, u.min_corr,
-                   u.mean_baseline, u.n_models, a.sparsity, a.skew, a.kurt,
-                   (SELECT string_agg(l.family || ':' || l.subtype, ', ' ORDER BY l.family, l.subtype)
-                      FROM public.labels l WHERE l.run_id = u.run_id AND l.neuron_id = u.neuron_id) AS labels
-            FROM chosen u
-            LEFT JOIN public.activation_statistics a ON a.run_id = u.run_id AND a.neuron_id = u.neuron_id
-            ORDER BY {_joined(order[0], "u.model", order[1])}""",
-        values,
-    )
 
 
 def family_counts(connection: Connection, model: str | None = None, run: int | None = None, by: str = "layer") -> Rows:
@@ -197,45 +169,8 @@ def _of_model(connection: Connection, view: str, columns: str, order: str, model
     check_run(connection, run)
     if model is not None:
         check_model(connection, model, run)
-    conditions, values = _of_members("v", model, run)
-    return ask(connection, f"SELECT {columns} FROM {schema_of(run)}.{view} v {_where(conditions)} ORDER BY {order}", values)
-
-
-def groups(
-    connection: Connection, min_size: int = 2, model: str | None = None, run: int | None = None, limit: int = 50
-) -> Rows:
-    """One row per group and member: largest groups first, then the highest lowest correlation, then id and model.
-
-    `limit` counts groups; 0 is all of them.
-    """
-    check_run(connection, run)
-    if model is not None:
-        check_model(connection, model, run)
-    members, values = _members(None, run)
-    values["min_size"] = min_size
-    has_model = ""
-    if model is not None:
-        has_model, values["model"] = "AND m.model = :model", model
-    limited, _ = _pages(limit, 0, values)
-    order = "g.size DESC, g.lowest_corr DESC, g.id"
-    shown = """public.group_members gm JOIN public.neurons n ON n.id = gm.neuron_id
-                           JOIN m ON m.run_id = gm.run_id AND m.model_id = n.model_id"""
-    return ask(
-        connection,
-        f"""WITH m AS MATERIALIZED ({members}),
-                 chosen AS MATERIALIZED (
-                    SELECT g.* FROM (SELECT DISTINCT run_id FROM m) r CROSS JOIN LATERAL (
-                        SELECT g.id, g.size, g.lowest_corr FROM public.neuron_groups g
-                        WHERE g.run_id = r.run_id AND g.size >= :min_size
-                          AND EXISTS (SELECT FROM {shown} WHERE gm.group_id = g.id {has_model})
-                        ORDER BY {order} {limited}) g
-                    ORDER BY {order} {limited})
-            SELECT g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron
-            FROM chosen g JOIN {shown} ON gm.group_id = g.id
-            ORDER BY {order}, m.model, n.layer, n."index"
-            """,
-        values,
-    )
+    conditions, values = of_members("v", model, run)
+    return ask(connection, f"SELECT {columns} FROM {schema_of(run)}.{view} v {where(conditions)} ORDER BY {order}", values)
 
 
 def models(connection: Connection) -> Rows:
@@ -273,55 +208,3 @@ def run_details(connection: Connection, run: int) -> Values:
     ).records()
     found = {key: value for key, value in row.items() if key not in ("id", "corpus_id")}
     return found | as_read(row["settings"])
-
-
-def _members(model: str | None, run: int | None) -> tuple[str, Values]:
-    """A statement for the models that answer, each with its run, and its values."""
-    conditions, values = _of_members("b", model, run)
-    return f"SELECT b.run_id, b.model_id, b.model FROM {schema_of(run)}.members b {_where(conditions)}", values
-
-
-def _of_members(alias: str, model: str | None, run: int | None) -> tuple[list[str], Values]:
-    """Conditions on a relation with the columns run_id and model."""
-    conditions: list[str] = []
-    values: Values = {}
-    if run is not None:
-        conditions.append(f"{alias}.run_id = :run")
-        values["run"] = run
-    if model is not None:
-        conditions.append(f"{alias}.model = :model")
-        values["model"] = model
-    return conditions, values
-
-
-def _of_layers(alias: str, layers: tuple[int, int] | None, values: Values) -> list[str]:
-    """The condition on the layer; its values are added."""
-    if layers is None:
-        return []
-    values |= {"first_layer": layers[0], "last_layer": layers[1]}
-    return [f"{alias}.layer BETWEEN :first_layer AND :last_layer"]
-
-
-def _where(conditions: list[str]) -> str:
-    return "WHERE " + " AND ".join(conditions) if conditions else ""
-
-
-def _joined(*orders: str) -> str:
-    return ", ".join(order for order in orders if order)
-
-
-def _order(sort: str, orders: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
-    if sort not in orders:
-        raise InputError(f"--sort {sort!r} is no order; choose from {', '.join(orders)}.")
-    return orders[sort]
-
-
-def _pages(limit: int, offset: int, values: Values) -> tuple[str, str]:
-    """LIMIT for each model and LIMIT for all of them; the values are added."""
-    if limit < 0 or offset < 0:
-        raise InputError(f"--limit {limit} --offset {offset}: neither may be negative; --limit 0 shows all.")
-    values["offset"] = offset
-    if limit == 0:
-        return "", "OFFSET :offset"
-    values |= {"limit": limit, "first": limit + offset}
-    return "LIMIT :first", "LIMIT :limit OFFSET :offset"

@@ -11,6 +11,7 @@ from catalog.answers import Rows, Values, ask
 from catalog.errors import InputError, NotFoundError
 from catalog.known import check_model
 from catalog.neuron_page import NeuronRef, find_neuron
+from catalog.statements import check_page
 from catalog.words import VECTOR_KINDS
 
 
@@ -29,13 +30,29 @@ def similar(
         by: w_in, w_out (within the neuron's model), or logit_effect (in all models of the run, or one).
         limit: rows; 0 for all.
     Raises:
-        InputError: no such kind, or weights of another model are asked for.
+        InputError: no such kind, a negative limit, or a model is named where weights are compared.
         NotFoundError: no such neuron; the run has no vectors, or the neuron has none of the kind.
     """
+    check_page(limit)
+    compared, values = _compared(connection, ref, by, other_model, run)
+    if limit:
+        values["limit"] = limit
+    return ask(connection, _statement(compared, opposite, limited=limit > 0), values)
+
+
+def count_similar(
+    connection: Connection, ref: NeuronRef, by: str = "w_out", other_model: str | None = None, run: int | None = None
+) -> int:
+    """How many rows `similar` has without a limit: the neurons that one is compared with."""
+    compared, values = _compared(connection, ref, by, other_model, run)
+    del values["vector"]
+    return int(connection.execute(text(f"SELECT count(*) FROM public.neuron_vectors v WHERE {compared}"), values).scalar_one())
+
+
+def _compared(connection: Connection, ref: NeuronRef, by: str, other_model: str | None, run: int | None) -> tuple[str, Values]:
+    """The condition on the vectors `v` that the neuron is compared with, and its values, the neuron's own vector with them."""
     if by not in VECTOR_KINDS:
         raise InputError(f"--by {by!r} is no kind of vector; choose from {', '.join(VECTOR_KINDS)}.")
-    if limit < 0:
-        raise InputError(f"--limit {limit} is negative; --limit 0 shows all.")
     row = find_neuron(connection, ref, run)
     if other_model is not None:
         check_model(connection, other_model, row["run_id"])
@@ -43,26 +60,21 @@ def similar(
         raise InputError(f"{by} of different models cannot be compared, they share no basis; ask --by logit_effect.")
     if by != "logit_effect":
         other_model = ref.model
-    vector = _vector(connection, ref, row, by)
-    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "kind": by, "vector": vector}
-    if other_model is not None:
-        key = connection.execute(text("SELECT model_id FROM history.model_names WHERE model = :name"), {"name": other_model})
-        values["model"] = int(key.scalar_one())
-    if limit:
-        values["limit"] = limit
-    return ask(connection, _statement(opposite, one_model=other_model is not None, limited=limit > 0), values)
+    values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "kind": by, "vector": _vector(connection, ref, row, by)}
+    compared = "v.run_id = :run AND v.kind = :kind AND v.neuron_id <> :neuron"
+    if other_model is None:
+        return compared, values
+    key = connection.execute(text("SELECT model_id FROM history.model_names WHERE model = :name"), {"name": other_model})
+    return f"{compared} AND v.model_id = :model", {**values, "model": int(key.scalar_one())}
 
 
-def _statement(opposite: bool, one_model: bool, limited: bool) -> str:
-    # the neurons are sorted before names and labels are looked up, and only the ones wanted are
+def _statement(compared: str, opposite: bool, limited: bool) -> str:
+    # the neurons are sorted before names and labels are looked up, and only those wanted are
     order, limit = "DESC" if opposite else "ASC", "LIMIT :limit" if limited else ""
     return f"""
         WITH near AS MATERIALIZED (
                SELECT v.neuron_id, v.model_id, v.vector <=> CAST(:vector AS halfvec) AS distance
-                 FROM public.neuron_vectors v
-                WHERE v.run_id = :run AND v.kind = :kind AND v.neuron_id <> :neuron
-                  {"AND v.model_id = :model" if one_model else ""}
-                ORDER BY distance {order}, v.neuron_id {limit})
+                 FROM public.neuron_vectors v WHERE {compared} ORDER BY distance {order}, v.neuron_id {limit})
         SELECT names.model, n.layer, n."index" AS neuron, 1 - near.distance AS cosine,
                (SELECT string_agg(l.family || ':' || l.subtype, ', ' ORDER BY l.family, l.subtype) FROM public.labels l
                  WHERE l.run_id = :run AND l.neuron_id = near.neuron_id) AS labels

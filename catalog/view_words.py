@@ -70,7 +70,8 @@ OF_VIEW: dict[str, dict[str, str]] = {
     "neuron_labels": {
         "score": "In the unit of its family: variance reduction; nats for position and entropy, ratio for bos, frequency for"
         " dead and near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and partition, |h| for"
-        " attention, |cosine| for antipodal and duplicate.",
+        " attention, |cosine| for antipodal and duplicate. The highest is the best; of anti_entropy, dead, near_dead and"
+        " unexplained the lowest.",
     },
     "topics": {
         "topic": "The topic's name, without the mark that tells equal names apart.",

@@ -1,9 +1,11 @@
 """What the catalog holds: models."""
 
+from importlib import import_module
+
 import typer
 
 from cli.options import FormatOption
-from cli.output import Format, show_rows
+from cli.output import Format, show_rows, tell_why
 
 
 def register(app: typer.Typer) -> None:
@@ -16,4 +18,6 @@ def models(format: FormatOption = Format.TABLE) -> None:
     from catalog import connect_rows
 
     with connect_rows() as store:
-        show_rows(store.models(), format)
+        found = store.models()
+        show_rows(found, format)
+        tell_why(len(found), lambda: store.why(import_module("catalog.why_empty").nothing))

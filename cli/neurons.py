@@ -1,5 +1,7 @@
 """Questions about neurons: find, universal, families, matches, similar, groups, layers, depth."""
 
+from importlib import import_module
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -19,13 +21,18 @@ from cli.options import (
     parse_layers,
     parse_model_neuron,
 )
-from cli.output import Format, show_count, show_rows
+from cli.output import Format, show_count, show_rows, tell, tell_why
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     for command in (find, universal, families, matches, similar, groups, layers, depth):
         app.command()(command)
+
+
+def why_empty() -> ModuleType:
+    """The reasons of empty answers, which load only where an answer is empty."""
+    return import_module("catalog.why_empty")
 
 
 def find(
@@ -42,7 +49,9 @@ def find(
     offset: OffsetOption = 0,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Labelled neurons, one row per label, highest score first."""
+    """Labelled neurons, one row per label, the best score first.
+
+    Families follow one another, since their scores have different units."""
     from catalog import LabelFilter, connect_rows
 
     wanted = LabelFilter(
@@ -59,9 +68,11 @@ def find(
         offset=offset,
     )
     with connect_rows() as store:
-        found, total = store.find_labels(wanted), store.count_labels(wanted)
-    show_rows(found, format)
-    show_count(len(found), total, "labels")
+        found = store.find_labels(wanted)
+        show_rows(found, format)
+        if len(found):
+            show_count(len(found), store.count_labels(wanted), "labels")
+        tell_why(len(found), lambda: store.why(why_empty().labels, wanted))
 
 
 def universal(
@@ -74,7 +85,9 @@ def universal(
     offset: OffsetOption = 0,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Universal neurons: their excess correlation is above 0.5."""
+    """Universal neurons: their excess correlation is above 0.5.
+
+    With --min-excess those that have at least this one, universal or not."""
     from catalog import UniversalFilter, connect_rows
 
     wanted = UniversalFilter(
@@ -87,7 +100,9 @@ def universal(
         offset=offset,
     )
     with connect_rows() as store:
-        show_rows(store.universal_neurons(wanted), format)
+        found = store.universal_neurons(wanted)
+        show_rows(found, format)
+        tell(len(found), lambda: store.count_universal(wanted), "neurons", lambda: store.why(why_empty().universal, wanted))
 
 
 def families(
@@ -96,11 +111,16 @@ def families(
     run: RunOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Neurons per model, layer and family; 0: looked for, none found."""
+    """Neurons per model, layer and family; 0: looked for, none found.
+
+    Those of the family unexplained are universal, their best feature is below its threshold, and no rule of position, bos,
+    prediction, suppression, partition, entropy or attention labels them: not every universal neuron without a label is one."""
     from catalog import connect_rows
 
     with connect_rows() as store:
-        show_rows(store.family_counts(model=model, run=run, by=by), format)
+        found = store.family_counts(model=model, run=run, by=by)
+        show_rows(found, format)
+        tell_why(len(found), lambda: store.why(why_empty().counts, model, run))
 
 
 def matches(
@@ -117,7 +137,13 @@ def matches(
     ref = NeuronRef(*parse_model_neuron(model, neuron))
     with connect_rows() as store:
         found = store.neuron_matches(ref, run=run, other_model=other_model, limit=limit)
-    show_rows(found, format)
+        show_rows(found, format)
+        tell(
+            len(found),
+            lambda: store.count_matches(ref, run, other_model),
+            "matches",
+            lambda: store.why(why_empty().matches, ref, run, other_model),
+        )
 
 
 def similar(
@@ -140,7 +166,13 @@ def similar(
     ref = NeuronRef(*parse_model_neuron(model, neuron))
     with connect_rows() as store:
         found = store.similar(ref, by, opposite, other_model, run, limit)
-    show_rows(found, format)
+        show_rows(found, format)
+        tell(
+            len(found),
+            lambda: store.count_similar(ref, by, other_model, run),
+            "neurons",
+            lambda: f"there is no other neuron whose {by} could be compared",
+        )
 
 
 def groups(
@@ -150,11 +182,18 @@ def groups(
     limit: LimitOption = 50,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Neurons of different seeds that are all best matches. One row per group and member."""
+    """Neurons of different seeds that are all best matches. One row per group and member; --limit counts groups."""
     from catalog import connect_rows
 
     with connect_rows() as store:
-        show_rows(store.groups(min_size=min_size, model=model, run=run, limit=limit), format)
+        found = store.groups(min_size=min_size, model=model, run=run, limit=limit)
+        show_rows(found, format)
+        tell(
+            len(set(found.column("group_id"))),
+            lambda: store.count_groups(min_size, model, run),
+            "groups",
+            lambda: store.why(why_empty().groups, min_size, model, run),
+        )
 
 
 def layers(model: ModelOption = None, run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
@@ -162,7 +201,9 @@ def layers(model: ModelOption = None, run: RunOption = None, format: FormatOptio
     from catalog import connect_rows
 
     with connect_rows() as store:
-        show_rows(store.layer_profiles(model=model, run=run), format)
+        found = store.layer_profiles(model=model, run=run)
+        show_rows(found, format)
+        tell_why(len(found), lambda: store.why(why_empty().nothing))
 
 
 def depth(model: ModelOption = None, run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
@@ -170,4 +211,6 @@ def depth(model: ModelOption = None, run: RunOption = None, format: FormatOption
     from catalog import connect_rows
 
     with connect_rows() as store:
-        show_rows(store.depth_matrix(model=model, run=run), format)
+        found = store.depth_matrix(model=model, run=run)
+        show_rows(found, format)
+        tell_why(len(found), lambda: store.why(why_empty().depth, model, run))

@@ -66,10 +66,24 @@ def talk(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
-def show_count(shown: int, total: int, noun: str) -> None:
-    """Say how many rows of how many were printed, and how to see the rest."""
-    more = "; --limit 0 prints all" if shown < total else ""
-    talk(f"{shown} of {total} {noun}{more}")
+def show_count(shown: int, total: int, noun: str, more: str = "--limit 0") -> None:
+    """Say how many rows of how many were printed, and which option prints the rest."""
+    rest = f"; {more} prints all" if shown < total else ""
+    talk(f"{shown} of {total} {noun}{rest}")
+
+
+def tell(shown: int, total: Callable[[], int], noun: str, why: Callable[[], str]) -> None:
+    """Say why nothing was printed, or how many rows of how many, if not all were."""
+    if not shown:
+        talk(why())
+    elif (known := total()) > shown:
+        show_count(shown, known, noun)
+
+
+def tell_why(shown: int, why: Callable[[], str]) -> None:
+    """Say why nothing was printed, if nothing was."""
+    if not shown:
+        talk(why())
 
 
 def show_rows(rows: "Rows", format: Format) -> None:

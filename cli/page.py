@@ -1,13 +1,14 @@
 """`catalog show`: everything that is known of one neuron."""
 
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.excerpts import Excerpt, show_excerpts
 from cli.options import FormatOption, ModelArgument, NeuronWords, RunOption, parse_model_neuron
-from cli.output import Format, Record, Section, show_page
+from cli.output import Format, Record, Section, show_count, show_page, talk
 
 if TYPE_CHECKING:
     from catalog.answers import Rows
@@ -36,6 +37,8 @@ TITLES = {
 """The tables of a page, in the order in which they are printed."""
 
 TOKEN_COLUMN = "token"
+OF_A_TABLE = 5
+"""Examples of each kind that a table shows if not told otherwise."""
 EXAMPLES_TITLE = "Examples: the highest values, then samples of its positive values by quantile"
 
 
@@ -48,7 +51,9 @@ def show(
     model: ModelArgument,
     neuron: NeuronWords = None,
     run: RunOption = None,
-    examples: Annotated[int, typer.Option("--examples", min=0, help="Most examples of each kind in a table.")] = 5,
+    examples: Annotated[
+        int | None, typer.Option("--examples", min=0, help="Most examples of each kind; else 5 in a table, all elsewhere.")
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """One neuron: statistics, matches, tokens, labels, examples."""
@@ -58,14 +63,21 @@ def show(
     title = f"{ref.model} {ref.layer}.{ref.index}"
     with connect_rows() as store:
         page = store.neuron(ref, run=run)
+        reasons = store.why(import_module("catalog.why_empty").page, page)
     tables = {name: getattr(page, name) for name in TITLES}
+    most = OF_A_TABLE if examples is None and format is Format.TABLE else examples
+    shown = page.examples if most is None else page.examples.where("rank", lambda rank: rank <= most)
     if format is Format.TABLE:
         readable = [_section(name, _readable(name, rows)) for name, rows in tables.items() if name != "examples"]
         show_page(title, page.identity, readable, format)
-        shown = page.examples.where("rank", lambda rank: rank <= examples)
         show_excerpts(EXAMPLES_TITLE, [_excerpt(record) for record in shown.records()])
-        return
-    show_page(title, page.identity, [_section(name, rows) for name, rows in tables.items()], format)
+    else:
+        sections = [_section(name, shown if name == "examples" else rows) for name, rows in tables.items()]
+        show_page(title, page.identity, sections, format)
+    if len(shown) < len(page.examples):
+        show_count(len(shown), len(page.examples), "examples", more=f"--examples {max(page.examples.column('rank'))}")
+    for reason in reasons:
+        talk(reason)
 
 
 def _section(name: str, rows: "Rows") -> Section:

@@ -1,12 +1,13 @@
 """`catalog report`: the first answers of a catalog, on one page."""
 
 from collections import defaultdict
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import typer
 
 from cli.options import RunOption
-from cli.output import Format, Record, show_heading, show_records, show_rows, write
+from cli.output import Format, Record, show_heading, show_records, show_rows, talk, tell_why, write
 
 if TYPE_CHECKING:
     from catalog import NeuronRef
@@ -24,18 +25,27 @@ def register(app: typer.Typer) -> None:
 
 def report(run: RunOption = None) -> None:
     """The first answers of a catalog, on one page."""
-    from catalog import LabelFilter, connect_rows
+    from catalog import LabelFilter, UniversalFilter, connect_rows
 
+    why = import_module("catalog.why_empty")
     with connect_rows() as store:
         shares = store.layer_profiles(run=run).select(*SHARES)
         _section("Universal neurons per layer (excess correlation above 0.5)", shares)
+        tell_why(len(shares), lambda: store.why(why.nothing))
         show_heading(f"The {MOST_UNIVERSAL} most universal neurons, each once, with their best matches")
         records = most_universal(store, n_models=len(set(shares.column("model"))), run=run)
         show_records(("neuron", "excess_corr", "labels", "best matches"), records, Format.TABLE)
         write("\n" if records else "none\n\n")
+        tell_why(len(records), lambda: store.why(why.universal, UniversalFilter(run=run)))
         counts = store.family_counts(run=run, by="model")
         _section("Neurons per family", counts.where("neurons", lambda neurons: neurons > 0))
-        _section("catalog find --family alphabet", store.find_labels(LabelFilter(family="alphabet", run=run)))
+        tell_why(len(counts), lambda: store.why(why.counts, None, run))
+        wanted = LabelFilter(family="alphabet", run=run)
+        found, total = store.find_labels(wanted), store.count_labels(wanted)
+        _section("catalog find --family alphabet", found)
+        if len(found) < total:
+            talk(f"{len(found)} of {total} labels; `catalog find --family alphabet --limit 0` prints all")
+        tell_why(len(found), lambda: store.why(why.labels, wanted))
 
 
 def most_universal(store: "RowCatalog", n_models: int, run: int | None = None) -> list[Record]:

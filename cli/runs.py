@@ -7,7 +7,7 @@ import typer
 
 from catalog.errors import RunError
 from cli.options import FormatOption, finite
-from cli.output import Format, show_page, show_rows, talk
+from cli.output import Format, show_page, show_rows, talk, tell_why
 from cli.progress import watch
 
 app = typer.Typer(name="runs", help="Computations: list, show, watch, cancel, delete.", no_args_is_help=True)
@@ -21,7 +21,9 @@ def list_runs(format: FormatOption = Format.TABLE) -> None:
     from catalog import connect_rows
 
     with connect_rows() as store:
-        show_rows(store.runs(), format)
+        found = store.runs()
+        show_rows(found, format)
+        tell_why(len(found), lambda: "the catalog has no run yet; `catalog ingest` or `make demo` makes one")
 
 
 @app.command("show")

@@ -1,6 +1,6 @@
 """Tables of meaning: features, explanations, rules and labels."""
 
-from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, SmallInteger, Table, Text, UniqueConstraint, func
+from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, SmallInteger, Table, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.base import check, column, index, metadata, refers
@@ -123,7 +123,14 @@ labels = Table(
     "labels",
     metadata,
     *of_neuron(),
-    column("family", Text, "What the neuron is; the families are those of the table rules.", key=True),
+    column(
+        "family",
+        Text,
+        "What the neuron is; the families are those of the table rules. unexplained: a universal neuron whose best feature is"
+        " below max_variance_reduction and that no rule of position, bos, prediction, suppression, partition, entropy or"
+        " attention labels; a universal neuron without any label need not be one.",
+        key=True,
+    ),
     column("subtype", Text, "Which letter, word, feature or pattern; provisional where tokens are too few to say.", key=True),
     column(
         "score",
@@ -137,17 +144,26 @@ labels = Table(
     comment="What each neuron is, by rules that can be run again (SPEC 6.6).",
 )
 _OF_MODEL = (labels.c.run_id, labels.c.model_id)
+# as the server prints what `catalog.queries.BEST_FIRST` says, so that the two can be compared
+_FROM_THE_BEST = text(
+    """(
+CASE
+WHEN family = ANY (ARRAY['anti_entropy', 'dead', 'near_dead', 'unexplained']) THEN score
+ELSE - score
+END)"""
+)
 index(
-    "ix_labels_by_score",
-    "find, highest score first; layer and excess are tested in the index",
+    "ix_labels_by_rank",
+    "find, family by family, the best score first; layer and excess are tested in the index",
     *_OF_MODEL,
-    labels.c.score.desc(),
+    labels.c.family,
+    _FROM_THE_BEST,
     labels.c.layer,
     labels.c.excess_corr,
 )
 index(
     "ix_labels_by_family",
-    "find by family, highest score first; layer and excess are tested in the index",
+    "find by family and least score, and its count; layer and excess are tested in the index",
     *_OF_MODEL,
     labels.c.family,
     labels.c.score.desc(),
@@ -156,11 +172,11 @@ index(
 )
 index(
     "ix_labels_by_subtype",
-    "find by subtype, highest score first",
+    "find by subtype, family by family, the best score first",
     *_OF_MODEL,
     labels.c.subtype,
     labels.c.family,
-    labels.c.score.desc(),
+    _FROM_THE_BEST,
 )
 index(
     "ix_labels_by_place",

@@ -221,12 +221,11 @@ universality = Table(
 )
 index(
     "ix_universality_by_excess",
-    "universal neurons of a model, highest excess correlation first",
+    "universal: neurons of a model above 0.5 or another threshold, highest excess correlation first",
     universality.c.run_id,
     universality.c.model_id,
     universality.c.excess_corr.desc(),
     universality.c.layer,
-    postgresql_where=text("excess_corr > 0.5"),
 )
 index(
     "ix_universality_by_place",

@@ -16,8 +16,9 @@ from catalog import answers, api
 from catalog.engine import writer_engine
 from catalog.labels import RULES
 from catalog.neuron_page import NeuronRef
-from catalog.queries import LabelFilter, UniversalFilter
+from catalog.queries import LabelFilter
 from catalog.summaries import total_labels
+from catalog.universal import UniversalFilter
 from tests.conftest import database
 from tests.database.helpers import one, rows
 from tests.database.test_summaries import differences

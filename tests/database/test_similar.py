@@ -103,7 +103,7 @@ WITHIN, ALL, LAST = NAMES[:1], NAMES, NAMES[2:]
 @pytest.mark.parametrize("opposite", [False, True])
 @pytest.mark.parametrize(
     ("by", "other", "among"),
-    [("w_out", None, WITHIN), ("w_in", NAMES[0], WITHIN), ("logit_effect", None, ALL), ("logit_effect", NAMES[2], LAST)],
+    [("w_out", None, WITHIN), ("w_in", None, WITHIN), ("logit_effect", None, ALL), ("logit_effect", NAMES[2], LAST)],
 )
 def test_the_search_misses_none(
     big: Engine, made: Made, by: str, other: str | None, among: tuple[str, ...], opposite: bool
@@ -142,7 +142,8 @@ def test_vectors_stay_in_their_rows_where_these_fit_a_page(engine: Engine, dimen
     [
         ({"by": "w_mid"}, InputError, "'w_mid' is no kind of vector; choose from w_in, w_out, logit_effect"),
         ({"other_model": NAMES[1]}, InputError, "share no basis; ask --by logit_effect"),
-        ({"limit": -1}, InputError, "--limit -1 is negative"),
+        ({"other_model": NAMES[0]}, InputError, f"--other-model {NAMES[0]} cannot act"),
+        ({"limit": -1}, InputError, "--limit -1: neither may be negative"),
         ({"by": "w_in"}, NotFoundError, f"{NAMES[0]} 0.{ZERO} has no w_in, its weights are zero"),
         ({"other_model": "nobody"}, NotFoundError, "there is no model 'nobody'"),
     ],
