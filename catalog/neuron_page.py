@@ -1,7 +1,7 @@
 """Everything the catalog knows of one neuron."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, text
@@ -177,7 +177,7 @@ def neuron_matches(
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
     condition = ""
     if other_model is not None:
-        check_model(connection, other_model, row["run_id"])
+        other_model = check_model(connection, other_model, row["run_id"])
         condition, values["other_model"] = "AND v.other_model = :other_model", other_model
     if limit:
         values["limit"] = limit
@@ -197,7 +197,7 @@ def find_neuron(connection: Connection, ref: NeuronRef, run: int | None) -> Valu
         NotFoundError: no such run, model or neuron.
     """
     check_run(connection, run)
-    check_model(connection, ref.model, run)
+    ref = replace(ref, model=check_model(connection, ref.model, run))
     condition, values = ("", {}) if run is None else ("AND p.run_id = :run", {"run": run})
     found = ask(
         connection,

@@ -115,11 +115,10 @@ _UNIVERSAL = "l.excess_corr > 0.5"
 def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, list[str], Values]:
     """The members and the conditions on labels `l` that a filter asks for, once all that it names is known."""
     check_run(connection, wanted.run)
-    if wanted.model is not None:
-        check_model(connection, wanted.model, wanted.run)
+    model = None if wanted.model is None else check_model(connection, wanted.model, wanted.run)
     if wanted.family is not None:
         check_family(connection, wanted.family, wanted.run)
-    members, values = _members(wanted.model, wanted.run)
+    members, values = _members(model, wanted.run)
     conditions = _of_layers("l", wanted.layers, values)
     for column, value, test in (
         ("l.family", wanted.family, "="),
@@ -140,9 +139,8 @@ def universal_neurons(connection: Connection, wanted: UniversalFilter) -> Rows:
     """Universal neurons with their correlations, largest excess first, then model, layer, neuron."""
     order = _order(wanted.sort, UNIVERSAL_ORDERS)
     check_run(connection, wanted.run)
-    if wanted.model is not None:
-        check_model(connection, wanted.model, wanted.run)
-    members, values = _members(wanted.model, wanted.run)
+    model = None if wanted.model is None else check_model(connection, wanted.model, wanted.run)
+    members, values = _members(model, wanted.run)
     conditions = ["u.excess_corr > 0.5", *_of_layers("u", wanted.layers, values)]
     if wanted.min_excess is not None:
         conditions.append("u.excess_corr >= :min_excess")
@@ -196,7 +194,7 @@ def depth_matrix(connection: Connection, model: str | None = None, run: int | No
 def _of_model(connection: Connection, view: str, columns: str, order: str, model: str | None, run: int | None) -> Rows:
     check_run(connection, run)
     if model is not None:
-        check_model(connection, model, run)
+        model = check_model(connection, model, run)
     conditions, values = _of_members("v", model, run)
     return ask(connection, f"SELECT {columns} FROM {schema_of(run)}.{view} v {_where(conditions)} ORDER BY {order}", values)
 
@@ -210,7 +208,7 @@ def groups(
     """
     check_run(connection, run)
     if model is not None:
-        check_model(connection, model, run)
+        model = check_model(connection, model, run)
     members, values = _members(None, run)
     values["min_size"] = min_size
     has_model = ""
@@ -243,7 +241,8 @@ def models(connection: Connection) -> Rows:
     return ask(
         connection,
         """SELECT b.model, b.family, m.architecture, m.activation_function, m.n_layers, m.d_model, m.d_mlp,
-                  m.n_layers * m.d_mlp AS neurons, m.d_vocab, m.n_ctx, b.run_id, m.source
+                  m.n_layers * m.d_mlp AS neurons, m.d_vocab, m.n_ctx, b.run_id, m.source,
+                  (SELECT string_agg(a.name, ', ' ORDER BY a.name) FROM model_aliases a WHERE a.model_id = m.id) AS aliases
            FROM public.members b JOIN public.models m ON m.id = b.model_id ORDER BY b.model""",
     )
 

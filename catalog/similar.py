@@ -37,11 +37,11 @@ def similar(
         raise InputError(f"--limit {limit} is negative; --limit 0 shows all.")
     row = find_neuron(connection, ref, run)
     if other_model is not None:
-        check_model(connection, other_model, row["run_id"])
-    if by != "logit_effect" and other_model not in (None, ref.model):
+        other_model = check_model(connection, other_model, row["run_id"])
+    if by != "logit_effect" and other_model not in (None, row["model"]):
         raise InputError(f"{by} of different models cannot be compared, they share no basis; ask --by logit_effect.")
     if by != "logit_effect":
-        other_model = ref.model
+        other_model = row["model"]
     dimensions = _dimensions(connection, ref, row, by)
     # an index with a condition serves only a text that states it: integers and a word from a list, no text of a user
     condition = f"v.run_id = {int(row['run_id'])} AND v.kind = '{by}'"

@@ -7,7 +7,7 @@ import typer
 
 from cli.excerpts import Excerpt, show_excerpts
 from cli.options import FormatOption, ModelArgument, NeuronWords, RunOption, parse_model_neuron
-from cli.output import Format, Record, Section, show_page
+from cli.output import Format, Record, Section, show_page, talk
 
 if TYPE_CHECKING:
     from catalog.answers import Rows
@@ -58,6 +58,8 @@ def show(
     title = f"{ref.model} {ref.layer}.{ref.index}"
     with connect_rows() as store:
         page = store.neuron(ref, run=run)
+    if page.identity["model"] != ref.model:
+        talk(f"{ref.model} is {page.identity['model']} in the catalog")
     tables = {name: getattr(page, name) for name in TITLES}
     if format is Format.TABLE:
         readable = [_section(name, _readable(name, rows)) for name, rows in tables.items() if name != "examples"]
