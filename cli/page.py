@@ -55,11 +55,12 @@ def show(
     from catalog import NeuronRef, connect_rows
 
     ref = NeuronRef(*parse_model_neuron(model, neuron))
-    title = f"{ref.model} {ref.layer}.{ref.index}"
     with connect_rows() as store:
         page = store.neuron(ref, run=run)
-    if page.identity["model"] != ref.model:
-        talk(f"{ref.model} is {page.identity['model']} in the catalog")
+    known_as = page.identity["model"]
+    if known_as != ref.model:
+        talk(f"{ref.model} is {known_as} in the catalog")
+    title = f"{known_as} {ref.layer}.{ref.index}"
     tables = {name: getattr(page, name) for name in TITLES}
     if format is Format.TABLE:
         readable = [_section(name, _readable(name, rows)) for name, rows in tables.items() if name != "examples"]

@@ -22,6 +22,7 @@ COMMENT ON TABLE model_aliases IS 'Other names by which models can be asked for:
 COMMENT ON COLUMN model_aliases.name IS 'Another name, with @revision if it was given one; of no other model.';
 COMMENT ON COLUMN model_aliases.model_id IS 'The model that it stands for.';
 COMMENT ON COLUMN model_aliases.said_at IS 'When an ingest first met the model by this name.';
+COMMENT ON INDEX pk_model_aliases IS 'Serves every question about a model: the model that another of its names stands for.';
 CREATE INDEX ix_model_aliases_model_id ON model_aliases (model_id);
 COMMENT ON INDEX ix_model_aliases_model_id IS 'Serves models: the other names of each.';
 GRANT SELECT ON model_aliases TO catalog_reader;
