@@ -316,5 +316,5 @@ def test_names_of_other_models_are_no_other_names(models, again, database_url, t
     assert "tiny-b cannot be asked for as x, which is another name of tiny-a" in again([models[0], f"x={models[1]}"]).message
     assert rows(database_url, "SELECT name FROM model_aliases") == [("x",)]
     other = factories.tiny_gpt2(tmp_path / "x", 7, factories.byte_bpe_tokenizer())
-    with pytest.raises(InputError, match="knows 'x' as another name of tiny-a, which is another model; .* NEWNAME="):
+    with pytest.raises(InputError, match=r"knows 'x' as another name of tiny-a, which is another model; .* NEWNAME="):
         again([other])
