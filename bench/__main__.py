@@ -1,8 +1,9 @@
 """All benchmarks of the computation, one after the other: `make bench`, or `python -m bench [--quick] [--only NAME …]`.
 
 Prints every table, and writes them into docs/performance.md between the markers of each benchmark, with the command, the date
-and the machine. The benchmarks of the big catalog and of faults take hours and are started by themselves
-(`python -m bench.big_catalog`, `python -m bench.questions`, `make faults`).
+and the machine. Started by themselves are the benchmarks of the big catalog and of faults, which take hours
+(`python -m bench.big_catalog`, `python -m bench.questions`, `make faults`), and `python -m bench.answers`, which asks a catalog
+that is there.
 """
 
 import argparse

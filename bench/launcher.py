@@ -94,7 +94,7 @@ class Process:
 
 def _mother() -> None:
     """Load everything, then fork a child for each order."""
-    import ingest.pipeline
+    import ingest.from_files
     import ingest.worker  # noqa: F401
     from cli.main import main
 

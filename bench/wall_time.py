@@ -83,7 +83,7 @@ def measure(tokens: int | None) -> dict[str, Any]:
     """One ingest, timed."""
     from catalog import embedded, migrate
     from catalog.engine import writer_engine
-    from ingest import pipeline
+    from ingest import from_files, pipeline
     from ingest.progress import Silent
     from ingest.settings import IngestSettings
 
@@ -92,7 +92,7 @@ def measure(tokens: int | None) -> dict[str, Any]:
     engine = writer_engine()
     migrate.upgrade(engine)
     engine.dispose()
-    clock.wrap(pipeline, "load_inputs", "loading, tokenising")
+    clock.wrap(from_files, "load_inputs", "loading, tokenising")
     began = time.perf_counter()
     with clock.part("everything else"):
         settings = IngestSettings(tuple(POCKET_MODELS), POCKET_CORPUS, model_family="pocket", max_tokens=tokens, only=MAIN_JOB)

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, text
 
 from catalog.answers import Rows, Values, ask
 from catalog.errors import InputError
-from catalog.known import check_model, check_run
+from catalog.known import check_model_if_any, check_run
 from catalog.statements import members_asked, pages
 
 _SHOWN = """public.group_members gm JOIN public.neurons n ON n.id = gm.neuron_id
@@ -54,8 +54,7 @@ def _wanted(connection: Connection, min_size: int, model: str | None, run: int |
     if min_size < 2:
         raise InputError(f"--min-size {min_size} cannot act, since a group has two members at least; give 2 or more.")
     check_run(connection, run)
-    if model is not None:
-        check_model(connection, model, run)
+    model = check_model_if_any(connection, model, run)
     members, values = members_asked(None, run)
     values["min_size"] = min_size
     has_model = ""

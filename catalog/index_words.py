@@ -25,6 +25,7 @@ KEYS = {
     "uq_tokenizers_sha256": "publication: whether the tokenizer is known",
     "pk_models": "the joins of views with the model",
     "uq_models_name_revision": "ingest: whether a name and revision are taken",
+    "pk_model_aliases": "every question about a model: the model that another of its names stands for",
     "pk_neurons": "the joins of views with the neuron of a measured row",
     "uq_neurons_model_id_layer_index": "show, matches and similar: the neuron at a place",
     "pk_tokens": "top tokens and neuron_examples: the text of a token id",

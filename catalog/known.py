@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
+from catalog.aliases import resolve
 from catalog.errors import NotFoundError, did_you_mean
 
 
@@ -25,14 +26,25 @@ def check_run(connection: Connection, run: int | None, published: bool = True) -
         raise NotFoundError(f"there is no published run {run}, the published ones are: {listed}; see `catalog runs list`.")
 
 
-def check_model(connection: Connection, model: str, run: int | None = None) -> None:
-    """Raises:
-    NotFoundError: no such model; the sentence lists those that exist.
+def check_model(connection: Connection, model: str, run: int | None = None) -> str:
+    """The model's name as readers know it, which may have been asked for by another of its names.
+
+    Raises:
+        NotFoundError: no such model; the sentence lists those that exist.
     """
     known = model_names(connection, run)
     if model not in known:
+        meant = resolve(connection, model)
+        if meant is not None and meant in known:
+            return meant
         require_models(known)
         raise NotFoundError(f"there is no model {model!r}{did_you_mean(model, known)}; the catalog has {', '.join(known)}.")
+    return model
+
+
+def check_model_if_any(connection: Connection, model: str | None, run: int | None = None) -> str | None:
+    """`check_model` of a question that need not name one."""
+    return None if model is None else check_model(connection, model, run)
 
 
 def model_names(connection: Connection, run: int | None) -> Sequence[str]:

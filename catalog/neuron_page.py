@@ -1,7 +1,7 @@
 """Everything the catalog knows of one neuron."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, text
@@ -213,8 +213,8 @@ def _matches_wanted(connection: Connection, ref: NeuronRef, run: int | None, oth
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"]}
     if other_model is None:
         return "", values
-    check_model(connection, other_model, row["run_id"])
-    if other_model == ref.model:
+    other_model = check_model(connection, other_model, row["run_id"])
+    if other_model == row["model"]:
         raise InputError(
             f"--other-model {other_model} is the neuron's own model, and matches are in others; see `catalog similar "
             f"{ref.model} {ref.layer}.{ref.index}`."
@@ -229,7 +229,7 @@ def find_neuron(connection: Connection, ref: NeuronRef, run: int | None) -> Valu
         NotFoundError: no such run, model or neuron.
     """
     check_run(connection, run)
-    check_model(connection, ref.model, run)
+    ref = replace(ref, model=check_model(connection, ref.model, run))
     condition, values = ("", {}) if run is None else ("AND p.run_id = :run", {"run": run})
     found = ask(
         connection,

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, text
 
-from catalog import checksums, explanations, later, partitions, staging
+from catalog import aliases, checksums, explanations, later, partitions, staging
 from catalog.copy import copy_columns
 from catalog.corpus_rows import store_rows
 from catalog.engine import driver_of
@@ -107,10 +107,13 @@ def _objects(values: list[bytes | None]) -> np.ndarray:
 
 
 def _model(connection: Connection, driver: psycopg.Connection[Any], model: ModelRow, ids: ModelIds, tokenizer_id: int) -> None:
-    # a model that no run uses any more gives its name away
+    # a model that no run uses any more gives its names away
     connection.execute(
         text("UPDATE models SET revision = 'unused-' || id WHERE name = :name AND revision = :revision"),
         {"name": model.name, "revision": model.revision},
+    )
+    connection.execute(
+        text("DELETE FROM model_aliases WHERE name = :name"), {"name": aliases.shown(model.name, model.revision)}
     )
     values = {"id": ids.model_id, "tokenizer_id": tokenizer_id, **model._asdict()}
     columns = ", ".join(values)

@@ -65,7 +65,7 @@ def model_of_run(engine: Engine, model: str, run: int | None) -> ModelOfRun:
     """
     with engine.connect() as connection:
         check_run(connection, run)
-        check_model(connection, model, run)
+        model = check_model(connection, model, run)
         condition, values = ("", {}) if run is None else ("AND b.run_id = :run", {"run": run})
         row = connection.execute(
             text(

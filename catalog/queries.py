@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from catalog.answers import Rows, Values, ask
 from catalog.documents import as_read
 from catalog.errors import InputError
-from catalog.known import check_family, check_model, check_run, schema_of
+from catalog.known import check_family, check_model_if_any, check_run, schema_of
 from catalog.statements import check_finite, joined, members_asked, of_layers, of_members, order_of, pages, where
 
 
@@ -112,8 +112,7 @@ _UNIVERSAL = "l.excess_corr > 0.5"
 def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, list[str], Values]:
     """The members and the conditions on labels `l` that a filter asks for, once all that it names is known."""
     check_run(connection, wanted.run)
-    if wanted.model is not None:
-        check_model(connection, wanted.model, wanted.run)
+    model = check_model_if_any(connection, wanted.model, wanted.run)
     if wanted.family is not None:
         check_family(connection, wanted.family, wanted.run)
     check_finite("--min-score", wanted.min_score)
@@ -123,7 +122,7 @@ def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, li
             f"--universal asks for an excess correlation above 0.5, and --min-excess {wanted.min_excess:g} for another; leave "
             "one of them out."
         )
-    members, values = members_asked(wanted.model, wanted.run)
+    members, values = members_asked(model, wanted.run)
     conditions = of_layers("l", wanted.layers, values)
     for column, value, test in (
         ("l.family", wanted.family, "="),
@@ -167,8 +166,7 @@ def depth_matrix(connection: Connection, model: str | None = None, run: int | No
 
 def _of_model(connection: Connection, view: str, columns: str, order: str, model: str | None, run: int | None) -> Rows:
     check_run(connection, run)
-    if model is not None:
-        check_model(connection, model, run)
+    model = check_model_if_any(connection, model, run)
     conditions, values = of_members("v", model, run)
     return ask(connection, f"SELECT {columns} FROM {schema_of(run)}.{view} v {where(conditions)} ORDER BY {order}", values)
 
@@ -178,7 +176,8 @@ def models(connection: Connection) -> Rows:
     return ask(
         connection,
         """SELECT b.model, b.family, m.architecture, m.activation_function, m.n_layers, m.d_model, m.d_mlp,
-                  m.n_layers * m.d_mlp AS neurons, m.d_vocab, m.n_ctx, b.run_id, m.source
+                  m.n_layers * m.d_mlp AS neurons, m.d_vocab, m.n_ctx, b.run_id, m.source,
+                  (SELECT string_agg(a.name, ', ' ORDER BY a.name) FROM model_aliases a WHERE a.model_id = m.id) AS aliases
            FROM public.members b JOIN public.models m ON m.id = b.model_id ORDER BY b.model""",
     )
 

@@ -14,7 +14,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from catalog import locks, partitions, staging
+from catalog import aliases, locks, partitions, staging
 from catalog.engine import driver_of, give_back, transaction
 from catalog.errors import CatalogError, InputError, RunError
 from catalog.publish import publish
@@ -106,7 +106,8 @@ class RunHandle:
         Args:
             tokenizer: sha256 of the one that the models share.
         Raises:
-            InputError: the name and revision belong to another model: with other weights, config or tokenizer.
+            InputError: the name and revision belong to another model, or are another name of one: with other weights, config
+            or tokenizer.
         """
         self._connection.execute(text(f"SELECT pg_advisory_lock({locks.PUBLISH})"))
         return [self._reserve(model, tokenizer) for model in models]
@@ -130,6 +131,18 @@ class RunHandle:
             raise InputError(
                 f"the catalog has another model named {model.name!r} with {other}; give this one a name of its own as "
                 f"NEWNAME={model.source}."
+            )
+        meant = self._connection.execute(
+            text(
+                """SELECT n.model FROM model_aliases a JOIN history.model_names n ON n.model_id = a.model_id
+                   WHERE a.name = :name AND EXISTS (SELECT 1 FROM run_models r WHERE r.model_id = a.model_id)"""
+            ),
+            {"name": aliases.shown(model.name, model.revision)},
+        ).scalar()
+        if meant is not None:
+            raise InputError(
+                f"the catalog knows {model.name!r} as another name of {meant}, which is another model; give this one a name of "
+                f"its own as NEWNAME={model.source}."
             )
         ids = self._next_ids("neurons", model.n_layers * model.d_mlp)
         return ModelIds(int(self._next_ids("models", 1)[0]), ids, True)

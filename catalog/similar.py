@@ -55,11 +55,11 @@ def _compared(connection: Connection, ref: NeuronRef, by: str, other_model: str 
         raise InputError(f"--by {by!r} is no kind of vector; choose from {', '.join(VECTOR_KINDS)}.")
     row = find_neuron(connection, ref, run)
     if other_model is not None:
-        check_model(connection, other_model, row["run_id"])
-    if by != "logit_effect" and other_model not in (None, ref.model):
+        other_model = check_model(connection, other_model, row["run_id"])
+    if by != "logit_effect" and other_model not in (None, row["model"]):
         raise InputError(f"{by} of different models cannot be compared, they share no basis; ask --by logit_effect.")
     if by != "logit_effect":
-        other_model = ref.model
+        other_model = row["model"]
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "kind": by, "vector": _vector(connection, ref, row, by)}
     compared = "v.run_id = :run AND v.kind = :kind AND v.neuron_id <> :neuron"
     if other_model is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from catalog.answers import Rows, Values, ask
-from catalog.known import check_model, check_run
+from catalog.known import check_model_if_any, check_run
 from catalog.statements import check_finite, joined, members_asked, of_layers, order_of, pages, where
 
 
@@ -70,10 +70,9 @@ def count_universal(connection: Connection, wanted: UniversalFilter) -> int:
 def _universal_wanted(connection: Connection, wanted: UniversalFilter) -> tuple[str, list[str], Values]:
     """The members and the conditions on `u` of universality that a filter asks for, once all that it names is known."""
     check_run(connection, wanted.run)
-    if wanted.model is not None:
-        check_model(connection, wanted.model, wanted.run)
+    model = check_model_if_any(connection, wanted.model, wanted.run)
     check_finite("--min-excess", wanted.min_excess)
-    members, values = members_asked(wanted.model, wanted.run)
+    members, values = members_asked(model, wanted.run)
     conditions = of_layers("u", wanted.layers, values)
     if wanted.min_excess is None:
         return members, ["u.excess_corr > 0.5", *conditions], values

@@ -14,6 +14,7 @@ from catalog import queries
 from catalog import universal as universal_questions
 from catalog.answers import Values
 from catalog.errors import did_you_mean
+from catalog.known import check_model_if_any
 from catalog.labels import RULES
 from catalog.neuron_page import NeuronPage, NeuronRef, find_neuron
 from catalog.statements import members_asked
@@ -157,7 +158,7 @@ def examples(connection: Connection, ref: NeuronRef, run: int | None = None) -> 
 
 def runs_asked(connection: Connection, model: str | None, run: int | None) -> list[int]:
     """The published runs that answer, in order; none where nothing is published."""
-    members, values = members_asked(model, run)
+    members, values = members_asked(check_model_if_any(connection, model, run), run)
     statement = f"SELECT DISTINCT run_id FROM ({members}) m ORDER BY run_id"
     return list(connection.execute(text(statement), values).scalars())
 
@@ -166,7 +167,7 @@ def no_layer(connection: Connection, layers: tuple[int, int] | None, model: str 
     """That no model that is asked about has any of the layers; empty where one has."""
     if layers is None:
         return ""
-    members, values = members_asked(model, run)
+    members, values = members_asked(check_model_if_any(connection, model, run), run)
     statement = f"SELECT max(o.n_layers) FROM ({members}) m JOIN public.models o ON o.id = m.model_id"
     n_layers = connection.execute(text(statement), values).scalar_one()
     if n_layers is None or layers[0] < n_layers:

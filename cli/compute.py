@@ -95,7 +95,7 @@ def ingest(
     ] = 5.0,
 ) -> None:
     """Compute and publish statistics, matches and labels of neurons."""
-    from ingest.first_checks import check_ingest
+    from ingest.pipeline import ingest as run_ingest
     from ingest.settings import IngestSettings
 
     settings = IngestSettings(
@@ -134,13 +134,6 @@ def ingest(
         checkpoint_minutes=checkpoint_minutes,
     )
     with when_interrupted(UNFINISHED), watch() as progress:
-        check_ingest(settings)
-        from catalog.first_schema import open_for_ingest
-
-        open_for_ingest(settings.database_url, progress.say).dispose()
-        # seconds, in which a person may change their mind
-        from ingest.pipeline import ingest as run_ingest
-
         report = run_ingest(settings, progress)
     talk(report.message)
 

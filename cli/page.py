@@ -60,10 +60,13 @@ def show(
     from catalog import NeuronRef, connect_rows
 
     ref = NeuronRef(*parse_model_neuron(model, neuron))
-    title = f"{ref.model} {ref.layer}.{ref.index}"
     with connect_rows() as store:
         page = store.neuron(ref, run=run)
         reasons = store.why(import_module("catalog.why_empty").page, page)
+    known_as = page.identity["model"]
+    if known_as != ref.model:
+        talk(f"{ref.model} is {known_as} in the catalog")
+    title = f"{known_as} {ref.layer}.{ref.index}"
     tables = {name: getattr(page, name) for name in TITLES}
     most = OF_A_TABLE if examples is None and format is Format.TABLE else examples
     shown = page.examples if most is None else page.examples.where("rank", lambda rank: rank <= most)

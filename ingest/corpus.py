@@ -20,10 +20,11 @@ from transformers import PreTrainedTokenizerBase
 
 from catalog.documents import SHORTEST_DOCUMENT, DocumentCounts
 from catalog.errors import InputError
-from ingest.corpus_cache import META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta, open_rows, work_folder
 from ingest.corpus_cache import TokenCorpus as TokenCorpus
+from ingest.corpus_cache import open_rows, work_folder
 from ingest.corpus_files import CorpusFiles, check_source, content_key
 from ingest.corpus_files import CorpusSource as CorpusSource
+from ingest.corpus_meta import META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta, as_given
 from ingest.corpus_told import dropped_documents
 from ingest.documents import Document, read_documents
 from ingest.tokenizer import Encoder, TokenizerInfo, text_encoder
@@ -75,12 +76,7 @@ def tokenise(
             streams = _Streams(work / "streams")
             read = _fill(streams, source, files, info, text_encoder(tokenizer), keep_eos, progress)
             found = _keep(work, folder, _pack(streams, source, info, recipe, read), info)
-    # equal text found under another name is the same tokens, but not the same source; names alone leave more files out
-    left_out = dict(sorted((found.meta.left_out | (files.left_out if files is not None else {})).items()))
-    meta = replace(
-        found.meta, name=source.name, source=source.location, revision=source.revision, split=source.split, left_out=left_out
-    )
-    return replace(found, meta=meta)
+    return replace(found, meta=as_given(found.meta, source, files), folder=folder)
 
 
 @dataclass(frozen=True)

@@ -7,36 +7,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from catalog.documents import DocumentCounts
 from catalog.rows import TokenRows
+from ingest.corpus_meta import META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta
 from ingest.tokenizer import TokenizerInfo
 
-TOKENS_FILE, SUBSETS_FILE, META_FILE = "tokens.int32", "subsets.int16", "meta.json"
 ROWS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True)
-class CorpusMeta:
-    """What is written beside the rows."""
-
-    name: str
-    source: str
-    revision: str | None
-    split: str | None
-    context: int
-    n_rows: int
-    subset_names: list[str]
-    token_sha256: str
-    documents: DocumentCounts = field(default_factory=DocumentCounts)
-    left_out: dict[str, str] = field(default_factory=dict)
-    """Why files of a folder are not read, by name relative to it."""
-    subsets_without_rows: list[str] = field(default_factory=list)
-    """Subsets with too few tokens for one row."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +30,8 @@ class TokenCorpus:
     subset_ids: np.ndarray
     """(rows,) int16 index into `subset_names`."""
     masked_ids: tuple[int, ...]
+    folder: Path | None = None
+    """Of the cache, where they are from there."""
 
     @property
     def n_rows(self) -> int:

@@ -8,7 +8,7 @@ from catalog.documents import SHORTEST_DOCUMENT, DocumentCounts
 from ingest.documents import without_surrogates
 
 if TYPE_CHECKING:
-    from ingest.corpus_cache import CorpusMeta
+    from ingest.corpus_meta import CorpusMeta
 
 REASONS = {
     "null": "null or absent",

@@ -14,6 +14,8 @@ class HubAnswer(NamedTuple):
     model_type: str | None = None
     reason: str = ""
     """Why it cannot be reached."""
+    commit: str | None = None
+    """Which the revision is now, if the hub says."""
 
 
 def ask_hub(kind: Literal["model", "dataset"], name: str, revision: str | None) -> HubAnswer:
@@ -33,4 +35,5 @@ def ask_hub(kind: Literal["model", "dataset"], name: str, revision: str | None) 
         return HubAnswer("unknown")
     except Exception as error:  # the HTTP library below has errors of its own
         return HubAnswer("unreachable", reason=str(error))
-    return HubAnswer("there", model_type=(getattr(found, "config", None) or {}).get("model_type"))
+    model_type = (getattr(found, "config", None) or {}).get("model_type")
+    return HubAnswer("there", model_type=model_type, commit=getattr(found, "sha", None))

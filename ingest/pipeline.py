@@ -1,31 +1,19 @@
 """The main path: checkpoints and a corpus in, one published run out.
 
-1. `prepare`    open the database, the checkpoints and the corpus; find the run's identity
-2. recognise    a published run with this identity that has every part is answered at once
-3. `compute`    passes over the tokens: moments, sums per token, correlations (phase accumulate)
-4. `stage`      results per neuron id through binary COPY into staging (phase stage)
-5. `merge`      what earlier runs know already, best matches in every other model, groups (phase merge)
-6. `publish`    one transaction: readers see all of it or nothing (phase publish)
+1. `check`      settings, models and corpus as far as names, configurations and file endings tell
+2. `recall`     what models and corpus hold is remembered of files that nobody changed; a published run that has every part
+                is answered at once, before anything that takes seconds is imported
+3. `from_files` models and corpus are read; their run is recognised by what they hold, or computed and published
 """
 
 import time
 
-from catalog import jobs, reuse, runs
-from catalog.errors import RunError
 from catalog.first_schema import open_for_ingest
-from catalog.run_handle import RunHandle, RunSpec
-from catalog.runs import RunRecord
-from ingest import corpus_told
-from ingest.checkpoint import Checkpoint
 from ingest.first_checks import check_ingest
-from ingest.identity import code_version, number_settings, run_identity, versions_of
-from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
-from ingest.queue import open_queue
-from ingest.run_planner import RunPlanner
-from ingest.run_work import RunWork
-from ingest.settings import IngestReport, IngestSettings, recorded
-from ingest.staging_folder import check_writable
+from ingest.recognise import recognise
+from ingest.remembered_inputs import recall_inputs
+from ingest.settings import IngestReport, IngestSettings
 
 
 def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
@@ -38,117 +26,15 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
     check_ingest(settings)
     engine = open_for_ingest(settings.database_url, progress.say)
     try:
-        inputs = load_inputs(settings, progress)
-        known = None if settings.again else _known_weights(engine, settings, inputs)
-        if known is not None:
-            message = f"run {known} has {', '.join(settings.parts)} of these models already"
-            return IngestReport(known, "already_published", False, time.monotonic() - started, message)
-        spec = _spec(settings, inputs)
-        published = None if settings.again else runs.published_run(engine, spec.identity)
-        missing = _missing_parts(settings, published)
-        if published is not None and not missing:
-            runs.tidy(engine)
-            message = f"run {published.id} has it all, published {published.published_at:%Y-%m-%d %H:%M}"
-            return IngestReport(published.id, "already_published", False, time.monotonic() - started, message)
-        if settings.enqueue and published is not None:
-            raise RunError(
-                f"run {published.id} is published and lacks only {', '.join(missing)}; leave out --enqueue to add them here."
-            )
-        if published is None:
-            _say_what_is_hidden(engine, settings, inputs, progress)
-        begun = runs.begin_run(engine, spec) if published is None else runs.begin_parts(engine, published.id, spec)
-        with begun as handle:
-            if handle.resumed:
-                progress.say(f"run {handle.run_id} was interrupted before and goes on")
-            if settings.enqueue:
-                return _enqueue(engine, handle, RunPlanner(engine, handle, settings, inputs, missing), progress, started)
-            try:
-                RunWork(engine, handle, settings, inputs, missing).run(progress)
-            except (KeyboardInterrupt, SystemExit):
-                if not handle.published:
-                    raise
-            outcome = "published" if published is None else "parts_added"
-            seconds = time.monotonic() - started
-            message = f"run {handle.run_id} is {outcome.replace('_', ' ')} after {seconds:.0f} s"
-            return IngestReport(handle.run_id, outcome, handle.resumed, seconds, message)
+        asked = None if settings.again else recall_inputs(settings)
+        found = None if asked is None else recognise(engine, settings, asked)
+        if asked is not None and found is not None and found.answer is not None:
+            for sentence in asked.told:
+                progress.say(sentence)
+            return found.report(engine, started)
+        # seconds, in which a person may change their mind
+        from ingest.from_files import run_of_files
+
+        return run_of_files(engine, settings, progress, started)
     finally:
         engine.dispose()
-
-
-def _enqueue(engine: runs.Engine, handle: RunHandle, planner: RunPlanner, progress: Progress, started: float) -> IngestReport:
-    """Plan the run and leave its jobs to workers.
-
-    Raises:
-        InputError: there is nothing for workers to do, or the staging folder cannot be written.
-    """
-    planned = planner.plan(progress)
-    check_writable(planner.store().folder)
-    with engine.connect() as connection:
-        states = jobs.states(connection, handle.run_id)
-    with open_queue(engine.url) as queue:
-        if all(state.done for state in states):
-            queue.put_finish(handle.run_id)
-        else:
-            queue.put(handle.run_id, jobs.ready(states))
-    handle.queue()
-    n = len(planned.plan.jobs)
-    message = (
-        f"run {handle.run_id} is queued as {n} jobs; start `catalog worker` as often as you have devices, "
-        f"`catalog runs watch {handle.run_id}` shows how far it is"
-    )
-    return IngestReport(handle.run_id, "queued", handle.resumed, time.monotonic() - started, message)
-
-
-def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
-    """What the run is recorded as; everything that is needed to repeat it."""
-    token_sha256 = inputs.corpus.token_sha256 if inputs.corpus is not None else None
-    numbers = number_settings(settings)
-    record = {
-        **numbers,
-        "models": list(settings.models),
-        "model_identities": inputs.identities,
-        "corpus": settings.corpus,
-        "token_sha256": token_sha256,
-        "context": inputs.context,
-        "max_tokens": settings.max_tokens,
-        "read": None if inputs.corpus is None else corpus_told.record(inputs.corpus.meta),
-        "ingest": recorded(settings, [_argument(checkpoint) for checkpoint in inputs.checkpoints]),
-    }
-    return RunSpec(
-        identity=run_identity(inputs.identities, inputs.tokenizer.sha256, token_sha256, settings),
-        settings=record,
-        definition_versions=versions_of(settings.parts),
-        code_version=code_version(),
-        device=inputs.device_description,
-        model_family=settings.model_family,
-        parts=settings.parts,
-    )
-
-
-def _argument(checkpoint: Checkpoint) -> str:
-    """The model as an argument that means the same in any folder."""
-    revision = f"@{checkpoint.revision}" if checkpoint.revision else ""
-    return f"{checkpoint.name}={checkpoint.source}{revision}"
-
-
-def _known_weights(engine: runs.Engine, settings: IngestSettings, inputs: Inputs) -> int | None:
-    """A run that answers a question about weights alone: a new one would hide what that run knows beside them."""
-    if settings.needs_corpus:
-        return None
-    context = inputs.context if "attention" in settings.parts else None
-    return reuse.run_of_weights(engine, inputs.model_keys, versions_of(settings.parts), context)
-
-
-def _say_what_is_hidden(engine: runs.Engine, settings: IngestSettings, inputs: Inputs, progress: Progress) -> None:
-    """A new run is what readers see of its models from then on, even where an older one has more parts."""
-    for run, parts in reuse.hidden_parts(engine, inputs.model_keys, settings.parts).items():
-        progress.say(
-            f"this will be a new run, which readers see in place of run {run}, without {', '.join(parts)}; these stay in "
-            "schema history, and to have them in the new run as well name them with --only"
-        )
-
-
-def _missing_parts(settings: IngestSettings, published: RunRecord | None) -> tuple[str, ...]:
-    """Parts asked for that the published run lacks, or has by another definition."""
-    have = published.parts if published is not None else {}
-    return tuple(part for part, version in versions_of(settings.parts).items() if have.get(part) != version)

@@ -1,6 +1,6 @@
 """Opens what an ingest needs: checkpoints that belong together, the tokenised corpus, and the token features."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from ingest.device import check_precision, describe, memory_budget, resolve_devi
 from ingest.model_arguments import parse_model_argument
 from ingest.model_checks import context_length
 from ingest.progress import Progress
+from ingest.remembered_inputs import NO_NEWLINE, Asked, facts_of, facts_of_corpus, read_corpus, read_model
 from ingest.settings import IngestSettings
 from ingest.syntax.annotate import check_installed
 from ingest.syntax.cache import SyntaxCorpus, syntax_of
@@ -53,9 +54,14 @@ class Inputs:
         """What identifies each model in the catalog."""
         return [ModelKey(c.identity.sha256, c.name, c.revision or "", self.tokenizer.sha256) for c in self.checkpoints]
 
+    @property
+    def asked(self) -> Asked:
+        """What a run is recognised by; what there is to tell was told when they were read."""
+        return Asked(self.model_keys, self.context, None if self.corpus is None else self.corpus.token_sha256, [])
+
 
 def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
-    """Open the checkpoints and tokenise the corpus.
+    """Open the checkpoints and tokenise the corpus, and remember what they hold.
 
     Raises:
         InputError: a model or corpus that cannot be used, or models that do not belong together.
@@ -66,15 +72,19 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
     check_precision(settings.precision, device)
     sources = [parse_model_argument(argument) for argument in settings.models]
     progress.phase("load", len(sources), "models")
-    checkpoints = []
+    checkpoints, readings = [], []
     for source in sources:
+        readings.append(read_model(source))
         checkpoints.append(open_checkpoint(source, device))
         progress.advance(1)
     tokenizers = [tokenizer_identity(checkpoint.tokenizer) for checkpoint in checkpoints]
     check_family(checkpoints, [info.sha256 for info in tokenizers])
     tokenizer = tokenizers[0]
+    for reading, checkpoint in zip(readings, checkpoints, strict=True):
+        if reading is not None:
+            reading.remember(asdict(facts_of(checkpoint, tokenizer)))
     if tokenizer.newline_id is None:
-        progress.say("no token's bytes are a newline alone, so newlines cannot be masked")
+        progress.say(NO_NEWLINE)
     context = context_length(settings.context, [checkpoint.n_ctx for checkpoint in checkpoints])
     corpus = None
     if settings.needs_corpus:
@@ -102,6 +112,7 @@ def open_corpus(
     source = settings.corpus_source
     assert source is not None
     progress.phase("tokenise", None, "documents")
+    reading = read_corpus(settings, info.sha256, context)
     corpus = tokenise(
         source,
         info,
@@ -113,6 +124,7 @@ def open_corpus(
         cache_dir=home() / "corpora",
         progress=progress.advance,
     )
+    reading.remember(facts_of_corpus(corpus))
     for sentence in sentences(corpus.meta):
         progress.say(sentence)
     return corpus

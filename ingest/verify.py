@@ -20,6 +20,7 @@ from ingest.activations import kept_activations, token_batches
 from ingest.behaviour import changed
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
+from ingest.remembered_check import Memory
 from ingest.settings import IngestSettings, from_record
 
 TOLERANCE = {"fp32": 1e-5}
@@ -116,14 +117,16 @@ def recompute(engine: Engine, run_id: int, size: int, seed: int, device: str, pr
     if sample.token_sha256 is None:
         return [Finding("recomputation", "sample", "unknown", "the run read no corpus, so there is nothing to recompute")]
     settings = _settings(sample.settings, device)
+    remembered = Memory(settings)
     try:
         inputs = load_inputs(settings, progress)
     except (InputError, OSError) as error:
         raise InputError(_unreadable(run_id, str(error).strip().rstrip("."))) from None
+    findings = remembered.compare(inputs)
     inputs = _as_the_run_read_them(run_id, sample, inputs)
     sums, products = _accumulate(sample, inputs, settings.batch_tokens, progress)
     tolerance = TOLERANCE.get(str(sample.settings.get("precision", "fp32")), LOOSE_TOLERANCE)
-    return list(_compare(sample, sums, products, tolerance))
+    return [*findings, *_compare(sample, sums, products, tolerance)]
 
 
 def _settings(recorded: dict[str, Any], device: str) -> IngestSettings:

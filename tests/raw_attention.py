@@ -9,7 +9,8 @@ from torch import Tensor
 from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
 
 from ingest.checkpoint import NONLINEARITY, Checkpoint, open_checkpoint, parse_model_argument
-from ingest.corpus_cache import CorpusMeta, TokenCorpus
+from ingest.corpus_cache import TokenCorpus
+from ingest.corpus_meta import CorpusMeta
 from ingest.roles.heads import Pair
 from ingest.tokenizer import tokenizer_identity
 from tests.factories import load_raw, mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt

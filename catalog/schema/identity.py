@@ -1,6 +1,18 @@
 """Tables that say what there is: tokenizers, models, neurons, corpora."""
 
-from sqlalchemy import BigInteger, Boolean, Identity, Integer, LargeBinary, SmallInteger, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Identity,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.base import check, column, index, metadata, refers
@@ -44,6 +56,16 @@ models = Table(
     UniqueConstraint("name", "revision"),
     comment="Language-model checkpoints, one row per checkpoint at one revision.",
 )
+
+model_aliases = Table(
+    "model_aliases",
+    metadata,
+    column("name", Text, "Another name, with @revision if it was given one; of no other model.", key=True),
+    column("model_id", Integer, "The model that it stands for.", refers("models.id", cascade=True)),
+    column("said_at", DateTime(timezone=True), "When an ingest first met the model by this name.", server_default=func.now()),
+    comment="Other names by which models can be asked for: the catalog had them when an ingest named them so.",
+)
+index("ix_model_aliases_model_id", "models: the other names of each", model_aliases.c.model_id)
 
 neurons = Table(
     "neurons",

@@ -135,8 +135,8 @@ def test_rows_go_into_partitions_and_back(engine):
         return {name: sorted(map(repr, rows(engine, f"SELECT * FROM {name}"))) for name in (*tables, *views)}
 
     def partitions() -> int:
-        names = [f"{table}_run_1" for table in tables]
-        return one(engine, "SELECT count(*) FROM pg_class WHERE relispartition AND relkind = 'r' AND relname = ANY(:n)", n=names)
+        statement = "SELECT count(*) FROM pg_class WHERE relispartition AND relkind = 'r' AND relname = ANY(:names)"
+        return one(engine, statement, names=[f"{table}_run_1" for table in tables])
 
     before, words = contents(), everything(engine, "public", "history")
     assert partitions() == len(tables) and all(before.values())

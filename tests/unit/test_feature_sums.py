@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.activations import token_batches
-from ingest.corpus_cache import CorpusMeta, TokenCorpus
+from ingest.corpus_cache import TokenCorpus
+from ingest.corpus_meta import CorpusMeta
 from ingest.feature_results import explain_features, explanation_columns
 from ingest.statistics import loops
 from ingest.statistics.features import FeatureAccumulator, add_members, add_squares

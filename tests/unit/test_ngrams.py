@@ -20,7 +20,8 @@ from bench import POCKET, POCKET_CORPUS
 from ingest import ngram_results
 from ingest.checkpoint import open_checkpoint, parse_model_argument
 from ingest.corpus import tokenise
-from ingest.corpus_cache import CorpusMeta, TokenCorpus
+from ingest.corpus_cache import TokenCorpus
+from ingest.corpus_meta import CorpusMeta
 from ingest.documents import CorpusSource
 from ingest.ngram_results import describe_ngrams, ngram_columns
 from ingest.output_weights import OutputWeights

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from catalog.errors import InputError
-from ingest.corpus_cache import CorpusMeta, TokenCorpus
+from ingest.corpus_cache import TokenCorpus
 from ingest.corpus_features import TokenTable
+from ingest.corpus_meta import CorpusMeta
 from ingest.labels import topics as core
 from ingest.labels.topics import BY_FILE, BY_MACHINE, Topic, Topics, association, components, topic_features, topic_model
 from ingest.topic_files import read_topics
