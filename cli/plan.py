@@ -31,11 +31,12 @@ from ingest.corpus_files import UTF_8
 from ingest.settings import NGRAM_TOKENS
 
 if TYPE_CHECKING:
+    from ingest.phase_estimates import PhaseEstimate
     from ingest.preview import Preview
 
 COLUMNS = (
-    *("job", "kind", "what", "after", "tokens"),
-    *("product_tflop", "forward_tflop", "sums_gib", "peak_gib", "file_gib", "seconds"),
+    *("phase", "seconds", "tokens", "job", "kind", "what", "after"),
+    *("product_tflop", "forward_tflop", "sums_gib", "peak_gib", "file_gib"),
 )
 GIB = 2**30
 
@@ -68,7 +69,7 @@ def plan(
     exclude: ExcludeOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the jobs that an ingest would have, and their cost."""
+    """Show the phases and jobs that an ingest would have, and their cost; what cannot be estimated has none."""
     from ingest.first_checks import check_plan
     from ingest.settings import IngestSettings
 
@@ -98,37 +99,44 @@ def plan(
         from ingest.preview import preview
 
         found = preview(settings, progress)
-    show_records(COLUMNS, [_record(found, number) for number in range(len(found.jobs))], format)
+    show_records(COLUMNS, [_record(phase) for phase in found.phases], format)
     _summary(found)
 
 
-def _record(found: "Preview", number: int) -> dict[str, object]:
-    estimate = found.jobs[number]
+def _record(phase: "PhaseEstimate") -> dict[str, object]:
+    job = phase.job
+    first = (phase.phase, phase.seconds, phase.tokens)
+    if job is None:
+        return dict(zip(COLUMNS, (*first, *[None] * (len(COLUMNS) - len(first))), strict=True))
     values = (
-        number,
-        estimate.job.kind,
-        estimate.what,
-        " ".join(map(str, estimate.job.after)),
-        estimate.tokens,
-        estimate.product_flop / 1e12,
-        estimate.forward_flop / 1e12,
-        estimate.accumulator_bytes / GIB,
-        estimate.peak_bytes / GIB,
-        estimate.file_bytes / GIB,
-        estimate.seconds,
+        *first,
+        job.job.number,
+        job.job.kind,
+        job.what,
+        " ".join(map(str, job.job.after)),
+        job.product_flop / 1e12,
+        job.forward_flop / 1e12,
+        job.accumulator_bytes / GIB,
+        job.peak_bytes / GIB,
+        job.file_bytes / GIB,
     )
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def _summary(found: "Preview") -> None:
     rates = found.rates
-    seconds = sum(job.seconds for job in found.jobs)
-    peak = max(job.peak_bytes for job in found.jobs)
+    if found.jobs:
+        peak = max(job.peak_bytes for job in found.jobs)
+        talk(
+            f"{len(found.jobs)} jobs over {found.tokens:,} tokens in rows of {found.context}; the largest needs "
+            f"{peak / GIB:.3g} GiB beside the models, of a budget of {found.budget_bytes / GIB:.3g} GiB for sums"
+        )
+    unknown = [phase.phase for phase in found.phases if phase.seconds is None]
+    more = f", and {len(unknown)} phases whose time is unknown ({', '.join(dict.fromkeys(unknown))})" if unknown else ""
+    seconds = sum(phase.seconds or 0.0 for phase in found.phases)
     talk(
-        f"{len(found.jobs)} jobs over {found.tokens:,} tokens in rows of {found.context}; the largest needs "
-        f"{peak / GIB:.3g} GiB beside the models, of a budget of {found.budget_bytes / GIB:.3g} GiB for sums"
+        f"about {seconds:,.0f} s on one such device{more}, by rates measured now: products {rates.product_flop / 1e9:,.0f} "
+        f"GFLOP/s, forward passes {rates.forward_flop / 1e9:,.0f} GFLOP/s"
     )
-    talk(
-        f"about {seconds:,.0f} s on one such device, by rates measured now: products {rates.product_flop / 1e9:,.0f} GFLOP/s, "
-        f"forward passes {rates.forward_flop / 1e9:,.0f} GFLOP/s"
-    )
+    for sentence in found.unknown:
+        talk(sentence)

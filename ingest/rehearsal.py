@@ -1,12 +1,11 @@
 """A small model of the same kind, with random weights, goes through the very code of an ingest: what it takes is measured.
 
 The rehearsed model has the vocabulary, the context and, up to some size, the widths of the model that is planned, and few
-layers. What each phase took is later scaled by the operations that the phase consists of (`ingest.phase_estimates`). Code that is
-compiled on first use runs once before it is timed.
+layers. What each phase took is later scaled by the operations that the phase consists of (`ingest.phase_estimates`). Code that
+is compiled on first use runs once before it is timed.
 """
 
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -30,6 +29,7 @@ from ingest.progress import Stopwatch
 from ingest.quiet import quiet
 from ingest.role_work import RoleWork
 from ingest.roles.attention import rows_needed
+from ingest.roles.intervention import FIXED_AT, Intervention
 from ingest.roles.vectors import effect_vectors, weight_vectors
 from ingest.settings import ROLES, IngestSettings
 from ingest.tokenizer import TokenizerInfo
@@ -39,8 +39,12 @@ MOST_LAYERS, MOST_MODEL, MOST_MLP = 2, 1024, 1024
 """Of the rehearsed model."""
 TOKENS = 4096
 """Of the rows that there are to read."""
-ROLE_TOKENS = 512
-"""On which neurons are held and ablated, a row at least: a pass for every value takes longest."""
+ROLE_TOKENS = 1024
+"""On which neurons are held and ablated, a row at least."""
+TIMES = 2
+"""That everything is timed: the shortest counts, for other processes only make it longer."""
+HELD_FLOP, MOST_HELD = 2e11, 10
+"""Operations of the passes with a held neuron, and such neurons per layer: with a large vocabulary they take longest."""
 
 
 @dataclass(frozen=True)
@@ -92,27 +96,42 @@ def rehearse(
         watch.phase("check weights")
         checkpoint.process(info.n_tokens)
         watch.end()
-        held, pairs = _roles(settings, inputs, watch)
+        seconds, held, pairs = _roles(settings, inputs)
         shape = ModelShape(checkpoint.n_layers, checkpoint.d_model, checkpoint.d_mlp, checkpoint.d_vocab)
-        found = {name.removesuffix(f", {NAME}"): seconds for name, seconds in watch.seconds.items()}
+        found = {name.removesuffix(f", {NAME}"): took for name, took in (watch.seconds | seconds).items()}
         n_tokens = rows_needed(rows, ROLE_TOKENS) * context
         yield Rehearsal(inputs, shape, found, n_tokens, held, pairs)
 
 
-def _roles(settings: IngestSettings, inputs: Inputs, watch: Stopwatch) -> tuple[int, int]:
-    """Every part but sums over the corpus; how many neurons were held, and how many pairs ablated."""
-    parts = tuple(part for part in settings.parts if part in ("weights", *ROLES))
+def _roles(settings: IngestSettings, inputs: Inputs) -> tuple[dict[str, float], int, int]:
+    """Every part but sums over the corpus: seconds by phase, how many times a neuron was held, and how many pairs ablated."""
+    parts = tuple(part for part in settings.parts if part in ("weights", *ROLES) and part != "entropy")
     small = replace(settings, intervention_tokens=ROLE_TOKENS)
+    held: tuple[Intervention, ...] = ()
     RoleWork(replace(settings, intervention_tokens=1), inputs, parts).compute(0, Stopwatch())
-    found = RoleWork(small, inputs, parts).compute(0, watch)
-    watch.end()
-    if "redundancy" in parts:
-        weights = inputs.checkpoints[0].weights
-        began = time.perf_counter()
-        weight_vectors(weights.W_in, weights.W_out)
-        list(effect_vectors([(weights.W_out, weights.W_U[:, : inputs.tokenizer.n_tokens])]))
-        watch.seconds["vectors"] = time.perf_counter() - began
-    return 0 if found.measured is None else len(found.measured.interventions), len(found.ablations or ())
+    watches, pairs = [Stopwatch() for _ in range(TIMES)], 0
+    for watch in watches:
+        work = RoleWork(small, inputs, parts)
+        pairs = len(work.compute(0, watch).ablations or ())
+        if "entropy" in settings.parts:
+            held = _held(inputs)
+            work.measure(inputs.checkpoints[0], held, ["control"] * len(held), [-1] * len(held), watch)
+        if "redundancy" in parts:
+            watch.phase("vectors")
+            weights = inputs.checkpoints[0].weights
+            weight_vectors(weights.W_in, weights.W_out)
+            list(effect_vectors([(weights.W_out, weights.W_U[:, : inputs.tokenizer.n_tokens])]))
+        watch.end()
+    return {name: min(watch.seconds[name] for watch in watches) for name in watches[0].seconds}, len(held), pairs
+
+
+def _held(inputs: Inputs) -> tuple[Intervention, ...]:
+    """Neurons of both layers, at every value."""
+    model = inputs.checkpoints[0]
+    flop = 2.0 * ROLE_TOKENS * model.d_model * model.d_vocab * len(FIXED_AT) * model.n_layers
+    n = min(max(1, round(HELD_FLOP / flop)), MOST_HELD, model.d_mlp)
+    neurons = [(layer, index) for layer in range(model.n_layers) for index in range(n)]
+    return tuple(Intervention("fix", (neuron,), value) for neuron in neurons for value in FIXED_AT)
 
 
 def _write(config: Any, tokenizer: Any, folder: Path) -> None:
@@ -136,17 +155,17 @@ def _write(config: Any, tokenizer: Any, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def first_rows(corpus: TokenCorpus) -> TokenCorpus:
-    """The first rows of a corpus: about `TOKENS` tokens."""
-    n = min(corpus.n_rows, -(-TOKENS // corpus.meta.context))
+def first_rows(corpus: TokenCorpus, n_tokens: int = TOKENS) -> TokenCorpus:
+    """The first rows of a corpus, in memory."""
+    n = min(corpus.n_rows, -(-n_tokens // corpus.meta.context))
     return replace(
         corpus, meta=replace(corpus.meta, n_rows=n), tokens=np.asarray(corpus.tokens[:n]), subset_ids=corpus.subset_ids[:n]
     )
 
 
-def random_rows(info: TokenizerInfo, context: int) -> TokenCorpus:
+def random_rows(info: TokenizerInfo, context: int, n_tokens: int = TOKENS) -> TokenCorpus:
     """Rows of tokens that are as unevenly frequent as words are, of one subset."""
-    n = -(-TOKENS // context)
+    n = -(-n_tokens // context)
     usual = np.array(sorted(set(range(info.n_tokens)) - info.masked_ids), dtype=np.int32)
     places = np.random.default_rng(0).zipf(1.2, size=(n, context)) - 1
     tokens = usual[places % len(usual)]
