@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import (
+    AblationPairsOption,
+    BaselineDrawsOption,
     BatchTokensOption,
     ContextOption,
     CorpusOption,
@@ -14,21 +16,26 @@ from cli.options import (
     ExcludeOption,
     FormatOption,
     IncludeOption,
+    InterventionTokensOption,
     JobsOption,
     MemoryOption,
     ModelsArgument,
     NgramTokensOption,
     OnlyOption,
     PrecisionOption,
+    SpacyModelOption,
     SplitOption,
     SubsetColumnOption,
+    SyntaxSubsetsOption,
     TextColumnOption,
+    TopicsOption,
+    TopKOption,
     parse_names,
 )
 from cli.output import Format, show_records, talk
 from cli.progress import watch
 from ingest.corpus_files import UTF_8
-from ingest.settings import NGRAM_TOKENS
+from ingest.settings import ABLATION_PAIRS, DEFAULT_PIPELINE, INTERVENTION_TOKENS, NGRAM_TOKENS
 
 if TYPE_CHECKING:
     from ingest.phase_estimates import PhaseEstimate
@@ -60,6 +67,13 @@ def plan(
     only: OnlyOption = None,
     batch_tokens: BatchTokensOption = 4096,
     ngram_tokens: NgramTokensOption = NGRAM_TOKENS,
+    intervention_tokens: InterventionTokensOption = INTERVENTION_TOKENS,
+    ablation_pairs: AblationPairsOption = ABLATION_PAIRS,
+    baseline_draws: BaselineDrawsOption = 1,
+    top_k: TopKOption = 50,
+    spacy_model: SpacyModelOption = DEFAULT_PIPELINE,
+    syntax_subsets: SyntaxSubsetsOption = None,
+    topics: TopicsOption = None,
     subset_column: SubsetColumnOption = "subset",
     text_column: TextColumnOption = "text",
     split: SplitOption = None,
@@ -85,6 +99,13 @@ def plan(
         only=parse_names(only),
         batch_tokens=batch_tokens,
         ngram_tokens=ngram_tokens,
+        intervention_tokens=intervention_tokens,
+        ablation_pairs=ablation_pairs,
+        baseline_draws=baseline_draws,
+        top_k=top_k,
+        spacy_model=spacy_model,
+        syntax_subsets=parse_names(syntax_subsets),
+        topics=topics,
         subset_column=subset_column,
         text_column=text_column,
         split=split,
