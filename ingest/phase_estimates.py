@@ -90,14 +90,14 @@ class Outlook:
         for job in self.jobs:
             yield PhaseEstimate("accumulate", job.seconds, job.tokens, job)
         for model, name in enumerate(self.names):
-            for phase, tokens in self._roles():
+            for phase, tokens in self._roles(self.shapes[model]):
                 yield PhaseEstimate(f"{phase}, {name}", self._scaled(phase, model), tokens)
         yield from self._writing()
 
     def _of_all(self, phase: str) -> float | None:
         return _sum([self._scaled(phase, model) for model in range(len(self.shapes))])
 
-    def _roles(self) -> Iterator[tuple[str, int]]:
+    def _roles(self, shape: ModelShape) -> Iterator[tuple[str, int]]:
         """Phases of one model, and the tokens that they read."""
         parts = {*self.settings.parts}
         tokens = min(self.n_tokens, -(-self.settings.intervention_tokens // self.context) * self.context)
@@ -109,7 +109,8 @@ class Outlook:
             yield "heads", 0
         if "ablations" in parts:
             yield "norms of heads", tokens
-            yield "path ablation", tokens
+            if shape.n_layers > 1:
+                yield "path ablation", tokens
         if "class_activity" in parts:
             yield "activity before classes", tokens
         if "entropy" in parts:
@@ -135,7 +136,7 @@ class Outlook:
             return n * n * (d + 100)
         if phase == "heads":
             return n * shape.n_layers * d * d
-        tokens = dict(self._roles())[phase] if rehearsal is None else rehearsal.n_tokens
+        tokens = dict(self._roles(shape))[phase] if rehearsal is None else rehearsal.n_tokens
         if phase == "interventions":
             held = self._held(shape) if rehearsal is None else rehearsal.n_held
             return tokens * (layer * shape.n_layers + held * (layer + d * shape.d_vocab))

@@ -105,7 +105,11 @@ def rehearse(
 
 def _roles(settings: IngestSettings, inputs: Inputs) -> tuple[dict[str, float], int, int]:
     """Every part but sums over the corpus: seconds by phase, how many times a neuron was held, and how many pairs ablated."""
-    parts = tuple(part for part in settings.parts if part in ("weights", *ROLES) and part != "entropy")
+    asked = {*settings.parts}
+    # neurons to hold are chosen here, and not by what the weights of a random model say
+    parts = tuple(
+        part for part in ("weights", *ROLES) if part in asked - {"entropy"} or (part == "weights" and "entropy" in asked)
+    )
     small = replace(settings, intervention_tokens=ROLE_TOKENS)
     held: tuple[Intervention, ...] = ()
     RoleWork(replace(settings, intervention_tokens=1), inputs, parts).compute(0, Stopwatch())
@@ -113,7 +117,7 @@ def _roles(settings: IngestSettings, inputs: Inputs) -> tuple[dict[str, float], 
     for watch in watches:
         work = RoleWork(small, inputs, parts)
         pairs = len(work.compute(0, watch).ablations or ())
-        if "entropy" in settings.parts:
+        if "entropy" in asked:
             held = _held(inputs)
             work.measure(inputs.checkpoints[0], held, ["control"] * len(held), [-1] * len(held), watch)
         if "redundancy" in parts:
