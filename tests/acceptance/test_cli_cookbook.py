@@ -129,3 +129,13 @@ def test_both_languages_give_the_same_rows(catalog, title, lines, statement):
     assert sorted(in_shell, key=str) == sorted(in_sql, key=str)
     if len(lines) == 1 and "ORDER BY" in statement:
         assert in_shell == in_sql
+
+
+NONE_IN_DEMO = "The run of `make demo` has no rows here"
+
+
+@pytest.mark.skipif("DEMO_DATABASE_URL" not in os.environ, reason="asks for the catalog of `make demo`: `make check-demo`")
+def test_recipes_say_where_the_demo_has_no_rows():
+    url = os.environ["DEMO_DATABASE_URL"]
+    empty = {title for title, statement in blocks("sql") if not len(run_reader_sql(statement, url))}
+    assert empty == {title for title, body in RECIPES if NONE_IN_DEMO in body}
