@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 POCKET := $(foreach seed,a b c d e,pocket/models/pocket-gpt2-$(seed))
 INGEST := $(BIN)/catalog ingest $(POCKET) --corpus pocket/corpus/heldout.jsonl.gz --model-family pocket-gpt2
 
-.PHONY: demo pocket check-pocket bench faults test lint install help clean
+.PHONY: demo check-demo pocket check-pocket bench faults test lint install help clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ pocket: $(INSTALLED) ## The same on the whole pocket corpus
 	$(BIN)/catalog db upgrade
 	HF_HUB_OFFLINE=1 $(INGEST)
 	$(BIN)/catalog report
+
+check-demo: demo ## Compare what the cookbook says of the demo's rows with the catalog of `make demo`
+	DEMO_DATABASE_URL="$$($(BIN)/catalog db url)" $(BIN)/python -m pytest tests/acceptance/test_cli_cookbook.py -k demo
 
 check-pocket: $(INSTALLED) ## Compare the whole pocket corpus with a plain float64 computation
 	HF_HUB_OFFLINE=1 POCKET_TOKENS=all $(BIN)/python -m pytest tests/acceptance/test_pocket.py

@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "precision": ([], ["--quick"]),
     "constant_time": ([], ["--quick"]),
     "memory": ([], ["--tokens", "10000"]),
+    "plan": ([], ["--tokens", "10000", "--intervention-tokens", "2000"]),
     "wall_time": ([], ["--tokens", "100000"]),
     "workers": (["--tokens", "200000"], ["--tokens", "100000", "--runs", "1"]),
     "everything": ([], ["--tokens", "50000", "--runs", "1"]),

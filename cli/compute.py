@@ -7,6 +7,7 @@ import typer
 from cli.failures import when_interrupted
 from cli.options import (
     AblationPairsOption,
+    BaselineDrawsOption,
     BatchTokensOption,
     ContextOption,
     CorpusOption,
@@ -23,9 +24,13 @@ from cli.options import (
     NgramTokensOption,
     OnlyOption,
     PrecisionOption,
+    SpacyModelOption,
     SplitOption,
     SubsetColumnOption,
+    SyntaxSubsetsOption,
     TextColumnOption,
+    TopicsOption,
+    TopKOption,
     finite,
     parse_names,
 )
@@ -57,8 +62,8 @@ def ingest(
     memory: MemoryOption = None,
     precision: PrecisionOption = "fp32",
     seed: Annotated[int, typer.Option("--seed", help="Of the shuffle and of the rotated baseline.")] = 0,
-    baseline_draws: Annotated[int, typer.Option("--baseline-draws", help="Rotations that the baseline averages.")] = 1,
-    top_k: Annotated[int, typer.Option("--top-k", help="Matches to keep per neuron and other model.")] = 50,
+    baseline_draws: BaselineDrawsOption = 1,
+    top_k: TopKOption = 50,
     only: OnlyOption = None,
     again: Annotated[bool, typer.Option("--again", help="Compute a run that is published already.")] = False,
     batch_tokens: BatchTokensOption = 4096,
@@ -76,15 +81,9 @@ def ingest(
     ngram_tokens: NgramTokensOption = NGRAM_TOKENS,
     intervention_tokens: InterventionTokensOption = INTERVENTION_TOKENS,
     ablation_pairs: AblationPairsOption = ABLATION_PAIRS,
-    spacy_model: Annotated[
-        str, typer.Option("--spacy-model", help="The installed spaCy pipeline for syntax.")
-    ] = DEFAULT_PIPELINE,
-    syntax_subsets: Annotated[
-        str | None, typer.Option("--syntax-subsets", help="Subsets to annotate, with commas; else those of English prose.")
-    ] = None,
-    topics: Annotated[
-        str | None, typer.Option("--topics", help="CSV of token_id,topic; else topics are found in the corpus.")
-    ] = None,
+    spacy_model: SpacyModelOption = DEFAULT_PIPELINE,
+    syntax_subsets: SyntaxSubsetsOption = None,
+    topics: TopicsOption = None,
     jobs: JobsOption = None,
     enqueue: Annotated[bool, typer.Option("--enqueue", help="Leave the jobs to `catalog worker` processes.")] = False,
     staging: Annotated[

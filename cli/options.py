@@ -79,6 +79,15 @@ InterventionTokensOption = Annotated[
 AblationPairsOption = Annotated[
     int, typer.Option("--ablation-pairs", help="Neurons and heads of each sign of h whose path is ablated.")
 ]
+BaselineDrawsOption = Annotated[int, typer.Option("--baseline-draws", help="Rotations that the baseline averages.")]
+TopKOption = Annotated[int, typer.Option("--top-k", help="Matches to keep per neuron and other model.")]
+SpacyModelOption = Annotated[str, typer.Option("--spacy-model", help="The installed spaCy pipeline for syntax.")]
+SyntaxSubsetsOption = Annotated[
+    str | None, typer.Option("--syntax-subsets", help="Subsets to annotate, with commas; else those of English prose.")
+]
+TopicsOption = Annotated[
+    str | None, typer.Option("--topics", help="CSV of token_id,topic; else topics are found in the corpus.")
+]
 JobsOption = Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")]
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, as in `catalog models`.")]

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import (
+    AblationPairsOption,
+    BaselineDrawsOption,
     BatchTokensOption,
     ContextOption,
     CorpusOption,
@@ -14,28 +16,34 @@ from cli.options import (
     ExcludeOption,
     FormatOption,
     IncludeOption,
+    InterventionTokensOption,
     JobsOption,
     MemoryOption,
     ModelsArgument,
     NgramTokensOption,
     OnlyOption,
     PrecisionOption,
+    SpacyModelOption,
     SplitOption,
     SubsetColumnOption,
+    SyntaxSubsetsOption,
     TextColumnOption,
+    TopicsOption,
+    TopKOption,
     parse_names,
 )
 from cli.output import Format, show_records, talk
 from cli.progress import watch
 from ingest.corpus_files import UTF_8
-from ingest.settings import NGRAM_TOKENS
+from ingest.settings import ABLATION_PAIRS, DEFAULT_PIPELINE, INTERVENTION_TOKENS, NGRAM_TOKENS
 
 if TYPE_CHECKING:
+    from ingest.phase_estimates import PhaseEstimate
     from ingest.preview import Preview
 
 COLUMNS = (
-    *("job", "kind", "what", "after", "tokens"),
-    *("product_tflop", "forward_tflop", "sums_gib", "peak_gib", "file_gib", "seconds"),
+    *("phase", "seconds", "tokens", "job", "kind", "what", "after"),
+    *("product_tflop", "forward_tflop", "sums_gib", "peak_gib", "file_gib"),
 )
 GIB = 2**30
 
@@ -59,6 +67,13 @@ def plan(
     only: OnlyOption = None,
     batch_tokens: BatchTokensOption = 4096,
     ngram_tokens: NgramTokensOption = NGRAM_TOKENS,
+    intervention_tokens: InterventionTokensOption = INTERVENTION_TOKENS,
+    ablation_pairs: AblationPairsOption = ABLATION_PAIRS,
+    baseline_draws: BaselineDrawsOption = 1,
+    top_k: TopKOption = 50,
+    spacy_model: SpacyModelOption = DEFAULT_PIPELINE,
+    syntax_subsets: SyntaxSubsetsOption = None,
+    topics: TopicsOption = None,
     subset_column: SubsetColumnOption = "subset",
     text_column: TextColumnOption = "text",
     split: SplitOption = None,
@@ -68,7 +83,7 @@ def plan(
     exclude: ExcludeOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the jobs that an ingest would have, and their cost."""
+    """Show the phases and jobs that an ingest would have, and their cost; what cannot be estimated has none."""
     from ingest.first_checks import check_plan
     from ingest.settings import IngestSettings
 
@@ -84,6 +99,13 @@ def plan(
         only=parse_names(only),
         batch_tokens=batch_tokens,
         ngram_tokens=ngram_tokens,
+        intervention_tokens=intervention_tokens,
+        ablation_pairs=ablation_pairs,
+        baseline_draws=baseline_draws,
+        top_k=top_k,
+        spacy_model=spacy_model,
+        syntax_subsets=parse_names(syntax_subsets),
+        topics=topics,
         subset_column=subset_column,
         text_column=text_column,
         split=split,
@@ -98,37 +120,44 @@ def plan(
         from ingest.preview import preview
 
         found = preview(settings, progress)
-    show_records(COLUMNS, [_record(found, number) for number in range(len(found.jobs))], format)
+    show_records(COLUMNS, [_record(phase) for phase in found.phases], format)
     _summary(found)
 
 
-def _record(found: "Preview", number: int) -> dict[str, object]:
-    estimate = found.jobs[number]
+def _record(phase: "PhaseEstimate") -> dict[str, object]:
+    job = phase.job
+    first = (phase.phase, phase.seconds, phase.tokens)
+    if job is None:
+        return dict(zip(COLUMNS, (*first, *[None] * (len(COLUMNS) - len(first))), strict=True))
     values = (
-        number,
-        estimate.job.kind,
-        estimate.what,
-        " ".join(map(str, estimate.job.after)),
-        estimate.tokens,
-        estimate.product_flop / 1e12,
-        estimate.forward_flop / 1e12,
-        estimate.accumulator_bytes / GIB,
-        estimate.peak_bytes / GIB,
-        estimate.file_bytes / GIB,
-        estimate.seconds,
+        *first,
+        job.job.number,
+        job.job.kind,
+        job.what,
+        " ".join(map(str, job.job.after)),
+        job.product_flop / 1e12,
+        job.forward_flop / 1e12,
+        job.accumulator_bytes / GIB,
+        job.peak_bytes / GIB,
+        job.file_bytes / GIB,
     )
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def _summary(found: "Preview") -> None:
     rates = found.rates
-    seconds = sum(job.seconds for job in found.jobs)
-    peak = max(job.peak_bytes for job in found.jobs)
+    if found.jobs:
+        peak = max(job.peak_bytes for job in found.jobs)
+        talk(
+            f"{len(found.jobs)} jobs over {found.tokens:,} tokens in rows of {found.context}; the largest needs "
+            f"{peak / GIB:.3g} GiB beside the models, of a budget of {found.budget_bytes / GIB:.3g} GiB for sums"
+        )
+    unknown = [phase.phase for phase in found.phases if phase.seconds is None]
+    more = f", and {len(unknown)} phases whose time is unknown ({', '.join(dict.fromkeys(unknown))})" if unknown else ""
+    seconds = sum(phase.seconds or 0.0 for phase in found.phases)
     talk(
-        f"{len(found.jobs)} jobs over {found.tokens:,} tokens in rows of {found.context}; the largest needs "
-        f"{peak / GIB:.3g} GiB beside the models, of a budget of {found.budget_bytes / GIB:.3g} GiB for sums"
+        f"about {seconds:,.0f} s on one such device{more}, by rates measured now: products {rates.product_flop / 1e9:,.0f} "
+        f"GFLOP/s, forward passes {rates.forward_flop / 1e9:,.0f} GFLOP/s"
     )
-    talk(
-        f"about {seconds:,.0f} s on one such device, by rates measured now: products {rates.product_flop / 1e9:,.0f} GFLOP/s, "
-        f"forward passes {rates.forward_flop / 1e9:,.0f} GFLOP/s"
-    )
+    for sentence in found.unknown:
+        talk(sentence)

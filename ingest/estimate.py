@@ -1,34 +1,12 @@
-"""What a plan costs on a device: memory from the shapes, time from short measurements of the parts a job consists of."""
+"""What the jobs of a plan cost on a device: memory from the shapes, time from rates that were measured on it."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
-from ingest.plan import Job, ModelShape, MomentItem, OwnItem, Plan, TileItem, TokenItem
-from ingest.statistics.correlation import WORKING_BYTES, Products
-from ingest.statistics.moments import MomentAccumulator
-from ingest.statistics.token_sums import TokenSumAccumulator
-
-PROBE_TOKENS = 4096
-PROBE_SECONDS = 0.25
-PROBE_NEURONS = 2048
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What a device does per second."""
-
-    product_flop: float
-    """Operations of products of activations."""
-    forward_flop: float
-    """Operations of forward passes."""
-    moments: float
-    """Activations, pre and post counted once, whose moments are taken."""
-    token_sums: float
-    """Activations added to sums per token id."""
+from ingest.activations import PIVOT_TOKENS
+from ingest.plan import Job, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
+from ingest.planner import FLOP_PER_FILE_BYTE
+from ingest.statistics.correlation import WORKING_BYTES
+from ingest.sum_rates import Rates
 
 
 @dataclass(frozen=True)
@@ -44,54 +22,18 @@ class JobEstimate:
     peak_bytes: int
     """Accumulators and the activations of a batch; models, libraries and the process itself come on top."""
     file_bytes: int
-    seconds: float
+    seconds: float | None
+    """None: not known, for a kind of sums was not rehearsed."""
 
 
-def measure(device: torch.device, shapes: list[ModelShape], precision: str) -> Rates:
-    """Time products, a block of a forward pass, moments and sums per token on the device, a quarter second each."""
-    shape = max(shapes, key=lambda shape: shape.n_neurons)
-    n = min(shape.n_neurons, PROBE_NEURONS)
-    x = torch.randn(PROBE_TOKENS, n, device=device)
-    products = Products(n, n, device, precision=precision)
-    moments = MomentAccumulator(torch.zeros(n, device=device))
-    sums = TokenSumAccumulator(shape.d_vocab, n, device)
-    ids = torch.randint(shape.d_vocab, (PROBE_TOKENS,), device=device)
-    up, down = nn.Linear(shape.d_model, shape.d_mlp), nn.Linear(shape.d_mlp, shape.d_model)
-    block = nn.Sequential(up, nn.GELU(approximate="tanh"), down).to(device)
-    inputs = torch.randn(PROBE_TOKENS, shape.d_model, device=device)
-    with torch.inference_mode():
-        return Rates(
-            product_flop=2.0 * PROBE_TOKENS * n * n / _seconds(device, lambda: products.update(x, x)),
-            forward_flop=4.0 * PROBE_TOKENS * shape.d_model * shape.d_mlp / _seconds(device, lambda: block(inputs)),
-            moments=PROBE_TOKENS * n / (2 * _seconds(device, lambda: moments.update(x))),
-            token_sums=PROBE_TOKENS * n / _seconds(device, lambda: sums.update(x, ids, ids)),
-        )
-
-
-def _seconds(device: torch.device, step: Callable[[], object]) -> float:
-    """Seconds of one step, after one that does not count."""
-    step()
-    _wait(device)
-    began, steps = time.perf_counter(), 0
-    while time.perf_counter() - began < PROBE_SECONDS:
-        step()
-        _wait(device)
-        steps += 1
-    return (time.perf_counter() - began) / steps
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def estimate(plan: Plan, names: list[str], batch_tokens: int, rates: Rates) -> list[JobEstimate]:
+def estimate(plan: Plan, names: list[str], batch_tokens: int, rates: Rates, draws: int = 1) -> list[JobEstimate]:
     """What each job of a plan costs.
 
     Args:
         names: of the models, in the order of the plan's indices.
+        draws: rotated baselines of each pair.
     """
-    return [_estimate(plan, job, names, batch_tokens, rates) for job in plan.jobs]
+    return [_estimate(plan, job, names, batch_tokens, rates, draws) for job in plan.jobs]
 
 
 def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
@@ -103,25 +45,61 @@ def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
     return plan.bytes_needed(job) + WORKING_BYTES + batch
 
 
-def _estimate(plan: Plan, job: Job, names: list[str], batch_tokens: int, rates: Rates) -> JobEstimate:
-    tokens = plan.tokens(job)
-    product, forward = plan.product_flop(job), plan.forward_flop(job)
-    neurons = sum(plan.shapes[item.model].n_neurons for item in job.items if isinstance(item, MomentItem))
-    summed = sum(item.layers.n_neurons for item in job.items if isinstance(item, TokenItem))
-    seconds = product / rates.product_flop + forward / rates.forward_flop
-    if job.kind == "accumulate":
-        seconds += tokens * (neurons / rates.moments + summed / rates.token_sums)
+def _estimate(plan: Plan, job: Job, names: list[str], batch_tokens: int, rates: Rates, draws: int) -> JobEstimate:
     return JobEstimate(
         job=job,
         what=describe(job, names),
-        tokens=tokens,
-        product_flop=product,
-        forward_flop=forward,
+        tokens=plan.tokens(job),
+        product_flop=plan.product_flop(job),
+        forward_flop=plan.forward_flop(job),
         accumulator_bytes=plan.bytes_needed(job),
         peak_bytes=peak_bytes(plan, job, batch_tokens),
         file_bytes=plan.file_bytes(job),
-        seconds=seconds,
+        seconds=_seconds(plan, job, rates, draws),
     )
+
+
+def _seconds(plan: Plan, job: Job, rates: Rates, draws: int) -> float | None:
+    if job.kind == "pivots":
+        flop = sum(plan.shapes[model].forward_flop(plan.corpus.context) for model in job.models)
+        return min(PIVOT_TOKENS, plan.corpus.n_rows * plan.corpus.context) * flop / rates.forward_flop
+    if not {_kind(item) for item in job.items if isinstance(item, SpanItem | TokenItem)} <= rates.added.keys():
+        return None
+    tokens = plan.tokens(job)
+    seconds = plan.product_flop(job) / rates.product_flop + plan.forward_flop(job) / rates.forward_flop
+    for item in job.items if job.kind == "accumulate" else ():
+        if isinstance(item, MomentItem):
+            seconds += tokens * plan.shapes[item.model].n_neurons * rates.moments
+        elif isinstance(item, SpanItem | TokenItem):
+            seconds += tokens * item.layers.n_neurons * rates.added[_kind(item)]
+    parts = [plan.jobs[number] for number in job.after] if job.kind == "combine" else []
+    moved = plan.file_bytes(job) + sum(plan.file_bytes(part) for part in parts)
+    seconds += moved * FLOP_PER_FILE_BYTE / rates.product_flop
+    return seconds + (_finishing(plan, job, rates, draws) if plan.whole(job) else 0.0)
+
+
+def _finishing(plan: Plan, job: Job, rates: Rates, draws: int) -> float:
+    """Seconds from complete sums to results."""
+    rows = plan.corpus.n_rows * (plan.corpus.context - 1)
+    seconds = 0.0
+    for item in job.items:
+        if isinstance(item, TileItem):
+            a, b = item.rows, item.columns
+            # each rotated layer meets all neurons of the other side; making it takes two products of its own size
+            rotated = 2.0 * draws * (a.n_neurons * b.n_neurons * (a.d_mlp + b.d_mlp))
+            rotated += 4.0 * draws * (a.n_neurons * a.d_mlp**2 + b.n_neurons * b.d_mlp**2)
+            seconds += rotated / rates.product_flop + 4 * a.n_neurons * b.n_neurons * rates.moments
+        elif isinstance(item, SpanItem | TokenItem):
+            counted = min(plan.corpus.ngram_tokens, rows) if _kind(item) == "ngrams" else 1
+            seconds += item.layers.n_neurons * counted * rates.finished[_kind(item)]
+    if any(isinstance(item, SpanItem) and item.kind == "ngrams" for item in job.items):
+        assert rates.indexed is not None
+        seconds += rates.indexed * min(plan.corpus.ngram_tokens, rows)
+    return seconds
+
+
+def _kind(item: SpanItem | TokenItem) -> str:
+    return item.kind if isinstance(item, SpanItem) else "tokens"
 
 
 def describe(job: Job, names: list[str]) -> str:

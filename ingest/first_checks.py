@@ -42,14 +42,11 @@ def check_plan(settings: IngestSettings) -> None:
     """Raises:
     InputError: a setting outside its range, a model or corpus that cannot be used, or nothing to say how much is read.
     """
-    if settings.corpus is None and settings.max_tokens is None:
-        raise InputError("a plan needs the number of tokens; give --corpus, or --max-tokens for a corpus of any kind.")
     settings.validate(corpus_needed=False)
-    if not settings.has_sums:
-        asked = ",".join(settings.only)
-        raise InputError(f"--only {asked} has no jobs to plan; leave it out, or name a part that sums over the corpus.")
+    if settings.needs_corpus and settings.corpus is None and settings.max_tokens is None:
+        raise InputError("a plan needs the number of tokens; give --corpus, or --max-tokens for a corpus of any kind.")
     check_models(settings.models, settings.parts, settings.context, only_configurations=settings.corpus is None)
-    if settings.corpus is not None:
+    if settings.corpus is not None and settings.needs_corpus:
         check_corpus(settings)
 
 

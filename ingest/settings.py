@@ -123,11 +123,6 @@ class IngestSettings:
         return not {*self.parts} <= {*OF_WEIGHTS}
 
     @property
-    def has_sums(self) -> bool:
-        """Whether a part is made of sums over the corpus, which jobs are cut of."""
-        return not {*self.parts} <= {*OF_WEIGHTS, *ROLES}
-
-    @property
     def corpus_source(self) -> CorpusSource | None:
         """Where the corpus is and how it is read; None without one."""
         if self.corpus is None:

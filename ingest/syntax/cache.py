@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from ingest.corpus_cache import TokenCorpus, work_folder
 from ingest.progress import Progress
 from ingest.syntax.annotate import Pipeline, load_pipeline
 from ingest.syntax.features import N_BYTES, N_FEATURES, NAMES
-from ingest.syntax.processes import Annotator
+from ingest.syntax.processes import Annotator, processors
 from ingest.tokenizer import TokenizerInfo
 
 BITS_FILE, META_FILE = "features.bits", "meta.json"
@@ -82,7 +81,7 @@ def syntax_of(
             breaks = tuple(i for i in (info.bos_id, info.eos_id, info.pad_id) if i is not None)
             annotator = Annotator(pipeline, loaded, info.token_bytes, breaks)
             rows = np.flatnonzero(wanted)
-            _write(made, corpus, rows, annotator.parts(corpus.tokens, rows, processes or _processors()), progress)
+            _write(made, corpus, rows, annotator.parts(corpus.tokens, rows, processes or processors()), progress)
             bits = _keep(work, folder, made, corpus)
     return SyntaxCorpus(bits, tuple(chosen), wanted, loaded.identity)
 
@@ -97,10 +96,6 @@ def _key(corpus: TokenCorpus, info: TokenizerInfo, pipeline: Pipeline, wanted: n
         "features": NAMES,
     }
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _open(folder: Path, corpus: TokenCorpus) -> np.ndarray | None:

@@ -61,6 +61,11 @@ class Annotator:
             pool.shutdown(cancel_futures=True)
 
 
+def processors() -> int:
+    """As many as this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 _OWN: list[Annotator] = []
 """In a process that `Annotator.parts` started: its annotator."""
 

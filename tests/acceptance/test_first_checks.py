@@ -11,7 +11,6 @@ from catalog.errors import InputError
 from ingest import hub
 from ingest.architectures import LAYERS
 from ingest.model_checks import check_models
-from ingest.settings import ROLES, IngestSettings
 from tests.commands import use_published_family
 from tests.published import MODELS
 
@@ -122,7 +121,6 @@ MISTYPED = [
     (["plan", "good-a", "bert", *NUMBERS], "is a 'bert' model"),
     (["plan", "good-a", "good-b"], "a plan needs the number of tokens"),
     (["plan", "good-a", "good-b", "--corpus", "nothing.jsonl"], "there is no corpus 'nothing.jsonl'"),
-    (["plan", "good-a", "good-b", *NUMBERS, "--only", "weights"], "--only weights has no jobs to plan"),
     (["plan", "good-a", "good-b", *NUMBERS, "--device", "gpu"], "--device 'gpu' is no device"),
     (["worker", "--device", "gpu"], "--device 'gpu' is no device"),
     (["worker", "--memory", "0"], "--memory 0.0 is no budget"),
@@ -170,11 +168,6 @@ def test_what_is_right_passes_the_first_checks(folder):
     assert [source.name for source in sources] == list(LAYERS)
     (folder / "gpt2" / "tokenizer.json").unlink()
     assert check_models(["gpt2"], ("weights",), None, only_configurations=True)[0].is_local
-
-
-def test_parts_that_are_no_sums_have_no_jobs():
-    assert not any(IngestSettings(("a",), only=(part,)).has_sums for part in ("weights", *ROLES, "roles"))
-    assert all(IngestSettings(("a",), only=(part,)).has_sums for part in ("activations", "syntax", "topics", "correlations"))
 
 
 @pytest.mark.parametrize(
