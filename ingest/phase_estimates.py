@@ -6,14 +6,13 @@ the rates of the database. A phase of which nothing is known has None, never 0.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import log
 
 from ingest.estimate import JobEstimate
 from ingest.plan import ModelShape
 from ingest.rehearsal import Rehearsal
 from ingest.roles.intervention import FIXED_AT
 from ingest.settings import IngestSettings
-from ingest.write_rates import DIMENSIONS, VECTORS, WriteRates
+from ingest.write_rates import WriteRates
 
 ROWS = {
     "weights": 61, "activations": 1, "vocabulary": 22, "positions": 1, "distributions": 4, "ngrams": 2, "examples": 68,
@@ -21,12 +20,16 @@ ROWS = {
     "entropy": 0.2, "syntax": 5,
 }  # fmt: skip
 """Rows per neuron that a part writes, about, beside pairs, subsets and vectors."""
+OF_PARTITIONS = {"weights": 60, "vocabulary": 20, "examples": 68, "redundancy": 80}
+"""Those of them that stay in the table in which they were staged."""
 WIDE = {"distributions": 60}
 """Narrow rows that the wide ones of a part take as long as, per neuron."""
 ROWS_MADE = 8.0
 """Times as long as its COPY that a staged row takes, made from arrays and checked."""
 ROW_PUBLISHED = 14.0
 """Times as long as entering one table with a key that a row takes to be published: other indexes, constraints, labels."""
+ROW_ATTACHED = 1.0
+"""The same of a row that stays where it was staged: its foreign keys are joined, and it is hashed."""
 PUBLISHED = 1.0
 """Seconds that a publication takes however few rows there are: its checks, and the server's statistics of all tables."""
 MERGED = 5e-5
@@ -162,8 +165,10 @@ class Outlook:
         staged = (rows + wide + pairs + vectors) * ROWS_MADE * rates.copied + made if rates and made is not None else None
         yield PhaseEstimate("stage", staged if known else None)
         yield PhaseEstimate("merge", max(1, len(self.shapes) - 1) * neurons * MERGED)
-        yield PhaseEstimate("index", None if rates is None else self._indexing(rates, pairs, vectors))
-        published = None if rates is None else PUBLISHED + rows * ROW_PUBLISHED * rates.moved
+        kept = neurons * sum(OF_PARTITIONS.get(part, 0) for part in parts) + pairs + vectors
+        yield PhaseEstimate("index", None if rates is None else 0.01 + kept * rates.moved)
+        moved = ROW_PUBLISHED * (rows + pairs + vectors - kept) + ROW_ATTACHED * kept
+        published = None if rates is None else PUBLISHED + moved * rates.moved
         yield PhaseEstimate("publish", published)
 
     def _rows(self, part: str) -> float:
@@ -171,19 +176,6 @@ class Outlook:
         if part == "correlations":
             return 1.0 + len(self.shapes) - 1
         return ROWS[part] + (self.n_subsets if part == "distributions" else 0)
-
-    def _indexing(self, rates: WriteRates, pairs: int, vectors: int) -> float:
-        """Keys of the pairs, and graphs of the vectors, which take longer the more are in them."""
-        seconds = 0.01 + (pairs + vectors) * rates.moved
-        neurons = sum(shape.n_neurons for shape in self.shapes)
-        for count, dimensions in ((2 * neurons, max(s.d_model for s in self.shapes)), (neurons, self._effect_dimensions())):
-            if vectors:
-                deeper = max(1.0, log(count) / log(VECTORS))
-                seconds += count * rates.linked * deeper * (0.5 + 0.5 * dimensions / DIMENSIONS)
-        return seconds
-
-    def _effect_dimensions(self) -> int:
-        return min(self.shapes[0].d_vocab, sum(shape.d_model for shape in self.shapes))
 
 
 def together(phases: Sequence[PhaseEstimate]) -> float:

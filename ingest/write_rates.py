@@ -11,11 +11,8 @@ from catalog import embedded, settings
 from catalog.copy import copy_columns
 from catalog.engine import driver_of, writer_engine
 from catalog.errors import CatalogError
-from catalog.vectors import CANDIDATES, LINKS
 
 ROWS = 50_000
-VECTORS = 1000
-DIMENSIONS = 128
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,6 @@ class WriteRates:
     """Per row that goes into a table without indexes."""
     moved: float
     """Per row that goes on from there into a table with a key."""
-    linked: float
-    """Per vector of `DIMENSIONS` dimensions that enters the graph of `VECTORS` of them."""
 
 
 def write_rates(database_url: str | None) -> WriteRates | None:
@@ -52,22 +47,12 @@ def _measure(driver: psycopg.Connection) -> WriteRates:
     numbers = np.arange(ROWS, dtype=np.int32)
     columns: dict[str, np.ndarray] = {"neuron_id": numbers, "rank": (numbers % 50).astype(np.int16), "other": numbers}
     columns["value"] = numbers.astype(np.float32)
-    random = np.random.default_rng(0).standard_normal((VECTORS, DIMENSIONS))
     with driver.transaction(force_rollback=True):
         driver.execute("CREATE TEMPORARY TABLE plan_rows (neuron_id int, rank smallint, other int, value real)")
         driver.execute("CREATE TEMPORARY TABLE plan_keyed (LIKE plan_rows, PRIMARY KEY (neuron_id, rank))")
-        driver.execute(f"CREATE TEMPORARY TABLE plan_vectors (vector halfvec({DIMENSIONS}))")
         began = time.perf_counter()
         copy_columns(driver, "plan_rows", columns)
         copied = time.perf_counter()
         driver.execute("INSERT INTO plan_keyed SELECT * FROM plan_rows")
         moved = time.perf_counter()
-        with driver.cursor() as cursor:
-            cursor.executemany("INSERT INTO plan_vectors VALUES (%s)", [[str(row.tolist())] for row in random])
-        written = time.perf_counter()
-        driver.execute(
-            "CREATE INDEX ON plan_vectors USING hnsw (vector halfvec_cosine_ops)"
-            f" WITH (m = {LINKS}, ef_construction = {CANDIDATES})"
-        )
-        linked = time.perf_counter()
-    return WriteRates((copied - began) / ROWS, (moved - copied) / ROWS, (linked - written) / VECTORS)
+    return WriteRates((copied - began) / ROWS, (moved - copied) / ROWS)
