@@ -83,7 +83,10 @@ def plan(
     exclude: ExcludeOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the phases and jobs that an ingest would have, and their cost; what cannot be estimated has none."""
+    """Show the phases and jobs of an ingest, and their cost.
+
+    A time that cannot be estimated is left empty, and said to be unknown.
+    """
     from ingest.first_checks import check_plan
     from ingest.settings import IngestSettings
 
