@@ -33,7 +33,7 @@ PIPE_CLOSED = 141
 """What a shell reports of a program whose reader went away: 128 + SIGPIPE."""
 
 LEAST_VALUE = 20
-"""Columns of a terminal that a value has, however long its name is."""
+"""Columns of a terminal that a value of several lines needs beside its name."""
 
 _WHOLE: ContextVar[bool] = ContextVar("_WHOLE", default=False)
 
@@ -204,14 +204,20 @@ def _show_tables(texts: list[str], tables: Sequence[Section], head: Callable[[st
 
 
 def _facts(title: str, identity: Record) -> str:
-    """Values beside their names; one that is too long goes on in lines of its own."""
+    """Values beside their names; one that is too long goes on below itself, or below its name where that leaves no room."""
     names = max(map(width_of, identity), default=0)
     lines = [_in_lines(title)]
     for name, value in identity.items():
         text, width = cell_text(plain_value(value)), room()
-        parts = [text] if width is None else wrapped(text, max(LEAST_VALUE, width - names - 4))
-        beside = [name + " " * (names - width_of(name)), *[" " * names] * (len(parts) - 1)]
-        lines += [f"  {left}  {part}" for left, part in zip(beside, parts, strict=True)]
+        name += " " * (names - width_of(name))
+        if width is None or width_of(text) <= width - names - 4:
+            lines.append(f"  {name}  {text}".rstrip())
+            continue
+        beside = width - names - 4 >= LEAST_VALUE
+        space = " " * (names + 4 if beside else 4)
+        parts = wrapped(text, max(1, width - len(space)))
+        lines.append(f"  {name}  {parts.pop(0)}" if beside else f"  {name.rstrip()}")
+        lines += [space + part for part in parts]
     return "".join(f"{line}\n" for line in lines)
 
 
