@@ -58,8 +58,8 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
             _say_what_is_hidden(engine, settings, inputs, progress)
         begun = runs.begin_run(engine, spec) if published is None else runs.begin_parts(engine, published.id, spec)
         with begun as handle:
-            if handle.resumed:
-                progress.say(f"run {handle.run_id} was interrupted before and goes on")
+            if handle.resumes is not None:
+                progress.say(f"{handle.resumes} before and goes on")
             if settings.enqueue:
                 return _enqueue(engine, handle, RunPlanner(engine, handle, settings, inputs, missing), progress, started)
             try:
@@ -68,8 +68,9 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
                 if not handle.published:
                     raise
             outcome = "published" if published is None else "parts_added"
+            done = "is published" if published is None else f"now has {', '.join(missing)} as well"
             seconds = time.monotonic() - started
-            message = f"run {handle.run_id} is {outcome.replace('_', ' ')} after {seconds:.0f} s"
+            message = f"run {handle.run_id} {done}, after {seconds:.0f} s"
             return IngestReport(handle.run_id, outcome, handle.resumed, seconds, message)
     finally:
         engine.dispose()
