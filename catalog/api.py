@@ -228,12 +228,19 @@ class Store(Generic[Table]):
         with self._reading() as connection:
             return jobs.run_progress(connection, run)
 
-    def list_rules(self) -> Table:
+    def list_rules(self, all_versions: bool = False) -> Table:
         """See `catalog.rules.list_rules`."""
         from catalog import rules
 
         with self._reading() as connection:
-            return self._shown(rules.list_rules(connection))
+            return self._shown(rules.list_rules(connection, all_versions))
+
+    def drafted_rules(self) -> Table:
+        """See `catalog.rules.drafted_rules`."""
+        from catalog import rules
+
+        with self._reading() as connection:
+            return self._shown(rules.drafted_rules(connection))
 
     def set_rule(self, rule: str, value: float) -> int:
         """Change a threshold in the draft, see `catalog.rules.set_rule`; returns the draft's version."""

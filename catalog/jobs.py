@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, text
 
 from catalog import locks
+from catalog.endings import WORDS, ended
 from catalog.engine import give_back, lock_session, transaction
 from catalog.errors import JobTaken, RunEnded, RunError, no_such_run
 
@@ -215,9 +216,9 @@ def check_alive(connection: Connection, run_id: int) -> None:
     ).first()
     if row is None:
         raise RunEnded(f"run {run_id} is deleted; nothing of it is left to do.")
-    # a publication that workers are to try again has failed, too
-    if row.status == "failed" and not row.left_to_workers:
-        raise RunEnded(f"run {run_id} was ended ({row.error}); the same `catalog ingest` resumes it.")
+    # a publication that workers are to try again has ended, too
+    if row.status in WORDS and not row.left_to_workers:
+        raise RunEnded(f"{ended(run_id, row.status, row.error)}; the same `catalog ingest` resumes it.")
 
 
 @contextmanager

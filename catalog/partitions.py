@@ -118,6 +118,8 @@ def _hold(connection: psycopg.Connection[Any], tables: list[str], patience: str)
         with connection.transaction():
             connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(patience)))
             connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(names))
+            # it would outlast the savepoint, and what is waited for afterwards with it
+            connection.execute("SET LOCAL lock_timeout TO DEFAULT")
     except psycopg.errors.LockNotAvailable:
         return False
     return True

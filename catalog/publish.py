@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from catalog import aliases, checksums, explanations, later, partitions, staging
 from catalog.copy import copy_columns
 from catalog.corpus_rows import store_rows
+from catalog.endings import WORDS, ended
 from catalog.engine import driver_of
 from catalog.errors import RunError
 from catalog.labels import label_run
@@ -56,9 +57,9 @@ def _check_wanted(connection: Connection, run_id: int) -> None:
     RunError: the run was cancelled or deleted meanwhile.
     """
     row = connection.execute(text("SELECT status, error FROM runs WHERE id = :id FOR UPDATE"), {"id": run_id}).first()
-    if row is None or row.status == "failed":
-        ended = "deleted" if row is None else row.error
-        raise RunError(f"run {run_id} was ended meanwhile ({ended}) and is not published; the same command resumes it.")
+    if row is None or row.status in WORDS:
+        told = f"run {run_id} was deleted" if row is None else ended(run_id, row.status, row.error)
+        raise RunError(f"{told} meanwhile and is not published; the same command resumes it.")
 
 
 def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None:

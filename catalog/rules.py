@@ -12,14 +12,28 @@ def newest_version(connection: Connection, drafts: bool) -> int:
     return int(connection.execute(text(f"SELECT max(version) FROM rule_versions {condition}")).scalar_one())
 
 
-def list_rules(connection: Connection) -> Rows:
-    """One row per threshold and version, newest version first."""
+def list_rules(connection: Connection, all_versions: bool = False) -> Rows:
+    """One row per threshold in force, those of the newest published version; or per threshold and version, newest first."""
     return ask(
         connection,
         """SELECT r.rule_version, CASE WHEN v.published_at IS NULL THEN 'draft' ELSE 'published' END AS status,
                   r.family || '.' || r.parameter AS rule, r.value, r.description
            FROM rules r JOIN rule_versions v ON v.version = r.rule_version
+           WHERE :all_versions OR v.version = (SELECT max(version) FROM rule_versions WHERE published_at IS NOT NULL)
            ORDER BY r.rule_version DESC, r.family, r.parameter""",
+        {"all_versions": all_versions},
+    )
+
+
+def drafted_rules(connection: Connection) -> Rows:
+    """The thresholds that a draft changes, with the values in force and in the draft; no rows where there is no draft."""
+    return ask(
+        connection,
+        """SELECT d.rule_version, d.family || '.' || d.parameter AS rule, r.value AS in_force, d.value AS drafted
+           FROM rule_versions v JOIN rules d ON d.rule_version = v.version
+           JOIN rules r ON (r.family, r.parameter) = (d.family, d.parameter)
+                       AND r.rule_version = (SELECT max(version) FROM rule_versions WHERE published_at IS NOT NULL)
+           WHERE v.published_at IS NULL AND d.value <> r.value ORDER BY rule""",
     )
 
 

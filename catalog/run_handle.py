@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from catalog import aliases, locks, partitions, staging
+from catalog.endings import interruption, record_end
 from catalog.engine import driver_of, give_back, transaction
 from catalog.errors import CatalogError, InputError, RunError
 from catalog.publish import publish
@@ -36,31 +37,20 @@ class RunSpec:
     parts: tuple[str, ...]
 
 
-def record_failure(connection: Connection, run_id: int, error: str) -> None:
-    """Mark a run that is queued or running as failed, and say why."""
-    connection.execute(
-        text(
-            """UPDATE runs SET status = 'failed', error = :error, finished_at = now()
-               WHERE id = :run_id AND status IN ('queued', 'running')"""
-        ),
-        {"error": error[:2000], "run_id": run_id},
-    )
-
-
 class RunHandle:
     """The right to work on one run, given back at the end of a `with`; an error that ends it is written into the row."""
 
     run_id: int
-    resumed: bool
-    """An earlier attempt had been killed or had failed."""
+    resumes: str | None
+    """How an earlier attempt ended, as the beginning of a sentence; None if there was none."""
     published: bool
     """What was staged is visible; what is left to do is to tidy up."""
 
-    def __init__(self, engine: Engine, connection: Connection, run_id: int, spec: RunSpec, resumed: bool) -> None:
+    def __init__(self, engine: Engine, connection: Connection, run_id: int, spec: RunSpec, resumes: str | None = None) -> None:
         self.engine = engine
         self.run_id = run_id
         self.spec = spec
-        self.resumed = resumed
+        self.resumes = resumes
         self.published = False
         self._indexed = False
         self._connection = connection
@@ -207,11 +197,18 @@ class RunHandle:
         self._connection.execute(text("VACUUM (ANALYZE) labels"))
         self._connection.execute(text("ANALYZE"))
 
-    def fail(self, error: str) -> None:
+    @property
+    def resumed(self) -> bool:
+        """Whether there was an earlier attempt."""
+        return self.resumes is not None
+
+    def fail(self, error: BaseException) -> None:
         """Record why the attempt ended; what it staged goes. A dead connection is no second error."""
+        by = interruption(error)
+        told = str(error) if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}"
         try:
             staging.drop(self._driver, self.run_id)
-            record_failure(self._connection, self.run_id, error)
+            record_end(self._connection, self.run_id, "interrupted" if by else "failed", by or told)
         except (SQLAlchemyError, psycopg.Error):
             return
 
@@ -224,7 +221,7 @@ class RunHandle:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
-            self.fail(str(error) if isinstance(error, CatalogError) else f"{type(error).__name__}: {error}")
+            self.fail(error)
         self.close()
 
 

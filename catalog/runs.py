@@ -15,10 +15,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from catalog import locks, partitions, staging
+from catalog import endings, locks, partitions, staging
 from catalog.engine import driver_of, give_back, lock_session
 from catalog.errors import JobTaken, RunError, no_such_run
-from catalog.run_handle import RunHandle, RunSpec, record_failure
+from catalog.run_handle import RunHandle, RunSpec
 
 TAKE_OVER_SECONDS = 3.0
 """How long a lock may outlive the process that held it: the server takes a moment to see that it is gone."""
@@ -55,7 +55,7 @@ def published_run(engine: Engine, identity: str) -> RunRecord | None:
 
 
 def begin_run(engine: Engine, spec: RunSpec) -> RunHandle:
-    """Begin a run, or take over one that was killed or failed.
+    """Begin a run, or take over one that failed, was interrupted or was cancelled.
 
     Raises:
         JobTaken: another process is at work on the same run.
@@ -63,7 +63,8 @@ def begin_run(engine: Engine, spec: RunSpec) -> RunHandle:
     connection = _locked_connection(engine, spec.identity)
     clean_up(connection)
     row = connection.execute(
-        text("SELECT id, status FROM runs WHERE identity = :identity AND status <> 'published'"), {"identity": spec.identity}
+        text("SELECT id, status, error FROM runs WHERE identity = :identity AND status <> 'published'"),
+        {"identity": spec.identity},
     ).first()
     if row is not None and row.status == "queued":
         give_back(connection)
@@ -86,7 +87,8 @@ def begin_run(engine: Engine, spec: RunSpec) -> RunHandle:
                        WHERE id = :run_id RETURNING id"""
     run_id = connection.execute(text(statement), values).scalar_one()
     staging.drop(driver_of(connection), run_id)
-    return RunHandle(engine, connection, run_id, spec, resumed=row is not None)
+    resumes = None if row is None else endings.ended(run_id, row.status, row.error)
+    return RunHandle(engine, connection, run_id, spec, resumes)
 
 
 def begin_parts(engine: Engine, run_id: int, spec: RunSpec) -> RunHandle:
@@ -98,7 +100,7 @@ def begin_parts(engine: Engine, run_id: int, spec: RunSpec) -> RunHandle:
     connection = _locked_connection(engine, spec.identity)
     clean_up(connection)
     staging.drop(driver_of(connection), run_id)
-    return RunHandle(engine, connection, run_id, spec, resumed=False)
+    return RunHandle(engine, connection, run_id, spec)
 
 
 def take_queued(engine: Engine, run_id: int) -> RunHandle | None:
@@ -126,7 +128,7 @@ def take_queued(engine: Engine, run_id: int) -> RunHandle | None:
     staging.drop(driver_of(connection), run_id)
     parts = tuple(row.definition_versions)
     spec = RunSpec(identity, row.settings, row.definition_versions, row.code_version, row.device, row.model_family, parts)
-    return RunHandle(engine, connection, run_id, spec, resumed=False)
+    return RunHandle(engine, connection, run_id, spec)
 
 
 def cancel_run(engine: Engine, run_id: int) -> None:
@@ -141,16 +143,16 @@ def cancel_run(engine: Engine, run_id: int) -> None:
             raise RunError(no_such_run(run_id))
         if row.status not in ("queued", "running"):
             raise RunError(f"run {run_id} is {row.status}; only a queued or running run can be cancelled.")
-        _end(connection, run_id, "cancelled")
+        _end(connection, run_id, "cancelled", None)
 
 
 def requeue_run(engine: Engine, run_id: int) -> None:
-    """A publication that failed is to be tried again; a run that workers have lost stays as it is."""
+    """A publication that broke off is to be tried again; a run that workers have lost stays as it is."""
     with engine.begin() as connection:
         connection.execute(
             text(
                 """UPDATE runs SET status = 'queued', finished_at = NULL
-                   WHERE id = :id AND status = 'failed' AND left_to_workers"""
+                   WHERE id = :id AND status IN ('failed', 'interrupted') AND left_to_workers"""
             ),
             {"id": run_id},
         )
@@ -159,11 +161,11 @@ def requeue_run(engine: Engine, run_id: int) -> None:
 def end_run(engine: Engine, run_id: int, reason: str) -> None:
     """A run that workers cannot compute is over until somebody asks for it again."""
     with engine.begin() as connection:
-        _end(connection, run_id, reason)
+        _end(connection, run_id, "failed", reason)
 
 
-def _end(connection: Connection, run_id: int, reason: str) -> None:
-    record_failure(connection, run_id, reason)
+def _end(connection: Connection, run_id: int, status: str, reason: str | None) -> None:
+    endings.record_end(connection, run_id, status, reason)
     connection.execute(text("UPDATE runs SET left_to_workers = false WHERE id = :id"), {"id": run_id})
 
 
@@ -187,7 +189,7 @@ def remove_folders(connection: Connection) -> None:
 
 
 def clean_up(connection: Connection) -> None:
-    """Runs whose process is gone are marked as failed, and what they staged is dropped; their jobs' results stay."""
+    """Runs whose process is gone are marked as interrupted, and what they staged is dropped; their jobs' results stay."""
     remove_folders(connection)
     rows = connection.execute(
         text(
@@ -202,7 +204,7 @@ def clean_up(connection: Connection) -> None:
             continue
         staging.drop(driver_of(connection), run_id)
         if status == "running":
-            record_failure(connection, run_id, "interrupted")
+            endings.record_end(connection, run_id, "interrupted", endings.KILLED)
         connection.execute(text(f"SELECT pg_advisory_unlock({locks.RUN})"), {"identity": identity})
 
 

@@ -12,8 +12,8 @@ from typer.main import get_command
 
 from catalog.errors import InputError
 from cli import compute, db, doctor, intervene, models, neurons, page, plan, report, rules, runs, verify
+from cli.command import Command
 from cli.failures import TERMINATED, Interrupted, sentence
-from cli.numbers import Command
 from cli.output import talk
 
 app = typer.Typer(

@@ -2,23 +2,6 @@
 
 import re
 from itertools import islice
-from typing import Any
-
-from typer.core import TyperCommand
-
-
-class Command(TyperCommand):
-    """A command for which what begins with a minus and a digit is a value; no option is named so."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the words of a command line."""
-        takes_value = {
-            name
-            for parameter in self.params
-            if parameter.param_type_name == "option" and not getattr(parameter, "is_flag", False)
-            for name in (*parameter.opts, *parameter.secondary_opts)
-        }
-        return super().parse_args(ctx, behind_options(args, takes_value))
 
 
 def behind_options(words: list[str], takes_value: set[str]) -> list[str]:

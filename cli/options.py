@@ -26,7 +26,7 @@ def finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
     return value
 
 
-FormatOption = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="How rows are printed; a table fits the terminal.")]
 FamilyOption = Annotated[str | None, typer.Option("--family", help="Neuron family, such as alphabet.")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Only this model.")]
 LayerOption = Annotated[str | None, typer.Option("--layer", help="A layer, or first and last: 3 or 3-5.")]

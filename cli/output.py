@@ -1,13 +1,19 @@
-"""The only place that prints: data on stdout as a table, JSON, JSON Lines or CSV; talk on stderr."""
+"""The only place that prints: data on stdout as a table, JSON, JSON Lines or CSV; talk on stderr.
+
+Tables and pages fit the terminal, and what they do not show is told. Elsewhere, and with `--wide`, every value is whole.
+"""
 
 import csv
 import io
 import json
 import math
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -17,13 +23,19 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from catalog.errors import InputError
-from cli.tables import cell_text, printable, table_text, width_of
+from cli.tables import cell_text, draw_table
+from cli.widths import printable, width_of, wrapped
 
 if TYPE_CHECKING:
     from catalog.answers import Rows
 
 PIPE_CLOSED = 141
 """What a shell reports of a program whose reader went away: 128 + SIGPIPE."""
+
+LEAST_VALUE = 20
+"""Columns of a terminal that a value of several lines needs beside its name."""
+
+_WHOLE: ContextVar[bool] = ContextVar("_WHOLE", default=False)
 
 Record = Mapping[str, Any]
 Cells = Sequence[Any]
@@ -48,6 +60,23 @@ class Format(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
+
+
+@contextmanager
+def whole_values(wide: bool) -> Iterator[None]:
+    """Print in full what is printed in the block, if `wide`."""
+    token = _WHOLE.set(wide)
+    try:
+        yield
+    finally:
+        _WHOLE.reset(token)
+
+
+def room() -> int | None:
+    """Columns of the terminal that stdout is, or of the variable COLUMNS; None where every value is to be whole."""
+    if _WHOLE.get() or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
 
 
 def write(text: str) -> None:
@@ -86,6 +115,19 @@ def tell_why(shown: int, why: Callable[[], str]) -> None:
         talk(why())
 
 
+def tell_cut(left_out: Sequence[str], shortened: Sequence[str]) -> None:
+    """Say what did not fit the terminal; nothing if all did."""
+    count = len(left_out) or len(shortened)
+    noun = "column" if count == 1 else "columns"
+    told = []
+    if left_out:
+        told.append(f"{count} {noun} left out: {', '.join(left_out)}")
+    if shortened:
+        told.append(f"{len(shortened)}{'' if left_out else f' {noun}'} shortened: {', '.join(shortened)}")
+    if told:
+        talk("; ".join([*told, "--wide prints all"]))
+
+
 def show_rows(rows: "Rows", format: Format) -> None:
     """Print rows; where there are none a table and JSON Lines are empty, JSON is `[]` and CSV its header.
 
@@ -101,7 +143,15 @@ def show_records(columns: Sequence[str], records: Iterable[Record], format: Form
 
 
 def _show(columns: Sequence[str], rows: Iterable[Cells], format: Format) -> None:
-    write(_FORMATTERS[format](columns, _plain(rows)))
+    plain = _plain(rows)
+    if format is Format.TABLE:
+        table = draw_table(columns, plain, room())
+        write(table.text)
+        tell_cut(table.left_out, table.shortened)
+    elif format is Format.CSV:
+        write(_csv(columns, plain))
+    else:
+        write(_json(columns, plain) if format is Format.JSON else _jsonl(columns, plain))
 
 
 def show_object(value: Record, format: Format) -> None:
@@ -114,16 +164,24 @@ def show_page(title: str, identity: Record, sections: Sequence[Section], format:
     """Print one thing of which several tables are known: JSON as one object, CSV with one line per value."""
     tables = [replace(section, rows=_plain(section.rows)) for section in sections]
     if format is Format.TABLE:
-        write(_page_text(title, identity, tables))
+        told = [table for table in tables if table.rows]
+        _show_tables([_facts(title, identity)], told, lambda title: f"{_in_lines(title)}\n")
     elif format is Format.CSV:
-        _show(("section", "row", "column", "value"), _long(identity, tables), format)
+        facts = Section("identity", "", list(identity), _plain([list(identity.values())]))
+        write(_long([facts, *tables]))
     else:
-        show_object({"identity": identity} | {table.name: _records(table.columns, table.rows) for table in tables}, format)
+        show_object({"identity": identity} | _by_name(tables), format)
 
 
-def show_heading(text: str) -> None:
-    """Print a heading over the table that follows."""
-    write(f"{text}\n{'=' * width_of(text)}\n")
+def show_sections(sections: Sequence[Section], format: Format) -> None:
+    """Print several tables, each under a heading: JSON as one object, CSV with one line per value."""
+    tables = [replace(section, rows=_plain(section.rows)) for section in sections]
+    if format is Format.TABLE:
+        _show_tables([], tables, _heading)
+    elif format is Format.CSV:
+        write(_long(tables))
+    else:
+        show_object(_by_name(tables), format)
 
 
 def plain_value(value: Any) -> Any:
@@ -147,20 +205,59 @@ def _plain(rows: Iterable[Cells]) -> list[list[Any]]:
     return [[plain_value(value) for value in row] for row in rows]
 
 
-def _page_text(title: str, identity: Record, tables: Sequence[Section]) -> str:
+def _show_tables(texts: list[str], tables: Sequence[Section], head: Callable[[str], str]) -> None:
+    """Texts, then each table under its head; and, once, what did not fit of all of them."""
+    left_out, shortened = [], []
+    for section in tables:
+        table = draw_table(section.columns, section.rows, room())
+        texts.append(head(section.title) + (table.text or "none\n"))
+        left_out += [f"{section.name}.{column}" for column in table.left_out]
+        shortened += [f"{section.name}.{column}" for column in table.shortened]
+    write("\n".join(texts))
+    tell_cut(left_out, shortened)
+
+
+def _facts(title: str, identity: Record) -> str:
+    """Values beside their names; one that is too long goes on below itself, or below its name where that leaves no room."""
     names = max(map(width_of, identity), default=0)
-    facts = "".join(f"  {name:<{names}}  {cell_text(plain_value(value))}\n" for name, value in identity.items())
-    parts = [f"{table.title}\n{table_text(table.columns, table.rows)}" for table in tables if table.rows]
-    return "\n".join([f"{printable(title)}\n{facts}", *parts])
+    lines = [_in_lines(title)]
+    for name, value in identity.items():
+        text, width = cell_text(plain_value(value)), room()
+        name += " " * (names - width_of(name))
+        if width is None or width_of(text) <= width - names - 4:
+            lines.append(f"  {name}  {text}".rstrip())
+            continue
+        beside = width - names - 4 >= LEAST_VALUE
+        space = " " * (names + 4 if beside else 4)
+        parts = wrapped(text, max(1, width - len(space)))
+        lines.append(f"  {name}  {parts.pop(0)}" if beside else f"  {name.rstrip()}")
+        lines += [space + part for part in parts]
+    return "".join(f"{line}\n" for line in lines)
 
 
-def _long(identity: Record, tables: Sequence[Section]) -> Iterator[Cells]:
-    everything = [("identity", list(identity), [list(identity.values())])]
-    everything += [(table.name, list(table.columns), [list(row) for row in table.rows]) for table in tables]
-    for section, columns, rows in everything:
-        for number, row in enumerate(rows, start=1):
-            for column, value in zip(columns, row, strict=True):
-                yield section, number, column, value
+def _in_lines(title: str) -> str:
+    width = room()
+    return "\n".join([printable(title)] if width is None else wrapped(printable(title), width))
+
+
+def _heading(title: str) -> str:
+    text = _in_lines(title)
+    return f"{text}\n{'=' * max(map(width_of, text.splitlines()))}\n"
+
+
+def _by_name(tables: Sequence[Section]) -> dict[str, Any]:
+    return {table.name: _records(table.columns, table.rows) for table in tables}
+
+
+def _long(tables: Sequence[Section]) -> str:
+    """Several tables as CSV, with one line per value."""
+    lines = [
+        [table.name, number, column, value]
+        for table in tables
+        for number, row in enumerate(table.rows, start=1)
+        for column, value in zip(table.columns, row, strict=True)
+    ]
+    return _csv(("section", "row", "column", "value"), lines)
 
 
 def _records(columns: Sequence[str], rows: Iterable[Cells]) -> list[dict[str, Any]]:
@@ -193,14 +290,6 @@ def _csv(columns: Sequence[str], rows: list[list[Any]]) -> str:
     writer.writerow(columns)
     writer.writerows([_csv_value(value) for value in row] for row in rows)
     return buffer.getvalue()
-
-
-_FORMATTERS: dict[Format, Callable[[Sequence[str], list[list[Any]]], str]] = {
-    Format.TABLE: table_text,
-    Format.JSON: _json,
-    Format.JSONL: _jsonl,
-    Format.CSV: _csv,
-}
 
 
 def _csv_value(value: Any) -> Any:

@@ -2,20 +2,21 @@
 
 from collections import defaultdict
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli.options import RunOption
-from cli.output import Format, Record, show_heading, show_records, show_rows, talk, tell_why, write
+from cli.options import FormatOption, RunOption
+from cli.output import Format, Record, Section, show_sections, talk
 
 if TYPE_CHECKING:
     from catalog import NeuronRef
-    from catalog.answers import Rows
     from catalog.api import RowCatalog
 
 MOST_UNIVERSAL = 10
 SHARES = ("model", "layer", "n_neurons", "n_universal", "share_universal")
+MOST = ("model", "layer", "neuron", "excess_corr", "labels", "best_matches")
+"""What is told of each of the most universal neurons; the matches are records of a neuron and its correlation."""
 
 
 def register(app: typer.Typer) -> None:
@@ -23,29 +24,37 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
 
 
-def report(run: RunOption = None) -> None:
+def report(run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
     """The first answers of a catalog, on one page."""
     from catalog import LabelFilter, UniversalFilter, connect_rows
 
     why = import_module("catalog.why_empty")
     with connect_rows() as store:
         shares = store.layer_profiles(run=run).select(*SHARES)
-        _section("Universal neurons per layer (excess correlation above 0.5)", shares)
-        tell_why(len(shares), lambda: store.why(why.nothing))
-        show_heading(f"The {MOST_UNIVERSAL} most universal neurons, each once, with their best matches")
-        records = most_universal(store, n_models=len(set(shares.column("model"))), run=run)
-        show_records(("neuron", "excess_corr", "labels", "best matches"), records, Format.TABLE)
-        write("\n" if records else "none\n\n")
-        tell_why(len(records), lambda: store.why(why.universal, UniversalFilter(run=run)))
+        most = most_universal(store, n_models=len(set(shares.column("model"))), run=run)
         counts = store.family_counts(run=run, by="model")
-        _section("Neurons per family", counts.where("neurons", lambda neurons: neurons > 0))
-        tell_why(len(counts), lambda: store.why(why.counts, None, run))
         wanted = LabelFilter(family="alphabet", run=run)
-        found, total = store.find_labels(wanted), store.count_labels(wanted)
-        _section("catalog find --family alphabet", found)
-        if len(found) < total:
-            talk(f"{len(found)} of {total} labels; `catalog find --family alphabet --limit 0` prints all")
-        tell_why(len(found), lambda: store.why(why.labels, wanted))
+        alphabet, total = store.find_labels(wanted), store.count_labels(wanted)
+        reasons = [
+            *([] if len(shares) else [store.why(why.nothing)]),
+            *([] if most else [store.why(why.universal, UniversalFilter(run=run))]),
+            *([] if len(counts) else [store.why(why.counts, None, run)]),
+            *([] if len(alphabet) else [store.why(why.labels, wanted)]),
+        ]
+    counts = counts.where("neurons", lambda neurons: neurons > 0)
+    title = f"The {MOST_UNIVERSAL} most universal neurons, each once, with their best matches"
+    columns, rows = _readable(most) if format is Format.TABLE else (MOST, [[record[name] for name in MOST] for record in most])
+    sections = [
+        Section("layers", "Universal neurons per layer (excess correlation above 0.5)", shares.names, shares.rows),
+        Section("most_universal", title, columns, rows),
+        Section("families", "Neurons per family", counts.names, counts.rows),
+        Section("alphabet", "catalog find --family alphabet", alphabet.names, alphabet.rows),
+    ]
+    show_sections(sections, format)
+    if len(alphabet) < total:
+        talk(f"{len(alphabet)} of {total} labels; `catalog find --family alphabet --limit 0` prints all")
+    for reason in dict.fromkeys(reasons):
+        talk(reason)
 
 
 def most_universal(store: "RowCatalog", n_models: int, run: int | None = None) -> list[Record]:
@@ -63,10 +72,18 @@ def most_universal(store: "RowCatalog", n_models: int, run: int | None = None) -
         if ref in listed:
             continue
         listed |= {_partner(match) for match in partners[ref] if match["mutual_best"]}
-        shown = ", ".join(f"{_named(_partner(match))} ({match['correlation']:.2f})" for match in partners[ref])
-        shares = {"excess_corr": row["excess_corr"], "labels": row["labels"]}
-        records.append({"neuron": _named(ref), **shares, "best matches": shown})
+        matches = [_of(_partner(match)) | {"correlation": match["correlation"]} for match in partners[ref]]
+        records.append({**_of(ref), "excess_corr": row["excess_corr"], "labels": row["labels"], "best_matches": matches})
     return records[:MOST_UNIVERSAL]
+
+
+def _readable(most: list[Record]) -> tuple[tuple[str, ...], list[list[Any]]]:
+    """Columns and rows for a person, with neurons in one word."""
+    rows = []
+    for record in most:
+        matches = ", ".join(f"{_named(match)} ({match['correlation']:.2f})" for match in record["best_matches"])
+        rows.append([_named(record), record["excess_corr"], record["labels"], matches])
+    return ("neuron", "excess_corr", "labels", "best matches"), rows
 
 
 def _partner(match: Record) -> "NeuronRef":
@@ -75,11 +92,9 @@ def _partner(match: Record) -> "NeuronRef":
     return NeuronRef(match["other_model"], match["other_layer"], match["other_neuron"])
 
 
-def _named(ref: "NeuronRef") -> str:
-    return f"{ref.model} {ref.layer}.{ref.index}"
+def _of(ref: "NeuronRef") -> dict[str, Any]:
+    return {"model": ref.model, "layer": ref.layer, "neuron": ref.index}
 
 
-def _section(title: str, rows: "Rows") -> None:
-    show_heading(title)
-    show_rows(rows, Format.TABLE)
-    write("\n" if len(rows) else "none\n\n")
+def _named(record: Record) -> str:
+    return f"{record['model']} {record['layer']}.{record['neuron']}"

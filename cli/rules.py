@@ -11,12 +11,20 @@ app = typer.Typer(name="rules", help="The thresholds that labels are made by.", 
 
 
 @app.command("list")
-def list_rules(format: FormatOption = Format.TABLE) -> None:
-    """The thresholds of every version. The newest published one is in force."""
+def list_rules(
+    all: Annotated[bool, typer.Option("--all", help="Every version, drafts included, not what is in force alone.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """The thresholds in force, one row per rule."""
     from catalog import connect_rows
 
     with connect_rows() as store:
-        show_rows(store.list_rules(), format)
+        rules, drafted = store.list_rules(all_versions=all), store.drafted_rules()
+    show_rows(rules, format)
+    if len(drafted):
+        changes = ", ".join(f"{row['rule']} at {row['drafted']:g}, not {row['in_force']:g}" for row in drafted.records())
+        version = drafted.column("rule_version")[0]
+        talk(f"version {version} is a draft, with {changes}; `catalog relabel` puts it in force")
 
 
 @app.command("set")

@@ -19,20 +19,29 @@ RunArgument = Annotated[int, typer.Argument(metavar="RUN", min=1, help="A run's 
 def list_runs(format: FormatOption = Format.TABLE) -> None:
     """All runs, newest first."""
     from catalog import connect_rows
+    from catalog.endings import WORDS
 
     with connect_rows() as store:
-        found = store.runs()
-        show_rows(found, format)
-        tell_why(len(found), lambda: "the catalog has no run yet; `catalog ingest` or `make demo` makes one")
+        runs = store.runs()
+    show_rows(runs, format)
+    tell_why(len(runs), lambda: "the catalog has no run yet; `catalog ingest` or `make demo` makes one")
+    unfinished = [row["run"] for row in runs.records() if row["status"] in WORDS]
+    if unfinished:
+        named = f"run {unfinished[0]}" if len(unfinished) == 1 else f"any of the runs {', '.join(map(str, unfinished))}"
+        talk(f"the same `catalog ingest` resumes {named}")
 
 
 @app.command("show")
 def show_run(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """One run: models, corpus, settings, versions, device and times."""
     from catalog import connect_rows
+    from catalog.endings import WORDS, ended
 
     with connect_rows() as store:
-        show_page(f"run {run}", store.run(run), [], format)
+        found = store.run(run)
+    show_page(f"run {run}", found, [], format)
+    if found["status"] in WORDS:
+        talk(f"{ended(run, found['status'], found['error'])}; the same `catalog ingest` resumes it")
 
 
 @app.command("watch")
@@ -40,8 +49,9 @@ def watch_run(
     run: RunArgument,
     every: Annotated[float, typer.Option("--every", min=0.1, callback=finite, help="Seconds between looks.")] = 2.0,
 ) -> None:
-    """Follow a run until it is published or has failed."""
+    """Follow a run until it is published or has ended."""
     from catalog import connect_rows
+    from catalog.endings import WORDS, ended
 
     with connect_rows() as store, watch() as progress:
         done: set[int] = set()
@@ -60,8 +70,8 @@ def watch_run(
                 break
             time.sleep(every)
             state = store.run_progress(run)
-    if state.status == "failed":
-        raise RunError(f"run {run} has failed ({state.error}); the same `catalog ingest` resumes it.")
+    if state.status in WORDS:
+        raise RunError(f"{ended(run, state.status, state.error)}; the same `catalog ingest` resumes it.")
     talk(f"run {run} is published")
 
 
@@ -72,7 +82,7 @@ def cancel_run(run: RunArgument) -> None:
 
     with connect_rows() as store:
         store.cancel_run(run)
-    talk(f"run {run} is cancelled; workers leave it within seconds")
+    talk(f"run {run} is cancelled; whoever is at it leaves it within seconds, and the same `catalog ingest` resumes it")
 
 
 @app.command("delete")

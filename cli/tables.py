@@ -1,26 +1,67 @@
-"""Rows as an aligned table for a person: numbers to the right, text to the left, a rule below the header."""
+"""Rows as an aligned table for a person: numbers to the right, text to the left, a rule below the header.
+
+Where there is too little room, texts are shortened, the longest first, and then columns are left out. A number is never
+cut, and a text only as far as it still differs from the others of its column.
+"""
 
 import json
-import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
+from itertools import pairwise, takewhile
+from typing import Any, NamedTuple
+
+from cli.widths import cut, printable, width_of
 
 UNDEFINED = "–"
 """How a table shows a value that is not defined."""
 
+GAP = 2
+LEAST_TEXT = 8
+"""Columns of a terminal below which no text is cut."""
+MOST_NEEDED = 24
+"""Columns that are enough for any text, whether or not it differs from others by them."""
 
-def table_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Rows of plain values, by position, as an aligned table; nothing if there are none."""
+
+class Table(NamedTuple):
+    """A table as text, and the names of what it does not show in full."""
+
+    text: str
+    left_out: Sequence[str] = ()
+    shortened: Sequence[str] = ()
+
+
+class _Column(NamedTuple):
+    head: str
+    texts: Sequence[str]
+    numeric: bool
+    width: int
+    """Columns of a terminal that its widest cell takes."""
+
+    @property
+    def least(self) -> int:
+        """The width below which it says too little."""
+        if self.numeric:
+            return self.width
+        needed = max(width_of(self.head), LEAST_TEXT, _until_different(self.texts))
+        return min(self.width, needed, MOST_NEEDED)
+
+
+def draw_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], room: int | None = None) -> Table:
+    """Rows of plain values, by position, as an aligned table; nothing if there are none.
+
+    Args:
+        room: most columns of a terminal that a line may take; None for any number.
+    """
     if not rows:
-        return ""
-    values = list(zip(*rows, strict=True))
-    decimals = map(_decimals, values)
-    cells = [[cell_text(value, places) for value in column] for column, places in zip(values, decimals, strict=True)]
-    heads = [printable(name) for name in columns]
-    widths = [max(map(width_of, (head, *texts))) for head, texts in zip(heads, cells, strict=True)]
-    numeric = [_is_numeric(column) for column in values]
-    lines = [heads, ["─" * width for width in widths], *zip(*cells, strict=True)]
-    return "".join(_line(line, widths, numeric) for line in lines)
+        return Table("")
+    found = [_column(name, values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)]
+    widths: list[int | None] = [column.width for column in found] if room is None else _fit(found, room)
+    kept = [(column, width) for column, width in zip(found, widths, strict=True) if width is not None]
+    lines = zip(*(_lines(column, width) for column, width in kept), strict=True)
+    return Table(
+        "".join((" " * GAP).join(line).rstrip() + "\n" for line in lines),
+        [column.head for column, width in zip(found, widths, strict=True) if width is None],
+        [column.head for column, width in kept if width < column.width],
+    )
 
 
 def cell_text(value: Any, decimals: int | None = None) -> str:
@@ -36,9 +77,11 @@ def cell_text(value: Any, decimals: int | None = None) -> str:
     return printable(str(value))
 
 
-def printable(text: str) -> str:
-    """The text with control, formatting and unpaired characters written as escapes, since terminals obey them."""
-    return "".join(_escape(character) for character in text)
+def _column(name: str, values: Sequence[Any]) -> _Column:
+    decimals = _decimals(values)
+    kinds = {type(value) for value in values if value is not None}
+    head, texts = printable(name), [cell_text(value, decimals) for value in values]
+    return _Column(head, texts, bool(kinds) and kinds <= {int, float}, max(map(width_of, (head, *texts))))
 
 
 def _decimals(values: Iterable[Any]) -> int | None:
@@ -51,28 +94,45 @@ def _decimals(values: Iterable[Any]) -> int | None:
     return 4
 
 
-def _is_numeric(values: Iterable[Any]) -> bool:
-    kinds = {type(value) for value in values if value is not None}
-    return bool(kinds) and kinds <= {int, float}
+def _fit(columns: Sequence[_Column], room: int) -> list[int | None]:
+    """The width of each column, None for one that is left out: from the left as many as fit when all are at their least."""
+    full = [column.width for column in columns]
+    if sum(full) + GAP * (len(full) - 1) <= room:
+        return [*full]
+    least = [column.least for column in columns]
+    if not columns[0].numeric:
+        least[0] = max(1, min(least[0], room))
+    kept, taken = [0], least[0]
+    for place in range(1, len(columns)):
+        if taken + GAP + least[place] <= room:
+            kept.append(place)
+            taken += GAP + least[place]
+    free = room - GAP * (len(kept) - 1)
+
+    def widths(most: int) -> list[int]:
+        return [max(least[place], min(full[place], most)) for place in kept]
+
+    most = next((most for most in range(room, 0, -1) if sum(widths(most)) <= free), 0)
+    chosen = dict(zip(kept, widths(most), strict=True))
+    return [chosen.get(place) for place in range(len(columns))]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
-    padded = []
-    for cell, width, right in zip(cells, widths, numeric, strict=True):
-        space = " " * (width - width_of(cell))
-        padded.append(space + cell if right else cell + space)
-    return "  ".join(padded).rstrip() + "\n"
+def _until_different(texts: Sequence[str]) -> int:
+    """The width at which different texts are still seen to be different: what any two have in common, one more, an ellipsis."""
+    different = sorted(set(texts))
+    return max((width_of(_in_common(*pair)) + 2 for pair in pairwise(different)), default=0)
 
 
-def width_of(text: str) -> int:
-    """Columns of a terminal: wide characters take two, combining ones none."""
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
+def _in_common(one: str, other: str) -> str:
+    """The beginning that two texts share."""
+    return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def _escape(character: str) -> str:
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return character.encode("unicode_escape").decode("ascii")
-    return character
+def _lines(column: _Column, width: int) -> list[str]:
+    """The cells of a column, header and rule included, all of one width."""
+    lines = []
+    for text in (column.head, "─" * width, *column.texts):
+        shown = cut(text, width)
+        space = " " * (width - width_of(shown))
+        lines.append(space + shown if column.numeric else shown + space)
+    return lines

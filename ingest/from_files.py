@@ -50,8 +50,8 @@ def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, s
     if found.run is None:
         _say_what_is_hidden(engine, settings, inputs, progress)
     with runs.begin_run(engine, spec) if found.run is None else runs.begin_parts(engine, found.run.id, spec) as handle:
-        if handle.resumed:
-            progress.say(f"run {handle.run_id} was interrupted before and goes on")
+        if handle.resumes is not None:
+            progress.say(f"{handle.resumes} before and goes on")
         if settings.enqueue:
             return _enqueue(engine, handle, RunPlanner(engine, handle, settings, inputs, found.missing), progress, started)
         try:
@@ -60,8 +60,9 @@ def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, s
             if not handle.published:
                 raise
         outcome = "published" if found.run is None else "parts_added"
+        done = "is published" if found.run is None else f"now has {', '.join(found.missing)} as well"
         seconds = time.monotonic() - started
-        message = f"run {handle.run_id} is {outcome.replace('_', ' ')} after {seconds:.0f} s"
+        message = f"run {handle.run_id} {done}, after {seconds:.0f} s"
         return IngestReport(handle.run_id, outcome, handle.resumed, seconds, message)
 
 

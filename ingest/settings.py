@@ -257,9 +257,9 @@ class IngestReport:
 
     run_id: int
     outcome: str
-    """published, already_published or parts_added."""
+    """published, already_published, parts_added or queued."""
     resumed: bool
-    """Whether an earlier attempt at the same run had been killed or had failed."""
+    """Whether an earlier attempt at the same run had failed, was interrupted or was cancelled."""
     seconds: float
     message: str
     """One sentence for a person."""

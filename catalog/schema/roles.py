@@ -100,6 +100,15 @@ neuron_vectors = Table(
 )
 
 
+index(
+    "ix_neuron_vectors_by_kind",
+    "similar: the vectors of one kind, of a model or of all in a run",
+    neuron_vectors.c.run_id,
+    neuron_vectors.c.kind,
+    neuron_vectors.c.model_id,
+)
+
+
 def of_model() -> tuple[Column[Any], Column[Any]]:
     """The key of a row that is measured per model."""
     return (

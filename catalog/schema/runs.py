@@ -15,8 +15,8 @@ runs = Table(
     column(
         "status",
         Text,
-        "queued (workers compute it), running, published or failed.",
-        check("status_known", "status IN ('queued', 'running', 'published', 'failed')"),
+        "queued (workers compute it), running, published, failed (error), interrupted (Ctrl-C, SIGTERM, killed) or cancelled.",
+        check("status_known", "status IN ('queued', 'running', 'published', 'failed', 'interrupted', 'cancelled')"),
     ),
     column("phase", Text, "The phase reached: tokenise, accumulate, stage, merge, publish.", null=True),
     column("superseded", Boolean, "A newer run with the same identity is published.", server_default=text("false")),
@@ -37,7 +37,7 @@ runs = Table(
     column("started_at", Moment, "When the latest attempt began.", server_default=func.now()),
     column("finished_at", Moment, "When the latest attempt ended, well or badly.", null=True),
     column("published_at", Moment, "When readers could first see it.", null=True),
-    column("error", Text, "Why the latest attempt failed.", null=True),
+    column("error", Text, "Why the latest attempt failed, or what interrupted it.", null=True),
     column("plan", JSONB, "How the work is cut into jobs; NULL before it is planned.", null=True),
     column("staging_folder", Text, "Folder of sums and checkpoints; NULL once it is removed.", null=True),
     column(

@@ -129,14 +129,32 @@ def converted(table: str, words: dict[str, str], partitioned: bool) -> str:
     return text
 
 
-UPGRADE = WITHOUT_INDEX + "".join(converted(table, words, partitioned=True) for table, words in TABLES.items())
+BY_KIND = """
+-- squawk-ignore require-concurrent-index-creation
+CREATE INDEX ix_neuron_vectors_by_kind ON neuron_vectors (run_id, kind, model_id);
+COMMENT ON INDEX ix_neuron_vectors_by_kind IS 'Serves similar: the vectors of one kind, of a model or of all in a run.';
+"""
 
-DOWNGRADE = "".join(converted(table, words, partitioned=False) for table, words in TABLES.items())
+WITHOUT_BY_KIND = """
+-- squawk-ignore require-concurrent-index-deletion
+DROP INDEX ix_neuron_vectors_by_kind;
+"""
+
+UPGRADE = WITHOUT_INDEX + BY_KIND + "".join(converted(table, words, partitioned=True) for table, words in TABLES.items())
+
+DOWNGRADE = WITHOUT_BY_KIND + "".join(converted(table, words, partitioned=False) for table, words in TABLES.items())
 
 
 def upgrade() -> None:
-    op.execute(UPGRADE)
+    _at_leisure(UPGRADE)
 
 
 def downgrade() -> None:
-    op.execute(DOWNGRADE)
+    _at_leisure(DOWNGRADE)
+
+
+def _at_leisure(statements: str) -> None:
+    """All rows move in one statement, which takes what it takes."""
+    op.execute("SET LOCAL statement_timeout = 0")
+    op.execute(statements)
+    op.execute("SET LOCAL statement_timeout = '60s'")

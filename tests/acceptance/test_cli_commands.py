@@ -269,8 +269,24 @@ def test_rules_are_drafted_applied_and_published(catalog, family_copy):
     assert {family: n for family, n in counts.items() if n} == {"unigram": 3, "token_class": 3, "previous_token": 3}
     answer = catalog("find", "--family", "alphabet")
     assert answer == (0, "", "looked for, and none found: no label of run 1 meets --family alphabet\n")
-    versions = {row["rule_version"]: row["status"] for row in catalog("rules", "list", "--format", "json").rows}
+    versions = {row["rule_version"]: row["status"] for row in catalog("rules", "list", "--all", "--format", "json").rows}
     assert versions == dict.fromkeys(range(1, 8), "published")
+
+
+def test_rules_in_force_are_listed_and_a_draft_is_told(catalog, family_copy):
+    before = catalog("rules", "list", "--format", "json")
+    assert len({row["rule"] for row in before.rows}) == len(before.rows) and before.err == ""
+    assert {row["status"] for row in before.rows} == {"published"}
+    catalog("rules", "set", "alphabet.min_variance_reduction", "0.9")
+    drafted = catalog("rules", "list", "--format", "json")
+    assert drafted.rows == before.rows
+    assert "alphabet.min_variance_reduction at 0.9, not 0.37" in drafted.err and "`catalog relabel`" in drafted.err
+    every = catalog("rules", "list", "--all", "--format", "json").rows
+    assert {row["status"] for row in every} == {"draft", "published"} and len(every) > len(before.rows)
+    catalog("relabel")
+    assert {row["rule"]: row["value"] for row in catalog("rules", "list", "--format", "json").rows}[
+        "alphabet.min_variance_reduction"
+    ] == 0.9
 
 
 def test_a_run_is_deleted_only_after_a_yes(catalog, settings, family_copy):

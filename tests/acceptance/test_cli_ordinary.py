@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL
 
+from cli.widths import width_of
 from tests import factories
 from tests.acceptance.ingests import BUT_SYNTAX, ROLES, SUMS, run_ingest, tiny_family
 from tests.commands import Answer, run_catalog
@@ -72,6 +74,16 @@ def test_every_command_answers_in_every_format(catalog, ordinary):
             assert len(printed["table"].splitlines()) == (len(rows) + 2 if rows else 0)
         assert not {"nan", "NaT", "None", "<NA>"} & set(printed["table"].split()), words
     assert asked(catalog, "report").count("=====") >= 4
+
+
+def test_no_answer_is_wider_than_the_terminal(catalog, ordinary, settings):
+    settings.setattr("sys.stdout.isatty", lambda: True)
+    settings.setenv("NO_COLOR", "1")
+    for columns in (80, 50):
+        settings.setenv("COLUMNS", str(columns))
+        for words in (*COMMANDS, *PAGES, "report"):
+            lines = re.sub(r"\x1b\[[0-9;]*m", "", asked(catalog, words)).splitlines()
+            assert not [line for line in lines if width_of(line) > columns], words
 
 
 def test_every_page_answers_in_every_format(catalog, ordinary):

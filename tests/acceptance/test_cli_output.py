@@ -63,7 +63,7 @@ def test_no_rows(capsys, format, expected):
 
 
 def test_wide_and_combining_characters_keep_columns_aligned():
-    lines = output.table_text(["token", "n"], [("語", 1), ("e\u0301", 2)]).splitlines()
+    lines = output.draw_table(["token", "n"], [("語", 1), ("e\u0301", 2)]).text.splitlines()
     assert lines[2] == "語     1"
     assert lines[3] == "e\u0301      2"
 
@@ -95,7 +95,7 @@ def test_plain_values(value, expected):
     ],
 )
 def test_numbers_of_a_column_have_equal_decimals_where_that_shows_them_all(values, expected):
-    lines = output.table_text(["n"], [[value] for value in values]).splitlines()
+    lines = output.draw_table(["n"], [[value] for value in values]).text.splitlines()
     assert [line.strip() for line in lines[2:]] == expected
 
 

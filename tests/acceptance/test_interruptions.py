@@ -99,14 +99,28 @@ def test_a_job_goes_on_from_its_checkpoint(database_url: str, tmp_path: Path) ->
     assert after.done == after.total == before.total
 
 
-def test_termination_says_so_and_marks_the_run(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "said", "told"),
+    [(signal.SIGINT, 130, "interrupted", "Ctrl-C"), (signal.SIGTERM, 143, "terminated", "SIGTERM")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_an_interruption_is_called_so_everywhere_and_says_how_to_go_on(
+    place: Place, number: signal.Signals, code: int, said: str, told: str
+) -> None:
     place.reset()
     process = place.start(*place.ingest)
     wait_for(process, "accumulate")
-    process.signal(signal.SIGTERM)
-    assert process.wait() == 143
-    assert "nothing was published; the same command resumes" in process.said and "Traceback" not in process.said
-    assert place.rows("SELECT status FROM runs") == [("failed",)] and not place.half_visible()
+    process.signal(number)
+    assert process.wait() == code
+    assert f"{said}; nothing was published; the same command resumes" in process.said and "Traceback" not in process.said
+    assert place.rows("SELECT status, error FROM runs") == [("interrupted", told)] and not place.half_visible()
+    listed = place.run("runs", "list", "--format", "json")
+    assert '"status": "interrupted"' in listed and "the same `catalog ingest` resumes run 1" in listed
+    assert f"run 1 was interrupted ({told}); the same `catalog ingest` resumes it" in place.run("runs", "show", "1")
+    watching = place.start("runs", "watch", "1")
+    assert watching.wait() == 1 and f"run 1 was interrupted ({told}); the same" in watching.said
+    again = place.run(*place.ingest)
+    assert f"run 1 was interrupted ({told}) before and goes on" in again and "run 1 is published, after " in again
 
 
 def test_two_processes_do_not_work_on_one_run(place: Place) -> None:

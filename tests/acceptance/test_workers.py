@@ -58,10 +58,10 @@ def test_a_cancelled_run_stops_and_goes_on(place: Place, inline: dict[str, pd.Da
     wait_for(worker, "accumulate")
     place.run("runs", "cancel", "1")
     assert worker.wait() == 0
-    assert "run 1 was ended (cancelled); the same `catalog ingest` resumes it." in worker.said
-    assert place.rows("SELECT status, error FROM runs") == [("failed", "cancelled")] and not place.half_visible()
+    assert "run 1 was cancelled; the same `catalog ingest` resumes it." in worker.said
+    assert place.rows("SELECT status, error FROM runs") == [("cancelled", None)] and not place.half_visible()
     watching = place.start("runs", "watch", "1")
-    assert watching.wait() == 1 and "run 1 has failed (cancelled)" in watching.said
+    assert watching.wait() == 1 and "run 1 was cancelled; the same" in watching.said
     place.run(*place.ingest)
     place.run(*place.worker)
     assert_same(place.contract(), inline)

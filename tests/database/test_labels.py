@@ -310,8 +310,15 @@ def test_thresholds_change_by_a_draft_that_relabelling_publishes(engine, run, st
 
     assert store.set_rule("alphabet.min_variance_reduction", 0.3) == NEWEST + 1
     assert store.set_rule("unigram.min_variance_reduction", 0.9) == NEWEST + 1
-    listed = store.list_rules()
+    listed = store.list_rules(all_versions=True)
     assert set(listed["status"][listed["rule_version"] == NEWEST + 1]) == {"draft"}
+    in_force = store.list_rules()
+    assert set(in_force["rule_version"]) == {NEWEST} and in_force["rule"].is_unique
+    drafted = store.drafted_rules()
+    assert drafted[["rule", "drafted"]].values.tolist() == [
+        ["alphabet.min_variance_reduction", 0.3],
+        ["unigram.min_variance_reduction", 0.9],
+    ]
     assert one(engine, "SELECT DISTINCT rule_version FROM labels") == NEWEST
     assert labels_of(engine, neuron) == []
 
@@ -320,7 +327,8 @@ def test_thresholds_change_by_a_draft_that_relabelling_publishes(engine, run, st
     assert labels_of(engine, neuron) == [("alphabet", "s", 0.3)]
     assert one(engine, "SELECT DISTINCT rule_version FROM labels") == NEWEST + 1
     listed = store.list_rules()
-    assert set(listed["status"]) == {"published"}
+    assert set(listed["status"]) == {"published"} and set(listed["rule_version"]) == {NEWEST + 1}
+    assert store.drafted_rules().empty
     assert listed["rule"][listed["value"] == 0.9].tolist() == ["unigram.min_variance_reduction"]
     assert store.set_rule("unigram.min_variance_reduction", 0.5) == NEWEST + 2
 

@@ -113,14 +113,14 @@ def test_a_publication_that_broke_off_is_still_left_to_workers(engine: Engine, h
     assert one(engine, "SELECT status FROM runs") == "queued"
     execute(engine, "UPDATE runs SET status = 'running'")
     runs.tidy(engine)
-    assert rows(engine, "SELECT status, error FROM runs") == [("failed", "interrupted")] and due(engine) == [None]
+    assert rows(engine, "SELECT status, error FROM runs") == [("interrupted", "its process is gone")] and due(engine) == [None]
 
 
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        (lambda engine, run: runs.cancel_run(engine, run), "was ended \\(cancelled\\)"),
-        (lambda engine, run: runs.end_run(engine, run, "no luck"), "was ended \\(no luck\\)"),
+        (lambda engine, run: runs.cancel_run(engine, run), "run 1 was cancelled; the same"),
+        (lambda engine, run: runs.end_run(engine, run, "no luck"), "run 1 has failed \\(no luck\\); the same"),
         (lambda engine, run: runs.delete_run(engine, run), "is deleted"),
         (lambda engine, run: execute(engine, "UPDATE runs SET left_to_workers = false"), "is no longer left to workers"),
     ],

@@ -94,6 +94,33 @@ def test_a_failure_is_recorded_and_leaves_nothing_else(engine):
     assert one(engine, "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'") == 0
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(KeyboardInterrupt(), "Ctrl-C"), (SystemExit(143), "SIGTERM"), (SystemExit(0), "the end of its process")],
+    ids=["Ctrl-C", "SIGTERM", "exit"],
+)
+def test_an_interruption_is_no_failure(engine, error, told):
+    with pytest.raises(type(error)), runs.begin_run(engine, spec_of("stopped")):
+        raise error
+    assert rows(engine, "SELECT status, error FROM runs") == [("interrupted", told)]
+    with runs.begin_run(engine, spec_of("stopped")) as handle:
+        assert handle.resumes == f"run 1 was interrupted ({told})"
+        handle.publish(stage_small_family(handle))
+    assert rows(engine, "SELECT status, error FROM runs") == [("published", None)]
+
+
+def test_a_cancelled_run_is_called_so_by_whoever_publishes_or_resumes_it(engine):
+    with pytest.raises(RunError, match="run 1 was cancelled meanwhile"), runs.begin_run(engine, spec_of("cancelled")) as handle:
+        publication = stage_small_family(handle)
+        runs.cancel_run(engine, handle.run_id)
+        handle.publish(publication)
+    assert rows(engine, "SELECT status, error FROM runs") == [("cancelled", None)]
+    with pytest.raises(RunError, match="run 1 is cancelled; only a queued or running run"):
+        runs.cancel_run(engine, 1)
+    with runs.begin_run(engine, spec_of("cancelled")) as handle:
+        assert handle.resumes == "run 1 was cancelled"
+
+
 def test_an_error_inside_the_publication_undoes_all_of_it(engine):
     before = visible(engine)
     with pytest.raises(KeyError), runs.begin_run(engine, spec_of("failing")) as handle:
@@ -222,7 +249,8 @@ def test_what_orphans_staged_is_cleared_by_the_next_run(engine):
     with runs.begin_run(engine, spec_of("next")):
         staged = "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'"
         assert one(engine, staged) == 0
-        assert rows(engine, "SELECT status, error FROM runs WHERE identity = 'orphan'") == [("failed", "interrupted")]
+        ended = rows(engine, "SELECT status, error FROM runs WHERE identity = 'orphan'")
+        assert ended == [("interrupted", "its process is gone")]
 
 
 def test_rows_of_an_earlier_run_are_taken_over(engine):
