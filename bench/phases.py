@@ -1,0 +1,90 @@
+"""Seconds of every phase of the demo's ingest, here and, if asked, in another checkout, one after the other on new homes.
+
+    python -m bench.phases [--against CHECKOUT] [--tokens 200000] [--json FILE]
+
+Both run the command that `make demo` runs, in processes and with servers of their own. Memory is not measured.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench import POCKET_CORPUS, POCKET_MODELS
+from bench.report import table
+
+ROOT = Path(__file__).parents[1]
+DEMO = "weights,activations,correlations,vocabulary,positions,distributions,ngrams,examples,next_tokens,topics,roles"
+"""What the Makefile asks for."""
+PROGRAM = """
+import json, sys, time
+from catalog import embedded, migrate
+from catalog.engine import writer_engine
+from ingest.settings import IngestSettings
+from ingest.pipeline import ingest
+
+class Phases:
+    def __init__(self):
+        self.seconds, self.began = {}, None
+    def phase(self, name, total, unit="", **more):
+        self.end()
+        self.name, self.began = name.split(",")[0], time.perf_counter()
+    def end(self):
+        if self.began is not None:
+            self.seconds[self.name] = self.seconds.get(self.name, 0.0) + time.perf_counter() - self.began
+        self.began = None
+    def advance(self, amount): pass
+    def say(self, text): pass
+
+models, corpus, only, tokens = json.loads(sys.argv[1])
+engine = writer_engine()
+migrate.upgrade(engine)
+engine.dispose()
+phases, began = Phases(), time.perf_counter()
+settings = IngestSettings(tuple(models), corpus, model_family="pocket", max_tokens=tokens, only=tuple(only.split(",")),
+                          intervention_tokens=5000)
+ingest(settings, phases)
+phases.end()
+phases.seconds["**all**"] = time.perf_counter() - began
+embedded.stop()
+print(json.dumps(phases.seconds))
+"""
+
+
+def measured(checkout: Path, tokens: int) -> dict[str, float]:
+    """Seconds by phase of an ingest by the code of a checkout; a phase that each model has is added up."""
+    asked = json.dumps([POCKET_MODELS, POCKET_CORPUS, DEMO, tokens])
+    with tempfile.TemporaryDirectory(prefix="bench-") as home:
+        environment = {**os.environ, "CATALOG_HOME": home, "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1"}
+        environment.pop("CATALOG_DATABASE_URL", None)
+        command = [sys.executable, "-c", PROGRAM, asked]
+        answer = subprocess.run(command, cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measure, print, and write JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", type=Path, help="a checkout of another version")
+    parser.add_argument("--tokens", type=int, default=200_000)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    before = None if arguments.against is None else measured(arguments.against.resolve(), arguments.tokens)
+    now = measured(ROOT, arguments.tokens)
+    rows: list[dict[str, Any]] = [{"phase": name, "seconds": seconds} for name, seconds in now.items()]
+    if before is not None:
+        for row in rows:
+            then = before.get(row["phase"])
+            row |= {"before, seconds": then, "times as fast": None if then is None else then / row["seconds"]}
+    print(table(rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()
