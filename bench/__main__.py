@@ -2,8 +2,8 @@
 
 Prints every table, and writes them into docs/performance.md between the markers of each benchmark, with the command, the date
 and the machine. Started by themselves are the benchmarks of the big catalog and of faults, which take hours
-(`python -m bench.big_catalog`, `python -m bench.questions`, `make faults`), `python -m bench.answers`, which asks a catalog that
-is there, and `python -m bench.phases`, which compares two checkouts.
+(`python -m bench.big_catalog`, `python -m bench.questions`, `make faults`), `python -m bench.answers`, which asks a catalog
+that is there, and `python -m bench.phases`, which compares two checkouts.
 """
 
 import argparse
