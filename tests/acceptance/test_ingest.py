@@ -1,5 +1,6 @@
 """The main job on tiny checkpoints: permuted seeds, reuse, parts, plans, and results that do not depend on luck."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,22 @@ def test_a_name_that_belongs_to_other_weights_is_refused(database_url: str, tmp_
     with pytest.raises(InputError, match="another model named 'tiny-a' with other weights; give this one a name of its own"):
         run_ingest(database_url, others, corpus)
     assert_same(before, contract(database_url))
+
+
+def test_every_outcome_is_a_sentence_about_the_run(database_url: str, tmp_path: Path) -> None:
+    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path)
+    asked = (("weights",), ("weights",), ("activations",), ("activations", "positions"), ("positions",))
+    told = [run_ingest(database_url, models, corpus, only=only) for only in asked]
+    told.append(run_ingest(database_url, models, corpus, seed=1, enqueue=True, staging=str(tmp_path / "staging")))
+    sentences = [re.sub(r"after \d+ s|published \d{4}-.*|as \d+ jobs; .*", "…", report.message) for report in told]
+    assert [report.outcome for report in told] == [
+        "published", "already_published", "published", "parts_added", "already_published", "queued",
+    ]  # fmt: skip
+    assert sentences == [
+        "run 1 is published, …",
+        "run 1 has weights of these models already",
+        "run 2 is published, …",
+        "run 2 now has positions as well, …",
+        "run 2 has it all, …",
+        "run 3 is queued …",
+    ]

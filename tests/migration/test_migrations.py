@@ -308,6 +308,32 @@ def test_alembics_own_command_line_finds_the_migrations(database_url):
     assert (answer.returncode, answer.stdout.strip()) == (0, f"{migrate.head()} (head)"), answer.stderr
 
 
+def test_runs_that_were_interrupted_or_cancelled_are_no_longer_called_failed(bare):
+    before = ("interrupted", "KeyboardInterrupt: ", "Interrupted: 143", "cancelled", "RunError: interrupted", None)
+    migrate.upgrade(bare, "2026_11_25_token_bytes")
+    for number, error in enumerate(before):
+        execute(
+            bare,
+            """INSERT INTO runs (identity, status, error, settings, definition_versions, code_version, device)
+               VALUES (:number, 'failed', :error, '{}', '{}', '', '')""",
+            number=str(number),
+            error=error,
+        )
+    migrate.upgrade(bare, "2026_11_25_interrupted")
+    assert rows(bare, "SELECT status, error FROM runs ORDER BY id") == [
+        ("interrupted", "its process is gone"),
+        ("interrupted", "Ctrl-C"),
+        ("interrupted", "SIGTERM"),
+        ("cancelled", None),
+        ("failed", "RunError: interrupted"),
+        ("failed", None),
+    ]
+    migrate.downgrade(bare, "2026_11_25_token_bytes")
+    found = rows(bare, "SELECT status, error FROM runs ORDER BY id")
+    assert {status for status, _ in found} == {"failed"}
+    assert [error for _, error in found] == [*["interrupted"] * 3, "cancelled", "RunError: interrupted", None]
+
+
 @pytest.mark.parametrize("drafted", [False, True])
 def test_new_rules_raise_the_version_and_a_draft_stays_the_newest(bare, drafted):
     migrate.upgrade(bare, "2026_11_21_question_indexes")
