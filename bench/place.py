@@ -163,10 +163,10 @@ ORPHANS = {
     "staging folders": "SELECT count(*) FROM runs WHERE staging_folder IS NOT NULL",
     "jobs in the queue": "SELECT count(*) FROM queue.procrastinate_jobs WHERE status IN ('todo', 'doing')",
     "partitions without a published run": """
-        SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'pairs'::regclass
-        AND c.relname NOT IN (SELECT 'pairs_run_' || id FROM runs WHERE status = 'published')""",
-    "tables of pairs that are no partition": """
-        SELECT count(*) FROM pg_class c WHERE c.relkind = 'r' AND c.relname LIKE 'pairs\\_run\\_%' AND NOT c.relispartition""",
+        SELECT count(*) FROM pg_class c WHERE c.relispartition AND c.relkind = 'r'
+        AND substring(c.relname FROM '_run_(\\d+)$')::int NOT IN (SELECT id FROM runs WHERE status = 'published')""",
+    "tables of runs that are no partition": """
+        SELECT count(*) FROM pg_class c WHERE c.relkind = 'r' AND c.relname ~ '_run_\\d+$' AND NOT c.relispartition""",
 }
 """Counts that are 0 where nothing is left behind."""
 

@@ -51,6 +51,7 @@ STATEMENTS = (
          CROSS JOIN LATERAL (SELECT CASE WHEN n.flat = {SUPPRESSION} THEN -1 ELSE 1 END AS sign) e""",
     f"""INSERT INTO class_activity SELECT :run, n.id, f.id, 400, 11500, 0.5, 0, 0.8, 0.3, 0.9
           FROM ({_OF_A}) n JOIN features f ON f.name = 'contains_comma' WHERE n.flat IN ({PREDICTION}, {SUPPRESSION})""",
+    "CREATE TABLE similar_neurons_run_1 PARTITION OF similar_neurons FOR VALUES IN (1)",
     f"INSERT INTO similar_neurons {_PARTNERS}",
     "CREATE TABLE neuron_vectors_run_1 PARTITION OF neuron_vectors FOR VALUES IN (1)",
     f"""INSERT INTO neuron_vectors SELECT :run, n.id, kinds.kind, n.model_id,
