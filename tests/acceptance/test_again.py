@@ -283,9 +283,8 @@ def test_a_copy_under_another_name_can_be_asked_for(models, again, catalog, data
     assert again([copy, models[1]]).message == said
     assert rows(database_url, "SELECT name, model_id FROM model_aliases") == [("copy-a", 1)]
     page = catalog("show", "copy-a", "0.1")
-    assert (
-        page.code == 0 and page.err == "copy-a is tiny-a in the catalog\n" and page.out == catalog("show", "tiny-a", "0.1").out
-    )
+    own = catalog("show", "tiny-a", "0.1")
+    assert page == (0, own.out, "copy-a is tiny-a in the catalog\n" + own.err)
     for command in (
         ["find", "--model", "{}"], ["universal", "--model", "{}"], ["families", "--model", "{}"], ["groups", "--model", "{}"],
         ["layers", "--model", "{}"], ["depth", "--model", "{}"], ["matches", "{}", "0.1"],
