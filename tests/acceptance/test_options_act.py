@@ -44,7 +44,7 @@ ACTS: dict[tuple[str, ...], dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] 
     ("models",): {},
     ("runs", "list"): {},
     ("runs", "show"): {},
-    ("rules", "list"): {},
+    ("rules", "list"): {"--all": ((), ())},
     ("sql",): {},
 }
 """By command: each option with the words beside which, and the value with which, it changes the answer.
@@ -65,7 +65,7 @@ REFUSED = {
 }
 """Options that cannot act so."""
 
-EVERYWHERE = {"--format", "--run"}
+EVERYWHERE = {"--format", "--wide", "--run"}
 """The formats have tests of their own; with one run, `--run` refuses the others."""
 
 SAME_HERE = {("find", "--universal"), ("groups", "--model")}
