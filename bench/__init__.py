@@ -7,5 +7,7 @@ import ingest  # noqa: F401  (before torch, for it says how threads wait)
 POCKET = Path(__file__).parents[1] / "pocket"
 POCKET_MODELS = [str(POCKET / "models" / f"pocket-gpt2-{seed}") for seed in "abcde"]
 POCKET_CORPUS = str(POCKET / "corpus" / "heldout.jsonl.gz")
+DEMO = "weights,activations,correlations,vocabulary,positions,distributions,ngrams,examples,next_tokens,topics,roles"
+"""The parts that `make demo` asks for, by name."""
 MAIN_JOB = ("weights", "activations", "correlations", "vocabulary")
 """The parts of a run that answer which neurons are universal, and what they are."""

@@ -9,7 +9,6 @@ each does not count: it starts the server, and a repeated ingest that has nothin
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,11 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import POCKET_CORPUS, POCKET_MODELS
-from bench.report import machine, table
+from bench import DEMO, POCKET_CORPUS, POCKET_MODELS
+from bench.report import environment_of, machine, table
 
 MODEL = Path(POCKET_MODELS[0]).name
-DEMO = "weights,activations,correlations,vocabulary,positions,distributions,ngrams,examples,next_tokens,topics,roles"
 HERE = Path(__file__).parents[1]
 PROGRAM = "from cli.main import main; main()"
 
@@ -48,8 +46,7 @@ def commands(tokens: int, intervention_tokens: int) -> Iterator[tuple[str, list[
 
 def seconds(place: Place, words: list[str]) -> float:
     """Of one command."""
-    environment = {**os.environ, "CATALOG_HOME": str(place.home), "PYTHONPATH": str(place.checkout), "HF_HUB_OFFLINE": "1"}
-    environment.pop("CATALOG_DATABASE_URL", None)
+    environment = environment_of(place.checkout, place.home)
     command = [sys.executable, "-c", PROGRAM, *words]
     began = time.perf_counter()
     answer = subprocess.run(command, cwd=place.checkout, env=environment, capture_output=True, text=True, check=False)

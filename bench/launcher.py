@@ -98,6 +98,8 @@ def _mother() -> None:
     import ingest.worker  # noqa: F401
     from cli.main import main
 
+    # a shell lets its background jobs ignore it, which every process would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for line in sys.stdin:
         order = json.loads(line)
         if "code" in order:

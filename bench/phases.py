@@ -7,19 +7,16 @@ Both run the command that `make demo` runs, in processes and with servers of the
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import POCKET_CORPUS, POCKET_MODELS
-from bench.report import table
+from bench import DEMO, POCKET_CORPUS, POCKET_MODELS
+from bench.report import environment_of, table
 
 ROOT = Path(__file__).parents[1]
-DEMO = "weights,activations,correlations,vocabulary,positions,distributions,ngrams,examples,next_tokens,topics,roles"
-"""What the Makefile asks for."""
 PROGRAM = """
 import json, sys, time
 from catalog import embedded, migrate
@@ -59,9 +56,8 @@ def measured(checkout: Path, tokens: int) -> dict[str, float]:
     """Seconds by phase of an ingest by the code of a checkout; a phase that each model has is added up."""
     asked = json.dumps([POCKET_MODELS, POCKET_CORPUS, DEMO, tokens])
     with tempfile.TemporaryDirectory(prefix="bench-") as home:
-        environment = {**os.environ, "CATALOG_HOME": home, "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1"}
-        environment.pop("CATALOG_DATABASE_URL", None)
         command = [sys.executable, "-c", PROGRAM, asked]
+        environment = environment_of(checkout, Path(home))
         answer = subprocess.run(command, cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
     return found

@@ -21,6 +21,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
+def environment_of(checkout: Path, home: Path) -> dict[str, str]:
+    """The environment of a command of a checkout of the code, on the embedded catalog of a home."""
+    own = {**os.environ, "CATALOG_HOME": str(home), "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1"}
+    own.pop("CATALOG_DATABASE_URL", None)
+    return own
+
+
 def machine() -> dict[str, str]:
     """Processor, cores and versions."""
     try:

@@ -2,12 +2,12 @@
 
 from sqlalchemy import Connection, text
 
+from catalog.errors import TERMINATED
+
 WORDS = {"failed": "has failed", "interrupted": "was interrupted", "cancelled": "was cancelled"}
 """What a run did that ended in this status; the same ingest resumes it, whichever it is."""
 
 CTRL_C, SIGTERM, KILLED = "Ctrl-C", "SIGTERM", "its process is gone"
-TERMINATED = 128 + 15
-"""The exit code of a process that ended itself on SIGTERM."""
 MOST_CHARACTERS = 2000
 """Of an error, as the run's row keeps it."""
 

@@ -1,6 +1,10 @@
 """One exception tree. A message names the value, the rule and the next command, in one sentence."""
 
+import signal
 from collections.abc import Iterable
+
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code of a process that ended itself on SIGTERM."""
 
 
 class CatalogError(Exception):

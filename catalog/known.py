@@ -8,6 +8,9 @@ from catalog.aliases import resolve
 from catalog.errors import NotFoundError, did_you_mean
 
 
+NOTHING = "the catalog has no published run yet"
+
+
 def schema_of(run: int | None) -> str:
     """The schema whose views answer."""
     return "public" if run is None else "history"
@@ -59,7 +62,7 @@ def require_models(known: Sequence[str]) -> None:
     NotFoundError: nothing is published; the sentence names the command that fills the catalog.
     """
     if not known:
-        raise NotFoundError("the catalog has no published run yet; `catalog ingest` or `make demo` makes one.")
+        raise NotFoundError(f"{NOTHING}; `catalog ingest` or `make demo` makes one.")
 
 
 def check_family(connection: Connection, family: str, run: int | None = None) -> None:

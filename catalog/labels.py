@@ -31,7 +31,14 @@ _ALPHABET = f"""{INSERT}SELECT l.run_id, l.neuron_id, 'alphabet', l.letter, l.va
             AND COALESCE(l.mean_a > l.mean_c, true)))
 """
 
-# The neuron's best feature over all features and both shifts decides; `{condition}` says which kind it must be.
+FAMILY_OF_FEATURE = """CASE WHEN e.shift = 'previous' THEN 'previous_token'
+                         WHEN f.family = 'unigram' THEN 'unigram'
+                         WHEN starts_with(f.family, 'spacy_') THEN 'syntax'
+                         WHEN f.family IN ('topic', 'machine_topic', 'subset') THEN 'context'
+                         ELSE 'token_class' END"""
+"""The family that an explanation `e` by a feature `f` speaks for, if it is the neuron's best and passes the threshold."""
+
+# The neuron's best feature over all features and both shifts decides.
 _BEST_FEATURE = """{insert}SELECT e.run_id, e.neuron_id, '{family}', {subtype}, e.variance_reduction, :version,
        jsonb_build_object('feature', f.name, 'shift', e.shift, 'variance_reduction', e.variance_reduction,
                           'n_in', e.n_in, 'n_out', e.n_out, 'mean_in', e.mean_in, 'mean_out', e.mean_out,
@@ -44,14 +51,15 @@ _BEST_FEATURE = """{insert}SELECT e.run_id, e.neuron_id, '{family}', {subtype}, 
   {neuron}
   LEFT JOIN explanations second ON second.run_id = e.run_id AND second.neuron_id = e.neuron_id AND second.rank = 2
   LEFT JOIN features runner_up ON runner_up.id = second.feature_id
- WHERE e.run_id = :run_id AND e.rank = 1 AND e.variance_reduction >= {threshold} AND {condition}
+ WHERE e.run_id = :run_id AND e.rank = 1 AND e.variance_reduction >= {threshold}
+   AND {of_feature} = '{family}'
 """
 
 
-def _best_feature(family: str, subtype: str, condition: str, more: str = "") -> str:
-    given = {"insert": INSERT, "place": PLACE, "neuron": NEURON.format(alias="e"), "more": more}
+def _best_feature(family: str, subtype: str, more: str = "") -> str:
+    given = {"insert": INSERT, "place": PLACE, "neuron": NEURON.format(alias="e"), "of_feature": FAMILY_OF_FEATURE}
     least = threshold(family, "min_variance_reduction")
-    return _BEST_FEATURE.format(family=family, subtype=subtype, condition=condition, threshold=least, **given)
+    return _BEST_FEATURE.format(family=family, subtype=subtype, threshold=least, more=more, **given)
 
 
 _POSITION = f"""{INSERT}SELECT p.run_id, p.neuron_id, 'position', p.pattern, p.mutual_information, :version,
@@ -151,9 +159,7 @@ _UNEXPLAINED = f"""{INSERT}SELECT u.run_id, u.neuron_id, 'unexplained', 'univers
 """
 
 
-_SYNTAX = "starts_with(f.family, 'spacy_')"
 _MACHINE_NAMED = " || jsonb_build_object('machine_named', f.family = 'machine_topic')"
-_CONTEXT = "f.family IN ('topic', 'machine_topic', 'subset')"
 _SUBTYPE = r"regexp_replace(f.name, '^(topic_(.*)#[0-9a-f]{8}|(spacy|subset)_(.*))$', '\2\4')"
 _KNOWN = "EXISTS (SELECT 1 FROM {table} WHERE run_id = :run_id AND {column} IS NOT NULL)"
 _HAS_TOPICS = "EXISTS (SELECT 1 FROM run_topics WHERE run_id = :run_id)"
@@ -165,21 +171,19 @@ RULES = (
     Rule(
         "unigram",
         ("vocabulary",),
-        _best_feature("unigram", "regexp_replace(f.name, '_unigram$', '')", "e.shift = 'current' AND f.family = 'unigram'"),
+        _best_feature("unigram", "regexp_replace(f.name, '_unigram$', '')"),
     ),
     Rule(
         "token_class",
         ("vocabulary",),
-        _best_feature(
-            "token_class", "f.name", f"e.shift = 'current' AND f.family <> 'unigram' AND NOT {_SYNTAX} AND NOT {_CONTEXT}"
-        ),
+        _best_feature("token_class", "f.name"),
     ),
     Rule(
         "previous_token",
         ("vocabulary", "syntax", "topics"),
-        _best_feature("previous_token", _SUBTYPE, "e.shift = 'previous'"),
+        _best_feature("previous_token", _SUBTYPE),
     ),
-    Rule("syntax", ("syntax",), _best_feature("syntax", _SUBTYPE, f"e.shift = 'current' AND {_SYNTAX}")),
+    Rule("syntax", ("syntax",), _best_feature("syntax", _SUBTYPE)),
     Rule(
         "position",
         ("positions",),
@@ -190,7 +194,7 @@ RULES = (
     Rule(
         "context",
         ("distributions", "topics"),
-        _best_feature("context", _SUBTYPE, f"e.shift = 'current' AND {_CONTEXT}", _MACHINE_NAMED),
+        _best_feature("context", _SUBTYPE, _MACHINE_NAMED),
         needs=f"{_HAS_TOPICS} OR {_KNOWN.format(table='subset_statistics', column='variance_reduction')}",
     ),
     Rule("token_detector", ("ngrams",), _detector("token_detector", 1, _FIRST_TOKEN)),

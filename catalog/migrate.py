@@ -4,19 +4,25 @@ Every command asks whether the schema is the one it needs; Alembic takes half a 
 """
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from catalog import settings
+from catalog.engine import driver_of
 from catalog.errors import DatabaseError
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
+ATTEMPTS = 50
+"""Tries, a tenth of a second apart, while another database of the same server is given rights on the role that they share."""
 _REVISION = r'^(revision|down_revision) = (?:"(\w+)"|None)$'
 
 
@@ -83,9 +89,12 @@ def _scripts() -> dict[str, str | None]:
 def _migrate(engine: Engine, step: Literal["upgrade", "downgrade"], revision: str) -> None:
     from alembic import command
 
-    try:
+    def migrate() -> None:
         with engine.connect() as connection:
             getattr(command, step)(config(connection), revision)
+
+    try:
+        _patiently(migrate)
     except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()[0]
         raise DatabaseError(
@@ -94,12 +103,25 @@ def _migrate(engine: Engine, step: Literal["upgrade", "downgrade"], revision: st
         ) from error
 
 
+def _patiently(change: Callable[[], None]) -> None:
+    """Repeat a change of what all databases of a server share while another one changes it: no lock of a database covers it."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return change()
+        except (DBAPIError, psycopg.Error) as error:
+            if not left or "tuple concurrently updated" not in str(error):
+                raise
+            time.sleep(0.1)
+
+
 def _set_reader_password(engine: Engine, password: str) -> None:
     """The password is hashed here, so that neither the server's log nor its statistics see it."""
     from psycopg import sql
 
-    with engine.begin() as connection:
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        hashed = driver.pgconn.encrypt_password(password.encode(), b"catalog_reader", b"scram-sha-256").decode()
-        driver.execute(sql.SQL("ALTER ROLE catalog_reader PASSWORD {}").format(sql.Literal(hashed)))
+    def change() -> None:
+        with engine.begin() as connection:
+            driver = driver_of(connection)
+            hashed = driver.pgconn.encrypt_password(password.encode(), b"catalog_reader", b"scram-sha-256").decode()
+            driver.execute(sql.SQL("ALTER ROLE catalog_reader PASSWORD {}").format(sql.Literal(hashed)))
+
+    _patiently(change)

@@ -1,6 +1,6 @@
 """Tables with a partition per run: what is staged becomes it; see `catalog.staging`.
 
-Those of many rows per neuron: an INSERT looks every foreign key up row by row, which took three quarters of a publication; a
+Those of several rows per neuron: an INSERT looks every foreign key up row by row, which took three quarters of a publication; a
 partition's are joined once when it is attached.
 """
 
@@ -14,7 +14,10 @@ from psycopg import sql
 from catalog.index_words import comments
 from catalog.staging import name_of
 
-PARTITIONED = ("pairs", "neuron_vectors", "similar_neurons", "examples", "logit_effects", "top_tokens")
+PARTITIONED = (
+    "pairs", "neuron_vectors", "similar_neurons", "examples", "logit_effects", "top_tokens", "universality_by_model",
+    "subset_statistics", "next_token_statistics", "logit_explanations",
+)  # fmt: skip
 
 LOCK_ATTEMPTS = 50
 """Tries, a fifth of a second each, to have no reader of a partitioned table at the moment of publication."""

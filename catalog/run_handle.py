@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import psycopg
+from psycopg import sql
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,6 +22,8 @@ from catalog.errors import CatalogError, InputError, RunError
 from catalog.publish import publish
 from catalog.rows import FeatureRow, ModelIds, ModelRow, PublishRows
 
+ANALYZE_ONLY = 180000
+"""The first version of PostgreSQL that analyzes a partitioned table without its partitions."""
 PHASES = ("tokenise", "accumulate", "stage", "merge", "publish")
 
 
@@ -193,9 +196,23 @@ class RunHandle:
         with transaction(self._connection):
             publish(self._connection, self.run_id, self.spec, rows)
         self.published = True
+        self._analyze()
+
+    def _analyze(self) -> None:
+        """Tell the planner of what was written; a partition was analyzed where it was staged, its parent takes a sample of all."""
         # counts of labels read indexes alone only where the table is vacuumed
         self._connection.execute(text("VACUUM (ANALYZE) labels"))
-        self._connection.execute(text("ANALYZE"))
+        if self._driver.info.server_version < ANALYZE_ONLY:
+            self._connection.execute(text("ANALYZE"))
+            return
+        found = self._connection.execute(
+            text(
+                """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+                   AND NOT relispartition AND relname <> 'labels' ORDER BY relname"""
+            )
+        )
+        names = sql.SQL(", ").join(sql.Identifier("public", name) for name in found.scalars())
+        self._driver.execute(sql.SQL("ANALYZE ONLY {}").format(names))
 
     @property
     def resumed(self) -> bool:

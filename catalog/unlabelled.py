@@ -3,9 +3,10 @@
 from sqlalchemy import Connection, text
 
 from catalog.answers import Values
+from catalog.labels import FAMILY_OF_FEATURE
 from catalog.rules import newest_version
 
-_BEST = """SELECT f.name, f.family, e.shift, e.variance_reduction
+_BEST = f"""SELECT f.name, {FAMILY_OF_FEATURE} AS family, e.shift, e.variance_reduction
              FROM explanations e JOIN features f ON f.id = e.feature_id
             WHERE e.run_id = :run AND e.neuron_id = :neuron AND e.rank = 1 ORDER BY e.shift, f.name LIMIT 1"""
 
@@ -23,28 +24,16 @@ def reason(connection: Connection, key: Values, universal: bool) -> str:
             return f"never measured: run {key['run']} has no explanations; repeat its `catalog ingest` with --only vocabulary"
         return "no feature explains it at all"
     version = newest_version(connection, drafts=False)
-    family = _family(best.family, best.shift)
-    least = _threshold(connection, version, family, "min_variance_reduction")
+    least = _threshold(connection, version, best.family, "min_variance_reduction")
     shifted = " of the token before" if best.shift == "previous" else ""
     found = f"best explanation {best.name}{shifted} at {_shown(best.variance_reduction, least)}"
     if best.variance_reduction >= least:
-        return f"{found}, but the family {family} was not looked for"
-    said = f"{found}, below its threshold {least:g} ({family}.min_variance_reduction of rules {version})"
+        return f"{found}, but the family {best.family} was not looked for"
+    said = f"{found}, below its threshold {least:g} ({best.family}.min_variance_reduction of rules {version})"
     most = _threshold(connection, version, "unexplained", "max_variance_reduction")
     if universal and best.variance_reduction >= most:
         said += f"; universal, but not unexplained, which takes less than {most:g}"
     return said
-
-
-def _family(of_feature: str, shift: str) -> str:
-    """The family whose rule asks such a feature."""
-    if shift == "previous":
-        return "previous_token"
-    if of_feature == "unigram":
-        return "unigram"
-    if of_feature.startswith("spacy_"):
-        return "syntax"
-    return "context" if of_feature in ("topic", "machine_topic", "subset") else "token_class"
 
 
 def _threshold(connection: Connection, version: int, family: str, parameter: str) -> float:

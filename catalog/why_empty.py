@@ -14,7 +14,7 @@ from catalog import queries
 from catalog import universal as universal_questions
 from catalog.answers import Values
 from catalog.errors import did_you_mean
-from catalog.known import check_model_if_any
+from catalog.known import NOTHING, check_model_if_any
 from catalog.labels import RULES
 from catalog.neuron_page import NeuronPage, NeuronRef, find_neuron
 from catalog.statements import members_asked
@@ -33,8 +33,8 @@ def nothing(connection: Connection) -> str:
     """Of questions about the catalog as a whole: no run is published."""
     newest = connection.execute(text("SELECT id, status FROM runs ORDER BY id DESC LIMIT 1")).one_or_none()
     if newest is None:
-        return "the catalog has no published run yet; `catalog ingest` or `make demo` makes one"
-    return f"the catalog has no published run yet: run {newest.id} is {newest.status}, see `catalog runs list`"
+        return f"{NOTHING}; `catalog ingest` or `make demo` makes one"
+    return f"{NOTHING}: run {newest.id} is {newest.status}, see `catalog runs list`"
 
 
 def labels(connection: Connection, wanted: queries.LabelFilter) -> str:

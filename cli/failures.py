@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from catalog.errors import CatalogError
+from catalog.errors import TERMINATED, CatalogError
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT
-TERMINATED = 128 + signal.SIGTERM
 
 
 class Interrupted(SystemExit):

@@ -10,10 +10,10 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from catalog.errors import InputError
+from catalog.errors import TERMINATED, InputError
 from cli import compute, db, doctor, intervene, models, neurons, page, plan, report, rules, runs, verify
 from cli.command import Command
-from cli.failures import TERMINATED, Interrupted, sentence
+from cli.failures import Interrupted, sentence
 from cli.output import talk
 
 app = typer.Typer(

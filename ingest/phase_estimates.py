@@ -14,14 +14,17 @@ from ingest.roles.intervention import FIXED_AT
 from ingest.settings import IngestSettings
 from ingest.write_rates import WriteRates
 
-ROWS = {
-    "weights": 61, "activations": 1, "vocabulary": 22, "positions": 1, "distributions": 4, "ngrams": 2, "examples": 68,
-    "next_tokens": 5, "topics": 5, "prediction": 5, "redundancy": 80, "attention": 2.1, "ablations": 0.3, "class_activity": 0.1,
-    "entropy": 0.2, "syntax": 5,
+OF_PARTITIONS = {
+    "weights": 60, "vocabulary": 20, "examples": 68, "next_tokens": 5, "prediction": 5, "redundancy": 83,
 }  # fmt: skip
-"""Rows per neuron that a part writes, about, beside pairs, subsets and vectors."""
-OF_PARTITIONS = {"weights": 60, "vocabulary": 20, "examples": 68, "redundancy": 80}
-"""Those of them that stay in the table in which they were staged."""
+"""Rows per neuron that a part writes, about, and that stay in the table in which they were staged; beside those per model and
+subset."""
+ROWS = {
+    "weights": 1, "activations": 1, "correlations": 1, "vocabulary": 2, "positions": 1, "distributions": 4, "ngrams": 2,
+    "examples": 0, "next_tokens": 0, "topics": 5, "prediction": 0, "redundancy": 0, "attention": 2.1, "ablations": 0.3,
+    "class_activity": 0.1, "entropy": 0.2, "syntax": 5,
+}  # fmt: skip
+"""Rows per neuron that a part writes, about, and that are entered into tables of all runs."""
 WIDE = {"distributions": 60}
 """Narrow rows that the wide ones of a part take as long as, per neuron."""
 ROWS_MADE = 8.0
@@ -153,29 +156,25 @@ class Outlook:
 
     def _writing(self) -> Iterator[PhaseEstimate]:
         parts, neurons = self.settings.parts, sum(shape.n_neurons for shape in self.shapes)
-        pairs = 0
-        if "correlations" in parts:
-            pairs = neurons * (len(self.shapes) - 1) * self.settings.top_k
-        rows = neurons * sum(self._rows(part) for part in parts)
+        kept = neurons * sum(self._kept(part) for part in parts)
+        moved = neurons * sum(ROWS[part] for part in parts)
         wide = neurons * sum(WIDE.get(part, 0) for part in parts)
-        vectors = 3 * neurons if "redundancy" in parts else 0
-        made = self._of_all("vectors") if vectors else 0.0
+        made = self._of_all("vectors") if "redundancy" in parts else 0.0
         rates = self.rates
-        known = rates is not None and made is not None
-        staged = (rows + wide + pairs + vectors) * ROWS_MADE * rates.copied + made if rates and made is not None else None
-        yield PhaseEstimate("stage", staged if known else None)
+        staged = None
+        if rates is not None and made is not None:
+            staged = (kept + moved + wide) * ROWS_MADE * rates.copied + made
+        yield PhaseEstimate("stage", staged)
         yield PhaseEstimate("merge", max(1, len(self.shapes) - 1) * neurons * MERGED)
-        kept = neurons * sum(OF_PARTITIONS.get(part, 0) for part in parts) + pairs + vectors
         yield PhaseEstimate("index", None if rates is None else 0.01 + kept * rates.moved)
-        moved = ROW_PUBLISHED * (rows + pairs + vectors - kept) + ROW_ATTACHED * kept
-        published = None if rates is None else PUBLISHED + moved * rates.moved
-        yield PhaseEstimate("publish", published)
+        work = ROW_PUBLISHED * moved + ROW_ATTACHED * kept
+        yield PhaseEstimate("publish", None if rates is None else PUBLISHED + work * rates.moved)
 
-    def _rows(self, part: str) -> float:
-        """Per neuron."""
+    def _kept(self, part: str) -> int:
+        """Rows per neuron that stay in the table in which they were staged."""
         if part == "correlations":
-            return 1.0 + len(self.shapes) - 1
-        return ROWS[part] + (self.n_subsets if part == "distributions" else 0)
+            return (len(self.shapes) - 1) * (self.settings.top_k + 1)
+        return self.n_subsets if part == "distributions" else OF_PARTITIONS.get(part, 0)
 
 
 def together(phases: Sequence[PhaseEstimate]) -> float:

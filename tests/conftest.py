@@ -24,6 +24,9 @@ from catalog.engine import writer_engine
 SESSION = "CATALOG_TEST_SESSION"
 """Name of the session, which its workers inherit; its templates are called so."""
 
+PREFIX = "catalog-test-"
+"""Of folders outside of pytest's: another session of pytest takes those away from all users but root, a server's among them."""
+
 READER_PASSWORD = "only-for-tests"
 
 
@@ -32,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("CATALOG_DATABASE_URL", None)
     if SESSION not in os.environ:
         os.environ[SESSION] = f"template_{uuid.uuid4().hex[:12]}"
-        os.environ["CATALOG_HOME"] = tempfile.mkdtemp(prefix="catalog-test-")
+        os.environ["CATALOG_HOME"] = tempfile.mkdtemp(prefix=PREFIX)
         config.stash[OWNER] = True
 
 
@@ -66,6 +69,16 @@ def server_url() -> URL:
             connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
         connection.execute("SELECT pg_reload_conf()")
     return server
+
+
+@contextmanager
+def folder_of_a_server() -> Iterator[Path]:
+    """A new folder for the files of an embedded server, gone afterwards; the caller stops the server before."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -45,6 +45,7 @@ STATEMENTS = (
     f"UPDATE weight_statistics SET vocab_kurt = 20, vocab_skew = 3 WHERE neuron_id = {_ID.format(PREDICTION)}",
     f"UPDATE weight_statistics SET vocab_kurt = 20, vocab_skew = -3 WHERE neuron_id = {_ID.format(SUPPRESSION)}",
     f"UPDATE weight_statistics SET vocab_var = 1 WHERE neuron_id = {_ID.format(PARTITION)}",
+    "CREATE TABLE logit_explanations_run_1 PARTITION OF logit_explanations FOR VALUES IN (1)",
     f"""INSERT INTO logit_explanations
         SELECT :run, n.id, f.id, 1, 1, 11, e.sign * 0.5, 0, e.sign * 0.5, e.sign * 9, 0.4, 0.1, 0.2
           FROM ({_OWN}) n JOIN features f ON f.name = 'contains_comma'

@@ -81,5 +81,6 @@ subset_statistics = Table(
         "By whether a token is in the subset (UN eq. 4); NULL below 100 tokens in or out of it.",
         check("variance_reduction_range", "variance_reduction BETWEEN -0.001 AND 1.001"),
     ),
-    comment="Moments and frequency of each neuron's activations on each subset of the corpus.",
+    comment="Moments and frequency of each neuron's activations on each subset of the corpus. By run.",
+    postgresql_partition_by="LIST (run_id)",
 )

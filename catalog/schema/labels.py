@@ -83,7 +83,8 @@ next_token_statistics = Table(
     column("freq_in", Double, "Fraction with pre > 0 before tokens of the class."),
     column("freq_out", Double, "Fraction with pre > 0 before others."),
     column("cohen_d", Double, "Difference of the means over the pooled standard deviation."),
-    comment="The five classes of next tokens before which a neuron's pre-activation differs most (SPEC 3.5).",
+    comment="The five classes of next tokens before which a neuron's pre-activation differs most (SPEC 3.5). By run.",
+    postgresql_partition_by="LIST (run_id)",
 )
 
 letter_scores = Table(

@@ -44,7 +44,8 @@ logit_explanations = Table(
     ),
     number("skew_reduction", "How much less skewed the two classes are than all tokens (SPEC 7 d)."),
     number("kurt_reduction", "The share of the kurtosis that goes when the tokens are parted (SPEC 7 e)."),
-    comment="The five vocabulary features that explain each neuron's effect on the logits best (UN 5.1).",
+    comment="The five vocabulary features that explain each neuron's effect on the logits best (UN 5.1). By run.",
+    postgresql_partition_by="LIST (run_id)",
 )
 index(
     "ix_logit_explanations_run_id_feature_id",

@@ -255,7 +255,8 @@ universality_by_model = Table(
     column("baseline_layer", SmallInteger, "Layer of the largest baseline.", null=True),
     column("diag_corr", REAL, "Correlation with the neuron of equal layer and index; NULL if shapes differ.", null=True),
     column("mutual_best", Boolean, "The best partner's best partner is this neuron."),
-    comment="Best match and baseline of each neuron in each other model.",
+    comment="Best match and baseline of each neuron in each other model. By run.",
+    postgresql_partition_by="LIST (run_id)",
 )
 
 neuron_groups = Table(

@@ -1,4 +1,4 @@
-"""Tables of many rows per neuron have a partition per run; vectors have no index, for they are all compared.
+"""Tables of several rows per neuron have a partition per run; vectors have no index, for they are all compared.
 
 House law: SQL frozen as text, never importing `catalog`; reversible.
 """
@@ -34,6 +34,29 @@ TABLES = {
         "comment": "Tokens on which each neuron is most active on average, of those that occur often enough (SPEC 3.3).",
         "pk": "Serves show: a neuron's top tokens in order.",
     },
+    "universality_by_model": {
+        "key": "run_id, neuron_id, other_model_id",
+        "comment": "Best match and baseline of each neuron in each other model.",
+        "pk": "Serves show and neuron_universality_by_model: a neuron's best match in each other model.",
+    },
+    "subset_statistics": {
+        "key": "run_id, neuron_id, subset",
+        "comment": "Moments and frequency of each neuron's activations on each subset of the corpus.",
+        "pk": "Serves show and neuron_subsets: a neuron on each subset.",
+    },
+    "next_token_statistics": {
+        "key": "run_id, neuron_id, feature_id",
+        "comment": "The five classes of next tokens before which a neuron's pre-activation differs most (SPEC 3.5).",
+        "pk": "Serves show and neuron_next_tokens: the classes of next tokens of a neuron.",
+    },
+    "logit_explanations": {
+        "key": "run_id, neuron_id, feature_id",
+        "comment": "The five vocabulary features that explain each neuron's effect on the logits best (UN 5.1).",
+        "pk": "Serves show and neuron_logit_explanations: the features that explain a neuron's effect on the logits.",
+        "ix": "ix_logit_explanations_run_id_feature_id",
+        "columns": "run_id, feature_id, rank",
+        "serves": "Serves logit_ensembles: the neurons that act on one class of tokens.",
+    },
 }
 
 BEGIN = r"""
@@ -52,8 +75,7 @@ DECLARE
      WHERE conrelid = 'public.{table}'::regclass AND contype = 'f' ORDER BY conname);
 BEGIN
   ALTER TABLE public.{table} RENAME TO {table}_before;
-  ALTER INDEX public.pk_{table} RENAME TO pk_{table}_before;
-  ALTER INDEX IF EXISTS public.ix_{table}_by_token RENAME TO ix_{table}_by_token_before;
+  ALTER INDEX public.pk_{table} RENAME TO pk_{table}_before;{index_before}
   CREATE TABLE public.{table} (LIKE public.{table}_before INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING COMMENTS) {by};
   COMMENT ON TABLE public.{table} IS '{comment}';
 """
@@ -90,6 +112,9 @@ END
 $do$;
 """
 
+INDEX_BEFORE = """
+  ALTER INDEX public.{ix} RENAME TO {ix}_before;"""
+
 INDEX = """
   CREATE INDEX {ix} ON public.{table} ({columns});
   COMMENT ON INDEX public.{ix} IS '{serves}';"""
@@ -115,6 +140,7 @@ def converted(table: str, words: dict[str, str], partitioned: bool) -> str:
     """The statements that turn one table into a partitioned one, or back."""
     has_index = "ix" in words
     values = {
+        "index_before": INDEX_BEFORE if has_index else "",
         "index_of_run": INDEX_OF_RUN if has_index else "",
         "index": INDEX if has_index else "",
         "by": "PARTITION BY LIST (run_id)" if partitioned else "",

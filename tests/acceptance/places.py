@@ -6,13 +6,15 @@ import pytest
 
 from bench.launcher import Launcher
 from bench.place import Place
+from tests.conftest import folder_of_a_server
 
 
 @pytest.fixture(scope="module", name="place")
-def a_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def a_place() -> Iterator[Place]:
     """Commands as processes on an embedded server that nobody else uses; each test begins with `reset`."""
-    launcher = Launcher()
-    made = Place(tmp_path_factory.mktemp("place"), launcher, documents=200, d_mlp=60)
-    yield made
-    made.close()
-    launcher.close()
+    with folder_of_a_server() as folder:
+        launcher = Launcher()
+        made = Place(folder, launcher, documents=200, d_mlp=60)
+        yield made
+        made.close()
+        launcher.close()

@@ -5,17 +5,19 @@ import pytest
 from catalog import embedded
 from tests.acceptance.ingests import rows, tiny_family
 from tests.commands import run_catalog
+from tests.conftest import folder_of_a_server
 
 catalog = run_catalog
 
 
 @pytest.fixture
-def settings(tmp_path_factory, monkeypatch):
+def settings(monkeypatch):
     """An environment with an empty embedded home, whose server is stopped afterwards."""
-    monkeypatch.setenv("CATALOG_HOME", str(tmp_path_factory.mktemp("h")))
     monkeypatch.delenv("CATALOG_DATABASE_URL", raising=False)
-    yield monkeypatch
-    embedded.stop()
+    with folder_of_a_server() as folder:
+        monkeypatch.setenv("CATALOG_HOME", str(folder))
+        yield monkeypatch
+        embedded.stop()
 
 
 def test_an_ingest_on_an_empty_embedded_home_makes_the_schema_and_says_so(catalog, settings, tmp_path):

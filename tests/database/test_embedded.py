@@ -13,19 +13,20 @@ import pytest
 from catalog import embedded
 from catalog.engine import address, writer_engine
 from catalog.errors import DatabaseError
+from tests.conftest import folder_of_a_server
 from tests.database.helpers import ROOT, python_until
 
 START = "from catalog import embedded; print(embedded.start())"
 
 
 @pytest.fixture
-def home(tmp_path_factory, monkeypatch):
+def home(monkeypatch):
     """A CATALOG_HOME without a server, whose server is stopped afterwards."""
-    folder = tmp_path_factory.mktemp("h")
-    monkeypatch.setenv("CATALOG_HOME", str(folder))
-    yield folder
-    monkeypatch.setenv("CATALOG_HOME", str(folder))
-    embedded.stop()
+    with folder_of_a_server() as folder:
+        monkeypatch.setenv("CATALOG_HOME", str(folder))
+        yield folder
+        monkeypatch.setenv("CATALOG_HOME", str(folder))
+        embedded.stop()
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:

@@ -128,7 +128,9 @@ def test_rows_go_into_partitions_and_back(engine):
     from tests.published import publish_small_family
 
     publish_small_family(engine)
-    tables = ("examples", "logit_effects", "top_tokens")
+    tables = (
+        "examples", "logit_effects", "top_tokens", "universality_by_model", "subset_statistics", "next_token_statistics"
+    )  # fmt: skip
 
     def contents() -> dict[str, list[tuple]]:
         views = ("neuron_examples", "neuron_profiles")
