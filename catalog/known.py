@@ -7,7 +7,6 @@ from sqlalchemy import Connection, text
 from catalog.aliases import resolve
 from catalog.errors import NotFoundError, did_you_mean
 
-
 NOTHING = "the catalog has no published run yet"
 
 

@@ -199,7 +199,7 @@ class RunHandle:
         self._analyze()
 
     def _analyze(self) -> None:
-        """Tell the planner of what was written; a partition was analyzed where it was staged, its parent takes a sample of all."""
+        """Tell the planner of what was written; partitions were analyzed where they were staged."""
         # counts of labels read indexes alone only where the table is vacuumed
         self._connection.execute(text("VACUUM (ANALYZE) labels"))
         if self._driver.info.server_version < ANALYZE_ONLY:

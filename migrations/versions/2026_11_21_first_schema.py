@@ -828,7 +828,15 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL; -- roles belong to the cluster: another catalog on it made this one
 END
 $$;
-ALTER ROLE catalog_reader SET default_transaction_read_only = on;
+DO $$
+BEGIN
+    -- another catalog may be at it, and what one has changed and not committed the other cannot change
+    IF NOT EXISTS (SELECT 1 FROM pg_db_role_setting WHERE setdatabase = 0 AND setrole = 'catalog_reader'::regrole
+                   AND 'default_transaction_read_only=on' = ANY(setconfig)) THEN
+        ALTER ROLE catalog_reader SET default_transaction_read_only = on;
+    END IF;
+END
+$$;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 REVOKE ALL ON SCHEMA staging FROM PUBLIC;
 GRANT USAGE ON SCHEMA public, history TO catalog_reader;
