@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from catalog import settings
-from catalog.engine import driver_of
 from catalog.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -120,7 +119,8 @@ def _set_reader_password(engine: Engine, password: str) -> None:
 
     def change() -> None:
         with engine.begin() as connection:
-            driver = driver_of(connection)
+            driver = connection.connection.driver_connection
+            assert driver is not None
             hashed = driver.pgconn.encrypt_password(password.encode(), b"catalog_reader", b"scram-sha-256").decode()
             driver.execute(sql.SQL("ALTER ROLE catalog_reader PASSWORD {}").format(sql.Literal(hashed)))
 
