@@ -23,12 +23,13 @@ from unittest import mock
 from bench import POCKET_CORPUS, POCKET_MODELS
 from bench.report import machine, table
 from bench.workers import command
+from catalog import parts
 from ingest.prepare import load_inputs, open_syntax
 from ingest.progress import Silent
-from ingest.settings import PARTS, ROLES, IngestSettings
+from ingest.settings import IngestSettings
 
 BASE = "activations,correlations"
-EVERYTHING = ",".join(part for part in PARTS if part not in ROLES)
+EVERYTHING = ",".join(part for part in parts.names() if part not in parts.groups()["roles"])
 
 
 def ingest(home: Path, tokens: int, only: str) -> float:

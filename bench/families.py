@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from bench.about import VERSION, About, threshold
 from bench.role_families import ROLES
-from catalog.labels import RULES
+from catalog import parts
 
 
 def _explained(condition: str) -> str:
@@ -135,7 +135,7 @@ def rules_of(connection: Connection) -> dict[str, list[dict[str, Any]]]:
     found = connection.execute(
         text(f"SELECT family, parameter, value, description FROM rules WHERE rule_version = {VERSION} ORDER BY 1, 2")
     )
-    rules: dict[str, list[dict[str, Any]]] = {rule.family: [] for rule in RULES}
+    rules: dict[str, list[dict[str, Any]]] = {rule.family: [] for rule in parts.rules()}
     for row in found:
         rules.setdefault(row.family, []).append(dict(row._mapping))
     return rules
@@ -143,7 +143,8 @@ def rules_of(connection: Connection) -> dict[str, list[dict[str, Any]]]:
 
 def parts_of(family: str) -> list[str]:
     """The parts of a run of which a rule needs one; none where no rule is known."""
-    return [part for rule in RULES if rule.family == family for part in rule.parts]
+    known = {rule.family for rule in parts.rules()}
+    return [*parts.parts_of_rule(family)] if family in known else []
 
 
 def closest(connection: Connection, family: str, shown: int) -> list[dict[str, Any]]:

@@ -158,7 +158,7 @@ def _keys(found: dict[str, Any]) -> dict[str, Any]:
 
 def _row(connection: Connection, found: dict[str, Any]) -> dict[str, Any]:
     excess, evidence = found["excess_corr"], {**found["evidence"], "overall_mean": found["post_mean"]}
-    looked_at = plain(in_words(evidence), spaces=False)
+    looked_at = plain(in_words(found["family"], evidence), spaces=False)
     if "detected" in evidence:
         looked_at += f": {detected(connection, _keys(found), evidence['n'], SHOWN_TOKENS)}"
     return {

@@ -23,12 +23,12 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
 from bench.report import machine, table
-from catalog import NeuronRef, embedded, migrate
+from catalog import NeuronRef, embedded, migrate, parts
 from catalog.api import Catalog
 from catalog.engine import writer_engine
 from catalog.words import VECTOR_KINDS
 from ingest.pipeline import ingest
-from ingest.settings import OF_WEIGHTS, IngestSettings
+from ingest.settings import IngestSettings
 
 NEAREST, ASKED = 50, 40
 """Neurons that a question of similarity asks for, and how often it is asked."""
@@ -92,7 +92,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         engine = writer_engine()
         try:
             migrate.upgrade(engine)
-            ingest(IngestSettings((str(model),), only=OF_WEIGHTS), phases)
+            ingest(IngestSettings((str(model),), only=parts.of_weights()), phases)
             phases.end()
             with engine.connect() as connection:
                 sizes = connection.exec_driver_sql(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from catalog.answers import Rows, ask
-from catalog.schema.roles import METRICS
+from catalog.words import METRICS
 
 _METRICS = ", ".join(f"v.{name}, v.delta_{name}, v.{name}_standard_error" for name in METRICS)
 

@@ -2,16 +2,8 @@
 
 from sqlalchemy import Connection, text
 
-from catalog import later
+from catalog import parts
 
-_FAMILIES_OF = {
-    "syntax": "starts_with(family, 'spacy_')",
-    "topics": "family IN ('topic', 'machine_topic')",
-    "distributions": "family = 'subset'",
-}
-_FAMILIES_OF["vocabulary"] = " AND ".join(f"NOT ({condition})" for condition in _FAMILIES_OF.values())
-"""Which features a part's explanations point to."""
-PARTS = tuple(_FAMILIES_OF)
 ROUNDING = 1e-6
 """Scores this close are equal; they are good to 1e-5, and to much less on the same activations."""
 
@@ -34,18 +26,10 @@ UPDATE explanations e SET rank = ranked.rank
 """
 
 
-def rows_of(part: str, table: str) -> str:
-    """SQL that says which rows of a table are a part's: all but where several parts, or people, fill it."""
-    if table in later.TABLES:
-        return later.rows_of_run(table, table)
-    if table != "explanations" or not part:
-        return "true"
-    return f"feature_id IN (SELECT id FROM public.features WHERE {_FAMILIES_OF[part]})"
-
-
 def rank_together(connection: Connection, run_id: int) -> None:
     """Rank a run's explanations over the features of all its parts, if it has several.
 
     Ranks up to 5 are exact; beyond, they count the rows that are kept.
     """
-    connection.execute(text(_RANK), {"run_id": run_id, "rounding": ROUNDING, "parts": list(PARTS)})
+    explaining = [part.name for part in parts.PARTS if any(rows.name == "explanations" for rows in part.rows)]
+    connection.execute(text(_RANK), {"run_id": run_id, "rounding": ROUNDING, "parts": explaining})

@@ -9,23 +9,8 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, func, text
 from sqlalchemy.dialects.postgresql import insert
 
-from catalog import locks
+from catalog import locks, parts
 from catalog.errors import RunError
-from catalog.schema import roles
-
-TABLES = ("interventions", "path_ablations", "ablation_relations")
-
-_SCHEMA = {table.name: table for table in (roles.interventions, roles.path_ablations, roles.ablation_relations)}
-_ABLATION = ", ".join(column.name for column in roles.path_ablations.primary_key)
-"""What identifies an ablation, in its relations too."""
-
-
-def rows_of_run(table: str, alias: str) -> str:
-    """SQL that says which rows of one of TABLES the run itself has written."""
-    if table != "ablation_relations":
-        return f"{alias}.purpose <> 'asked'"
-    own = ", ".join(f"{alias}.{name}" for name in _ABLATION.split(", "))
-    return f"({own}) IN (SELECT {_ABLATION} FROM public.path_ablations WHERE purpose <> 'asked')"
 
 
 def store(
@@ -34,7 +19,7 @@ def store(
     """Keep rows with their run, in one transaction; what was asked for before is replaced, the run's own stay.
 
     Args:
-        tables: names among TABLES with columns, an ablation before its relations.
+        tables: names with columns, of tables whose part says `asked_too`; an ablation before its relations.
     Raises:
         RunError: the run was deleted meanwhile.
     """
@@ -48,13 +33,14 @@ def store(
 
 
 def _replace(connection: Connection, name: str, columns: Mapping[str, np.ndarray], origin: Mapping[str, Any]) -> None:
-    table = _SCHEMA[name]
+    rows_too = parts.asked_too()[name]
+    table = rows_too.table
     known = {key: value for key, value in origin.items() if key in table.columns}
     rows = [{**dict(zip(columns, row, strict=True)), **known} for row in zip(*map(_values, columns.values()), strict=True)]
     statement = insert(table).values({"measured_at": func.now()} if "measured_at" in table.columns else {})
     replaced = {column.name: column for column in statement.excluded if not table.columns[column.name].primary_key}
     statement = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key), set_=replaced, where=text(f"NOT ({rows_of_run(name, name)})")
+        index_elements=list(table.primary_key), set_=replaced, where=text(f"NOT ({rows_too.own_of(name)})")
     )
     connection.execute(statement, rows)
 
@@ -69,13 +55,12 @@ def _values(column: np.ndarray) -> Sequence[Any]:
 
 
 def give_way(connection: psycopg.Connection[Any], table: str, staged: sql.Composable) -> None:
-    """Delete from one of TABLES what was asked for before the run itself came to measure it.
+    """Delete from a table what was asked for before the run itself came to measure it.
 
     Args:
         staged: the table of the run's own rows, which are about to follow.
     """
-    key = _ABLATION.split(", ") if table == "ablation_relations" else [column.name for column in _SCHEMA[table].primary_key]
-    names = sql.SQL(", ").join(map(sql.Identifier, key))
+    names = sql.SQL(", ").join(map(sql.Identifier, parts.asked_too()[table].measured_by))
     connection.execute(
         sql.SQL("DELETE FROM public.{} WHERE ({}) IN (SELECT {} FROM {})").format(sql.Identifier(table), names, names, staged)
     )

@@ -1,30 +1,17 @@
 """Everything the catalog knows of one neuron."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, text
 
-from catalog import neuron_activity, neuron_roles, unlabelled
+from catalog import parts, unlabelled
 from catalog.answers import FLOAT8, TEXT, Rows, Values, ask
 from catalog.errors import InputError, NotFoundError
 from catalog.known import check_model, check_run, schema_of
 from catalog.statements import check_page
 from catalog.words import EXAMPLE_KINDS
-
-RANKED = {
-    "activation_statistics": ("mean", "var", "skew", "kurt", "sparsity", "post_mean", "post_var"),
-    "weight_statistics": (
-        "w_in_norm", "w_out_norm", "input_bias", "in_out_sim", "l2_penalty", "vocab_mean", "vocab_var", "vocab_skew",
-        "vocab_kurt", "logit_var", "logit_skew", "logit_kurt",
-    ),
-    "universality": (
-        "max_corr", "mean_corr", "min_corr", "max_baseline", "mean_baseline", "min_baseline", "excess_corr",
-    ),
-}  # fmt: skip
-"""Statistics shown with their percentile within the layer (SPEC 3.7), by table."""
-
 
 Table = TypeVar("Table")
 Other = TypeVar("Other")
@@ -44,46 +31,34 @@ class NeuronRef:
 
 @dataclass(frozen=True)
 class NeuronPage(Generic[Table]):
-    """One neuron; every table is ordered, and is what the catalog was opened for: `Rows` or a DataFrame."""
+    """One neuron; every table is ordered, and is what the catalog was opened for: `Rows` or a DataFrame.
+
+    A table is asked for by its name, as `page.labels`: those of `OWN_SECTIONS`, and the sections of all parts.
+    """
 
     identity: dict[str, Any]
     """`IDENTITY`, and `no_label`: why it has no label; None where it has one."""
-    statistics: Table
-    """statistic, value, percentile within the layer."""
-    best_matches: Table
-    """One row per other model."""
-    top_tokens: Table
-    explanations: Table
-    letter: Table
-    labels: Table
-    promoted: Table
-    suppressed: Table
-    quantiles: Table
-    """percent, pre, post."""
-    bos: Table
-    """One row: bos_activation, bos_ratio."""
-    position: Table
-    """One row, with the frequency by position as `curve`, BOS first."""
-    subsets: Table
-    ngrams: Table
-    """n, cover, activations, n_tokens."""
-    next_tokens: Table
-    """Classes of next tokens before which pre differs most: frequency and mean before them and before others."""
-    logit_explanations: Table
-    """Vocabulary features that explain its effect on the logits."""
-    similar: Table
-    """Neurons of its model with the nearest and the most opposite weights."""
-    heads: Table
-    """Heads of later layers that it turns towards BOS or away."""
-    interventions: Table
-    """What is predicted when it is held."""
-    examples: Table
-    """The highest values first, then the bands of quantiles from below; see `examples`."""
+    tables: dict[str, Table]
+    """By the name of the section, in order."""
+
+    def __getattr__(self, name: str) -> Table:
+        tables: dict[str, Table] = self.__dict__.get("tables", {})
+        if name in tables:
+            return tables[name]
+        raise AttributeError(f"a neuron's page has no table {name!r}")
 
     def each(self, shown: Callable[[Table], Other]) -> "NeuronPage[Other]":
         """The page with each of its tables shown otherwise."""
-        tables = {field.name: shown(getattr(self, field.name)) for field in fields(self) if field.name != "identity"}
-        return NeuronPage(self.identity, **tables)
+        return NeuronPage(self.identity, {name: shown(table) for name, table in self.tables.items()})
+
+
+OWN_SECTIONS = {"labels": "Labels", "statistics": "Statistics, with the percentile within the layer"}
+"""Titles of the tables that are no part's, by name."""
+
+
+def titles() -> dict[str, str]:
+    """Titles of all tables of a page, by name, in order."""
+    return OWN_SECTIONS | {section.name: section.title for _, section in parts.sections()}
 
 
 def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> NeuronPage[Rows]:
@@ -95,43 +70,13 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     row = find_neuron(connection, ref, run)
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "tokenizer": row["tokenizer_id"]}
     key: Values = {name: values[name] for name in ("run", "neuron")}
-    quantiles, bos = neuron_activity.quantiles_and_bos(connection, key)
     labels = _labels(connection, key)
     no_label = None if labels.rows else unlabelled.reason(connection, key, row["universal"])
-    return NeuronPage(
-        identity={key: row[key] for key in IDENTITY} | {"no_label": no_label},
-        statistics=_statistics(connection, row),
-        best_matches=_best_matches(connection, values),
-        top_tokens=_tokens(connection, "top_tokens", "v.mean, v.n", "", values),
-        explanations=ask(
-            connection,
-            """SELECT e.rank, f.name AS feature, e.shift, e.variance_reduction, e.n_in, e.n_out, e.mean_in, e.mean_out,
-                      e.cohen_d
-               FROM explanations e JOIN features f ON f.id = e.feature_id
-               WHERE e.run_id = :run AND e.neuron_id = :neuron ORDER BY e.rank, e.shift, f.name""",
-            values,
-        ),
-        letter=ask(
-            connection,
-            """SELECT letter, variance_reduction, mean_a, mean_b, mean_c FROM letter_scores
-               WHERE run_id = :run AND neuron_id = :neuron""",
-            values,
-        ),
-        labels=labels,
-        promoted=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'promoted'", values),
-        suppressed=_tokens(connection, "logit_effects", "v.effect", "AND v.direction = 'suppressed'", values),
-        quantiles=quantiles,
-        bos=bos,
-        position=neuron_activity.position(connection, key),
-        subsets=neuron_activity.subsets(connection, key),
-        ngrams=neuron_activity.ngrams(connection, key),
-        next_tokens=neuron_activity.next_tokens(connection, key),
-        logit_explanations=neuron_roles.logit_explanations(connection, key),
-        similar=neuron_roles.similar(connection, key),
-        heads=neuron_roles.heads(connection, key),
-        interventions=neuron_roles.interventions(connection, key),
-        examples=_examples(connection, values, None, 0),
-    )
+    tables = {"labels": labels, "statistics": _statistics(connection, row)}
+    for _, section in parts.sections():
+        asked = values if ":tokenizer" in section.select else key
+        tables[section.name] = ask(connection, section.select, asked)
+    return NeuronPage({key: row[key] for key in IDENTITY} | {"no_label": no_label}, tables)
 
 
 def _labels(connection: Connection, key: Values) -> Rows:
@@ -253,13 +198,21 @@ def find_neuron(connection: Connection, ref: NeuronRef, run: int | None) -> Valu
     )
 
 
+def _ranked() -> dict[str, list[str]]:
+    """Statistics that are shown with their percentile within the layer (SPEC 3.7), by table."""
+    found = {
+        name: [column.name for column in table.columns if column.info.get("ranked")] for name, table in parts.tables().items()
+    }
+    return {name: columns for name, columns in found.items() if columns}
+
+
 def _statistics(connection: Connection, row: Values) -> Rows:
     """One row per statistic: value and percentile 50 * (#{x < v} + #{x <= v} + 1) / n of the layer, ties averaged."""
     # the count keeps the planner from looking for the least key among all neurons
     keys = "SELECT min(id) AS first_id, max(id) AS last_id, count(*) FROM neurons WHERE model_id = :model_id AND layer = :layer"
     layer = {**row, **connection.execute(text(keys), {key: row[key] for key in ("model_id", "layer")}).one()._mapping}
     shown = []
-    for table, columns in RANKED.items():
+    for table, columns in _ranked().items():
         for name, (below, up_to, n) in zip(columns, _ranks(connection, table, columns, layer), strict=True):
             value = row[name]
             shown.append((name, value, None if value is None else 50.0 * (below + up_to + 1) / n))
@@ -284,26 +237,3 @@ def _ranks(connection: Connection, table: str, columns: Sequence[str], row: Valu
     keys = ("run_id", "first_id", "last_id", "model_id", "layer", *columns)
     found = connection.execute(text(statement), {key: row[key] for key in keys}).one()
     return [(found[i], found[i + 1], found[i + 2]) for i in range(0, len(found), 3)]
-
-
-def _best_matches(connection: Connection, values: Values) -> Rows:
-    return ask(
-        connection,
-        """SELECT v.other_model, v.other_layer, v.other_neuron, v.max_corr, v.baseline, v.diag_corr, v.mutual_best,
-                  (SELECT string_agg(l.family || ':' || l.subtype, ', ' ORDER BY l.family, l.subtype) FROM labels l
-                    WHERE l.run_id = v.run_id AND l.neuron_id = v.other_neuron_id) AS other_labels
-           FROM history.neuron_universality_by_model v
-           WHERE v.run_id = :run AND v.neuron_id = :neuron ORDER BY v.other_model""",
-        values,
-    )
-
-
-def _tokens(connection: Connection, table: str, columns: str, condition: str, values: Values) -> Rows:
-    """Tokens of one neuron in a ranked table, with their text."""
-    return ask(
-        connection,
-        f"""SELECT v.rank, t.text AS token, v.token_id, {columns}
-            FROM {table} v JOIN tokens t ON t.tokenizer_id = :tokenizer AND t.token_id = v.token_id
-            WHERE v.run_id = :run AND v.neuron_id = :neuron {condition} ORDER BY v.rank""",
-        values,
-    )

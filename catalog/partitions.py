@@ -11,13 +11,9 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
+from catalog import parts
 from catalog.index_words import comments
 from catalog.staging import name_of
-
-PARTITIONED = (
-    "pairs", "neuron_vectors", "similar_neurons", "examples", "logit_effects", "top_tokens", "universality_by_model",
-    "subset_statistics", "next_token_statistics", "logit_explanations",
-)  # fmt: skip
 
 LOCK_ATTEMPTS = 50
 """Tries, a fifth of a second each, to have no reader of a partitioned table at the moment of publication."""
@@ -32,7 +28,7 @@ class _Index(NamedTuple):
 
 
 def partition_of(run_id: int, table: str) -> str:
-    """The partition of one of PARTITIONED that holds a run's rows."""
+    """The partition of a table that holds a run's rows."""
     return f"{table}_run_{int(run_id)}"
 
 
@@ -85,9 +81,9 @@ def attach(connection: psycopg.Connection[Any], run_id: int, table: str) -> None
     )
 
 
-def drop(connection: psycopg.Connection[Any], run_id: int, tables: Iterable[str] = PARTITIONED) -> None:
-    """Drop the partitions of a run; within a transaction."""
-    own = [table for table in tables if table in PARTITIONED and _is_there(connection, partition_of(run_id, table))]
+def drop(connection: psycopg.Connection[Any], run_id: int, tables: Iterable[str]) -> None:
+    """Drop the partitions that tables have for a run, if they do; within a transaction."""
+    own = [table for table in tables if table in parts.partitioned() and _is_there(connection, partition_of(run_id, table))]
     let_readers_pass(connection, own)
     for table in own:
         connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("public", partition_of(run_id, table))))

@@ -10,13 +10,13 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, text
 
-from catalog import aliases, checksums, explanations, later, partitions, staging
+from catalog import aliases, checksums, explanations, later, partitions, parts, staging
 from catalog.copy import copy_columns
-from catalog.corpus_rows import store_rows
 from catalog.endings import WORDS, ended
 from catalog.engine import driver_of
 from catalog.errors import RunError
 from catalog.labels import label_run
+from catalog.parts.part import Publication
 from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TokenizerRow
 from catalog.rules import newest_version
 from catalog.summaries import summarise
@@ -40,16 +40,19 @@ def publish(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishR
     _features(connection, driver, rows, tokenizer_id)
     _members(connection, run_id, rows)
     _move_staged(driver, run_id)
-    if rows.corpus is not None and corpus_id is not None and "examples" in rows.parts:
-        store_rows(connection, driver, run_id, corpus_id, rows.corpus)
+    if rows.corpus is not None and corpus_id is not None:
+        place = Publication(connection, driver, run_id, corpus_id, rows.corpus)
+        for part in map(parts.part_named, rows.parts):
+            if part.after_rows is not None:
+                part.after_rows(place)
     _groups(connection, driver, run_id, rows)
     explanations.rank_together(connection, run_id)
     label_run(connection, run_id, newest_version(connection, drafts=False))
     summarise(connection, run_id)
     _mark(connection, run_id, spec, rows, corpus_id)
     checksums.record_publication(connection, run_id, rows.parts)
-    written = {table for part in rows.parts for table in checksums.ROWS_OF_PART[part]}
-    partitions.let_readers_pass(driver, [table for table in partitions.PARTITIONED if table in written])
+    written = {own.name for part in rows.parts for own in parts.rows_of(part)}
+    partitions.let_readers_pass(driver, [table for table in parts.partitioned() if table in written])
 
 
 def _check_wanted(connection: Connection, run_id: int) -> None:
@@ -62,17 +65,18 @@ def _check_wanted(connection: Connection, run_id: int) -> None:
         raise RunError(f"{told} meanwhile and is not published; the same command resumes it.")
 
 
-def _forget_parts(connection: Connection, run_id: int, parts: list[str]) -> None:
+def _forget_parts(connection: Connection, run_id: int, names: list[str]) -> None:
     """Parts that the run has by another definition make room; readers see the old rows until they see the new ones."""
     replaced = connection.execute(
         text("DELETE FROM run_parts WHERE run_id = :run_id AND part = ANY(:parts) RETURNING part"),
-        {"run_id": run_id, "parts": parts},
+        {"run_id": run_id, "parts": names},
     )
     for part in replaced.scalars().all():
-        partitions.drop(driver_of(connection), run_id, checksums.ROWS_OF_PART[part])
-        for table in checksums.ROWS_OF_PART[part]:
-            own = explanations.rows_of(part, table)
-            connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id AND {own}"), {"run_id": run_id})
+        rows = parts.rows_of(part)
+        partitions.drop(driver_of(connection), run_id, [own.name for own in rows])
+        for own in rows:
+            statement = f"DELETE FROM {own.name} t WHERE t.run_id = :run_id AND {own.own_of('t')}"
+            connection.execute(text(statement), {"run_id": run_id})
 
 
 def _tokenizer(connection: Connection, driver: psycopg.Connection[Any], row: TokenizerRow) -> int:
@@ -235,12 +239,12 @@ def _move_staged(driver: psycopg.Connection[Any], run_id: int) -> None:
     """Staged rows go to their tables; those of partitioned tables become a partition."""
     for table in staging.tables(driver, run_id):
         staged = sql.Identifier("staging", staging.name_of(run_id, table))
-        if table in partitions.PARTITIONED:
+        if table in parts.partitioned():
             partitions.attach(driver, run_id, table)
             continue
-        if table in later.TABLES:
+        if table in parts.asked_too():
             later.give_way(driver, table, staged)
-        if table in staging.PLACED:
+        if table in parts.placed():
             staging.move_placed(driver, run_id, table)
         else:
             driver.execute(sql.SQL("INSERT INTO public.{} SELECT * FROM {}").format(sql.Identifier(table), staged))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from catalog import parts
 from catalog.answers import Rows, Values, ask
 from catalog.documents import as_read
 from catalog.errors import InputError
@@ -37,7 +38,7 @@ class LabelFilter:
     offset: int = 0
 
 
-LOWEST_IS_BEST = ("anti_entropy", "dead", "near_dead", "unexplained")
+LOWEST_IS_BEST = tuple(sorted(rule.family for rule in parts.rules() if rule.lowest_is_best))
 """Families of labels of which the lowest score is the best; of the others it is the highest."""
 
 BEST_FIRST = f"CASE WHEN l.family IN {LOWEST_IS_BEST} THEN l.score ELSE -l.score END"

@@ -8,16 +8,17 @@ from typing import NamedTuple
 import numpy as np
 from sqlalchemy import Engine, text
 
-from catalog import checksums
+from catalog import parts
 
 
 def tables_of(part: str) -> tuple[str, ...]:
-    """Tables with one model's rows that a part fills; what is known of pairs is taken over pair by pair."""
-    return () if part == "correlations" else tuple(t for t in checksums.ROWS_OF_PART[part] if t not in _OF_ALL_MODELS)
+    """Tables with one model's rows that a part fills."""
+    return tuple(rows.name for rows in parts.rows_of(part) if rows.each != "pair" and not rows.of_all_models)
 
 
-_OF_ALL_MODELS = ("run_topics", "neuron_vectors")
-"""Tables of a part whose rows depend on which models a run has: a basis for the effects of all of them, say."""
+def tables_of_pairs(part: str) -> tuple[str, ...]:
+    """Tables with rows of two models that a part fills."""
+    return tuple(rows.name for rows in parts.rows_of(part) if rows.each == "pair")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from catalog import aliases, locks, partitions, staging
+from catalog import aliases, locks, partitions, parts, staging
 from catalog.endings import interruption, record_end
 from catalog.engine import driver_of, give_back, transaction
 from catalog.errors import CatalogError, InputError, RunError
@@ -164,14 +164,14 @@ class RunHandle:
         self,
         table: str,
         from_run: int,
+        part: str,
         model: ModelIds | None = None,
         pairs_of: tuple[int, int] | None = None,
-        part: str = "",
     ) -> int:
         """Stage rows of an earlier run: of one model, or between two models. Returns the number of rows.
 
         Args:
-            part: whose rows are wanted, of a table that several parts fill.
+            part: whose rows are wanted, for several parts may fill a table.
         Raises:
             RunError: the earlier run has been deleted since it was found; from `reserve` on it cannot be.
         """
@@ -186,7 +186,7 @@ class RunHandle:
         if self._indexed:
             return
         for table in staging.tables(self._driver, self.run_id):
-            if table in partitions.PARTITIONED:
+            if table in parts.partitioned():
                 partitions.prepare(self._driver, self.run_id, table)
         self._indexed = True
 

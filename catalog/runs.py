@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from catalog import endings, locks, partitions, staging
+from catalog import endings, locks, partitions, parts, staging
 from catalog.engine import driver_of, give_back, lock_session
 from catalog.errors import JobTaken, RunError, no_such_run
 from catalog.run_handle import RunHandle, RunSpec
@@ -225,7 +225,7 @@ def delete_run(engine: Engine, run_id: int) -> None:
         if not free:
             raise RunError(f"run {run_id} is being worked on; stop that process first.")
         staging.drop(driver_of(connection), run_id)
-        partitions.drop(driver_of(connection), run_id)
+        partitions.drop(driver_of(connection), run_id, parts.partitioned())
         connection.execute(text("DELETE FROM runs WHERE id = :id"), {"id": run_id})
         connection.execute(text("DELETE FROM corpora c WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.corpus_id = c.id)"))
     if row.staging_folder is not None:

@@ -7,18 +7,12 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
+from catalog import parts
 from catalog.copy import copy_columns
-from catalog.explanations import rows_of
 from catalog.rows import ModelIds
 
-PLACED = ("universality",)
-"""Tables whose rows say where their neuron is; staged rows leave that out, for new neurons have no row yet."""
-
 PLACE = ("model_id", "layer", "index")
-
-STORED = {"neuron_vectors": " WITH (toast_tuple_target = 8160)"}
-"""How rows are kept that a question reads by the ten thousand: a vector stays in its row where both fit a page (of up to 4,000
-dimensions), for to fetch each from the table of long values takes five times as long."""
+"""Where a neuron is: staged rows leave that out, for new neurons have no row yet."""
 
 
 def name_of(run_id: int, table: str) -> str:
@@ -33,9 +27,10 @@ def ensure(connection: psycopg.Connection[Any], run_id: int, table: str) -> str:
     if connection.execute("SELECT to_regclass(%s)", [qualified]).fetchone() != (None,):
         return qualified
     create = sql.SQL("CREATE TABLE IF NOT EXISTS staging.{} (LIKE public.{} INCLUDING CONSTRAINTS INCLUDING COMMENTS){}")
-    options = sql.SQL(STORED.get(table, ""))
+    stored = parts.tables()[table].info["stored"]
+    options = sql.SQL(f" WITH ({stored})" if stored else "")
     statement = create.format(sql.Identifier(name), sql.Identifier(table), options)
-    if table in PLACED:
+    if table in parts.placed():
         dropped = sql.SQL(", ").join(sql.SQL("DROP COLUMN IF EXISTS {}").format(sql.Identifier(column)) for column in PLACE)
         # one message, one transaction: nobody sees the table with those columns
         statement = sql.SQL("{}; ALTER TABLE staging.{} {}").format(statement, sql.Identifier(name), dropped)
@@ -57,15 +52,15 @@ def fill_from_run(
     from_run: int,
     model: ModelIds | None,
     pairs_of: tuple[int, int] | None,
-    part: str = "",
+    part: str,
 ) -> int:
     """Copy rows of an earlier run: those of a model and its neurons, or those between the two models `pairs_of`.
 
     Args:
-        part: whose rows are wanted, of a table that several parts fill.
+        part: whose rows are wanted, for several parts may fill a table.
     """
     ensure(connection, run_id, table)
-    left_out = ("run_id", *PLACE) if table in PLACED else ("run_id",)
+    left_out = ("run_id", *PLACE) if table in parts.placed() else ("run_id",)
     names = [name for name in column_names(connection, table) if name not in left_out]
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     if pairs_of is None:
@@ -89,13 +84,13 @@ def fill_from_run(
         table=sql.Identifier(table),
         from_run=sql.Literal(from_run),
         condition=condition,
-        own=sql.SQL(rows_of(part, table)),
+        own=sql.SQL(parts.rows_in(part, table).own_of(table)),
     )
     return connection.execute(statement).rowcount
 
 
 def move_placed(connection: psycopg.Connection[Any], run_id: int, table: str) -> None:
-    """Move the staged rows of one of PLACED to its table, with the place of each neuron."""
+    """Move the staged rows of a table that says where neurons are, with the place of each neuron."""
     own = [name for name in column_names(connection, table) if name not in PLACE]
     statement = sql.SQL(
         "INSERT INTO public.{table} ({own}, {place})"

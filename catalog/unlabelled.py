@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, text
 
 from catalog.answers import Values
-from catalog.labels import FAMILY_OF_FEATURE
+from catalog.parts.explained import FAMILY_OF_FEATURE
 from catalog.rules import newest_version
 
 _BEST = f"""SELECT f.name, {FAMILY_OF_FEATURE} AS family, e.shift, e.variance_reduction

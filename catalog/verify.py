@@ -1,7 +1,7 @@
 """Whether a published run is as it was published: checksums per table, and what must hold between its rows.
 
-`verify` reads one consistent snapshot and writes nothing. Checksums find any changed value; the rules of `STRUCTURE` find
-what was wrong when it was published, and changes of somebody who rewrote the checksums too.
+`verify` reads one consistent snapshot and writes nothing. Checksums find any changed value; the checks of `catalog.structure`
+find what was wrong when it was published, and changes of somebody who rewrote the checksums too.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from catalog import checksums, locks, staging
 from catalog.engine import driver_of
 from catalog.errors import NotFoundError, RunError, no_such_run
-from catalog.structure import STRUCTURE
+from catalog.structure import structure
 
 
 class Finding(NamedTuple):
@@ -49,12 +49,12 @@ def checks(connection: Connection, run_id: int) -> Iterator[Finding]:
         raise RunError(f"run {run_id} is {status}; only a published run can be verified.")
     parts = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), {"run_id": run_id}).scalars().all()
     yield from _checksums(connection, run_id, parts=sorted(parts))
-    for rule in STRUCTURE:
-        if rule.part is None or rule.part in parts:
-            statement = f"SELECT count(*), min(what) FROM ({rule.select}) AS offending"
+    for part, check in structure():
+        if part is None or part in parts:
+            statement = f"SELECT count(*), min(what) FROM ({check.select}) AS offending"
             count, example = connection.execute(text(statement), {"run_id": run_id}).one()
             finding = "" if not count else f"{count:,} against the rule, such as {example}"
-            yield Finding("structure", rule.name, "differs" if count else "ok", finding)
+            yield Finding("structure", check.name, "differs" if count else "ok", finding)
     yield _leftovers(connection, run_id)
 
 

@@ -4,12 +4,26 @@ In schema `history` a view shows every published run; in `public` it shows, for 
 that contains it. `{members}` stands for the runs and models that the view may see, and is all that differs.
 """
 
-from catalog.activity_views import ACTIVITY_VIEWS, View
-from catalog.role_views import ROLE_VIEWS
+from catalog import parts
+from catalog.parts.part import View
+from catalog.parts.words import OF_FAMILY
 from catalog.view_columns import words_of
 
+_SCORE = (
+    "In the unit of its family: variance reduction; nats for position and entropy, ratio for bos, frequency for dead and"
+    " near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and partition, |h| for attention,"
+    " |cosine| for antipodal and duplicate. The highest is the best; of anti_entropy, dead, near_dead and unexplained the"
+    " lowest."
+)
+_MEMBERS = {**OF_FAMILY, "model_id": "The model: id of models."}
+_COUNTS = {
+    "family": "Family of labels.",
+    "neurons": "Distinct neurons with a label of the family; 0: looked for, none found.",
+    "universal_neurons": "Those of them with excess_corr above 0.5.",
+}
+
 HELPERS = (
-    (
+    View(
         "history.model_names",
         "The unique name of each model: name, or name@revision where a name has several revisions.",
         """SELECT m.id AS model_id,
@@ -17,16 +31,18 @@ HELPERS = (
             THEN m.name || '@' || m.revision ELSE m.name END AS model,
        m.model_family AS family
   FROM public.models m""",
+        _MEMBERS,
     ),
-    (
+    View(
         "history.members",
         "Every model of every published run.",
         """SELECT rm.run_id, rm.model_id, names.model, names.family
   FROM public.run_models rm
   JOIN public.runs r ON r.id = rm.run_id AND r.status = 'published'
   JOIN history.model_names names ON names.model_id = rm.model_id""",
+        _MEMBERS,
     ),
-    (
+    View(
         "public.members",
         "Each model with the newest published run that contains it.",
         """SELECT DISTINCT ON (rm.model_id) rm.run_id, rm.model_id, names.model, names.family
@@ -34,9 +50,10 @@ HELPERS = (
   JOIN public.runs r ON r.id = rm.run_id AND r.status = 'published'
   JOIN history.model_names names ON names.model_id = rm.model_id
  ORDER BY rm.model_id, r.published_at DESC, rm.run_id DESC""",
+        _MEMBERS,
     ),
 )
-"""Qualified name, comment and text of the relations that the views are built on, in order of creation."""
+"""The relations that the views are built on, under their qualified names, in order of creation."""
 
 _PROFILE = """SELECT m.run_id, m.model, m.family, n.layer, n."index" AS neuron,
        a.mean, a.var, a.skew, a.kurt, a.sparsity,
@@ -55,13 +72,14 @@ _STATISTICS = """
   LEFT JOIN public.weight_statistics w ON w.run_id = m.run_id AND w.neuron_id = n.id"""
 
 # A grouped or ordered LATERAL is answered model by model from the primary key, however many runs there are.
-VIEWS = (
+OVERVIEW = (
     View(
         "neuron_profiles",
         "One wide row per neuron: statistics of activations and weights, and universality.",
         f"""{_PROFILE}
   JOIN public.neurons n ON n.model_id = m.model_id{_STATISTICS}
   LEFT JOIN public.universality u ON u.run_id = m.run_id AND u.neuron_id = n.id""",
+        words={**OF_FAMILY, "universal": "excess_corr > 0.5."},
     ),
     View(
         "universal_neurons",
@@ -69,34 +87,7 @@ VIEWS = (
         f"""{_PROFILE}
   JOIN public.universality u ON u.run_id = m.run_id AND u.model_id = m.model_id AND u.excess_corr > 0.5
   JOIN public.neurons n ON n.id = u.neuron_id{_STATISTICS}""",
-    ),
-    View(
-        "neuron_matches",
-        "The best partners of each neuron in every other model, with the standard error (1 - r^2) / sqrt(n).",
-        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
-       names.model AS other_model, o.layer AS other_layer, o."index" AS other_neuron,
-       p.correlation, p.rank, p.mutual_best,
-       (1 - p.correlation::double precision ^ 2) / NULLIF(sqrt(c.n_kept::double precision), 0) AS standard_error,
-       p.neuron_id, p.other_neuron_id
-  FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.pairs p ON p.run_id = m.run_id AND p.neuron_id = n.id
-  JOIN public.neurons o ON o.id = p.other_neuron_id
-  JOIN history.model_names names ON names.model_id = p.other_model_id
-  JOIN public.runs r ON r.id = m.run_id
-  LEFT JOIN public.corpora c ON c.id = r.corpus_id""",
-    ),
-    View(
-        "neuron_universality_by_model",
-        "Best match and rotated baseline of each neuron in each other model.",
-        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, names.model AS other_model,
-       u.max_corr, o.layer AS other_layer, o."index" AS other_neuron,
-       u.baseline, u.baseline_sd, u.baseline_layer, u.diag_corr, u.mutual_best, u.neuron_id, u.other_neuron_id
-  FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.universality_by_model u ON u.run_id = m.run_id AND u.neuron_id = n.id
-  JOIN history.model_names names ON names.model_id = u.other_model_id
-  LEFT JOIN public.neurons o ON o.id = u.other_neuron_id""",
+        words={**OF_FAMILY, "universal": "excess_corr > 0.5: true in every row."},
     ),
     View(
         "neuron_labels",
@@ -105,6 +96,9 @@ VIEWS = (
        l.evidence, l.neuron_id
   FROM {members} m
   JOIN public.labels l ON l.run_id = m.run_id AND l.model_id = m.model_id""",
+        words={
+            "score": _SCORE,
+        },
     ),
     View(
         "neuron_explanations",
@@ -116,8 +110,6 @@ VIEWS = (
   JOIN public.explanations e ON e.run_id = m.run_id AND e.neuron_id = n.id
   JOIN public.features f ON f.id = e.feature_id""",
     ),
-    *ACTIVITY_VIEWS,
-    *ROLE_VIEWS,
     View(
         "family_counts",
         "Distinct neurons per family of labels, and how many of them are universal.",
@@ -126,6 +118,7 @@ VIEWS = (
  CROSS JOIN LATERAL (SELECT t.family, sum(t.neurons) AS neurons, sum(t.universal_neurons) AS universal_neurons
                        FROM public.label_totals t WHERE t.run_id = m.run_id AND t.model_id = m.model_id
                       GROUP BY t.family) t""",
+        words=_COUNTS,
     ),
     View(
         "family_counts_by_layer",
@@ -135,14 +128,7 @@ VIEWS = (
  CROSS JOIN LATERAL (SELECT t.layer, t.family, sum(t.neurons) AS neurons, sum(t.universal_neurons) AS universal_neurons
                        FROM public.label_totals t WHERE t.run_id = m.run_id AND t.model_id = m.model_id
                       GROUP BY t.layer, t.family ORDER BY t.layer, t.family) t""",
-    ),
-    View(
-        "depth_matrix",
-        "Fraction of a layer's neurons whose best match lies in each layer, mean over other models (SPEC 2.5).",
-        """SELECT m.run_id, m.model, d.layer, d.other_layer, d.fraction
-  FROM {members} m
- CROSS JOIN LATERAL (SELECT * FROM public.depth_summaries d WHERE d.run_id = m.run_id AND d.model_id = m.model_id
-                      ORDER BY d.layer, d.other_layer) d""",
+        words={**_COUNTS, "layer": "Transformer block, from 0."},
     ),
     View(
         "layer_profiles",
@@ -153,18 +139,22 @@ VIEWS = (
   FROM {members} m
  CROSS JOIN LATERAL (SELECT * FROM public.layer_summaries s WHERE s.run_id = m.run_id AND s.model_id = m.model_id
                       ORDER BY s.layer) s""",
-    ),
-    View(
-        "neuron_group_members",
-        "Cliques of mutual best matches, one row per neuron; with the group's size and lowest correlation.",
-        """SELECT m.run_id, g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron,
-       n.id AS neuron_id
-  FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.group_members gm ON gm.run_id = m.run_id AND gm.neuron_id = n.id
-  JOIN public.neuron_groups g ON g.id = gm.group_id""",
+        words={
+            "layer": "Transformer block, from 0.",
+            "share_universal": "n_universal / n_neurons, 0 to 1.",
+            "median_excess_corr": "Median over the layer's neurons of excess_corr.",
+            "median_sparsity": "Median of the activation frequency.",
+            "median_kurt": "Median of the kurtosis of pre.",
+            "median_l2_penalty": "Median of w_in_norm^2 + w_out_norm^2.",
+            "median_vocab_kurt": "Median of the kurtosis over the vocabulary.",
+        },
     ),
 )
+
+
+def views() -> list[View]:
+    """All of them, in order of creation: those over several parts, then those of each part."""
+    return [*OVERVIEW, *parts.views()]
 
 
 def statements() -> list[str]:
@@ -174,12 +164,12 @@ def statements() -> list[str]:
         KeyError: a column has no words, or words have no column.
     """
     made: list[str] = []
-    for name, comment, select in HELPERS:
-        made += _create(name, comment, select, words_of(name.split(".")[1], select))
+    for helper in HELPERS:
+        made += _create(helper.name, helper.comment, helper.select, words_of(helper.name, helper.select, helper.words))
     for schema in ("history", "public"):
-        for view in VIEWS:
+        for view in views():
             select = view.select.format(members=f"{schema}.members", schema=schema)
-            made += _create(f"{schema}.{view.name}", view.comment, select, words_of(view.name, select))
+            made += _create(f"{schema}.{view.name}", view.comment, select, words_of(view.name, select, view.words))
     return made
 
 

@@ -10,12 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from catalog import groups as group_questions
-from catalog import queries
+from catalog import parts, queries
 from catalog import universal as universal_questions
 from catalog.answers import Values
 from catalog.errors import did_you_mean
 from catalog.known import NOTHING, check_model_if_any
-from catalog.labels import RULES
 from catalog.neuron_page import NeuronPage, NeuronRef, find_neuron
 from catalog.statements import members_asked
 
@@ -110,39 +109,17 @@ def matches(connection: Connection, ref: NeuronRef, run: int | None = None, othe
     return f"looked for, and none found: {ref.model} {ref.layer}.{ref.index} has no match in {where}{why}"
 
 
-PARTS_OF_TABLES: dict[str, tuple[str, ...]] = {
-    "best_matches": ("correlations",),
-    "top_tokens": ("vocabulary",),
-    "explanations": ("vocabulary", "distributions", "topics", "syntax"),
-    "letter": ("vocabulary",),
-    "promoted": ("weights",),
-    "suppressed": ("weights",),
-    "quantiles": ("distributions",),
-    "bos": ("distributions",),
-    "position": ("positions",),
-    "subsets": ("distributions",),
-    "ngrams": ("ngrams",),
-    "next_tokens": ("next_tokens",),
-    "logit_explanations": ("prediction",),
-    "similar": ("redundancy",),
-    "heads": ("attention",),
-    "interventions": ("entropy",),
-    "examples": ("examples",),
-}
-"""The parts of a run that fill the tables of a neuron's page, each enough by itself."""
-
-
 def page(connection: Connection, found: NeuronPage[Any]) -> list[str]:
     """Why tables of a neuron's page have no rows: those never measured, and those looked for."""
     run = found.identity["run_id"]
-    parts = _parts(connection, [run])
-    empty = [name for name in PARTS_OF_TABLES if not len(getattr(found, name))]
-    never = [name for name in empty if not {*PARTS_OF_TABLES[name]} & parts]
-    looked_for = [name for name in empty if name not in never]
+    known = _parts(connection, [run])
+    empty = [(part, section) for part, section in parts.sections() if not len(found.tables[section.name])]
+    never = [(part, section) for part, section in empty if not {part, *section.also} & known]
+    looked_for = [section.name for part, section in empty if (part, section) not in never]
     said = []
     if never:
-        wanted = dict.fromkeys(PARTS_OF_TABLES[name][0] for name in never)
-        said.append(_never([run], ", ".join(map(_words, never)), tuple(wanted)))
+        wanted = dict.fromkeys(part for part, _ in never)
+        said.append(_never([run], ", ".join(_words(section.name) for _, section in never), tuple(wanted)))
     if looked_for:
         said.append(f"looked for, and none found: {', '.join(map(_words, looked_for))}")
     return said
@@ -181,15 +158,14 @@ def never_asked(connection: Connection, runs: Sequence[int], family: str) -> str
     """That a family was looked for in none of the runs, and what to do; empty where it was in one of them."""
     values: Values = {"runs": list(runs), "family": family}
     asked = text("SELECT 1 FROM label_totals WHERE run_id = ANY(:runs) AND family = :family LIMIT 1")
-    rule = next((rule for rule in RULES if rule.family == family), None)
-    if connection.execute(asked, values).first() is not None or rule is None:
+    if connection.execute(asked, values).first() is not None or family not in {rule.family for rule in parts.rules()}:
         return ""
-    known = _parts(connection, runs)
-    if not {*rule.parts} & known:
-        return _never(runs, f"labels of the family {family}", rule.parts[:1])
+    read = parts.parts_of_rule(family)
+    if not {*read} & _parts(connection, runs):
+        return _never(runs, f"labels of the family {family}", read[:1])
     if family in UNDECIDED:
         return f"the family {family} was not looked for in {_runs(runs)}: {UNDECIDED[family]}"
-    return _no_excess(connection, runs) or _never(runs, f"labels of the family {family}", rule.parts[:1])
+    return _no_excess(connection, runs) or _never(runs, f"labels of the family {family}", read[:1])
 
 
 def _no_subtype(connection: Connection, runs: Sequence[int], family: str | None, subtype: str) -> str:
@@ -215,8 +191,8 @@ def _no_excess(connection: Connection, runs: Sequence[int]) -> str:
     return f"{_runs(runs)} has one model alone, and correlations need two; `catalog ingest` the seeds of a family together"
 
 
-def _never(runs: Sequence[int], what: str, parts: Sequence[str]) -> str:
-    return f"never measured: {_runs(runs)} has no {what}; repeat its `catalog ingest` with --only {','.join(parts)}"
+def _never(runs: Sequence[int], what: str, wanted: Sequence[str]) -> str:
+    return f"never measured: {_runs(runs)} has no {what}; repeat its `catalog ingest` with --only {','.join(wanted)}"
 
 
 def _past_the_last(offset: int, total: int) -> str:

@@ -13,3 +13,13 @@ QUANTILES = ("0.1", "1", "5", "25", "50", "75", "95", "99", "99.9")
 """Percent."""
 
 VECTOR_KINDS = ("w_in", "w_out", "logit_effect")
+
+METRICS = {
+    "scale": "the final layer norm's denominator",
+    "entropy": "entropy of the prediction in nats",
+    "loss": "-ln p of the next token in nats",
+    "rank": "rank of the next token from 0",
+    "recip_rank": "1 / (rank + 1)",
+    "logit_var": "variance of the logits over the vocabulary",
+}
+"""What is measured of predictions when neurons are held: the column, and what it is."""

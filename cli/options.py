@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
+from catalog import parts
 from catalog.errors import InputError
 from cli.output import Format
-from ingest.settings import PARTS
 
 
 def finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
@@ -67,7 +67,7 @@ PrecisionOption = Annotated[
 ]
 OnlyOption = Annotated[
     str | None,
-    typer.Option("--only", help=f"Parts, with commas: {', '.join(PARTS)}; roles: what neurons do; else all."),
+    typer.Option("--only", help=f"Parts, with commas: {', '.join(parts.names())}; roles: what neurons do; else all."),
 ]
 BatchTokensOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")]
 NgramTokensOption = Annotated[

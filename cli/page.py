@@ -13,33 +13,9 @@ from cli.output import Format, Record, Section, show_count, show_page, talk
 if TYPE_CHECKING:
     from catalog.answers import Rows
 
-TITLES = {
-    "labels": "Labels",
-    "statistics": "Statistics, with the percentile within the layer",
-    "best_matches": "Best match in each other model",
-    "top_tokens": "Tokens with the highest mean activation",
-    "explanations": "Explanations by the token's features",
-    "letter": "Best letter",
-    "quantiles": "Quantiles: so many percent of the tokens have pre, and post, up to this",
-    "bos": "Activation on BOS, and its ratio to the 99.9th percentile of other tokens",
-    "position": "Activity by position",
-    "subsets": "Subsets of the corpus",
-    "ngrams": "How few tokens (n = 1), bigrams and trigrams hold 95 % of the activations",
-    "next_tokens": "Before which next tokens it differs: frequency and mean of pre before them, and before others",
-    "promoted": "Most promoted tokens",
-    "suppressed": "Least promoted tokens",
-    "logit_explanations": "Classes of tokens that it promotes (mean_difference > 0) or suppresses",
-    "heads": "Heads of later layers that it turns towards BOS (h > 0) or away, and what ablation found",
-    "interventions": "Predictions when it is held at a value, against the model left alone",
-    "similar": "Neurons of the model with the most similar and the most opposite weights",
-    "examples": "Examples",
-}
-"""The tables of a page, in the order in which they are printed."""
-
 TOKEN_COLUMN = "token"
 OF_A_TABLE = 5
 """Examples of each kind that a table shows if not told otherwise."""
-EXAMPLES_TITLE = "Examples: the highest values, then samples of its positive values by quantile"
 
 
 def register(app: typer.Typer) -> None:
@@ -58,6 +34,7 @@ def show(
 ) -> None:
     """One neuron: statistics, matches, tokens, labels, examples."""
     from catalog import NeuronRef, connect_rows
+    from catalog.neuron_page import titles
 
     ref = NeuronRef(*parse_model_neuron(model, neuron))
     with connect_rows() as store:
@@ -67,15 +44,14 @@ def show(
     if known_as != ref.model:
         talk(f"{ref.model} is {known_as} in the catalog")
     title = f"{known_as} {ref.layer}.{ref.index}"
-    tables = {name: getattr(page, name) for name in TITLES}
     most = OF_A_TABLE if examples is None and format is Format.TABLE else examples
     shown = page.examples if most is None else page.examples.where("rank", lambda rank: rank <= most)
     if format is Format.TABLE:
-        readable = [_section(name, _readable(name, rows)) for name, rows in tables.items() if name != "examples"]
+        readable = [_section(name, _readable(name, rows)) for name, rows in page.tables.items() if name != "examples"]
         show_page(title, page.identity, readable, format)
-        show_excerpts(EXAMPLES_TITLE, [_excerpt(record) for record in shown.records()])
+        show_excerpts(titles()["examples"], [_excerpt(record) for record in shown.records()])
     else:
-        sections = [_section(name, shown if name == "examples" else rows) for name, rows in tables.items()]
+        sections = [_section(name, shown if name == "examples" else rows) for name, rows in page.tables.items()]
         show_page(title, page.identity, sections, format)
     if len(shown) < len(page.examples):
         show_count(len(shown), len(page.examples), "examples", more=f"--examples {max(page.examples.column('rank'))}")
@@ -84,19 +60,30 @@ def show(
 
 
 def _section(name: str, rows: "Rows") -> Section:
-    return Section(name, TITLES[name], rows.names, rows.rows)
+    from catalog.neuron_page import titles
+
+    return Section(name, titles()[name], rows.names, rows.rows)
 
 
 def _readable(name: str, rows: "Rows") -> "Rows":
     """The rows in words and signs for a person."""
-    from catalog.evidence import in_words
     from catalog.text import visible
 
     if name == "labels":
-        rows = rows.as_text("evidence", lambda evidence: visible(in_words(evidence), spaces=False))
+        rows = _told(rows)
     if name == "position":
         rows = _drawn(rows)
     return rows.as_text(TOKEN_COLUMN, visible) if TOKEN_COLUMN in rows.names else rows
+
+
+def _told(rows: "Rows") -> "Rows":
+    """Labels with their evidence in words."""
+    from catalog.evidence import in_words
+    from catalog.text import visible
+
+    evidence = zip(rows.column("family"), rows.column("evidence"), strict=True)
+    words = iter([visible(in_words(family, looked_at), spaces=False) for family, looked_at in evidence])
+    return rows.as_text("evidence", lambda _: next(words))
 
 
 def _drawn(rows: "Rows") -> "Rows":

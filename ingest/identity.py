@@ -3,10 +3,12 @@
 import hashlib
 import json
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
+from catalog import parts
 from catalog.errors import InputError
-from ingest.settings import ABLATION_PAIRS, DEFINITION_VERSIONS, INTERVENTION_TOKENS, IngestSettings
+from ingest.settings import ABLATION_PAIRS, INTERVENTION_TOKENS, IngestSettings
 
 
 def number_settings(settings: IngestSettings) -> dict[str, object]:
@@ -63,9 +65,9 @@ def run_identity(models: list[str], tokenizer: str, token_sha256: str | None, se
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def versions_of(parts: tuple[str, ...]) -> dict[str, int]:
+def versions_of(names: Iterable[str]) -> dict[str, int]:
     """Definition versions of the parts."""
-    return {part: DEFINITION_VERSIONS[part] for part in parts}
+    return {name: parts.part_named(name).version for name in names}
 
 
 def code_version() -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
+from catalog import parts as all_parts
 from catalog.documents import DocumentCounts
 from ingest.behaviour import READS
 from ingest.checkpoint import Checkpoint, open_checkpoint
@@ -31,7 +32,7 @@ from ingest.role_work import RoleWork
 from ingest.roles.attention import rows_needed
 from ingest.roles.intervention import FIXED_AT, Intervention
 from ingest.roles.vectors import effect_vectors, weight_vectors
-from ingest.settings import ROLES, IngestSettings
+from ingest.settings import IngestSettings
 from ingest.tokenizer import TokenizerInfo
 
 NAME = "rehearsal"
@@ -107,9 +108,8 @@ def _roles(settings: IngestSettings, inputs: Inputs) -> tuple[dict[str, float], 
     """Every part but sums over the corpus: seconds by phase, how many times a neuron was held, and how many pairs ablated."""
     asked = {*settings.parts}
     # neurons to hold are chosen here, and not by what the weights of a random model say
-    parts = tuple(
-        part for part in ("weights", *ROLES) if part in asked - {"entropy"} or (part == "weights" and "entropy" in asked)
-    )
+    known = ("weights", *all_parts.groups()["roles"])
+    parts = tuple(part for part in known if part in asked - {"entropy"} or (part == "weights" and "entropy" in asked))
     small = replace(settings, intervention_tokens=ROLE_TOKENS)
     held: tuple[Intervention, ...] = ()
     RoleWork(replace(settings, intervention_tokens=1), inputs, parts).compute(0, Stopwatch())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from catalog.schema.roles import METRICS
+from catalog.words import METRICS
 from ingest.columns import Columns, Ids
 from ingest.results import Arrays
 from ingest.roles.bos_norms import BosNormRatio

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from catalog import jobs, runs
+from catalog import jobs, parts, runs
 from catalog.errors import CatalogError, RunEnded, WorkerRefusal
 from ingest.compute import JobContext
 from ingest.corpus_features import corpus_features
@@ -15,7 +15,7 @@ from ingest.inline import job_context
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
-from ingest.settings import DEFINITION_VERSIONS, IngestSettings, from_record
+from ingest.settings import IngestSettings, from_record
 from ingest.store import RunStore
 from ingest.worker_settings import WorkerSettings
 
@@ -93,8 +93,7 @@ def _settings(record: dict[str, Any], worker: WorkerSettings) -> IngestSettings:
 
 
 def _check_definitions(run_id: int, wanted: dict[str, int]) -> None:
-    unknown = [part for part in wanted if part not in DEFINITION_VERSIONS]
-    have = versions_of(tuple(part for part in wanted if part not in unknown))
+    have = versions_of(part for part in wanted if part in parts.names())
     differ = [part for part in wanted if have.get(part) != wanted[part]]
     if differ:
         part = differ[0]

@@ -181,14 +181,14 @@ class RunWork:
             if run is not None:
                 for part in self.parts:
                     for table in reuse.tables_of(part):
-                        self.handle.stage_from_run(table, run, model=ids[model], part=part)
+                        self.handle.stage_from_run(table, run, part, model=ids[model])
         for a in range(len(ids)):
             for b in range(a + 1, len(ids)):
                 run = known.pairs.get(self.inputs.pair_key(a, b))
                 if run is None or "correlations" not in self.parts:
                     continue
-                for table in ("pairs", "universality_by_model"):
-                    self.handle.stage_from_run(table, run, pairs_of=(ids[a].model_id, ids[b].model_id))
+                for table in reuse.tables_of_pairs("correlations"):
+                    self.handle.stage_from_run(table, run, "correlations", pairs_of=(ids[a].model_id, ids[b].model_id))
                 for own, other in ((a, b), (b, a)):
                     self.matches[own, other] = BestMatches(
                         *reuse.best_matches(self.engine, run, ids[own].model_id, ids[other].model_id)

@@ -7,24 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from catalog import parts
 from catalog.errors import InputError, did_you_mean
 from catalog.settings import staging_folder
 from ingest.corpus_files import UTF_8, CorpusSource, check_source
-
-ROLES = ("prediction", "redundancy", "attention", "ablations", "class_activity", "entropy")
-"""The parts that say what neurons do; `--only roles` asks for all of them."""
-
-PARTS = (
-    "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens",
-    "topics", *ROLES, "syntax",
-)  # fmt: skip
-"""The parts of a run, each with a definition version of its own; `--only` chooses among them."""
-
-OF_WEIGHTS = ("weights", "prediction", "redundancy", "attention")
-"""The parts that read no corpus."""
-
-DEFINITION_VERSIONS: dict[str, int] = {**dict.fromkeys(PARTS, 1), "distributions": 2}
-"""Raised whenever a statistic of the part changes its meaning: results of other versions are never mixed."""
 
 JOBS_FOR_WORKERS = 8
 """Jobs that `--enqueue` makes if `--jobs` does not say otherwise."""
@@ -114,13 +100,13 @@ class IngestSettings:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts asked for, in the order of `PARTS`."""
-        wanted = {*self.only} | ({*ROLES} if "roles" in self.only else set())
-        return tuple(part for part in PARTS if not wanted or part in wanted)
+        """The parts asked for, in the order of `catalog.parts`."""
+        wanted = {part for name in self.only for part in parts.groups().get(name, (name,))}
+        return tuple(part for part in parts.names() if not wanted or part in wanted)
 
     @property
     def needs_corpus(self) -> bool:
-        return not {*self.parts} <= {*OF_WEIGHTS}
+        return not {*self.parts} <= {*parts.of_weights()}
 
     @property
     def corpus_source(self) -> CorpusSource | None:
@@ -144,10 +130,14 @@ class IngestSettings:
         Raises:
             InputError: a setting is outside its range, or there is no such corpus; the sentence names value and range.
         """
-        unknown = [part for part in self.only if part not in (*PARTS, "roles")]
+        groups = parts.groups()
+        unknown = [part for part in self.only if part not in (*parts.names(), *groups)]
         if unknown:
-            nearest = did_you_mean(unknown[0], (*PARTS, "roles"))
-            raise InputError(f"--only {unknown[0]!r} is no part of a run{nearest}; choose from {', '.join(PARTS)}, or roles.")
+            nearest = did_you_mean(unknown[0], (*parts.names(), *groups))
+            raise InputError(
+                f"--only {unknown[0]!r} is no part of a run{nearest}; choose from {', '.join(parts.names())}, or "
+                f"{', '.join(groups)}."
+            )
         check_device_name(self.device)
         check_precision_name(self.precision, self.device)
         self._check_ranges()
@@ -159,7 +149,7 @@ class IngestSettings:
             check_source(source)
         if self.needs_corpus and source is None and corpus_needed:
             raise InputError(
-                f"--corpus is missing; give a file or a hub name, or --only {','.join(OF_WEIGHTS)} to do without one."
+                f"--corpus is missing; give a file or a hub name, or --only {','.join(parts.of_weights())} to do without one."
             )
 
     def _check_ranges(self) -> None:

@@ -1,6 +1,6 @@
-"""All tables: identity (who), runs (when and how), jobs, statistics and distributions (what was measured), labels (what it
-means), roles (what neurons do), examples (where to see it), summaries (sums for quick answers), checksums."""
+"""The tables that are no part's: identity (who), runs (when and how), jobs, labels (what it means), summaries (sums for quick
+answers), checksums. Those of parts are in `catalog.parts`."""
 
-from catalog.schema import checksums, distributions, examples, identity, jobs, labels, roles, runs, statistics, summaries
+from catalog.schema import checksums, identity, jobs, labels, runs, summaries
 
-__all__ = ["checksums", "distributions", "examples", "identity", "jobs", "labels", "roles", "runs", "statistics", "summaries"]
+__all__ = ["checksums", "identity", "jobs", "labels", "runs", "summaries"]

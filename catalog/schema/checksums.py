@@ -1,13 +1,12 @@
 """The table of checksums, by which a published run can be compared with what was published."""
 
-from sqlalchemy import BigInteger, Integer, Numeric, Table, Text
+from sqlalchemy import BigInteger, Integer, Numeric, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from catalog.base import column, metadata, refers
+from catalog.base import column, refers, table
 
-run_checksums = Table(
+run_checksums = table(
     "run_checksums",
-    metadata,
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
     column("table_name", Text, "The table whose rows of the run are summed.", key=True),
     column("columns", ARRAY(Text), "The columns that enter, in order; columns added later do not."),
@@ -16,4 +15,5 @@ run_checksums = Table(
     column("total", Numeric, "Sum over rows of hashint8extended of that hash; 0 without rows."),
     column("server_version", Integer, "Major version of the PostgreSQL server that computed them."),
     comment="Row counts and checksums of each run as it was published, for `catalog verify`.",
+    serves="verify: the checksum of each table of a run",
 )

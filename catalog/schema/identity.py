@@ -8,30 +8,34 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     SmallInteger,
-    Table,
     Text,
-    UniqueConstraint,
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, index, metadata, refers
+from catalog.base import check, column, index, refers, table, unique
 
-tokenizers = Table(
+OF_MODELS = "(SELECT model_id FROM run_models WHERE run_id = :run_id)"
+OF_CORPUS = "(SELECT corpus_id FROM runs WHERE id = :run_id)"
+OF_TOKENIZERS = f"(SELECT tokenizer_id FROM models WHERE id IN {OF_MODELS})"
+"""What a run uses, by key."""
+
+tokenizers = table(
     "tokenizers",
-    metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
     column("sha256", Text, "sha256 of all that decides token ids or bytes; equal tokenizers share a row."),
     column("n_tokens", Integer, "Token ids that the tokenizer can produce.", check("n_tokens_positive", "n_tokens > 0")),
     column("bos_id", Integer, "Id put before every row."),
     column("newline_id", Integer, "The one id whose bytes are a newline alone; NULL if there is none.", null=True),
-    UniqueConstraint("sha256"),
+    unique("sha256", serves="publication: whether the tokenizer is known"),
     comment="Tokenizers. Models of one run share one.",
+    serves="the joins of models, corpora and tokens with their tokenizer",
+    used=f"t.id IN {OF_TOKENIZERS}",
+    hashed="once",
 )
 
-models = Table(
+models = table(
     "models",
-    metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
     column("name", Text, "Name given at ingest, by default the last part of the folder or hub name."),
     column("revision", Text, "Revision on the hub; empty for a local folder.", server_default=""),
@@ -53,46 +57,52 @@ models = Table(
     column("source", Text, "Folder or hub name that it was read from."),
     column("behaviour", JSONB, "What the config makes the model compute: activation, eps, heads, rotary keys and the like."),
     column("identity", Text, "sha256 over weights_sha256 and behaviour; equal for equal models, whatever they are called."),
-    UniqueConstraint("name", "revision"),
+    unique("name", "revision", serves="ingest: whether a name and revision are taken"),
     comment="Language-model checkpoints, one row per checkpoint at one revision.",
+    serves="the joins of views with the model",
+    used=f"t.id IN {OF_MODELS}",
+    hashed="once",
 )
 
-model_aliases = Table(
+model_aliases = table(
     "model_aliases",
-    metadata,
     column("name", Text, "Another name, with @revision if it was given one; of no other model.", key=True),
     column("model_id", Integer, "The model that it stands for.", refers("models.id", cascade=True)),
     column("said_at", DateTime(timezone=True), "When an ingest first met the model by this name.", server_default=func.now()),
     comment="Other names by which models can be asked for: the catalog had them when an ingest named them so.",
+    serves="every question about a model: the model that another of its names stands for",
 )
 index("ix_model_aliases_model_id", "models: the other names of each", model_aliases.c.model_id)
 
-neurons = Table(
+neurons = table(
     "neurons",
-    metadata,
     column("id", Integer, "Surrogate key that every measured row points to.", Identity(), key=True),
     column("model_id", Integer, "Its model.", refers("models.id", cascade=True)),
     column("layer", SmallInteger, "Transformer block, from 0.", check("layer_not_negative", "layer >= 0")),
     column("index", Integer, "Position in d_mlp, from 0.", check("index_not_negative", '"index" >= 0')),
-    UniqueConstraint("model_id", "layer", "index"),
+    unique("model_id", "layer", "index", serves="show, matches and similar: the neuron at a place"),
     comment="MLP neurons: identity only. Every measurement is in a table of its own.",
+    serves="the joins of views with the neuron of a measured row",
+    used=f"t.model_id IN {OF_MODELS}",
+    hashed="once",
 )
 
-tokens = Table(
+tokens = table(
     "tokens",
-    metadata,
     column("tokenizer_id", Integer, "The tokenizer.", refers("tokenizers.id", cascade=True), key=True),
     column("token_id", Integer, "Id in the tokenizer.", key=True, autoincrement=False),
     column("text", Text, "Its bytes (without any, its name); NUL and what is no UTF-8 escaped as \\xNN, a backslash doubled."),
     column("bytes", LargeBinary, "The token's bytes, unescaped; NULL where its text is not known.", null=True),
     comment="The tokens of each tokenizer.",
+    serves="top tokens and neuron_examples: the text of a token id",
+    used=f"t.tokenizer_id IN {OF_TOKENIZERS}",
+    hashed="once",
 )
 # hashed, for a text may be longer than a page of a B-tree takes
 index("ix_tokens_by_text", "neuron_examples: the ids of a text", tokens.c.text, postgresql_using="hash")
 
-corpora = Table(
+corpora = table(
     "corpora",
-    metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
     column("name", Text, "Short name: the file's or data set's last part."),
     column("source", Text, "File or hub name that it was read from."),
@@ -118,24 +128,31 @@ corpora = Table(
     column("n_documents_empty", BigInteger, "Documents dropped because they hold nothing, or a little white space.", null=True),
     column("n_documents_short", BigInteger, "Documents dropped because they have 50 characters or fewer.", null=True),
     column("n_files_left_out", Integer, "Files of the source's folder that were not read; the run names them.", null=True),
-    UniqueConstraint("token_sha256"),
+    unique("token_sha256", serves="publication: whether the corpus is known"),
     comment="Tokenised, packed and hashed token sets (SPEC 1).",
+    serves="the joins of runs with their corpus",
+    used=f"t.id = {OF_CORPUS}",
+    hashed="once",
 )
 
-corpus_subsets = Table(
+corpus_subsets = table(
     "corpus_subsets",
-    metadata,
     column("corpus_id", Integer, "The corpus.", refers("corpora.id", cascade=True), key=True),
     column("subset", Text, "Name of the subset.", key=True),
     column("n_rows", Integer, "Its rows."),
     comment="Subsets of a corpus; a row never mixes subsets.",
+    serves="runs show: the subsets of a corpus",
+    used=f"t.corpus_id = {OF_CORPUS}",
+    hashed="once",
 )
 
-token_counts = Table(
+token_counts = table(
     "token_counts",
-    metadata,
     column("corpus_id", Integer, "The corpus.", refers("corpora.id", cascade=True), key=True),
     column("token_id", Integer, "Id in the corpus's tokenizer.", key=True, autoincrement=False),
     column("count", BigInteger, "Kept positions that hold the token."),
     comment="How often each token occurs at the kept positions of a corpus; absent means never.",
+    serves="how often a token occurs in a corpus",
+    used=f"t.corpus_id = {OF_CORPUS}",
+    hashed="once",
 )

@@ -1,14 +1,13 @@
 """Tables of the jobs that a run is cut into, and of what they found before it is published."""
 
-from sqlalchemy import BigInteger, Double, Integer, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Double, Integer, LargeBinary, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from catalog.base import check, column, metadata, refers
+from catalog.base import check, column, refers, table
 from catalog.schema.runs import Moment
 
-run_jobs = Table(
+run_jobs = table(
     "run_jobs",
-    metadata,
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
     column("job", SmallInteger, "Number within the run, from 0.", key=True),
     column("kind", Text, "pivots, accumulate or combine.", check("kind_known", "kind IN ('pivots', 'accumulate', 'combine')")),
@@ -25,14 +24,15 @@ run_jobs = Table(
     column("error", Text, "Why the latest attempt ended early.", null=True),
     column("failures", Integer, "Attempts by workers that ended in an error.", server_default=text("0")),
     comment="The pieces of work of each run.",
+    serves="runs watch and workers: the jobs of a run in order",
 )
 
-run_job_results = Table(
+run_job_results = table(
     "run_job_results",
-    metadata,
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
     column("job", SmallInteger, "The job that found it.", key=True),
     column("name", Text, "What it is: pivots, moments, a tile, explanations; with the models and layers.", key=True),
     column("data", LargeBinary, "Arrays in numpy's npz format."),
     comment="Results of jobs until the run is published; the reader role cannot see them.",
+    serves="publication: what the jobs of a run found",
 )

@@ -1,10 +1,10 @@
 """Tables of meaning: features, explanations, rules and labels."""
 
-from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, SmallInteger, Table, Text, UniqueConstraint, func, text
+from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, index, metadata, refers
-from catalog.schema.statistics import number, of_neuron, place_of_neuron
+from catalog.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
+from catalog.schema.identity import OF_TOKENIZERS
 
 FEATURE_FAMILIES = (
     "type", "symbol", "numeric", "pronoun", "starts", "suffix", "prefix", "word_group", "unigram",
@@ -12,39 +12,31 @@ FEATURE_FAMILIES = (
     "topic", "machine_topic", "subset",
 )  # fmt: skip
 
-features = Table(
+features = table(
     "features",
-    metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
     column("name", Text, "As in SPEC 5; unigrams end in _unigram, others begin with spacy_, topic_ or subset_."),
     column("family", Text, "Group of SPEC 5.", check("family_known", f"family IN {FEATURE_FAMILIES}")),
     column("ordinal", Integer, "Column order; of equal scores the earlier feature wins."),
     column("definition", Text, "The rule in words."),
-    UniqueConstraint("name"),
+    unique("name", serves="publication: whether a feature is known"),
     comment="Yes-or-no properties of tokens.",
+    used="t.id IN {features}",
+    serves="the joins of explanations with their feature",
 )
 
-feature_tokens = Table(
+feature_tokens = table(
     "feature_tokens",
-    metadata,
     column("tokenizer_id", Integer, "The tokenizer.", refers("tokenizers.id", cascade=True), key=True),
     column("feature_id", Integer, "The feature.", refers("features.id", cascade=True), key=True),
     column("token_id", Integer, "A token that has it.", key=True, autoincrement=False),
     comment="Which tokens have which feature.",
+    used=f"t.tokenizer_id IN {OF_TOKENIZERS} AND t.feature_id IN {{features}}",
+    serves="topics: the tokens that have a feature",
 )
 
-run_topics = Table(
-    "run_topics",
-    metadata,
-    column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
-    column("ordinal", Integer, "Place among the run's topics, from 1.", key=True, autoincrement=False),
-    column("feature_id", Integer, "The topic as a feature of tokens.", refers("features.id")),
-    comment="The topics that a run looked for: of a file, or of the topic model of its corpus (SPEC 5.10).",
-)
-
-explanations = Table(
+explanations = table(
     "explanations",
-    metadata,
     *of_neuron(),
     column("feature_id", Integer, "The feature.", refers("features.id"), key=True),
     column("shift", Text, "current or previous token.", check("shift_known", "shift IN ('current', 'previous')"), key=True),
@@ -61,6 +53,7 @@ explanations = Table(
     number("cohen_d", "Difference of the means over the pooled standard deviation."),
     column("rank", Integer, "Rank of the score among all features and both shifts, 1 the best; exact up to 5."),
     comment="The features that explain each neuron best, of each part of the run five and the best of each shift.",
+    serves="show and neuron_explanations: the features that explain a neuron",
 )
 index(
     "ix_explanations_run_id_feature_id",
@@ -70,59 +63,28 @@ index(
     explanations.c.variance_reduction.desc(),
 )
 
-next_token_statistics = Table(
-    "next_token_statistics",
-    metadata,
-    *of_neuron(),
-    column("feature_id", Integer, "The class: tokens with this feature.", refers("features.id"), key=True),
-    column("rank", SmallInteger, "By the size of cohen_d, 1 the largest.", check("rank_positive", "rank >= 1")),
-    column("n_in", BigInteger, "Kept tokens before a token of the class."),
-    column("n_out", BigInteger, "Kept tokens before another token; the last one of a row is before none."),
-    column("mean_in", Double, "Mean pre before tokens of the class."),
-    column("mean_out", Double, "Mean pre before others."),
-    column("freq_in", Double, "Fraction with pre > 0 before tokens of the class."),
-    column("freq_out", Double, "Fraction with pre > 0 before others."),
-    column("cohen_d", Double, "Difference of the means over the pooled standard deviation."),
-    comment="The five classes of next tokens before which a neuron's pre-activation differs most (SPEC 3.5). By run.",
-    postgresql_partition_by="LIST (run_id)",
-)
-
-letter_scores = Table(
-    "letter_scores",
-    metadata,
-    *of_neuron(),
-    column("letter", Text, "The letter whose tokens explain the neuron best.", check("letter_a_to_z", "letter ~ '^[a-z]$'")),
-    column("feature_id", Integer, "Its unigram feature.", refers("features.id")),
-    column("variance_reduction", Double, "Of that feature."),
-    number("mean_a", "Mean post on the letter's own tokens (SPEC 6.5)."),
-    number("mean_b", "Mean post on other tokens that start with the letter."),
-    number("mean_c", "Mean post on the rest."),
-    comment="The best letter of each neuron, for the alphabet rule.",
-)
-
-rule_versions = Table(
+rule_versions = table(
     "rule_versions",
-    metadata,
     column("version", Integer, "Counts up.", key=True, autoincrement=False),
     column("created_at", DateTime(timezone=True), "When it was written.", server_default=func.now()),
     column("published_at", DateTime(timezone=True), "When labels were made by it; NULL for a draft.", null=True),
     comment="Versions of the label rules.",
+    serves="relabel: the newest version of the rules",
 )
 
-rules = Table(
+rules = table(
     "rules",
-    metadata,
     column("rule_version", Integer, "The version.", refers("rule_versions.version", cascade=True), key=True),
     column("family", Text, "The family of labels that the rule makes.", key=True),
     column("parameter", Text, "Name of the threshold.", key=True),
     column("value", Double, "Its value."),
     column("description", Text, "What it decides."),
     comment="Thresholds of the label rules (SPEC 6.6).",
+    serves="rules list and relabel: the thresholds of a version",
 )
 
-labels = Table(
+labels = table(
     "labels",
-    metadata,
     *of_neuron(),
     column(
         "family",
@@ -143,6 +105,8 @@ labels = Table(
     *place_of_neuron(),
     number("excess_corr", "The neuron's excess correlation, from universality; NULL if undefined."),
     comment="What each neuron is, by rules that can be run again (SPEC 6.6).",
+    serves="show: the labels of a neuron",
+    hashed="always",
 )
 _OF_MODEL = (labels.c.run_id, labels.c.model_id)
 # as the server prints what `catalog.queries.BEST_FIRST` says, so that the two can be compared

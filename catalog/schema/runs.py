@@ -1,15 +1,14 @@
 """Tables that say what was computed: runs, their models, pairs and parts."""
 
-from sqlalchemy import Boolean, DateTime, Identity, Integer, SmallInteger, Table, Text, func, text
+from sqlalchemy import Boolean, DateTime, Identity, Integer, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, index, metadata, refers
+from catalog.base import check, column, index, refers, table
 
 Moment = DateTime(timezone=True)
 
-runs = Table(
+runs = table(
     "runs",
-    metadata,
     column("id", Integer, "Surrogate key.", Identity(), key=True),
     column("identity", Text, "sha256 over models, tokens and the settings that change a number."),
     column(
@@ -49,6 +48,9 @@ runs = Table(
     column("failures", Integer, "Publications by workers that ended in an error.", server_default=text("0")),
     check("published_has_time", "(status = 'published') = (published_at IS NOT NULL)"),
     comment="Computations. Views show published runs only.",
+    serves="runs show, and the joins of views with the run that measured a row",
+    used="t.id = :run_id",
+    hashed="always",
 )
 index(
     "ix_runs_one_unpublished_per_identity",
@@ -58,14 +60,15 @@ index(
     postgresql_where=text("status <> 'published'"),
 )
 
-run_models = Table(
+run_models = table(
     "run_models",
-    metadata,
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
     column("model_id", Integer, "A model in it.", refers("models.id"), key=True),
     column("ordinal", SmallInteger, "Place on the command line, from 0."),
     column("statistics_run_id", Integer, "The run that computed the model's own rows; rows are copied from it."),
     comment="The models of a run.",
+    serves="runs show, and the view members: the models of a run",
+    hashed="always",
 )
 index(
     "ix_run_models_model_id",
@@ -74,20 +77,19 @@ index(
     run_models.c.run_id,
 )
 
-run_pairs = Table(
+run_pairs = table(
     "run_pairs",
-    metadata,
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
     column("model_id", Integer, "One model.", refers("models.id"), key=True),
     column("other_model_id", Integer, "The other; the larger id.", refers("models.id"), key=True),
     column("computed_run_id", Integer, "The run that computed the pair; rows are copied from it."),
     check("ordered", "model_id < other_model_id"),
     comment="The model pairs of a run, each once.",
+    serves="extending a run: the model pairs that it has",
 )
 
-run_parts = Table(
+run_parts = table(
     "run_parts",
-    metadata,
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
     column("part", Text, "weights, activations, correlations or vocabulary.", key=True),
     column("definition_version", Integer, "Version of the definitions that the numbers follow."),
@@ -99,4 +101,6 @@ run_parts = Table(
         null=True,
     ),
     comment="Which parts a run has.",
+    serves="runs list, and extending a run: the parts that it has",
+    hashed="always",
 )

@@ -1,24 +1,12 @@
 """Tables of sums over a run's rows, so that summaries and counts need not read those rows; see `catalog.summaries`."""
 
-from typing import Any
+from sqlalchemy import Double, Integer, SmallInteger, Text
 
-from sqlalchemy import Column, Double, Integer, SmallInteger, Table, Text
+from catalog.base import column, number, of_model, table
 
-from catalog.base import column, metadata, refers
-from catalog.schema.statistics import number
-
-
-def _of_model() -> tuple[Column[Any], Column[Any]]:
-    return (
-        column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
-        column("model_id", Integer, "The model.", refers("models.id", cascade=True), key=True),
-    )
-
-
-label_totals = Table(
+label_totals = table(
     "label_totals",
-    metadata,
-    *_of_model(),
+    *of_model(),
     column("family", Text, "Family of the labels.", key=True),
     column("subtype", Text, "Their subtype; empty where the family was looked for and the layer has none.", key=True),
     column("layer", SmallInteger, "Layer of their neurons.", key=True, autoincrement=False),
@@ -27,12 +15,13 @@ label_totals = Table(
     column("neurons", Integer, "Neurons whose first subtype of the family this is: sums over subtypes count each once."),
     column("universal_neurons", Integer, "Those of them that are universal."),
     comment="How many labels a run has, for the counts of find and families; 0 where a family was looked for in vain.",
+    serves="families and the count of find: sums of a model in a run",
+    hashed="always",
 )
 
-layer_summaries = Table(
+layer_summaries = table(
     "layer_summaries",
-    metadata,
-    *_of_model(),
+    *of_model(),
     column("layer", SmallInteger, "The layer.", key=True, autoincrement=False),
     column("n_neurons", Integer, "Its neurons."),
     column("n_universal", Integer, "Those with excess_corr above 0.5."),
@@ -43,14 +32,17 @@ layer_summaries = Table(
     number("median_l2_penalty", "Of the L2 penalty of the weights."),
     number("median_vocab_kurt", "Of the kurtosis over the vocabulary."),
     comment="Counts and medians per layer, for the question layers.",
+    serves="layers: the layers of a model in a run",
+    hashed="always",
 )
 
-depth_summaries = Table(
+depth_summaries = table(
     "depth_summaries",
-    metadata,
-    *_of_model(),
+    *of_model(),
     column("layer", SmallInteger, "Layer of the neurons.", key=True, autoincrement=False),
     column("other_layer", SmallInteger, "Layer of their best matches in the other models.", key=True, autoincrement=False),
     column("fraction", Double, "Fraction of the layer's neurons, mean over the other models (SPEC 2.5)."),
     comment="In which layers best matches lie, for the question depth.",
+    serves="depth: the layers of a model in a run",
+    hashed="always",
 )

@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import create_engine, make_url, text
 
+from catalog import parts
 from ingest.pipeline import ingest
 from ingest.progress import Silent
-from ingest.settings import PARTS, ROLES, IngestReport, IngestSettings
+from ingest.settings import IngestReport, IngestSettings
 from tests import factories
 
 CONTRACT = {
@@ -58,6 +59,8 @@ KEYS = ("run_id", "neuron_id", "other_neuron_id", "group_id")
 """Columns that differ between two runs of the same thing."""
 
 
+PARTS = parts.names()
+ROLES = parts.groups()["roles"]
 BUT_SYNTAX = tuple(part for part in PARTS if part != "syntax")
 """The parts that need no spaCy, whose loading takes longer than these small ingests."""
 

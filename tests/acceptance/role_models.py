@@ -7,11 +7,12 @@ import pytest
 import torch
 from sqlalchemy import URL
 
+from catalog import parts
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus
 from ingest.prepare import load_inputs
 from ingest.progress import Silent
-from ingest.settings import ROLES, IngestSettings
+from ingest.settings import IngestSettings
 from ingest.tokenizer import tokenizer_identity
 from tests import factories
 from tests.acceptance.ingests import run_ingest, small_corpus
@@ -42,7 +43,7 @@ def make_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def publish_models(server: URL, template: str, models: dict[str, Path], corpus: Path) -> Iterator[str]:
     """A catalog of these models with every role, one run."""
     with database(server, template) as made:
-        only = ("weights", *ROLES)
+        only = ("weights", *parts.groups()["roles"])
         run_ingest(made, list(models.values()), corpus, only=only, context=CONTEXT, intervention_tokens=TOKENS)
         yield made
 

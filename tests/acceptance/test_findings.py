@@ -100,28 +100,20 @@ def test_text_is_on_one_line_and_shown_as_it_is(raw: bytes, expected: str) -> No
 
 def test_evidence_of_every_rule_is_in_words() -> None:
     position = {"mutual_information": 0.2, "strength": "strong", "alternations": 2, "coverage": 0.9, "runs": [[1, 16, "high"]]}
-    assert in_words(position) == (
+    assert in_words("position", position) == (
         "0.2 nats about the position; strong, 2 alternations, at an extreme on 90 % of the positions: high 1–16"
     )
     bos = {"bos_activation": 3.0, "ratio": 6.0, "post_p99_9": 0.5}
-    assert in_words(bos).startswith("3 on BOS, 6 times")
+    assert in_words("bos", bos).startswith("3 on BOS, 6 times")
     detector = {"n": 3, "cover": 4, "activations": 90, "detected": 2, "mean_effect": -0.5, "suppressing": True}
-    assert "4 trigrams cover 95 % of its 90 activations; 2 nearly always" in in_words(detector)
-    assert "it suppresses them, by -0.5 logits" in in_words(detector)
+    assert "4 trigrams cover 95 % of its 90 activations; 2 nearly always" in in_words("ngram_detector", detector)
+    assert "it suppresses them, by -0.5 logits" in in_words("ngram_detector", detector)
     rare = {"activations": 0.0, "n_tokens": 1000, "upper_bound": 0.003, "enough_tokens": 2e7}
-    assert in_words(rare).startswith("active on none of 1,000 tokens, so that its frequency is at most 0.003")
-    assert in_words({**rare, "activations": 1.0}) == "active on 1 of 1,000 tokens; provisional below 20,000,000 tokens"
-    subset = {
-        "subset": "code",
-        "variance_reduction": 0.5,
-        "post_mean": 1.0,
-        "n_tokens": 9,
-        "sparsity": 1.0,
-        "overall_mean": 0.25,
-    }
-    assert "mean 1 on its 9 tokens, 0.25 on all" in in_words(subset)
+    assert in_words("dead", rare).startswith("active on none of 1,000 tokens, so that its frequency is at most 0.003")
+    assert in_words("near_dead", {**rare, "activations": 1.0}) == "active on 1 of 1,000 tokens; provisional below 20,000,000 tokens"
+    assert in_words("gone", {"subset": "code", "n_tokens": 9, "nothing": None}) == "subset code, n_tokens 9"
     unexplained = {"variance_reduction": None, "excess_corr": 0.6, "evaluated": ["position", "bos"]}
-    assert in_words(unexplained).endswith("was looked for: position, bos")
+    assert in_words("unexplained", unexplained).endswith("was looked for: position, bos")
 
 
 def test_names_are_code_unless_they_may_hold_anything() -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from catalog import parts as all_parts
 from ingest.pipeline import ingest
 from ingest.preview import preview
 from ingest.progress import Silent, Stopwatch
-from ingest.settings import OF_WEIGHTS, PARTS, IngestSettings
+from ingest.settings import IngestSettings
 from tests import factories
 from tests.acceptance.ingests import small_corpus
 from tests.conftest import database
@@ -53,14 +54,14 @@ def planned(settings: IngestSettings) -> dict[str, list[float | None]]:
 
 
 @pytest.mark.parametrize(
-    "parts", [*((part,) for part in PARTS), PARTS], ids=lambda parts: ",".join(parts) if len(parts) < 2 else "all"
+    "parts", [*((part,) for part in all_parts.names()), all_parts.names()], ids=lambda parts: ",".join(parts) if len(parts) < 2 else "all"
 )
 def test_every_phase_of_the_ingest_is_planned(
     url: str, models: list[Path], corpus: Path, parts: tuple[str, ...], fresh: None
 ) -> None:
     settings = IngestSettings(
         models=tuple(map(str, models)),
-        corpus=None if {*parts} <= {*OF_WEIGHTS} else str(corpus),
+        corpus=None if {*parts} <= {*all_parts.of_weights()} else str(corpus),
         only=parts,
         again=True,
         database_url=url,

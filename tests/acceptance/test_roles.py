@@ -9,6 +9,7 @@ import pytest
 import torch
 from sqlalchemy import create_engine, make_url
 
+from catalog import parts
 from catalog.engine import writer_engine
 from catalog.errors import InputError, NotFoundError
 from catalog.verify import checks, verify
@@ -18,7 +19,7 @@ from ingest.measure_settings import InterveneSettings
 from ingest.pipeline import ingest
 from ingest.progress import Silent
 from ingest.roles.head_scores import bos_keys
-from ingest.settings import OF_WEIGHTS, ROLES, IngestSettings
+from ingest.settings import IngestSettings
 from ingest.tokenizer import tokenizer_identity
 from tests import factories
 from tests.acceptance.ingests import rows, run_ingest
@@ -235,7 +236,7 @@ def test_what_is_against_a_rule_is_found(url: str, change: str, rule: str) -> No
 def test_roles_of_weights_need_no_corpus_and_are_known_the_second_time(
     database_url: str, models: dict[str, Path], corpus: Path
 ) -> None:
-    first = run_ingest(database_url, [models["serial"]], None, only=OF_WEIGHTS)
+    first = run_ingest(database_url, [models["serial"]], None, only=parts.of_weights())
     assert first.outcome == "published"
     assert rows(database_url, "SELECT count(*) FROM neuron_head_scores")[0][0] > 0
     second = run_ingest(database_url, [models["serial"]], None, only=("prediction", "redundancy"))
@@ -244,7 +245,7 @@ def test_roles_of_weights_need_no_corpus_and_are_known_the_second_time(
     )  # fmt: skip
     with pytest.raises(NotFoundError, match="run 1, the newest with serial, read no corpus to measure on"):
         intervene(ask(database_url, "serial", ((0, 1),), changes=(("fix", 1.0),)), Silent())
-    wide = run_ingest(database_url, [models["serial"]], None, only=OF_WEIGHTS, context=CONTEXT)
+    wide = run_ingest(database_url, [models["serial"]], None, only=parts.of_weights(), context=CONTEXT)
     assert wide.run_id != first.run_id, "h of another context is another number"
 
 
@@ -255,7 +256,7 @@ def test_what_was_asked_for_gives_way_to_the_run_itself(database_url: str, model
     every = tuple(((0, index),) for index in range(D_MLP))
     before = intervene(ask(database_url, "shallow", *every, changes=(("fix", 6.0), ("fix", 0.5))), Silent()).frame()
     assert len(before) == 2 * D_MLP
-    added = run_ingest(database_url, [models["shallow"]], corpus, **{**some, "only": ROLES})
+    added = run_ingest(database_url, [models["shallow"]], corpus, **{**some, "only": parts.groups()["roles"]})
     assert added.outcome == "parts_added"
     statement = "SELECT purpose, value, count(*) FROM interventions WHERE value IN (6, 0.5) GROUP BY 1, 2 ORDER BY 1, 2"
     found = {(purpose, value): n for purpose, value, n in rows(database_url, statement)}

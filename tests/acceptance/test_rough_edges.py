@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from catalog import parts
 from catalog.errors import InputError
 from ingest.pipeline import ingest
 from ingest.progress import Silent
-from ingest.settings import PARTS, IngestSettings
+from ingest.settings import IngestSettings
 from tests import factories
 from tests.acceptance.ingests import BUT_SYNTAX, contract, rows, run_ingest, small_corpus, tiny_family
 from tests.commands import run_catalog
@@ -51,7 +52,7 @@ def odd_corpus(folder: Path, **columns: str) -> Path:
 def test_bytes_that_are_no_text_reach_every_answer(catalog, database_url: str, tmp_path: Path) -> None:
     """NUL, lone surrogates and pieces of characters, with syntax and examples."""
     models = tiny_family(tmp_path, "ab")
-    run_ingest(database_url, models, odd_corpus(tmp_path, subset="nul\0 subset"), only=PARTS, min_count=5)
+    run_ingest(database_url, models, odd_corpus(tmp_path, subset="nul\0 subset"), only=parts.names(), min_count=5)
     for view in VIEWS:
         rows(database_url, f"SELECT * FROM {view}")
     assert rows(database_url, "SELECT text FROM tokens WHERE bytes = '\\x00'") == [("\\x00",)]
@@ -117,7 +118,7 @@ def kill_layer(folder: Path, layer: int) -> Path:
 def test_a_layer_without_a_live_neuron(catalog, database_url: str, tmp_path: Path) -> None:
     models = tiny_family(tmp_path, "ab")
     kill_layer(models[0], 1)
-    run_ingest(database_url, models, small_corpus(tmp_path), only=PARTS)
+    run_ingest(database_url, models, small_corpus(tmp_path), only=parts.names())
     dead = rows(
         database_url,
         # in 16 dimensions random output weights are opposite to some others

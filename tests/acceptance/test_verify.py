@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import URL, Connection, Engine, text
 
-from catalog import checksums
+from catalog import checksums, parts
 from catalog.engine import writer_engine
 from catalog.labels import relabel
 from catalog.verify import checks
@@ -136,7 +136,7 @@ def test_an_undamaged_run_passes(verify):
     assert (code, {finding["status"] for finding in findings}) == (0, {"ok"}), findings
     assert "--seed 3" in said and "no difference" in said
     subjects = [finding["subject"] for finding in findings]
-    assert set(checksums.tables_of(checksums.ROWS_OF_PART)) < set(subjects)
+    assert set(checksums.tables_of(parts.names())) < set(subjects)
     recomputed = [finding["subject"] for finding in findings if finding["check"] == "recomputation"]
     assert recomputed[0] == "activation statistics of 5 neurons" and recomputed[1].startswith("correlations of 5 neurons with")
 
@@ -183,7 +183,7 @@ def test_what_checksums_cannot_know_is_found_by_structure(published):
         "examples are at their token in rows of the corpus that are stored": "DELETE FROM corpus_rows WHERE row = 3",
         "top examples are ranked 1, 2, 3, … by falling value": "UPDATE examples SET value = 9 WHERE rank = 2",
         "nothing is left of its computation": "INSERT INTO run_job_results VALUES (1, 0, 'a tile', '')",
-        "letter scores point to features": "UPDATE letter_scores SET feature_id = 999999 WHERE neuron_id = :neuron",
+        "letter_scores points to features": "UPDATE letter_scores SET feature_id = 999999 WHERE neuron_id = :neuron",
     }
     with published.engine.connect() as connection:
         neuron = connection.execute(text("SELECT min(neuron_id) FROM pairs")).scalar_one()
@@ -192,7 +192,7 @@ def test_what_checksums_cannot_know_is_found_by_structure(published):
             with connection.begin() as transaction:
                 connection.execute(text("SET LOCAL session_replication_role = replica"))
                 assert connection.execute(text(damage), {"neuron": neuron} if ":neuron" in damage else {}).rowcount >= 1, rule
-                checksums.record(connection, 1, checksums.tables_of(checksums.ROWS_OF_PART))
+                checksums.record(connection, 1, checksums.tables_of(parts.names()))
                 found = differing(connection)
                 assert "against the rule, such as" in found.get(rule, ""), (rule, found)
                 transaction.rollback()

@@ -1,8 +1,10 @@
 """The rules of SPEC 6.6, applied by SQL to what is stored; thresholds that change without computing anything."""
 
+from dataclasses import replace
+
 import pytest
 
-from catalog import api, labels, rules
+from catalog import api, labels, parts, rules
 from catalog.errors import InputError, NotFoundError
 from tests.database.helpers import execute, one, rows
 from tests.published import D_MLP, MODELS, publish_small_family
@@ -345,7 +347,8 @@ def test_relabelling_is_one_transaction(engine, run, monkeypatch):
     with engine.begin() as connection:
         rules.set_rule(connection, "previous_token.min_variance_reduction", 0.9)
     publish_small_family(engine, "second")
-    monkeypatch.setattr(labels, "RULES", (*labels.RULES[:3], labels.Rule("none", ("vocabulary",), "SELECT 1 / (:run_id - 2)")))
+    broken = replace(parts.part_named("vocabulary").rules[0], select="SELECT 1, '', 1 / (:run_id - 2), '{}'::jsonb")
+    monkeypatch.setattr(parts, "rules", lambda: (broken,))
     with pytest.raises(Exception, match="division by zero"):
         labels.relabel(engine)
     assert rows(engine, "SELECT * FROM labels WHERE run_id = :run ORDER BY neuron_id, family", run=run) == before

@@ -12,9 +12,8 @@ from sqlalchemy import event, text
 
 from bench.big_catalog import Plan, build
 from bench.synthetic import D_MLP
-from catalog import answers, api
+from catalog import answers, api, parts
 from catalog.engine import writer_engine
-from catalog.labels import RULES
 from catalog.neuron_page import NeuronRef
 from catalog.queries import LabelFilter
 from catalog.summaries import total_labels
@@ -56,7 +55,7 @@ STAND_IN = """INSERT INTO labels (run_id, neuron_id, family, subtype, score, rul
 def stand_in(engine) -> None:
     """Labels for rules whose statistics the synthetic catalog does not have, so that no new rule goes untried."""
     with engine.begin() as connection:
-        for family in {rule.family for rule in RULES} - {family for (family,) in rows(engine, FAMILIES)}:
+        for family in {rule.family for rule in parts.rules()} - {family for (family,) in rows(engine, FAMILIES)}:
             connection.execute(text(STAND_IN), {"family": family})
         for (run,) in rows(engine, "SELECT id FROM runs"):
             total_labels(connection, run)
@@ -146,7 +145,7 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(node for below in plan.get("Plans", []) for node in nodes(below))]
 
 
-EVERY_FAMILY = [(rule.family, None) for rule in RULES]
+EVERY_FAMILY = [(rule.family, None) for rule in parts.rules()]
 SUBTYPES = [
     ("position", "oscillatory"),
     ("syntax", "morph_plural"),

@@ -261,8 +261,8 @@ def test_rows_of_an_earlier_run_are_taken_over(engine):
         for table in ("activation_statistics", "pairs"):
             execute(engine, f"TRUNCATE staging.run_{handle.run_id}_{table}")
         for own in ids:
-            assert handle.stage_from_run("activation_statistics", first, model=own) == N
-        pairs = [handle.stage_from_run("pairs", first, pairs_of=(a, b)) for a, b in publication.pair_run_of]
+            assert handle.stage_from_run("activation_statistics", first, "activations", model=own) == N
+        pairs = [handle.stage_from_run("pairs", first, "correlations", pairs_of=(a, b)) for a, b in publication.pair_run_of]
         handle.publish(publication)
     # two ranks in both directions of each pair of models, the dead neuron apart
     assert pairs == [4 * (2 * D_MLP - 1)] * 3

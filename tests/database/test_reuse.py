@@ -87,7 +87,7 @@ def test_a_run_that_is_deleted_in_the_meantime_is_not_half_used(engine, keys):
         runs.delete_run(engine, 1)
         ids = [own for _, own in stage_small_family(handle).models]
         with pytest.raises(RunError, match="run 1, whose results were to be used again, is deleted"):
-            handle.stage_from_run("activation_statistics", 1, model=ids[0])
+            handle.stage_from_run("activation_statistics", 1, "activations", model=ids[0])
 
 
 def test_a_run_in_use_is_not_deleted_under_the_hands_of_another(engine, keys):

@@ -136,7 +136,7 @@ def test_a_part_by_another_definition_replaces_its_own_rows_only(engine, run):
 def test_another_run_takes_over_the_rows_of_a_part(engine, run, part, expected):
     with runs.begin_run(engine, spec_of("second")) as handle:
         own = handle.reserve([published._model(0, MODELS[0])], TOKENIZER.sha256)[0]
-        assert handle.stage_from_run("explanations", run, model=own, part=part) == expected
+        assert handle.stage_from_run("explanations", run, part, model=own) == expected
 
 
 def test_a_feature_of_no_known_family_is_refused(engine, run):

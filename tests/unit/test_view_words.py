@@ -1,9 +1,9 @@
 """No column of a view and no index goes without words, and no words without their column or index."""
 
 import pytest
-
-from catalog import index_words, view_columns, view_words, views
 from catalog.activity_views import View
+
+from catalog import index_words, view_columns, views
 
 SELECT = """SELECT m.run_id, n.layer, n."index" AS neuron, a.mean, (SELECT max(x, y) FROM public.pairs p) AS most,
        CASE WHEN a.var > 0 THEN 'a, b' ELSE ' FROM ' END AS sign, t.median_kurt
@@ -26,13 +26,13 @@ def test_columns_are_read_from_the_statement():
     ]
 
 
-def test_words_come_from_the_view_then_the_name_then_the_table(monkeypatch):
-    monkeypatch.setitem(view_words.OF_VIEW, "made_up", {"most": "The most.", "sign": "Its sign."})
-    said = view_columns.words_of("made_up", SELECT)
+def test_words_come_from_the_view_then_the_name_then_the_table():
+    parts.tables()
+    said = view_columns.words_of("made_up", SELECT, {"most": "The most.", "sign": "Its sign."})
     assert said == {
-        "run_id": view_words.EVERYWHERE["run_id"],
-        "layer": view_words.EVERYWHERE["layer"],
-        "neuron": view_words.EVERYWHERE["neuron"],
+        "run_id": view_columns.EVERYWHERE["run_id"],
+        "layer": view_columns.EVERYWHERE["layer"],
+        "neuron": view_columns.EVERYWHERE["neuron"],
         "mean": "Mean pre-activation (SPEC 3.1).",
         "most": "The most.",
         "sign": "Its sign.",
@@ -42,8 +42,8 @@ def test_words_come_from_the_view_then_the_name_then_the_table(monkeypatch):
 
 def test_a_column_without_words_is_refused(monkeypatch):
     silent = View("silent", "A view.", "SELECT m.run_id, count(*) AS heads\n  FROM {members} m")
-    monkeypatch.setattr(views, "VIEWS", (*views.VIEWS, silent))
-    with pytest.raises(KeyError, match=r"column heads of view silent needs words in catalog/view_words.py"):
+    monkeypatch.setattr(views, "OVERVIEW", (*views.OVERVIEW, silent))
+    with pytest.raises(KeyError, match=r"column heads of view silent needs words"):
         views.statements()
 
 
@@ -53,24 +53,18 @@ def test_what_is_no_column_of_a_table_needs_words_of_its_own(source):
     select = f"""SELECT {source} FROM public.activation_statistics a
  CROSS JOIN LATERAL (SELECT avg(b.mean) AS mean FROM public.activation_statistics b) t"""
     with pytest.raises(KeyError, match="needs words"):
-        view_columns.words_of("made_up", select)
+        view_columns.words_of("made_up", select, {})
 
 
 def test_words_without_a_column_are_refused(monkeypatch):
-    monkeypatch.setitem(view_words.OF_VIEW, "depth_matrix", {**view_words.OF_VIEW["depth_matrix"], "gone": "Gone."})
+    (matrix,) = (view for view in views.views() if view.name == "depth_matrix")
+    said = View("depth_matrix", matrix.comment, matrix.select, {**matrix.words, "gone": "Gone."})
+    monkeypatch.setattr(views, "OVERVIEW", (*views.OVERVIEW, said))
     with pytest.raises(KeyError, match="view depth_matrix has no column gone"):
         views.statements()
 
 
-def test_an_index_without_words_and_words_without_an_index_are_refused(monkeypatch):
-    monkeypatch.setitem(index_words.KEYS, "pk_gone", "nothing")
-    with pytest.raises(KeyError, match="no index pk_gone"):
-        index_words.statements()
-    monkeypatch.delitem(index_words.KEYS, "pk_gone")
-    monkeypatch.delitem(index_words.KEYS, "pk_runs")
-    with pytest.raises(KeyError, match="pk_runs"):
-        index_words.statements()
-
-
-def test_every_view_has_words_of_a_view_that_exists():
-    assert set(view_words.OF_VIEW) <= {view.name for view in views.VIEWS} | {"model_names", "members"}
+def test_every_key_and_every_index_says_what_it_serves():
+    said = index_words.comments()
+    keys = {str(table.primary_key.name) for table in metadata.sorted_tables}
+    assert keys <= set(said) and all(words.startswith("Serves ") and len(words) > 20 for words in said.values())

@@ -1,0 +1,149 @@
+"""The parts of a run, in order: the only list of them, and what follows from it.
+
+Modules that the environment variable CATALOG_PARTS names, with commas, add parts of their own: each has a tuple `PARTS`.
+Names are known at once; the parts themselves, with their tables, load when they are asked for.
+"""
+
+import os
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+
+    from catalog.parts.part import Check, Part, Rows, Section, View
+    from catalog.parts.rule import Rule, Threshold
+
+    PARTS: tuple[Part, ...]
+
+OWN = (
+    "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens",
+    "topics", "prediction", "redundancy", "attention", "ablations", "class_activity", "entropy", "syntax",
+)  # fmt: skip
+"""Each is a module of this package."""
+
+MORE = "CATALOG_PARTS"
+"""The environment variable that names modules with further parts."""
+
+
+def more_modules() -> list[Any]:
+    """The modules that CATALOG_PARTS names.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    return [import_module(name.strip()) for name in os.environ.get(MORE, "").split(",") if name.strip()]
+
+
+def names() -> tuple[str, ...]:
+    """Of all parts, in order; the tables of our own are not loaded."""
+    return (*OWN, *(part.name for module in more_modules() for part in module.PARTS))
+
+
+@cache
+def _parts() -> "tuple[Part, ...]":
+    own = [import_module(f"{__name__}.{name}").PART for name in OWN]
+    return (*own, *(part for module in more_modules() for part in module.PARTS))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PARTS":
+        return _parts()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def part_named(name: str) -> "Part":
+    """Raises:
+    KeyError: there is no such part.
+    """
+    return {part.name: part for part in _parts()}[name]
+
+
+def groups() -> dict[str, tuple[str, ...]]:
+    """What else `--only` understands: the parts of each group, by its name."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in _parts():
+        if part.group:
+            found[part.group] = (*found.get(part.group, ()), part.name)
+    return found
+
+
+def of_weights() -> tuple[str, ...]:
+    """The parts that read no corpus."""
+    return tuple(part.name for part in _parts() if part.reads == "weights")
+
+
+def rules() -> "tuple[Rule, ...]":
+    """The rules of all parts; those come last that ask what the others have found."""
+    return tuple(sorted((rule for part in _parts() for rule in part.rules), key=lambda rule: rule.asks_others))
+
+
+def parts_of_rule(family: str) -> tuple[str, ...]:
+    """The parts that the rule of a family reads, each enough by itself."""
+    return next((part.name, *rule.also) for part in _parts() for rule in part.rules if rule.family == family)
+
+
+def thresholds() -> "dict[tuple[str, str], Threshold]":
+    """All thresholds as they are at first, by family and parameter."""
+    own = {(rule.family, threshold.parameter): threshold for rule in rules() for threshold in rule.thresholds}
+    return own | {(family, threshold.parameter): threshold for part in _parts() for family, threshold in part.thresholds}
+
+
+def views() -> "list[View]":
+    """The views of all parts."""
+    return [view for part in _parts() for view in part.views]
+
+
+def checks() -> "list[tuple[str, Check]]":
+    """The checks that parts have of their own, each with its part."""
+    return [(part.name, check) for part in _parts() for check in part.checks]
+
+
+def sections() -> "list[tuple[str, Section]]":
+    """The tables of a neuron's page, each with its part."""
+    return [(part.name, section) for part in _parts() for section in part.page]
+
+
+def rows_of(part: str) -> "tuple[Rows, ...]":
+    """What a part fills."""
+    return part_named(part).rows
+
+
+def rows_in(part: str, table: str) -> "Rows":
+    """What a part fills in one table.
+
+    Raises:
+        KeyError: nothing.
+    """
+    return {rows.name: rows for rows in rows_of(part)}[table]
+
+
+def tables() -> "dict[str, Table]":
+    """All tables that parts fill, by name, each once."""
+    return {rows.name: rows.table for part in _parts() for rows in part.rows}
+
+
+def partitioned() -> tuple[str, ...]:
+    """Tables with a partition per run."""
+    return tuple(name for name, table in tables().items() if table.info["by_run"])
+
+
+def placed() -> tuple[str, ...]:
+    """Tables whose rows say where their neuron is; staged rows leave that out, for new neurons have no row yet."""
+    return tuple(name for name, table in tables().items() if {"layer", "index"} <= set(table.columns.keys()))
+
+
+def asked_too() -> "dict[str, Rows]":
+    """Tables to which people add rows after a run is published, by name."""
+    return {rows.name: rows for part in _parts() for rows in part.rows if rows.asked_too}
+
+
+def with_features() -> tuple[str, ...]:
+    """Tables whose rows point to features."""
+    return tuple(name for name, table in tables().items() if points_to_features(table))
+
+
+def points_to_features(table: "Table") -> bool:
+    """Whether rows of a table point to features."""
+    return any(key.column.table.name == "features" for key in table.foreign_keys)

@@ -1,0 +1,98 @@
+"""The part `activations`: moments and frequency of each neuron's activations (UN 4.2, SPEC 3), and who hardly ever is."""
+
+from sqlalchemy import BigInteger, Boolean, text
+
+from catalog.base import check, column, index, number, of_neuron, table
+from catalog.parts.part import Part, Rows, View
+from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.words import shown
+
+activation_statistics = table(
+    "activation_statistics",
+    *of_neuron(),
+    column("n_tokens", BigInteger, "Kept tokens (SPEC 0.3, M_corr)."),
+    number("mean", "Mean pre-activation (SPEC 3.1).", ranked=True),
+    number("var", "Population variance of pre.", ranked=True),
+    number("skew", "Skewness of pre; NULL if the variance is 0.", ranked=True),
+    number("kurt", "Kurtosis of pre, 3 for a Gaussian; NULL if the variance is 0.", ranked=True),
+    number("post_mean", "Mean post-activation.", ranked=True),
+    number("post_var", "Population variance of post.", ranked=True),
+    number("post_skew", "Skewness of post."),
+    number("post_kurt", "Kurtosis of post, 3 for a Gaussian."),
+    number(
+        "sparsity",
+        "Activation frequency: fraction of tokens with pre > 0 (SPEC 3.2).",
+        check("sparsity_fraction", "sparsity BETWEEN 0 AND 1"),
+        ranked=True,
+    ),
+    column("degenerate", Boolean, "The variance of post is too small for a correlation (SPEC 2.1)."),
+    comment="Moments and frequency of each neuron's activations (UN 4.2, SPEC 3).",
+)
+index(
+    "ix_activation_statistics_rare",
+    "dead_neurons: the neurons of a run that are never or hardly ever active",
+    activation_statistics.c.run_id,
+    activation_statistics.c.neuron_id,
+    postgresql_where=text("sparsity < 0.000001"),
+)
+
+_ENOUGH = threshold("dead", "enough_tokens")
+_NEAR_DEAD = threshold("near_dead", "max_frequency")
+
+# How often a neuron was active follows from its frequency; few tokens cannot show that it never is (rule of three).
+_RARE = """
+SELECT a.neuron_id, CASE WHEN a.n_tokens < {enough} THEN 'provisional' ELSE '{family}' END, a.sparsity,
+       jsonb_build_object('activations', round(a.sparsity * a.n_tokens), 'n_tokens', a.n_tokens,
+                          'upper_bound', 3.0 / NULLIF(a.n_tokens, 0), 'enough_tokens', {enough})
+  FROM activation_statistics a
+ WHERE a.run_id = :run_id AND {condition}"""
+
+
+def _words(found: Evidence) -> str:
+    tokens, enough = shown(found["n_tokens"]), shown(int(found["enough_tokens"]))
+    said = f"active on {int(found['activations']):,} of {tokens} tokens"
+    if not found["activations"]:
+        said = f"active on none of {tokens} tokens, so that its frequency is at most {shown(found['upper_bound'])} (3/n)"
+    return f"{said}; provisional below {enough} tokens"
+
+
+def _rule(family: str, about: str, condition: str, limit: Threshold) -> Rule:
+    select = _RARE.format(family=family, enough=_ENOUGH, condition=condition)
+    return Rule(family, about, select, _words, (limit,), lowest_is_best=True)
+
+
+PART = Part(
+    name="activations",
+    about="moments and frequency of activations",
+    reads="corpus",
+    rows=(Rows(activation_statistics, "neuron"),),
+    views=(
+        View(
+            "dead_neurons",
+            "Neurons that were never active, or on less than one of a million tokens; 3/n bounds the frequency of a dead one.",
+            """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, round(a.sparsity * a.n_tokens)::bigint AS activations,
+       a.n_tokens, 3.0 / NULLIF(a.n_tokens, 0) AS upper_bound, a.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.activation_statistics a ON a.run_id = m.run_id AND a.neuron_id = n.id AND a.sparsity < 0.000001""",
+            words={
+                "activations": "Kept tokens with pre > 0.",
+                "upper_bound": "3 / n_tokens: the frequency of a dead neuron is below it with a confidence of 95 %.",
+            },
+        ),
+    ),
+    rules=(
+        _rule(
+            "dead",
+            "Neurons that were active on no token.",
+            "a.sparsity = 0",
+            Threshold("enough_tokens", 20_000_000, "Tokens below which a label of dead or near_dead is provisional (VO 3)."),
+        ),
+        _rule(
+            "near_dead",
+            "Neurons that were active on hardly any token.",
+            f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}",
+            Threshold("max_frequency", 0.000001, "Frequency below which a neuron that was active is nearly dead."),
+        ),
+    ),
+)

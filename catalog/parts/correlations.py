@@ -1,0 +1,313 @@
+"""The part `correlations`: which neurons of different models are active together, and come back in every seed (UN 4.1)."""
+
+from sqlalchemy import REAL, Boolean, Identity, Integer, SmallInteger, text
+
+from catalog.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
+from catalog.parts.part import OWN_NEURONS, Check, Part, Rows, Section, View
+from catalog.parts.words import RANK_IN_LAYER
+from catalog.schema.runs import run_pairs
+
+CORRELATION = "BETWEEN -1 AND 1"
+
+pairs = table(
+    "pairs",
+    *of_neuron(),
+    column("other_neuron_id", Integer, "A neuron of another model.", refers("neurons.id", cascade=True), key=True),
+    column("other_model_id", Integer, "That neuron's model.", refers("models.id", cascade=True)),
+    column(
+        "correlation",
+        REAL,
+        "Pearson correlation of post (SPEC 2.1).",
+        check("correlation_range", f"correlation {CORRELATION}"),
+    ),
+    column("rank", SmallInteger, "1 is the best partner in that model.", check("rank_positive", "rank >= 1")),
+    column("mutual_best", Boolean, "Each is the other's best partner."),
+    comment="The k most correlated partners of each neuron in each other model; partitioned by run.",
+    serves="matches and neuron_matches: the partners of a neuron in a run",
+    by_run=True,
+)
+
+universality = table(
+    "universality",
+    *of_neuron(),
+    number("max_corr", "Largest over other models of the best correlation there (SPEC 2.4).", ranked=True),
+    number("mean_corr", "Mean over other models of the best correlation.", ranked=True),
+    number("min_corr", "Smallest over other models of the best correlation.", ranked=True),
+    number("max_baseline", "Largest over other models of the best correlation with rotated units.", ranked=True),
+    number("mean_baseline", "Mean over other models of that baseline.", ranked=True),
+    number("min_baseline", "Smallest over other models of that baseline.", ranked=True),
+    number("excess_corr", "mean_corr - mean_baseline; universal if above 0.5 (UN eq. 3).", ranked=True),
+    column("n_models", SmallInteger, "Other models in which the neuron's correlation is defined."),
+    column("n_degenerate", SmallInteger, "Other models in which it is not."),
+    *place_of_neuron(),
+    comment="Universality of each neuron over the other models of the run (UN 4.1).",
+)
+index(
+    "ix_universality_by_excess",
+    "universal: neurons of a model above 0.5 or another threshold, highest excess correlation first",
+    universality.c.run_id,
+    universality.c.model_id,
+    universality.c.excess_corr.desc(),
+    universality.c.layer,
+)
+index(
+    "ix_universality_by_place",
+    "universal neurons of a model, by layer and index",
+    universality.c.run_id,
+    universality.c.model_id,
+    universality.c.layer,
+    universality.c.index,
+    postgresql_where=text("excess_corr > 0.5"),
+)
+
+universality_by_model = table(
+    "universality_by_model",
+    *of_neuron(),
+    column("other_model_id", Integer, "The other model.", refers("models.id", cascade=True), key=True),
+    column(
+        "max_corr",
+        REAL,
+        "Best correlation in that model; NULL if degenerate.",
+        check("max_corr_range", f"max_corr {CORRELATION}"),
+        null=True,
+    ),
+    column("other_neuron_id", Integer, "The neuron that has it.", refers("neurons.id", cascade=True), null=True),
+    column("baseline", REAL, "Best correlation with rotated units of that model, mean over draws (SPEC 2.2).", null=True),
+    column("baseline_sd", REAL, "Standard deviation over draws; NULL for one draw.", null=True),
+    column("baseline_layer", SmallInteger, "Layer of the largest baseline.", null=True),
+    column("diag_corr", REAL, "Correlation with the neuron of equal layer and index; NULL if shapes differ.", null=True),
+    column("mutual_best", Boolean, "The best partner's best partner is this neuron."),
+    comment="Best match and baseline of each neuron in each other model. By run.",
+    serves="show and neuron_universality_by_model: a neuron's best match in each other model",
+    by_run=True,
+)
+
+neuron_groups = table(
+    "neuron_groups",
+    column("id", Integer, "Surrogate key.", Identity(), key=True),
+    column("run_id", Integer, "The run.", refers("runs.id", cascade=True)),
+    column("size", SmallInteger, "Neurons in the group, one per model.", check("size_two_or_more", "size >= 2")),
+    column("lowest_corr", REAL, "Lowest correlation between two of them."),
+    comment="Cliques of mutual best matches; a neuron is in one group of a run at most.",
+    serves="groups: the group of a member",
+)
+index(
+    "ix_neuron_groups_run_id_size",
+    "groups, largest first and then the most alike",
+    neuron_groups.c.run_id,
+    neuron_groups.c.size.desc(),
+    neuron_groups.c.lowest_corr.desc(),
+)
+
+group_members = table(
+    "group_members",
+    column("group_id", Integer, "The group.", refers("neuron_groups.id", cascade=True), key=True),
+    column("neuron_id", Integer, "A neuron in it.", refers("neurons.id", cascade=True), key=True),
+    column("run_id", Integer, "The group's run.", refers("runs.id", cascade=True)),
+    unique("run_id", "neuron_id", serves="neuron_group_members: the group that a neuron is in"),
+    comment="Neurons of each group.",
+    serves="groups: the members of a group",
+)
+
+RANKED = ("sparsity", "mean", "skew", "kurt", "input_bias", "in_out_sim", "l2_penalty", "vocab_kurt")
+"""Statistics whose percentiles within the layer tell universal neurons from others (UN Fig. 3, SPEC 3.7)."""
+
+
+def _percentile(name: str) -> str:
+    """Of a value among those of its layer, ties averaged: 50 (#{x < v} + #{x <= v} + 1) / n."""
+    of_layer = f"PARTITION BY s.layer ORDER BY s.{name}"
+    return (
+        f"CASE WHEN s.{name} IS NOT NULL THEN 50.0::double precision * (rank() OVER ({of_layer})"
+        f" + count(s.{name}) OVER ({of_layer})) / count(s.{name}) OVER (PARTITION BY s.layer) END AS {name}_percentile"
+    )
+
+
+_PERCENTILES_OF_LAYER = ",\n              ".join(_percentile(name) for name in RANKED)
+
+VIEWS = (
+    View(
+        "neuron_matches",
+        "The best partners of each neuron in every other model, with the standard error (1 - r^2) / sqrt(n).",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
+       names.model AS other_model, o.layer AS other_layer, o."index" AS other_neuron,
+       p.correlation, p.rank, p.mutual_best,
+       (1 - p.correlation::double precision ^ 2) / NULLIF(sqrt(c.n_kept::double precision), 0) AS standard_error,
+       p.neuron_id, p.other_neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.pairs p ON p.run_id = m.run_id AND p.neuron_id = n.id
+  JOIN public.neurons o ON o.id = p.other_neuron_id
+  JOIN history.model_names names ON names.model_id = p.other_model_id
+  JOIN public.runs r ON r.id = m.run_id
+  LEFT JOIN public.corpora c ON c.id = r.corpus_id""",
+        words={
+            "rank": "1 is the best partner in the other model.",
+            "standard_error": "Of the correlation: (1 - r^2) / sqrt(kept tokens).",
+        },
+    ),
+    View(
+        "neuron_universality_by_model",
+        "Best match and rotated baseline of each neuron in each other model.",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, names.model AS other_model,
+       u.max_corr, o.layer AS other_layer, o."index" AS other_neuron,
+       u.baseline, u.baseline_sd, u.baseline_layer, u.diag_corr, u.mutual_best, u.neuron_id, u.other_neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.universality_by_model u ON u.run_id = m.run_id AND u.neuron_id = n.id
+  JOIN history.model_names names ON names.model_id = u.other_model_id
+  LEFT JOIN public.neurons o ON o.id = u.other_neuron_id""",
+        words={
+            "other_layer": "Transformer block of the best match in the other model, from 0.",
+            "other_neuron": "Position in d_mlp of the best match in the other model, from 0.",
+        },
+    ),
+    View(
+        "universal_neuron_properties",
+        "Percentiles of universal neurons among all neurons of their layer (UN Fig. 3, SPEC 3.7).",
+        f"""SELECT m.run_id, m.model, t.layer, t.neuron, t.excess_corr, {", ".join(f"t.{name}_percentile" for name in RANKED)},
+       t.neuron_id
+  FROM {{members}} m
+ CROSS JOIN LATERAL (
+       SELECT s.layer, s.neuron, s.neuron_id, s.excess_corr,
+              {_PERCENTILES_OF_LAYER}
+         FROM {{schema}}.neuron_profiles s WHERE s.run_id = m.run_id AND s.model = m.model) t
+ WHERE t.excess_corr > 0.5""",
+        words={
+            "excess_corr": "mean_corr - mean_baseline, above 0.5 here (UN eq. 3).",
+            **{
+                f"{name}_percentile": RANK_IN_LAYER.format(name)
+                for name in ("sparsity", "mean", "skew", "kurt", "input_bias", "in_out_sim", "l2_penalty", "vocab_kurt")
+            },
+        },
+    ),
+    View(
+        "depth_matrix",
+        "Fraction of a layer's neurons whose best match lies in each layer, mean over other models (SPEC 2.5).",
+        """SELECT m.run_id, m.model, d.layer, d.other_layer, d.fraction
+  FROM {members} m
+ CROSS JOIN LATERAL (SELECT * FROM public.depth_summaries d WHERE d.run_id = m.run_id AND d.model_id = m.model_id
+                      ORDER BY d.layer, d.other_layer) d""",
+        words={
+            "layer": "Transformer block of the neurons, from 0.",
+            "other_layer": "Transformer block of their best matches in the other models, from 0.",
+        },
+    ),
+    View(
+        "neuron_group_members",
+        "Cliques of mutual best matches, one row per neuron; with the group's size and lowest correlation.",
+        """SELECT m.run_id, g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron,
+       n.id AS neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.group_members gm ON gm.run_id = m.run_id AND gm.neuron_id = n.id
+  JOIN public.neuron_groups g ON g.id = gm.group_id""",
+        words={"group_id": "The group: id of neuron_groups."},
+    ),
+)
+
+_MODEL_PAIRS = """
+SELECT a.model_id || ' and ' || b.model_id AS what
+  FROM run_models a
+  JOIN run_models b ON b.run_id = a.run_id AND b.model_id > a.model_id
+  LEFT JOIN run_pairs p ON (p.run_id, p.model_id, p.other_model_id) = (a.run_id, a.model_id, b.model_id)
+ WHERE a.run_id = :run_id AND p.run_id IS NULL"""
+
+_PARTNERS = f"""
+SELECT 'neuron ' || p.neuron_id || ' with the partner ' || p.other_neuron_id AS what
+  FROM pairs p
+  LEFT JOIN {OWN_NEURONS} AS n ON n.id = p.neuron_id
+  LEFT JOIN {OWN_NEURONS} AS o ON o.id = p.other_neuron_id
+ WHERE p.run_id = :run_id
+   AND (n.id IS NULL OR o.id IS NULL OR o.model_id <> p.other_model_id OR o.model_id = n.model_id)"""
+
+_RANKS = """
+SELECT 'neuron ' || neuron_id || ' with rank ' || rank AS what
+  FROM (SELECT neuron_id, rank, correlation, row_number() OVER best AS place, lag(correlation) OVER best AS before
+          FROM pairs WHERE run_id = :run_id
+        WINDOW best AS (PARTITION BY neuron_id, other_model_id ORDER BY rank)) AS placed
+ WHERE rank <> place OR correlation > before"""
+
+# A neuron has partners in another model or none there; how many is decided by top_k and that model's defined neurons.
+_PARTNER_COUNTS = f"""
+WITH counted AS (SELECT neuron_id, other_model_id, count(*) AS n FROM pairs WHERE run_id = :run_id GROUP BY 1, 2)
+SELECT 'neuron ' || neuron_id || ' with ' || n || ' partners instead of ' || most AS what
+  FROM (SELECT c.*, max(c.n) OVER (PARTITION BY own.model_id, c.other_model_id) AS most
+          FROM counted c JOIN {OWN_NEURONS} AS own ON own.id = c.neuron_id) AS compared
+ WHERE n <> most"""
+
+_MUTUAL = """
+WITH best AS (SELECT neuron_id, other_neuron_id, mutual_best FROM pairs WHERE run_id = :run_id AND rank = 1)
+SELECT 'neuron ' || one.neuron_id || ' and its best partner ' || one.other_neuron_id AS what
+  FROM best one LEFT JOIN best back ON back.neuron_id = one.other_neuron_id AND back.other_neuron_id = one.neuron_id
+ WHERE one.mutual_best <> (back.neuron_id IS NOT NULL)
+ UNION ALL
+SELECT 'neuron ' || neuron_id || ' and its partner of rank ' || rank FROM pairs
+ WHERE run_id = :run_id AND rank > 1 AND mutual_best"""
+
+_BEST = """
+SELECT 'neuron ' || COALESCE(u.neuron_id, p.neuron_id) || ' in model ' || COALESCE(u.other_model_id, p.other_model_id) AS what
+  FROM (SELECT * FROM universality_by_model WHERE run_id = :run_id AND other_neuron_id IS NOT NULL) AS u
+  FULL JOIN (SELECT * FROM pairs WHERE run_id = :run_id AND rank = 1) AS p
+    ON p.neuron_id = u.neuron_id AND p.other_model_id = u.other_model_id
+ WHERE (u.other_neuron_id, u.max_corr, u.mutual_best) IS DISTINCT FROM (p.other_neuron_id, p.correlation, p.mutual_best)"""
+
+# universality is float64, universality_by_model float4: they differ by the rounding of a correlation.
+_SUMMARY = """
+SELECT 'neuron ' || u.neuron_id AS what
+  FROM universality u
+  LEFT JOIN (SELECT neuron_id, count(max_corr) AS n, max(max_corr) AS c_max, avg(max_corr) AS c_mean, min(max_corr) AS c_min,
+                    max(baseline) AS b_max, avg(baseline) AS b_mean, min(baseline) AS b_min
+               FROM universality_by_model WHERE run_id = :run_id GROUP BY 1) AS m USING (neuron_id)
+ WHERE u.run_id = :run_id
+   AND (u.n_models <> COALESCE(m.n, 0)
+        OR u.n_models + u.n_degenerate + 1 <> (SELECT count(*) FROM run_models WHERE run_id = :run_id)
+        OR (u.max_corr IS NULL) <> (m.c_max IS NULL) OR (u.mean_baseline IS NULL) <> (m.b_mean IS NULL)
+        OR greatest(abs(u.max_corr - m.c_max), abs(u.mean_corr - m.c_mean), abs(u.min_corr - m.c_min),
+                    abs(u.max_baseline - m.b_max), abs(u.mean_baseline - m.b_mean), abs(u.min_baseline - m.b_min),
+                    abs(u.excess_corr - (u.mean_corr - u.mean_baseline))) > 1e-6)"""
+
+_GROUPS = f"""
+SELECT 'group ' || g.id || ' of ' || g.size AS what
+  FROM neuron_groups g
+  LEFT JOIN group_members gm ON gm.group_id = g.id AND gm.run_id = g.run_id
+  LEFT JOIN {OWN_NEURONS} AS n ON n.id = gm.neuron_id
+ WHERE g.run_id = :run_id
+ GROUP BY g.id
+HAVING g.size <> count(n.id) OR g.size <> count(DISTINCT n.model_id)"""
+
+PART = Part(
+    name="correlations",
+    about="partners in other models, universality, groups",
+    reads="corpus",
+    rows=(
+        Rows(pairs, "pair"),
+        Rows(universality, "neuron", of_all_models=True),
+        Rows(universality_by_model, "pair"),
+        Rows(group_members, "some", of_all_models=True),
+        Rows(neuron_groups, "run", of_all_models=True),
+        Rows(run_pairs, "run", of_all_models=True),
+    ),
+    views=VIEWS,
+    checks=(
+        Check("every two models of the run are a pair", _MODEL_PAIRS),
+        Check("partners belong to another model of the run, the one named", _PARTNERS),
+        Check("partners are ranked 1, 2, 3, … by falling correlation", _RANKS),
+        Check("neurons of a model have equally many partners in another", _PARTNER_COUNTS),
+        Check("mutual_best says whose best partner's best partner it is", _MUTUAL),
+        Check("universality_by_model repeats the partners of rank 1", _BEST),
+        Check("universality sums universality_by_model up", _SUMMARY),
+        Check("groups have as many neurons as they say, each of another model", _GROUPS),
+    ),
+    page=(
+        Section(
+            "best_matches",
+            "Best match in each other model",
+            """
+SELECT v.other_model, v.other_layer, v.other_neuron, v.max_corr, v.baseline, v.diag_corr, v.mutual_best,
+       (SELECT string_agg(l.family || ':' || l.subtype, ', ' ORDER BY l.family, l.subtype) FROM labels l
+         WHERE l.run_id = v.run_id AND l.neuron_id = v.other_neuron_id) AS other_labels
+  FROM history.neuron_universality_by_model v
+ WHERE v.run_id = :run AND v.neuron_id = :neuron ORDER BY v.other_model""",
+        ),
+    ),
+)

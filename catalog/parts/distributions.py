@@ -1,0 +1,215 @@
+"""The part `distributions`: histograms, quantiles, BOS, and moments per subset of the corpus (SPEC 3.1, 6.7)."""
+
+from typing import Any
+
+from sqlalchemy import ARRAY, BigInteger, Column, Text, text
+
+from catalog.base import check, column, index, number, of_neuron, table
+from catalog.parts.explained import OF_SUBSETS, SUBTYPE, best_feature, explained_by
+from catalog.parts.part import Check, Part, Rows, Section, View
+from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.words import shown
+from catalog.words import QUANTILES
+
+histograms = table(
+    "histograms",
+    *of_neuron(),
+    *(
+        column(name, ARRAY(BigInteger), f"{what}; 257 counts.", check(f"{name}_bins", f"cardinality({name}) = 257"))
+        for name, what in (
+            ("pre", "Kept tokens per bin of pre"),
+            ("post", "Kept tokens per bin of post"),
+            ("pre_masked", "Other positions, BOS and newlines, per bin of pre"),
+        )
+    ),
+    comment="Counts in the bins of the published histograms: 256 edges from -10 to 15, upper edge included (SPEC 3.1).",
+)
+
+
+def _quantile_name(kind: str, share: str) -> str:
+    return f"{kind}_p{share.replace('.', '_')}"
+
+
+def _quantile(kind: str, share: str) -> Column[Any]:
+    return number(_quantile_name(kind, share), f"{share} % of kept tokens have {kind} up to this, within 1/16 of it.")
+
+
+distribution_statistics = table(
+    "distribution_statistics",
+    *of_neuron(),
+    *(_quantile(kind, share) for kind in ("pre", "post") for share in QUANTILES),
+    number("bos_activation", "Post on BOS, at position 0 (SPEC 6.7)."),
+    number("bos_ratio", "bos_activation over the larger of 0.1 and the 99.9th percentile of post."),
+    comment="Quantiles of activations on kept tokens, and the activation on BOS.",
+)
+index(
+    "ix_distribution_statistics_bos",
+    "bos_neurons: the neurons of a run that BOS activates more than other tokens, highest ratio first",
+    distribution_statistics.c.run_id,
+    distribution_statistics.c.bos_ratio.desc(),
+    postgresql_where=text("bos_ratio > 1"),
+)
+
+
+def _moments() -> list[Column[Any]]:
+    return [
+        number("mean", "Mean pre-activation (SPEC 3.1)."),
+        number("var", "Population variance of pre."),
+        number("skew", "Skewness of pre; NULL if the variance is 0."),
+        number("kurt", "Kurtosis of pre, 3 for a Gaussian; NULL if the variance is 0."),
+        number("sparsity", "Fraction of these tokens with pre > 0."),
+        number("post_mean", "Mean post-activation."),
+        number("post_var", "Population variance of post."),
+        number("post_skew", "Skewness of post."),
+        number("post_kurt", "Kurtosis of post."),
+    ]
+
+
+late_statistics = table(
+    "late_statistics",
+    *of_neuron(),
+    column("n_tokens", BigInteger, "Kept tokens at position 10 or later."),
+    *_moments(),
+    comment="Moments and frequency of each neuron's activations without the first ten positions of every row.",
+)
+
+subset_statistics = table(
+    "subset_statistics",
+    *of_neuron(),
+    column("subset", Text, "The corpus's subset.", key=True),
+    column("n_tokens", BigInteger, "Kept tokens of the subset."),
+    *_moments(),
+    number(
+        "variance_reduction",
+        "By whether a token is in the subset (UN eq. 4); NULL below 100 tokens in or out of it.",
+        check("variance_reduction_range", "variance_reduction BETWEEN -0.001 AND 1.001"),
+    ),
+    comment="Moments and frequency of each neuron's activations on each subset of the corpus. By run.",
+    serves="show and neuron_subsets: a neuron on each subset",
+    by_run=True,
+)
+
+_LEAST_RATIO = threshold("bos", "min_ratio")
+
+_BOS = f"""
+SELECT d.neuron_id, 'bos', d.bos_ratio,
+       jsonb_build_object('bos_activation', d.bos_activation, 'post_p99_9', d.post_p99_9, 'ratio', d.bos_ratio,
+                          'threshold', {_LEAST_RATIO})
+  FROM distribution_statistics d
+ WHERE d.run_id = :run_id AND d.bos_activation > 0 AND d.bos_ratio > {_LEAST_RATIO}"""
+
+
+def _words(found: Evidence) -> str:
+    return (
+        f"{shown(found['bos_activation'])} on BOS, {shown(found['ratio'])} times the larger of 0.1 and what 99.9 % of other "
+        f"tokens do not exceed, {shown(found['post_p99_9'])}"
+    )
+
+
+_DECIDABLE = """EXISTS (SELECT 1 FROM run_topics WHERE run_id = :run_id)
+ OR EXISTS (SELECT 1 FROM subset_statistics WHERE run_id = :run_id AND variance_reduction IS NOT NULL)"""
+
+VIEWS = (
+    View(
+        "bos_neurons",
+        "Neurons that BOS activates more than the 99.9th percentile of other tokens; above 3 they are labelled (SPEC 6.7).",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, d.bos_activation, d.bos_ratio AS ratio, d.post_p99_9,
+       d.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.distribution_statistics d ON d.run_id = m.run_id AND d.neuron_id = n.id AND d.bos_ratio > 1""",
+        words={"ratio": "bos_activation over the larger of 0.1 and the 99.9th percentile of post."},
+    ),
+    View(
+        "neuron_subsets",
+        "Moments and frequency of each neuron on each subset, and how much the subset explains.",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, s.subset, s.n_tokens, s.mean, s.var, s.skew, s.kurt,
+       s.sparsity, s.post_mean, s.post_var, s.post_skew, s.post_kurt, s.variance_reduction, s.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.subset_statistics s ON s.run_id = m.run_id AND s.neuron_id = n.id""",
+    ),
+)
+
+# Two parts, each with the whole of the same activations: another activation function in one of them moves these means.
+_SUBSETS_SUM_UP = """
+SELECT 'neuron ' || neuron_id || ' with mean ' || whole.post_mean || ' and ' || pooled.post_mean || ' over its subsets' AS what
+  FROM activation_statistics whole
+  JOIN (SELECT neuron_id, sum(n_tokens) AS n_tokens, sum(n_tokens * post_mean) / sum(n_tokens) AS post_mean,
+               sum(n_tokens * mean) / sum(n_tokens) AS mean
+          FROM subset_statistics WHERE run_id = :run_id AND n_tokens > 0 GROUP BY neuron_id) AS pooled USING (neuron_id)
+ WHERE whole.run_id = :run_id
+   AND (whole.n_tokens <> pooled.n_tokens
+        OR abs(whole.mean - pooled.mean) > 1e-3 * sqrt(whole.var) + 1e-6 * abs(whole.mean) + 1e-6
+        OR abs(whole.post_mean - pooled.post_mean) > 1e-3 * sqrt(whole.post_var) + 1e-6 * abs(whole.post_mean) + 1e-6)"""
+
+_SHARES = ", ".join(
+    f"({share}::double precision, d.{_quantile_name('pre', share)}, d.{_quantile_name('post', share)})" for share in QUANTILES
+)
+
+PAGE = (
+    Section(
+        "quantiles",
+        "Quantiles: so many percent of the tokens have pre, and post, up to this",
+        f"""
+SELECT v.percent, v.pre, v.post
+  FROM distribution_statistics d CROSS JOIN LATERAL (VALUES {_SHARES}) AS v(percent, pre, post)
+ WHERE d.run_id = :run AND d.neuron_id = :neuron ORDER BY v.percent""",
+    ),
+    Section(
+        "bos",
+        "Activation on BOS, and its ratio to the 99.9th percentile of other tokens",
+        "SELECT bos_activation, bos_ratio FROM distribution_statistics WHERE run_id = :run AND neuron_id = :neuron",
+    ),
+    Section(
+        "subsets",
+        "Subsets of the corpus",
+        """
+SELECT subset, n_tokens, sparsity, mean, post_mean, variance_reduction FROM subset_statistics
+ WHERE run_id = :run AND neuron_id = :neuron ORDER BY subset""",
+    ),
+)
+
+PART = Part(
+    name="distributions",
+    about="histograms, quantiles, BOS, moments per subset",
+    reads="corpus",
+    version=2,
+    rows=(
+        Rows(histograms, "neuron"),
+        Rows(distribution_statistics, "neuron"),
+        Rows(late_statistics, "neuron"),
+        Rows(subset_statistics, "some"),
+        explained_by(OF_SUBSETS),
+    ),
+    views=VIEWS,
+    rules=(
+        Rule(
+            "bos",
+            "Neurons that are far more active on BOS than on other tokens.",
+            _BOS,
+            _words,
+            (
+                Threshold(
+                    "min_ratio", 3, "Activation on BOS over the 99.9th percentile of post that more than suffices (SPEC 6.7)."
+                ),
+            ),
+            is_cause=True,
+        ),
+        best_feature(
+            "context",
+            "Neurons that respond to a topic, or to a subset of the corpus.",
+            SUBTYPE,
+            Threshold(
+                "min_variance_reduction",
+                0.05,
+                "Least variance reduction of the best feature, a subset of the corpus or a topic (SPEC 6.6).",
+            ),
+            also=("topics",),
+            needs=_DECIDABLE,
+            more=" || jsonb_build_object('machine_named', f.family = 'machine_topic')",
+        ),
+    ),
+    checks=(Check("activations on all subsets are those of the whole", _SUBSETS_SUM_UP),),
+    page=PAGE,
+)

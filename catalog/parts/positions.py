@@ -1,0 +1,147 @@
+"""The part `positions`: how being active depends on the position in the row (VO 5, SPEC 12.8)."""
+
+from sqlalchemy import ARRAY, REAL, Integer, SmallInteger, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from catalog.base import check, column, index, number, of_neuron, table
+from catalog.parts.part import Part, Rows, Section, View
+from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.words import percent, shown
+
+POSITION_PATTERNS = ("oscillatory", "both_extremes", "one_extreme", "other")
+
+position_statistics = table(
+    "position_statistics",
+    *of_neuron(),
+    column("n_rows", Integer, "Rows of the corpus, each with one token per position."),
+    number(
+        "mutual_information",
+        "Of being active and the position, without BOS, in nats (VO 5.1, SPEC 12.8); NULL below 1,000 rows.",
+        check("mutual_information_range", "mutual_information BETWEEN 0 AND 0.6932"),
+    ),
+    number("mutual_information_bos", "The same with BOS's position."),
+    number("pos_std", "Standard deviation over positions of the mean post."),
+    number("pos_std_mean", "Mean over positions of the standard deviation of post over rows."),
+    column(
+        "pattern",
+        Text,
+        "How the frequency depends on the position (VO 5.2, SPEC 12.9); NULL below 1,000 rows.",
+        check("pattern_known", f"pattern IN {POSITION_PATTERNS}"),
+        null=True,
+    ),
+    column("strength", Text, "strong or weak.", check("strength_known", "strength IN ('strong', 'weak')"), null=True),
+    number("tolerance", "Distance from 0 and 1 within which a frequency is extreme; NULL for the pattern other."),
+    column("alternations", SmallInteger, "Changes between runs of low and of high frequency.", null=True),
+    number("coverage", "Share of positions in such runs.", check("coverage_range", "coverage BETWEEN 0 AND 1")),
+    number("predictability", "1 - mean squared distance from the neighbours' mean / variance of the frequency."),
+    column("runs", JSONB, "The runs: first position, last position, high or low."),
+    column(
+        "curve",
+        ARRAY(REAL),
+        "Frequency at each position, BOS first; of neurons with at least 0.01 nats.",
+        null=True,
+    ),
+    comment="How being active depends on the position in the row.",
+)
+index(
+    "ix_position_statistics_positional",
+    "position_neurons: the positional neurons of a run, most informative first",
+    position_statistics.c.run_id,
+    position_statistics.c.mutual_information.desc(),
+    postgresql_where=text("mutual_information > 0.05"),
+)
+
+_LEAST = threshold("position", "min_mutual_information")
+
+_POSITION = f"""
+SELECT p.neuron_id, p.pattern, p.mutual_information,
+       jsonb_build_object('mutual_information', p.mutual_information, 'strength', p.strength,
+                          'alternations', p.alternations, 'coverage', p.coverage, 'runs', p.runs, 'threshold', {_LEAST})
+  FROM position_statistics p
+ WHERE p.run_id = :run_id AND p.mutual_information > {_LEAST}"""
+
+
+def _words(found: Evidence) -> str:
+    spans = "; ".join(f"{state} {first}–{last}" for first, last, state in (found.get("runs") or [])[:6])
+    return (
+        f"{shown(found['mutual_information'])} nats about the position; {found['strength']}, "
+        f"{shown(found['alternations'])} alternations, at an extreme on {percent(found['coverage'])} of the positions"
+        f"{f': {spans}' if spans else ''}"
+    )
+
+
+VIEWS = (
+    View(
+        "position_neurons",
+        "Neurons whose activity tells the position: more than 0.05 nats of mutual information (VO 5.1).",
+        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, p.mutual_information, p.pattern, p.strength,
+       p.alternations, p.coverage, p.predictability, p.pos_std, p.pos_std_mean, p.runs, p.curve, p.n_rows, p.neuron_id
+  FROM {members} m
+  JOIN public.neurons n ON n.model_id = m.model_id
+  JOIN public.position_statistics p ON p.run_id = m.run_id AND p.neuron_id = n.id AND p.mutual_information > 0.05""",
+        words={
+            "runs": "Ranges of positions of extreme frequency: first position, last position, high or low.",
+        },
+    ),
+    View(
+        "position_teams",
+        "Per layer: the positions at which at least one of its strong oscillatory neurons is active (VO Fig. 9).",
+        """SELECT m.run_id, m.model, t.layer, t.neurons, t.covered, t.positions,
+       t.covered::double precision / NULLIF(t.positions, 0) AS share
+  FROM {members} m
+ CROSS JOIN LATERAL (
+       SELECT n.layer, count(DISTINCT n.id) AS neurons, count(DISTINCT place.position) AS covered,
+              max(c.context_length) - 1 AS positions
+         FROM public.neurons n
+         JOIN public.position_statistics p
+           ON p.run_id = m.run_id AND p.neuron_id = n.id AND p.pattern = 'oscillatory' AND p.strength = 'strong'
+         JOIN public.runs r ON r.id = m.run_id
+         JOIN public.corpora c ON c.id = r.corpus_id
+        CROSS JOIN LATERAL jsonb_array_elements(p.runs) AS run(span)
+         LEFT JOIN LATERAL generate_series((run.span ->> 0)::int, (run.span ->> 1)::int) AS place(position)
+           ON run.span ->> 2 = 'high'
+        WHERE n.model_id = m.model_id
+        GROUP BY n.layer ORDER BY n.layer) t""",
+        words={
+            "layer": "Transformer block, from 0.",
+            "neurons": "The layer's strong oscillatory neurons.",
+            "covered": "Positions at which at least one of them is active more often than not: within a run that is high.",
+            "positions": "Positions of a row without BOS.",
+            "share": "covered / positions, 0 to 1.",
+        },
+    ),
+)
+
+PART = Part(
+    name="positions",
+    about="frequency by position in the row",
+    reads="corpus",
+    rows=(Rows(position_statistics, "neuron"),),
+    views=VIEWS,
+    rules=(
+        Rule(
+            "position",
+            "Neurons whose activity tells the position in the row.",
+            _POSITION,
+            _words,
+            (
+                Threshold(
+                    "min_mutual_information",
+                    0.05,
+                    "Nats of mutual information with the position that more than suffice (VO 5.1).",
+                ),
+            ),
+            needs="EXISTS (SELECT 1 FROM position_statistics WHERE run_id = :run_id AND mutual_information IS NOT NULL)",
+            is_cause=True,
+        ),
+    ),
+    page=(
+        Section(
+            "position",
+            "Activity by position",
+            """
+SELECT mutual_information, pattern, strength, alternations, coverage, predictability, runs, curve FROM position_statistics
+ WHERE run_id = :run AND neuron_id = :neuron""",
+        ),
+    ),
+)

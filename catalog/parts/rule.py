@@ -1,0 +1,51 @@
+"""Rules of labels: what says that a neuron is of a family, with its thresholds and its words; see `catalog.labels`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Evidence = Mapping[str, Any]
+"""What a rule looked at, by name, as it is kept with the label."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A number of the table `rules`, which people change."""
+
+    parameter: str
+    value: float
+    """What it is at first."""
+    about: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How the labels of one family are made."""
+
+    family: str
+    about: str
+    """One sentence: what the neurons are."""
+    select: str
+    """SQL: neuron_id, subtype, score and evidence (jsonb) of each label of the run :run_id, by the rules of :version."""
+    words: Callable[[Evidence], str]
+    """What the rule looked at, for a person."""
+    thresholds: tuple[Threshold, ...] = ()
+    also: tuple[str, ...] = ()
+    """Other parts that the rule reads, each enough by itself."""
+    needs: str = ""
+    """SQL: whether the parts left anything that the rule can decide by; else the family was not looked for."""
+    lowest_is_best: bool = False
+    """Of two labels the one with the lower score is the better."""
+    is_cause: bool = False
+    """Accounts for what a neuron does without a feature of the text that explains it."""
+    asks_others: bool = False
+    """Reads the labels of other families, and so comes last."""
+
+
+def threshold(family: str, parameter: str) -> str:
+    """SQL for a value of the table `rules`, of the version `:version`."""
+    return f"(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
+
+
+PARTNER = """o.layer || '.' || o."index\""""
+"""SQL: the place of the neuron `o`, as the shell writes it."""

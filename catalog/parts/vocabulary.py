@@ -1,0 +1,172 @@
+"""The part `vocabulary`: which features of single tokens, and of the token before, explain a neuron (UN 4.3, SPEC 5, 6)."""
+
+from sqlalchemy import BigInteger, Double, Integer, SmallInteger, Text
+
+from catalog.base import check, column, number, of_neuron, refers, table
+from catalog.parts.explained import OF_TOKENS, SUBTYPE, best_feature, explained_by
+from catalog.parts.part import Part, Rows, Section
+from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.words import percent, shown
+
+letter_scores = table(
+    "letter_scores",
+    *of_neuron(),
+    column("letter", Text, "The letter whose tokens explain the neuron best.", check("letter_a_to_z", "letter ~ '^[a-z]$'")),
+    column("feature_id", Integer, "Its unigram feature.", refers("features.id")),
+    column("variance_reduction", Double, "Of that feature."),
+    number("mean_a", "Mean post on the letter's own tokens (SPEC 6.5)."),
+    number("mean_b", "Mean post on other tokens that start with the letter."),
+    number("mean_c", "Mean post on the rest."),
+    comment="The best letter of each neuron, for the alphabet rule.",
+)
+
+top_tokens = table(
+    "top_tokens",
+    *of_neuron(),
+    column("rank", SmallInteger, "1 is the token with the largest mean.", key=True),
+    column("token_id", Integer, "Id in the model's tokenizer."),
+    column("mean", Double, "Mean post-activation on the token."),
+    column("n", BigInteger, "Occurrences of the token."),
+    comment="Tokens on which each neuron is most active on average, of those that occur often enough (SPEC 3.3). By run.",
+    serves="show: a neuron's top tokens in order",
+    by_run=True,
+)
+
+_LEAST_LETTER = threshold("alphabet", "min_variance_reduction")
+
+# One label per neuron: the letter whose own tokens explain it best (UN Figs. 1a, 18). An empty class of other words
+# with that letter cannot contradict the order of the means.
+_ALPHABET = f"""
+SELECT l.neuron_id, l.letter, l.variance_reduction,
+       jsonb_build_object('feature', f.name, 'variance_reduction', l.variance_reduction, 'mean_a', l.mean_a,
+                          'mean_b', l.mean_b, 'mean_c', l.mean_c, 'threshold', {_LEAST_LETTER})
+  FROM letter_scores l
+  JOIN features f ON f.id = l.feature_id
+ WHERE l.run_id = :run_id
+   AND l.variance_reduction >= {_LEAST_LETTER}
+   AND ({threshold("alphabet", "require_ordered_means")} = 0
+        OR (l.mean_a > COALESCE(l.mean_b, l.mean_c)
+            AND COALESCE(l.mean_b > l.mean_c, true)
+            AND COALESCE(l.mean_a > l.mean_c, true)))"""
+
+_MOST_EXPLAINED = threshold("unexplained", "max_variance_reduction")
+
+# The evidence says which rules of causes could be asked, for a run without their parts knows less.
+_UNEXPLAINED = f"""
+SELECT u.neuron_id, 'universal', best.variance_reduction,
+       jsonb_build_object('variance_reduction', best.variance_reduction, 'excess_corr', u.excess_corr,
+                          'evaluated', to_jsonb(CAST(:evaluated AS text[])), 'threshold', {_MOST_EXPLAINED})
+  FROM universality u
+ CROSS JOIN LATERAL (
+       SELECT COALESCE((SELECT e.variance_reduction FROM explanations e
+                         WHERE e.run_id = u.run_id AND e.neuron_id = u.neuron_id AND e.rank = 1), 0) AS variance_reduction
+       ) AS best
+ WHERE u.run_id = :run_id AND u.excess_corr > 0.5 AND best.variance_reduction < {_MOST_EXPLAINED}
+   AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.run_id = u.run_id AND l.neuron_id = u.neuron_id
+                      AND l.family = ANY(CAST(:causes AS text[])))"""
+
+
+def _letter_words(found: Evidence) -> str:
+    means = ", ".join(
+        f"{shown(found[name])} on {what}"
+        for name, what in (("mean_a", "the letter"), ("mean_b", "words that begin with it"), ("mean_c", "the rest"))
+        if found[name] is not None
+    )
+    return f"the letter explains {percent(found['variance_reduction'])} of the variance; mean {means}"
+
+
+def _unexplained_words(found: Evidence) -> str:
+    asked = ", ".join(found["evaluated"]) or "nothing"
+    return (
+        f"the best feature explains {percent(found['variance_reduction'])} of the variance; excess correlation "
+        f"{shown(found['excess_corr'])}; what else could explain it and was looked for: {asked}"
+    )
+
+
+RULES = (
+    Rule(
+        "alphabet",
+        "Neurons that respond to one letter, alone or at the beginning of words.",
+        _ALPHABET,
+        _letter_words,
+        (
+            Threshold("min_variance_reduction", 0.37, "Least variance reduction of the best letter (UN Fig. 18)."),
+            Threshold(
+                "require_ordered_means",
+                1,
+                "1: mean on the letter > mean on words that start with it > mean on the rest.",
+            ),
+        ),
+    ),
+    best_feature(
+        "unigram",
+        "Neurons that respond to one word, in any spelling.",
+        "regexp_replace(f.name, '_unigram$', '')",
+        Threshold("min_variance_reduction", 0.5, "Least variance reduction, where the best feature is a unigram."),
+    ),
+    best_feature(
+        "token_class",
+        "Neurons that respond to a class of tokens: digits, a prefix, a symbol, a group of words.",
+        "f.name",
+        Threshold("min_variance_reduction", 0.5, "Least variance reduction, where the best feature is a vocabulary feature."),
+    ),
+    best_feature(
+        "previous_token",
+        "Neurons that respond to a feature of the token before.",
+        SUBTYPE,
+        Threshold(
+            "min_variance_reduction", 0.2, "Least variance reduction, where the best feature is one of the previous token."
+        ),
+        also=("syntax", "topics"),
+    ),
+    Rule(
+        "unexplained",
+        "Universal neurons that no feature of the text and no other rule accounts for.",
+        _UNEXPLAINED,
+        _unexplained_words,
+        (
+            Threshold(
+                "max_variance_reduction",
+                0.05,
+                "Variance reduction of the best feature below which a universal neuron is unexplained.",
+            ),
+        ),
+        needs="EXISTS (SELECT 1 FROM run_parts WHERE run_id = :run_id AND part = 'correlations')",
+        lowest_is_best=True,
+        asks_others=True,
+    ),
+)
+
+PART = Part(
+    name="vocabulary",
+    about="features of the token, and of the token before, that explain it",
+    reads="corpus",
+    rows=(explained_by(OF_TOKENS), Rows(letter_scores, "some"), Rows(top_tokens, "some")),
+    rules=RULES,
+    page=(
+        Section(
+            "top_tokens",
+            "Tokens with the highest mean activation",
+            """
+SELECT v.rank, t.text AS token, v.token_id, v.mean, v.n
+  FROM top_tokens v JOIN tokens t ON t.tokenizer_id = :tokenizer AND t.token_id = v.token_id
+ WHERE v.run_id = :run AND v.neuron_id = :neuron ORDER BY v.rank""",
+        ),
+        Section(
+            "explanations",
+            "Explanations by the token's features",
+            """
+SELECT e.rank, f.name AS feature, e.shift, e.variance_reduction, e.n_in, e.n_out, e.mean_in, e.mean_out, e.cohen_d
+  FROM explanations e JOIN features f ON f.id = e.feature_id
+ WHERE e.run_id = :run AND e.neuron_id = :neuron ORDER BY e.rank, e.shift, f.name""",
+            also=("distributions", "topics", "syntax"),
+        ),
+        Section(
+            "letter",
+            "Best letter",
+            """
+SELECT letter, variance_reduction, mean_a, mean_b, mean_c FROM letter_scores
+ WHERE run_id = :run AND neuron_id = :neuron""",
+        ),
+    ),
+)
