@@ -1,12 +1,22 @@
 """Tables of sums over a run's rows, so that summaries and counts need not read those rows; see `catalog.summaries`."""
 
-from sqlalchemy import Double, Integer, SmallInteger, Text
+from typing import Any
 
-from catalog.base import column, number, of_model, table
+from sqlalchemy import Column, Double, Integer, SmallInteger, Text
+
+from catalog.base import column, number, refers, table
+
+
+def _of_model() -> tuple[Column[Any], Column[Any]]:
+    return (
+        column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
+        column("model_id", Integer, "The model.", refers("models.id", cascade=True), key=True),
+    )
+
 
 label_totals = table(
     "label_totals",
-    *of_model(),
+    *_of_model(),
     column("family", Text, "Family of the labels.", key=True),
     column("subtype", Text, "Their subtype; empty where the family was looked for and the layer has none.", key=True),
     column("layer", SmallInteger, "Layer of their neurons.", key=True, autoincrement=False),
@@ -21,7 +31,7 @@ label_totals = table(
 
 layer_summaries = table(
     "layer_summaries",
-    *of_model(),
+    *_of_model(),
     column("layer", SmallInteger, "The layer.", key=True, autoincrement=False),
     column("n_neurons", Integer, "Its neurons."),
     column("n_universal", Integer, "Those with excess_corr above 0.5."),
@@ -38,7 +48,7 @@ layer_summaries = table(
 
 depth_summaries = table(
     "depth_summaries",
-    *of_model(),
+    *_of_model(),
     column("layer", SmallInteger, "Layer of the neurons.", key=True, autoincrement=False),
     column("other_layer", SmallInteger, "Layer of their best matches in the other models.", key=True, autoincrement=False),
     column("fraction", Double, "Fraction of the layer's neurons, mean over the other models (SPEC 2.5)."),

@@ -110,7 +110,8 @@ def test_evidence_of_every_rule_is_in_words() -> None:
     assert "it suppresses them, by -0.5 logits" in in_words("ngram_detector", detector)
     rare = {"activations": 0.0, "n_tokens": 1000, "upper_bound": 0.003, "enough_tokens": 2e7}
     assert in_words("dead", rare).startswith("active on none of 1,000 tokens, so that its frequency is at most 0.003")
-    assert in_words("near_dead", {**rare, "activations": 1.0}) == "active on 1 of 1,000 tokens; provisional below 20,000,000 tokens"
+    once = in_words("near_dead", {**rare, "activations": 1.0})
+    assert once == "active on 1 of 1,000 tokens; provisional below 20,000,000 tokens"
     assert in_words("gone", {"subset": "code", "n_tokens": 9, "nothing": None}) == "subset code, n_tokens 9"
     unexplained = {"variance_reduction": None, "excess_corr": 0.6, "evaluated": ["position", "bos"]}
     assert in_words("unexplained", unexplained).endswith("was looked for: position, bos")

@@ -15,6 +15,8 @@ from tests import factories
 from tests.acceptance.ingests import small_corpus
 from tests.conftest import database
 
+PARTS = all_parts.names()
+
 NUMBERS = {"context": 24, "intervention_tokens": 240, "ablation_pairs": 1, "device": "cpu"}
 NEW_HOME = "writing was not tried, for there is no database that can be reached; `catalog db upgrade` makes one"
 
@@ -54,7 +56,7 @@ def planned(settings: IngestSettings) -> dict[str, list[float | None]]:
 
 
 @pytest.mark.parametrize(
-    "parts", [*((part,) for part in all_parts.names()), all_parts.names()], ids=lambda parts: ",".join(parts) if len(parts) < 2 else "all"
+    "parts", [*((part,) for part in PARTS), PARTS], ids=lambda parts: ",".join(parts) if len(parts) < 2 else "all"
 )
 def test_every_phase_of_the_ingest_is_planned(
     url: str, models: list[Path], corpus: Path, parts: tuple[str, ...], fresh: None

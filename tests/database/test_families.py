@@ -65,7 +65,9 @@ def test_a_neuron_that_is_not_universal_is_counted_as_well(engine, store):
     assert counts.loc[(0, "dead")].tolist() == [MODELS[0], 0, 0]
 
 
-@pytest.mark.parametrize("published", [("weights",), ("weights", "positions"), ("activations", "distributions"), ("vocabulary",)])
+@pytest.mark.parametrize(
+    "published", [("weights",), ("weights", "positions"), ("activations", "distributions"), ("vocabulary",)]
+)
 def test_families_whose_part_the_run_lacks_are_not_listed(engine, published):
     publish(engine, *published)
     expected = {rule.family for rule in parts.rules() if {*parts.parts_of_rule(rule.family)} & {*published}} - {"unexplained"}

@@ -1,9 +1,10 @@
 """No column of a view and no index goes without words, and no words without their column or index."""
 
 import pytest
-from catalog.activity_views import View
 
-from catalog import index_words, view_columns, views
+from catalog import index_words, parts, view_columns, views
+from catalog.base import metadata
+from catalog.parts.part import View
 
 SELECT = """SELECT m.run_id, n.layer, n."index" AS neuron, a.mean, (SELECT max(x, y) FROM public.pairs p) AS most,
        CASE WHEN a.var > 0 THEN 'a, b' ELSE ' FROM ' END AS sign, t.median_kurt
