@@ -9,21 +9,28 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from catalog import locks, parts, summaries
-from catalog.parts.rule import Rule
+from catalog.parts.rule import Rule, threshold
 from catalog.rules import newest_version
 
 # Place and excess correlation of the neuron stand in the label as well, for the sake of indexes.
 _INSERT = """
-INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence, model_id, layer, "index", excess_corr)
-SELECT :run_id, found.neuron_id, '{family}', found.subtype, found.score, :version, found.evidence,
-       n.model_id, n.layer, n."index", u.excess_corr
+INSERT INTO labels (run_id, neuron_id, family, subtype, score, sort_key, rule_version, evidence,
+                    model_id, layer, "index", excess_corr, universal)
+SELECT :run_id, found.neuron_id, '{family}', found.subtype, found.score, {sign}found.score, :version, found.evidence,
+       n.model_id, n.layer, n."index", u.excess_corr, COALESCE(u.universal, false)
   FROM ({select}) AS found(neuron_id, subtype, score, evidence)
   JOIN neurons n ON n.id = found.neuron_id
   LEFT JOIN universality u ON u.run_id = :run_id AND u.neuron_id = found.neuron_id"""
 
 
+# NULL where nothing is defined, so that the neuron is not universal.
+_UNIVERSAL = f"COALESCE(excess_corr > {threshold('universal', 'min_excess')}, false)"
+_DECIDE = f"UPDATE universality SET universal = {_UNIVERSAL} WHERE run_id = :run_id AND universal <> {_UNIVERSAL}"
+
+
 def label_run(connection: Connection, run_id: int, version: int) -> dict[str, int]:
-    """Replace the labels of one run; returns how many each family has."""
+    """Say again which neurons of a run are universal and replace its labels; returns how many each family has."""
+    connection.execute(text(_DECIDE), {"run_id": run_id, "version": version})
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
     asked = rules_asked(connection, run_id)
     values = {
@@ -51,7 +58,7 @@ def rules_asked(connection: Connection, run_id: int) -> list[Rule]:
 
 def _insert(connection: Connection, rule: Rule, values: dict[str, Any]) -> int:
     """Insert the labels of one family; returns how many."""
-    statement = _INSERT.format(family=rule.family, select=rule.select)
+    statement = _INSERT.format(family=rule.family, select=rule.select, sign="" if rule.lowest_is_best else "-")
     asked_for = {name: value for name, value in values.items() if f":{name}" in statement}
     return connection.execute(text(statement), asked_for).rowcount
 
@@ -70,7 +77,9 @@ def relabel(engine: Engine) -> dict[int, dict[str, int]]:
         runs = connection.execute(text("SELECT id FROM runs WHERE status = 'published' ORDER BY id")).scalars().all()
         counts = {run: label_run(connection, run, version) for run in runs}
         for run in runs:
-            checksums.record(connection, run, ["labels", "label_totals"])
+            summaries.summarise(connection, run)
+            decided = ["universality", "labels", "label_totals", "layer_summaries"]
+            checksums.record(connection, run, decided)
         connection.execute(
             text("UPDATE rule_versions SET published_at = COALESCE(published_at, now()) WHERE version = :version"),
             {"version": version},

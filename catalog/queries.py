@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from catalog import parts
 from catalog.answers import Rows, Values, ask
 from catalog.documents import as_read
 from catalog.errors import InputError
@@ -38,17 +37,8 @@ class LabelFilter:
     offset: int = 0
 
 
-LOWEST_IS_BEST = tuple(sorted(rule.family for rule in parts.rules() if rule.lowest_is_best))
-"""Families of labels of which the lowest score is the best; of the others it is the highest."""
-
-BEST_FIRST = f"CASE WHEN l.family IN {LOWEST_IS_BEST} THEN l.score ELSE -l.score END"
-"""Ascending, it puts the labels of one family in order from the best.
-
-The index `ix_labels_by_rank` is over the same expression.
-"""
-
 LABEL_ORDERS = {
-    "score": (f"l.family, {BEST_FIRST}", 'l.layer, l."index", l.subtype'),
+    "score": ("l.family, l.sort_key", 'l.layer, l."index", l.subtype'),
     "excess": ("l.excess_corr DESC NULLS LAST", 'l.layer, l."index", l.family, l.subtype'),
     "neuron": ("", 'l.layer, l."index", l.family, l.subtype'),
 }
@@ -68,7 +58,7 @@ def find_labels(connection: Connection, wanted: LabelFilter) -> Rows:
     """One row per label: model, layer, neuron, family, subtype, score, excess_corr, universal.
 
     The order is total. By score: family, then score, the best first, then model, layer, neuron, subtype. The best is the
-    highest score; of the families anti_entropy, dead, near_dead and unexplained it is the lowest. By excess: the highest
+    highest score, or the lowest where the family's rule says so (dead, for one). By excess: the highest
     first, then model, layer, neuron, family, subtype.
 
     Raises:
@@ -82,10 +72,10 @@ def find_labels(connection: Connection, wanted: LabelFilter) -> Rows:
     return ask(
         connection,
         f"""WITH m AS MATERIALIZED ({members})
-            SELECT m.model, l.layer, l."index" AS neuron, l.family, l.subtype, l.score, l.excess_corr,
-                   COALESCE(l.excess_corr > 0.5, false) AS universal
+            SELECT m.model, l.layer, l."index" AS neuron, l.family, l.subtype, l.score, l.excess_corr, l.universal
             FROM m CROSS JOIN LATERAL (
-                SELECT l.layer, l."index", l.family, l.subtype, l.score, l.excess_corr FROM public.labels l
+                SELECT l.layer, l."index", l.family, l.subtype, l.score, l.sort_key, l.excess_corr, l.universal
+                  FROM public.labels l
                 {where(["l.run_id = m.run_id", "l.model_id = m.model_id", *conditions])}
                 ORDER BY {joined(order[0], order[1])} {first}) l
             ORDER BY {joined(order[0], "m.model", order[1])} {page}""",
@@ -107,7 +97,7 @@ def count_labels(connection: Connection, wanted: LabelFilter) -> int:
     return int(connection.execute(text(statement), values).scalar_one())
 
 
-_UNIVERSAL = "l.excess_corr > 0.5"
+_UNIVERSAL = "l.universal"
 
 
 def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, list[str], Values]:
@@ -120,8 +110,8 @@ def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, li
     check_finite("--min-excess", wanted.min_excess)
     if wanted.universal and wanted.min_excess is not None:
         raise InputError(
-            f"--universal asks for an excess correlation above 0.5, and --min-excess {wanted.min_excess:g} for another; leave "
-            "one of them out."
+            f"--universal asks for an excess correlation above that of the rules, and --min-excess {wanted.min_excess:g} for "
+            "another; leave one of them out."
         )
     members, values = members_asked(model, wanted.run)
     conditions = of_layers("l", wanted.layers, values)

@@ -12,6 +12,13 @@ def newest_version(connection: Connection, drafts: bool) -> int:
     return int(connection.execute(text(f"SELECT max(version) FROM rule_versions {condition}")).scalar_one())
 
 
+def in_force(connection: Connection, family: str, parameter: str) -> float:
+    """The threshold that labels are made by now."""
+    statement = "SELECT value FROM rules WHERE rule_version = :version AND family = :family AND parameter = :parameter"
+    values = {"version": newest_version(connection, drafts=False), "family": family, "parameter": parameter}
+    return float(connection.execute(text(statement), values).scalar_one())
+
+
 def list_rules(connection: Connection, all_versions: bool = False) -> Rows:
     """One row per threshold in force, those of the newest published version; or per threshold and version, newest first."""
     return ask(
@@ -44,10 +51,11 @@ def set_rule(connection: Connection, rule: str, value: float) -> int:
         The draft's version.
     Raises:
         NotFoundError: no such threshold; the sentence lists them.
-        InputError: the value is no finite number.
+        InputError: the value is no finite number, or the stored measurements cannot answer for it.
     """
     if value != value or value in (float("inf"), float("-inf")):
         raise InputError(f"{value} is no threshold; give a finite number.")
+    _check_answerable(connection, rule, value)
     connection.execute(text("LOCK TABLE rule_versions IN SHARE ROW EXCLUSIVE MODE"))
     newest = newest_version(connection, drafts=True)
     known = connection.execute(
@@ -71,3 +79,22 @@ def set_rule(connection: Connection, rule: str, value: float) -> int:
         {"value": value, "version": newest, "rule": rule},
     )
     return newest
+
+
+def _check_answerable(connection: Connection, rule: str, value: float) -> None:
+    """Raises:
+    InputError: no label can be decided by such a value, for what it asks about was not kept.
+    """
+    from catalog.parts import thresholds  # which loads the tables of all parts
+
+    family, _, parameter = rule.partition(".")
+    limits = thresholds().get((family, parameter))
+    if limits is None:
+        return
+    refused = f"{rule} {value:g} cannot be answered from what is stored"
+    for limit, outside in ((limits.least, "least"), (limits.most, "most")):
+        if limit is not None and (value < limit if outside == "least" else value > limit):
+            raise InputError(f"{refused}: {limits.beyond}; give {limit:g} at {outside}.")
+    known = sorted(connection.execute(text(limits.among)).scalars()) if limits.among else []
+    if known and value not in known:
+        raise InputError(f"{refused}: {limits.beyond}; choose from {', '.join(f'{each:g}' for each in known)}.")

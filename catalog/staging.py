@@ -26,7 +26,8 @@ def ensure(connection: psycopg.Connection[Any], run_id: int, table: str) -> str:
     qualified = f"staging.{name}"
     if connection.execute("SELECT to_regclass(%s)", [qualified]).fetchone() != (None,):
         return qualified
-    create = sql.SQL("CREATE TABLE IF NOT EXISTS staging.{} (LIKE public.{} INCLUDING CONSTRAINTS INCLUDING COMMENTS){}")
+    like = "LIKE public.{} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING COMMENTS"
+    create = sql.SQL(f"CREATE TABLE IF NOT EXISTS staging.{{}} ({like}){{}}")
     stored = parts.tables()[table].info["stored"]
     options = sql.SQL(f" WITH ({stored})" if stored else "")
     statement = create.format(sql.Identifier(name), sql.Identifier(table), options)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 _LAYERS = """
 INSERT INTO layer_summaries (run_id, model_id, layer, n_neurons, n_universal, n_degenerate, median_excess_corr,
                              median_sparsity, median_kurt, median_l2_penalty, median_vocab_kurt)
-SELECT rm.run_id, rm.model_id, n.layer, count(*), count(*) FILTER (WHERE u.excess_corr > 0.5),
+SELECT rm.run_id, rm.model_id, n.layer, count(*), count(*) FILTER (WHERE u.universal),
        count(*) FILTER (WHERE a.degenerate),
        percentile_cont(0.5) WITHIN GROUP (ORDER BY u.excess_corr),
        percentile_cont(0.5) WITHIN GROUP (ORDER BY a.sparsity),
@@ -45,18 +45,18 @@ SELECT :run_id, f.model_id, f.layer, f.other_layer, avg(f.fraction)
  GROUP BY f.model_id, f.layer, f.other_layer
 """
 
-_OWN_EXCESS = "(SELECT u.excess_corr FROM universality u WHERE u.run_id = l.run_id AND u.neuron_id = l.neuron_id)"
-_EXCESS = f"""
-UPDATE labels l SET excess_corr = {_OWN_EXCESS}
- WHERE l.run_id = :run_id AND l.excess_corr IS DISTINCT FROM {_OWN_EXCESS}
+_EXCESS = """
+UPDATE labels l SET excess_corr = u.excess_corr, universal = u.universal
+  FROM universality u
+ WHERE l.run_id = :run_id AND u.run_id = :run_id AND u.neuron_id = l.neuron_id
+   AND (l.excess_corr, l.universal) IS DISTINCT FROM (u.excess_corr, u.universal)
 """
 
 _LABELS = """
 INSERT INTO label_totals (run_id, model_id, family, subtype, layer, labels, universal_labels, neurons, universal_neurons)
 SELECT run_id, model_id, family, subtype, layer, count(*), count(*) FILTER (WHERE universal),
        count(*) FILTER (WHERE place = 1), count(*) FILTER (WHERE place = 1 AND universal)
-  FROM (SELECT l.*, l.excess_corr > 0.5 AS universal,
-               row_number() OVER (PARTITION BY l.neuron_id, l.family ORDER BY l.subtype) AS place
+  FROM (SELECT l.*, row_number() OVER (PARTITION BY l.neuron_id, l.family ORDER BY l.subtype) AS place
           FROM labels l WHERE l.run_id = :run_id) AS found
  GROUP BY run_id, model_id, family, subtype, layer
 """

@@ -1,4 +1,4 @@
-"""Universal neurons: those whose excess correlation is above 0.5, or at least another number that is asked for."""
+"""Universal neurons: those whose excess correlation is above that of the rules, or at least another that is asked for."""
 
 from dataclasses import dataclass
 
@@ -75,5 +75,5 @@ def _universal_wanted(connection: Connection, wanted: UniversalFilter) -> tuple[
     members, values = members_asked(model, wanted.run)
     conditions = of_layers("u", wanted.layers, values)
     if wanted.min_excess is None:
-        return members, ["u.excess_corr > 0.5", *conditions], values
+        return members, ["u.universal", *conditions], values
     return members, ["u.excess_corr >= :min_excess", *conditions], {**values, "min_excess": wanted.min_excess}

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, text
 
 from catalog.answers import Values
 from catalog.parts.explained import FAMILY_OF_FEATURE
-from catalog.rules import newest_version
+from catalog.rules import in_force, newest_version
 
 _BEST = f"""SELECT f.name, {FAMILY_OF_FEATURE} AS family, e.shift, e.variance_reduction
              FROM explanations e JOIN features f ON f.id = e.feature_id
@@ -15,7 +15,7 @@ def reason(connection: Connection, key: Values, universal: bool) -> str:
     """Why the neuron of `key` (run, neuron), which has no label, has none.
 
     Args:
-        universal: whether its excess correlation is above 0.5, so that the family unexplained could be asked.
+        universal: whether it is universal, so that the family unexplained could be asked.
     """
     best = connection.execute(text(_BEST), key).one_or_none()
     if best is None:
@@ -24,22 +24,16 @@ def reason(connection: Connection, key: Values, universal: bool) -> str:
             return f"never measured: run {key['run']} has no explanations; repeat its `catalog ingest` with --only vocabulary"
         return "no feature explains it at all"
     version = newest_version(connection, drafts=False)
-    least = _threshold(connection, version, best.family, "min_variance_reduction")
+    least = in_force(connection, best.family, "min_variance_reduction")
     shifted = " of the token before" if best.shift == "previous" else ""
     found = f"best explanation {best.name}{shifted} at {_shown(best.variance_reduction, least)}"
     if best.variance_reduction >= least:
         return f"{found}, but the family {best.family} was not looked for"
     said = f"{found}, below its threshold {least:g} ({best.family}.min_variance_reduction of rules {version})"
-    most = _threshold(connection, version, "unexplained", "max_variance_reduction")
+    most = in_force(connection, "unexplained", "max_variance_reduction")
     if universal and best.variance_reduction >= most:
         said += f"; universal, but not unexplained, which takes less than {most:g}"
     return said
-
-
-def _threshold(connection: Connection, version: int, family: str, parameter: str) -> float:
-    statement = "SELECT value FROM rules WHERE rule_version = :version AND family = :family AND parameter = :parameter"
-    values = {"version": version, "family": family, "parameter": parameter}
-    return float(connection.execute(text(statement), values).scalar_one())
 
 
 def _shown(value: float, least: float) -> str:

@@ -19,7 +19,7 @@ _MEMBERS = {**OF_FAMILY, "model_id": "The model: id of models."}
 _COUNTS = {
     "family": "Family of labels.",
     "neurons": "Distinct neurons with a label of the family; 0: looked for, none found.",
-    "universal_neurons": "Those of them with excess_corr above 0.5.",
+    "universal_neurons": "Those of them that are universal.",
 }
 
 HELPERS = (
@@ -61,7 +61,7 @@ _PROFILE = """SELECT m.run_id, m.model, m.family, n.layer, n."index" AS neuron,
        w.vocab_mean, w.vocab_var, w.vocab_skew, w.vocab_kurt,
        u.max_corr, u.mean_corr, u.min_corr, u.max_baseline, u.mean_baseline, u.min_baseline,
        u.excess_corr, u.n_models, u.n_degenerate,
-       COALESCE(u.excess_corr > 0.5, false) AS universal,
+       COALESCE(u.universal, false) AS universal,
        a.n_tokens, a.degenerate, a.post_mean, a.post_var, a.post_skew, a.post_kurt,
        w.logit_var, w.logit_skew, w.logit_kurt, w.vocab_n,
        n.id AS neuron_id
@@ -79,15 +79,15 @@ OVERVIEW = (
         f"""{_PROFILE}
   JOIN public.neurons n ON n.model_id = m.model_id{_STATISTICS}
   LEFT JOIN public.universality u ON u.run_id = m.run_id AND u.neuron_id = n.id""",
-        words={**OF_FAMILY, "universal": "excess_corr > 0.5."},
+        words={**OF_FAMILY, "universal": "excess_corr is above universal.min_excess of the rules."},
     ),
     View(
         "universal_neurons",
-        "The rows of neuron_profiles with excess_corr above 0.5 (UN 4.1).",
+        "The rows of neuron_profiles that are universal: excess_corr above universal.min_excess of the rules (UN 4.1).",
         f"""{_PROFILE}
-  JOIN public.universality u ON u.run_id = m.run_id AND u.model_id = m.model_id AND u.excess_corr > 0.5
+  JOIN public.universality u ON u.run_id = m.run_id AND u.model_id = m.model_id AND u.universal
   JOIN public.neurons n ON n.id = u.neuron_id{_STATISTICS}""",
-        words={**OF_FAMILY, "universal": "excess_corr > 0.5: true in every row."},
+        words={**OF_FAMILY, "universal": "excess_corr is above universal.min_excess of the rules: true in every row."},
     ),
     View(
         "neuron_labels",

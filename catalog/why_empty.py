@@ -16,6 +16,7 @@ from catalog.answers import Values
 from catalog.errors import did_you_mean
 from catalog.known import NOTHING, check_model_if_any
 from catalog.neuron_page import NeuronPage, NeuronRef, find_neuron
+from catalog.rules import in_force
 from catalog.statements import members_asked
 
 LISTED = 12
@@ -65,7 +66,9 @@ def universal(connection: Connection, wanted: universal_questions.UniversalFilte
     )
     if known:
         return known
-    least = "above 0.5" if wanted.min_excess is None else f"of at least {wanted.min_excess:g}"
+    least = f"of at least {wanted.min_excess:g}" if wanted.min_excess is not None else (
+        f"above {in_force(connection, 'universal', 'min_excess'):g}"
+    )
     anywhere = universal_questions.UniversalFilter(wanted.model, wanted.layers, -2.0, wanted.run, limit=1)
     largest = universal_questions.universal_neurons(connection, anywhere).column("excess_corr")
     found = f"the largest is {largest[0]:.3g}" if largest else "none is defined"

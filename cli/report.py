@@ -45,7 +45,7 @@ def report(run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
     title = f"The {MOST_UNIVERSAL} most universal neurons, each once, with their best matches"
     columns, rows = _readable(most) if format is Format.TABLE else (MOST, [[record[name] for name in MOST] for record in most])
     sections = [
-        Section("layers", "Universal neurons per layer (excess correlation above 0.5)", shares.names, shares.rows),
+        Section("layers", "Universal neurons per layer", shares.names, shares.rows),
         Section("most_universal", title, columns, rows),
         Section("families", "Neurons per family", counts.names, counts.rows),
         Section("alphabet", "catalog find --family alphabet", alphabet.names, alphabet.rows),

@@ -1,10 +1,11 @@
 """The part `activations`: moments and frequency of each neuron's activations (UN 4.2, SPEC 3), and who hardly ever is."""
 
-from sqlalchemy import BigInteger, Boolean, text
+from sqlalchemy import BigInteger, Boolean
 
-from catalog.base import check, column, index, number, of_neuron, table
+from catalog.base import check, column, number, of_neuron, table
 from catalog.parts.part import Part, Rows, View
 from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import shown
 
 activation_statistics = table(
@@ -27,13 +28,6 @@ activation_statistics = table(
     ),
     column("degenerate", Boolean, "The variance of post is too small for a correlation (SPEC 2.1)."),
     comment="Moments and frequency of each neuron's activations (UN 4.2, SPEC 3).",
-)
-index(
-    "ix_activation_statistics_rare",
-    "dead_neurons: the neurons of a run that are never or hardly ever active",
-    activation_statistics.c.run_id,
-    activation_statistics.c.neuron_id,
-    postgresql_where=text("sparsity < 0.000001"),
 )
 
 _ENOUGH = threshold("dead", "enough_tokens")
@@ -69,12 +63,11 @@ PART = Part(
     views=(
         View(
             "dead_neurons",
-            "Neurons that were never active, or on less than one of a million tokens; 3/n bounds the frequency of a dead one.",
-            """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, round(a.sparsity * a.n_tokens)::bigint AS activations,
+            "Neurons never or hardly ever active, by the rules dead and near_dead; 3/n bounds the frequency of a dead one.",
+            f"""SELECT {LABEL}, round(a.sparsity * a.n_tokens)::bigint AS activations,
        a.n_tokens, 3.0 / NULLIF(a.n_tokens, 0) AS upper_bound, a.neuron_id
-  FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.activation_statistics a ON a.run_id = m.run_id AND a.neuron_id = n.id AND a.sparsity < 0.000001""",
+  {LABELS} IN ('dead', 'near_dead')
+  JOIN public.activation_statistics a ON a.run_id = l.run_id AND a.neuron_id = l.neuron_id""",
             words={
                 "activations": "Kept tokens with pre > 0.",
                 "upper_bound": "3 / n_tokens: the frequency of a dead neuron is below it with a confidence of 95 %.",

@@ -1,9 +1,10 @@
 """The part `correlations`: which neurons of different models are active together, and come back in every seed (UN 4.1)."""
 
-from sqlalchemy import REAL, Boolean, Identity, Integer, SmallInteger, text
+from sqlalchemy import REAL, Boolean, Identity, Integer, SmallInteger, false, text
 
 from catalog.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
 from catalog.parts.part import OWN_NEURONS, Check, Part, Rows, Section, View
+from catalog.parts.rule import Threshold
 from catalog.parts.words import RANK_IN_LAYER
 from catalog.schema.runs import run_pairs
 
@@ -36,19 +37,34 @@ universality = table(
     number("max_baseline", "Largest over other models of the best correlation with rotated units.", ranked=True),
     number("mean_baseline", "Mean over other models of that baseline.", ranked=True),
     number("min_baseline", "Smallest over other models of that baseline.", ranked=True),
-    number("excess_corr", "mean_corr - mean_baseline; universal if above 0.5 (UN eq. 3).", ranked=True),
+    number("excess_corr", "mean_corr - mean_baseline (UN eq. 3).", ranked=True),
     column("n_models", SmallInteger, "Other models in which the neuron's correlation is defined."),
     column("n_degenerate", SmallInteger, "Other models in which it is not."),
     *place_of_neuron(),
+    column(
+        "universal",
+        Boolean,
+        "excess_corr is above universal.min_excess of the rules (UN eq. 3); false if undefined.",
+        server_default=false(),
+    ),
     comment="Universality of each neuron over the other models of the run (UN 4.1).",
 )
 index(
     "ix_universality_by_excess",
-    "universal: neurons of a model above 0.5 or another threshold, highest excess correlation first",
+    "universal: neurons of a model above a threshold that is asked for, highest excess correlation first",
     universality.c.run_id,
     universality.c.model_id,
     universality.c.excess_corr.desc(),
     universality.c.layer,
+)
+index(
+    "ix_universality_of_universal",
+    "universal: the universal neurons of a model, highest excess correlation first",
+    universality.c.run_id,
+    universality.c.model_id,
+    universality.c.excess_corr.desc(),
+    universality.c.layer,
+    postgresql_where=text("universal"),
 )
 index(
     "ix_universality_by_place",
@@ -57,7 +73,7 @@ index(
     universality.c.model_id,
     universality.c.layer,
     universality.c.index,
-    postgresql_where=text("excess_corr > 0.5"),
+    postgresql_where=text("universal"),
 )
 
 universality_by_model = table(
@@ -168,12 +184,12 @@ VIEWS = (
        t.neuron_id
   FROM {{members}} m
  CROSS JOIN LATERAL (
-       SELECT s.layer, s.neuron, s.neuron_id, s.excess_corr,
+       SELECT s.layer, s.neuron, s.neuron_id, s.excess_corr, s.universal,
               {_PERCENTILES_OF_LAYER}
          FROM {{schema}}.neuron_profiles s WHERE s.run_id = m.run_id AND s.model = m.model) t
- WHERE t.excess_corr > 0.5""",
+ WHERE t.universal""",
         words={
-            "excess_corr": "mean_corr - mean_baseline, above 0.5 here (UN eq. 3).",
+            "excess_corr": "mean_corr - mean_baseline, above universal.min_excess of the rules here (UN eq. 3).",
             **{
                 f"{name}_percentile": RANK_IN_LAYER.format(name)
                 for name in ("sparsity", "mean", "skew", "kurt", "input_bias", "in_out_sim", "l2_penalty", "vocab_kurt")
@@ -288,6 +304,12 @@ PART = Part(
         Rows(run_pairs, "run", of_all_models=True),
     ),
     views=VIEWS,
+    thresholds=(
+        (
+            "universal",
+            Threshold("min_excess", 0.5, "The excess correlation that a universal neuron exceeds (UN eq. 3)."),
+        ),
+    ),
     checks=(
         Check("every two models of the run are a pair", _MODEL_PAIRS),
         Check("partners belong to another model of the run, the one named", _PARTNERS),

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Column, Text, text
+from sqlalchemy import ARRAY, BigInteger, Column, Text
 
-from catalog.base import check, column, index, number, of_neuron, table
+from catalog.base import check, column, number, of_neuron, table
 from catalog.parts.explained import OF_SUBSETS, SUBTYPE, best_feature, explained_by
 from catalog.parts.part import Check, Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import shown
 from catalog.words import QUANTILES
 
@@ -41,13 +42,6 @@ distribution_statistics = table(
     number("bos_activation", "Post on BOS, at position 0 (SPEC 6.7)."),
     number("bos_ratio", "bos_activation over the larger of 0.1 and the 99.9th percentile of post."),
     comment="Quantiles of activations on kept tokens, and the activation on BOS.",
-)
-index(
-    "ix_distribution_statistics_bos",
-    "bos_neurons: the neurons of a run that BOS activates more than other tokens, highest ratio first",
-    distribution_statistics.c.run_id,
-    distribution_statistics.c.bos_ratio.desc(),
-    postgresql_where=text("bos_ratio > 1"),
 )
 
 
@@ -112,12 +106,11 @@ _DECIDABLE = """EXISTS (SELECT 1 FROM run_topics WHERE run_id = :run_id)
 VIEWS = (
     View(
         "bos_neurons",
-        "Neurons that BOS activates more than the 99.9th percentile of other tokens; above 3 they are labelled (SPEC 6.7).",
-        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, d.bos_activation, d.bos_ratio AS ratio, d.post_p99_9,
+        "Neurons that BOS activates more than other tokens, by the rule bos (SPEC 6.7).",
+        f"""SELECT {LABEL}, d.bos_activation, d.bos_ratio AS ratio, d.post_p99_9,
        d.neuron_id
-  FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.distribution_statistics d ON d.run_id = m.run_id AND d.neuron_id = n.id AND d.bos_ratio > 1""",
+  {LABELS} = 'bos'
+  JOIN public.distribution_statistics d ON d.run_id = l.run_id AND d.neuron_id = l.neuron_id""",
         words={"ratio": "bos_activation over the larger of 0.1 and the 99.9th percentile of post."},
     ),
     View(

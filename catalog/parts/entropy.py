@@ -11,6 +11,8 @@ from catalog.parts.view_text import LABEL, LABELS, NEURON
 from catalog.parts.words import shown, signed
 from catalog.words import METRICS
 
+CONTROLS = 20
+"""Neurons of a model that candidates are compared with."""
 PURPOSES = ("candidate", "control", "asked")
 
 
@@ -93,8 +95,20 @@ def _rule(family: str, about: str, sign: str, lowest_is_best: bool) -> Rule:
         _ENTROPY.format(family=family, sign=sign, **values),
         _words,
         (
-            Threshold("value", 6, "To what post is fixed (SPEC 8.1)."),
-            Threshold("min_controls", 20, "Least number of controls, all of which a neuron must exceed."),
+            Threshold(
+                "value",
+                6,
+                "To what post is fixed (SPEC 8.1).",
+                among="SELECT DISTINCT value FROM interventions WHERE purpose <> 'asked' AND kind = 'fix'",
+                beyond="candidates and controls would have to be held at it",
+            ),
+            Threshold(
+                "min_controls",
+                20,
+                "Least number of controls, all of which a neuron must exceed.",
+                most=CONTROLS,
+                beyond="more controls would have to be held",
+            ),
         ),
         lowest_is_best=lowest_is_best,
         is_cause=True,

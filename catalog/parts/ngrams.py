@@ -52,6 +52,12 @@ detected_ngrams = table(
     serves="token_detectors: a neuron's detected n-grams in order",
 )
 
+DETECTING = {1: 20, 3: 200}
+"""The tokens, or trigrams, that activate a neuron are kept if so few cover it; the rules ask for fewer (SPEC 12.4, 12.5)."""
+LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY = 10, 5, 0.5
+"""What is kept of them: neurons that are active so often, n-grams that occur and activate so often; the rules ask for more."""
+_KEPT = "n-grams of neurons that are rarer, more or less telling than that are not kept, and would have to be counted again"
+
 # Tok(i) are the n-grams that occur often enough and activate the neuron often enough (SPEC 12.4); the label names the first.
 _DETECTOR = """
 SELECT s.neuron_id, {subtype}, tok.activations / s.activations_{n},
@@ -94,14 +100,28 @@ def _words(found: Evidence) -> str:
 def _rule(family: str, about: str, n: int, subtype: str, ngrams: str, most: Threshold) -> Rule:
     thresholds = (
         most,
-        Threshold("min_count", 10, f"Occurrences that one of its {ngrams} needs; 5 at least are known."),
+        Threshold(
+            "min_count",
+            10,
+            f"Occurrences that one of its {ngrams} needs; 5 at least are known.",
+            least=LEAST_COUNT,
+            beyond=_KEPT,
+        ),
         Threshold(
             "min_probability",
             0.95,
             f"Share of the occurrences of one of its {ngrams} on which it is active; 0.5 at least is known.",
+            least=LEAST_PROBABILITY,
+            beyond=_KEPT,
         ),
         Threshold("min_share", 0.95, "Share of its activations that are on them."),
-        Threshold("min_activations", 20, "Activations that it needs to be judged; 10 at least are known."),
+        Threshold(
+            "min_activations",
+            20,
+            "Activations that it needs to be judged; 10 at least are known.",
+            least=LEAST_ACTIVATIONS,
+            beyond=_KEPT,
+        ),
     )
     values = {each.parameter: threshold(family, each.parameter) for each in thresholds}
     return Rule(family, about, _DETECTOR.format(n=n, subtype=subtype, **values), _words, thresholds)
@@ -253,7 +273,13 @@ PART = Part(
             1,
             _FIRST_TOKEN,
             "tokens",
-            Threshold("max_cover", 5, "Most tokens that cover 95 % of its activations (VO 4.2); 20 are known at most."),
+            Threshold(
+                "max_cover",
+                5,
+                "Most tokens that cover 95 % of its activations (VO 4.2); 20 are known at most.",
+                most=DETECTING[1],
+                beyond=_KEPT,
+            ),
         ),
         _rule(
             "ngram_detector",
@@ -262,7 +288,11 @@ PART = Part(
             "'trigram'",
             "trigrams",
             Threshold(
-                "max_cover", 50, "Most trigrams that cover 95 % of its activations (VO App. A.2); 200 are known at most."
+                "max_cover",
+                50,
+                "Most trigrams that cover 95 % of its activations (VO App. A.2); 200 are known at most.",
+                most=DETECTING[3],
+                beyond=_KEPT,
             ),
         ),
     ),

@@ -1,11 +1,12 @@
 """The part `positions`: how being active depends on the position in the row (VO 5, SPEC 12.8)."""
 
-from sqlalchemy import ARRAY, REAL, Integer, SmallInteger, Text, text
+from sqlalchemy import ARRAY, REAL, Integer, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, index, number, of_neuron, table
+from catalog.base import check, column, number, of_neuron, table
 from catalog.parts.part import Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import percent, shown
 
 POSITION_PATTERNS = ("oscillatory", "both_extremes", "one_extreme", "other")
@@ -43,13 +44,6 @@ position_statistics = table(
     ),
     comment="How being active depends on the position in the row.",
 )
-index(
-    "ix_position_statistics_positional",
-    "position_neurons: the positional neurons of a run, most informative first",
-    position_statistics.c.run_id,
-    position_statistics.c.mutual_information.desc(),
-    postgresql_where=text("mutual_information > 0.05"),
-)
 
 _LEAST = threshold("position", "min_mutual_information")
 
@@ -73,12 +67,11 @@ def _words(found: Evidence) -> str:
 VIEWS = (
     View(
         "position_neurons",
-        "Neurons whose activity tells the position: more than 0.05 nats of mutual information (VO 5.1).",
-        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, p.mutual_information, p.pattern, p.strength,
+        "Neurons whose activity tells the position, by the rule position (VO 5.1).",
+        f"""SELECT {LABEL}, p.mutual_information, p.pattern, p.strength,
        p.alternations, p.coverage, p.predictability, p.pos_std, p.pos_std_mean, p.runs, p.curve, p.n_rows, p.neuron_id
-  FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.position_statistics p ON p.run_id = m.run_id AND p.neuron_id = n.id AND p.mutual_information > 0.05""",
+  {LABELS} = 'position'
+  JOIN public.position_statistics p ON p.run_id = l.run_id AND p.neuron_id = l.neuron_id""",
         words={
             "runs": "Ranges of positions of extreme frequency: first position, last position, high or low.",
         },

@@ -16,6 +16,13 @@ class Threshold:
     value: float
     """What it is at first."""
     about: str
+    least: float | None = None
+    most: float | None = None
+    """The stored measurements cannot answer for a value below, or above."""
+    among: str = ""
+    """SQL: the values that they can answer for, where these are single ones; no rows: nothing is stored yet."""
+    beyond: str = ""
+    """Why they cannot, and what would have to be measured."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,14 @@ class Rule:
 def threshold(family: str, parameter: str) -> str:
     """SQL for a value of the table `rules`, of the version `:version`."""
     return f"(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
+
+
+def in_force(family: str, parameter: str) -> str:
+    """The same of the rules that labels are made by now, for views."""
+    return (
+        f"(SELECT r.value FROM public.rules r WHERE r.family = '{family}' AND r.parameter = '{parameter}' AND r.rule_version ="
+        " (SELECT max(v.version) FROM public.rule_versions v WHERE v.published_at IS NOT NULL))"
+    )
 
 
 PARTNER = """o.layer || '.' || o."index\""""

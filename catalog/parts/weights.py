@@ -4,7 +4,7 @@ from sqlalchemy import REAL, Integer, SmallInteger, Text
 
 from catalog.base import check, column, number, of_neuron, table
 from catalog.parts.part import Part, Rows, Section, View
-from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.rule import Evidence, Rule, Threshold, in_force, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import EFFECTS, OF_FAMILY, percent, shown, signed
 
@@ -125,7 +125,7 @@ _PERCENTILES = (5, 10, 50, 90, 95)
 VIEWS = (
     View(
         "prediction_neurons",
-        "Neurons that promote or suppress a class of tokens (kurtosis over the vocabulary above 10), or part it (UN 5.1).",
+        "Neurons that promote or suppress a class of tokens, or part the vocabulary, by the rules of these names (UN 5.1).",
         f"""SELECT {LABEL}, l.family AS class, w.vocab_kurt, w.vocab_skew, w.vocab_var,
        NULLIF(l.subtype, l.family) AS feature, (l.evidence ->> 'mean_difference')::double precision AS mean_difference,
        (l.evidence ->> 'variance_reduction')::double precision AS variance_reduction,
@@ -143,7 +143,7 @@ VIEWS = (
     ),
     View(
         "prediction_profiles",
-        "Percentiles per layer of the kurtosis and the skewness over the vocabulary; and of the latter where the former > 10.",
+        "Percentiles per layer of the kurtosis and the skewness over the vocabulary; of the latter also where the former is large.",
         f"""SELECT m.run_id, m.model, m.family, t.layer, t.statistic, t.n,
        {", ".join(f"t.p[{place}] AS p{share}" for place, share in enumerate(_PERCENTILES, start=1))}
   FROM {{members}} m
@@ -153,14 +153,16 @@ VIEWS = (
                 WITHIN GROUP (ORDER BY v.value) AS p
          FROM public.neurons n
          JOIN public.weight_statistics w ON w.run_id = m.run_id AND w.neuron_id = n.id
+        CROSS JOIN (SELECT {in_force("prediction", "min_kurtosis")} AS least) peaked
         CROSS JOIN LATERAL (VALUES ('vocab_kurt', w.vocab_kurt), ('vocab_skew', w.vocab_skew),
-          ('vocab_skew where vocab_kurt > 10', CASE WHEN w.vocab_kurt > 10 THEN w.vocab_skew END)) AS v(statistic, value)
+          ('vocab_skew where vocab_kurt > ' || peaked.least, CASE WHEN w.vocab_kurt > peaked.least THEN w.vocab_skew END)
+          ) AS v(statistic, value)
         WHERE n.model_id = m.model_id
         GROUP BY n.layer, v.statistic ORDER BY n.layer, v.statistic) t""",
         words={
             **OF_FAMILY,
             "layer": "Transformer block, from 0.",
-            "statistic": "vocab_kurt, vocab_skew, or vocab_skew of the neurons with vocab_kurt above 10.",
+            "statistic": "vocab_kurt, vocab_skew, or that of the neurons with vocab_kurt above prediction.min_kurtosis of the rules.",
             "n": "Neurons of the layer with a value.",
             **{
                 f"p{share}": f"Of the layer's neurons {share} % have the statistic up to this, interpolated."
@@ -181,7 +183,7 @@ VIEWS = (
         words={
             "family": "The group of seeds of one architecture.",
             "layer": "Transformer block, from 0.",
-            "statistic": "vocab_kurt, vocab_skew, or vocab_skew of the neurons with vocab_kurt above 10.",
+            "statistic": "vocab_kurt, vocab_skew, or that of the neurons with vocab_kurt above prediction.min_kurtosis of the rules.",
             "percentile": "Which percentile of the layer's neurons: 5, 10, 50, 90 or 95.",
             "models": "Models of the family with a value.",
             "mean": "Mean over models of the percentile.",

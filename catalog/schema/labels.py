@@ -1,6 +1,6 @@
 """Tables of meaning: features, explanations, rules and labels."""
 
-from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, Text, func, text
+from sqlalchemy import BigInteger, Boolean, DateTime, Double, Identity, Integer, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
@@ -104,27 +104,22 @@ labels = table(
     column("evidence", JSONB, "What the rule looked at."),
     *place_of_neuron(),
     number("excess_corr", "The neuron's excess correlation, from universality; NULL if undefined."),
+    column("universal", Boolean, "Whether the neuron is universal, from universality."),
+    column("sort_key", Double, "Ascending, it puts the labels of one family in order from the best: the score, or -score."),
     comment="What each neuron is, by rules that can be run again (SPEC 6.6).",
     serves="show: the labels of a neuron",
     hashed="always",
 )
 _OF_MODEL = (labels.c.run_id, labels.c.model_id)
-# as the server prints what `catalog.queries.BEST_FIRST` says, so that the two can be compared
-_FROM_THE_BEST = text(
-    """(
-CASE
-WHEN family = ANY (ARRAY['anti_entropy', 'dead', 'near_dead', 'unexplained']) THEN score
-ELSE - score
-END)"""
-)
 index(
     "ix_labels_by_rank",
     "find, family by family, the best score first; layer and excess are tested in the index",
     *_OF_MODEL,
     labels.c.family,
-    _FROM_THE_BEST,
+    labels.c.sort_key,
     labels.c.layer,
     labels.c.excess_corr,
+    labels.c.universal,
 )
 index(
     "ix_labels_by_family",
@@ -134,6 +129,7 @@ index(
     labels.c.score.desc(),
     labels.c.layer,
     labels.c.excess_corr,
+    labels.c.universal,
 )
 index(
     "ix_labels_by_subtype",
@@ -141,7 +137,7 @@ index(
     *_OF_MODEL,
     labels.c.subtype,
     labels.c.family,
-    _FROM_THE_BEST,
+    labels.c.sort_key,
 )
 index(
     "ix_labels_by_place",

@@ -34,7 +34,7 @@ layer_summaries = table(
     *_of_model(),
     column("layer", SmallInteger, "The layer.", key=True, autoincrement=False),
     column("n_neurons", Integer, "Its neurons."),
-    column("n_universal", Integer, "Those with excess_corr above 0.5."),
+    column("n_universal", Integer, "Those that are universal."),
     column("n_degenerate", Integer, "Those whose activation hardly varies."),
     number("median_excess_corr", "Median over its neurons, as the medians after it."),
     number("median_sparsity", "Of the activation frequency."),
