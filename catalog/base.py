@@ -15,6 +15,9 @@ NAMING_CONVENTION = {
 
 metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
+EXTENSION = "extension"
+"""A table with this in its `info` is in no migration; an upgrade makes it where it is missing, and nothing alters it."""
+
 
 def column(
     name: str,

@@ -1,7 +1,11 @@
 """What the indexes of keys serve; other indexes say it where they are declared (`catalog.base.index`)."""
 
+from collections.abc import Iterable
+
+from sqlalchemy import Table
+
 import catalog.schema  # noqa: F401  (fills the metadata)
-from catalog.base import metadata
+from catalog.base import EXTENSION, metadata
 
 _SHOW = "show, and the views that have a row per neuron: a run's row of one neuron"
 
@@ -74,16 +78,23 @@ def comments() -> dict[str, str]:
     Raises:
         KeyError: an index has no words, or words have no index.
     """
-    said: dict[str, str] = {}
-    for table in metadata.sorted_tables:
-        said |= {str(index.name): index.info["comment"] for index in table.indexes}
-        keys = [key for key in table.constraints if str(key.name).startswith(("pk_", "uq_"))]
-        said |= {str(key.name): f"Serves {KEYS[str(key.name)]}." for key in keys}
+    said = _comments(metadata.sorted_tables)
     if unknown := set(KEYS) - set(said):
         raise KeyError(f"there is no index {min(unknown)}, for which catalog/index_words.py has words")
     return dict(sorted(said.items()))
 
 
-def statements() -> list[str]:
-    """COMMENT ON INDEX of every index."""
-    return [f"COMMENT ON INDEX {name} IS '{words.replace(chr(39), 2 * chr(39))}'" for name, words in comments().items()]
+def statements(tables: Iterable[Table] | None = None) -> list[str]:
+    """COMMENT ON INDEX of every index, or of those of some tables."""
+    said = comments() if tables is None else _comments(tables)
+    return [f"COMMENT ON INDEX {name} IS '{words.replace(chr(39), 2 * chr(39))}'" for name, words in said.items()]
+
+
+def _comments(tables: Iterable[Table]) -> dict[str, str]:
+    said: dict[str, str] = {}
+    for table in tables:
+        said |= {str(index.name): index.info["comment"] for index in table.indexes}
+        keys = [str(key.name) for key in table.constraints if str(key.name).startswith(("pk_", "uq_"))]
+        own = f"what is asked of {table.name} by its key"
+        said |= {key: f"Serves {own if table.info.get(EXTENSION) else KEYS[key]}." for key in keys}
+    return said
