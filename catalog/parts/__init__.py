@@ -9,6 +9,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from catalog.base import EXTENSION, metadata
+
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
@@ -44,7 +46,12 @@ def names() -> tuple[str, ...]:
 @cache
 def _parts() -> "tuple[Part, ...]":
     own = [import_module(f"{__name__}.{name}").PART for name in OWN]
-    return (*own, *(part for module in more_modules() for part in module.PARTS))
+    known = set(metadata.tables)
+    more = [part for module in more_modules() for part in module.PARTS]
+    for table in (table for part in more for table in (*part.uses, *(rows.table for rows in part.rows))):
+        if table.name not in known:
+            table.info[EXTENSION] = True
+    return (*own, *more)
 
 
 def __getattr__(name: str) -> Any:
