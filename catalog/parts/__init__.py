@@ -9,8 +9,6 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from catalog.base import EXTENSION, metadata
-
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
@@ -45,6 +43,8 @@ def names() -> tuple[str, ...]:
 
 @cache
 def _parts() -> "tuple[Part, ...]":
+    from catalog.base import EXTENSION, metadata
+
     own = [import_module(f"{__name__}.{name}").PART for name in OWN]
     known = set(metadata.tables)
     more = [part for module in more_modules() for part in module.PARTS]

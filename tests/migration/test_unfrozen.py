@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import Column, Engine, ForeignKey, Integer, Table
 
 from catalog import migrate, views
-from catalog.activity_views import View
 from catalog.base import EXTENSION, index, metadata
 from catalog.engine import check_schema, check_views, writer_engine
 from catalog.errors import DatabaseError, SchemaError
+from catalog.parts.part import View
 from catalog.runs import begin_run
 from catalog.verify import verify
 from tests.database.helpers import everything, execute, one, rows
@@ -42,7 +42,7 @@ def state(engine: Engine) -> tuple[object, ...]:
 
 def with_view(monkeypatch: pytest.MonkeyPatch, view: View) -> None:
     """The code of a version that has one more view."""
-    monkeypatch.setattr(views, "VIEWS", (*views.VIEWS, view))
+    monkeypatch.setattr(views, "OVERVIEW", (*views.OVERVIEW, view))
 
 
 @pytest.mark.parametrize(
