@@ -27,6 +27,9 @@ NAMING_CONVENTION = {
 
 metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
+EXTENSION = "extension"
+"""A table with this in its `info` is in no migration; an upgrade makes it where it is missing, and nothing alters it."""
+
 ROW_OF_A_NEURON = "show, and the views that have a row per neuron: a run's row of one neuron"
 """What the key of such a table serves."""
 

@@ -47,7 +47,7 @@ def _once() -> list[str]:
 
 def _hashed(when: str) -> list[str]:
     parts.tables()  # which fills the metadata
-    return [name for name, table in metadata.tables.items() if table.info["hashed"] == when]
+    return [name for name, table in metadata.tables.items() if table.info.get("hashed") == when]
 
 
 def tables_of(names: Iterable[str]) -> list[str]:

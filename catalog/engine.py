@@ -163,9 +163,21 @@ def check_schema(engine: Engine) -> None:
     needed = migrate.head()
     if found == needed:
         return
-    if found is not None and found not in migrate.known():
-        raise SchemaError(f"the schema is at {found}, which is newer than this code ({needed}); update the code.")
+    migrate.check_known(found)
     raise SchemaError(f"the schema is {'missing' if found is None else 'old, at ' + found}; run `catalog db upgrade`.")
+
+
+def check_views(engine: Engine) -> None:
+    """Not what every command asks: the text of the views takes longer to make than most answers.
+
+    Raises:
+        SchemaError: the views were made from other code; the sentence names the command that mends it.
+    """
+    from catalog import unfrozen
+
+    with engine.connect() as connection:
+        if not unfrozen.is_current(connection):
+            raise SchemaError("the views are not those of this code; run `catalog db upgrade`.")
 
 
 def check_catalog(url: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The schema's versions: upgrade, downgrade, and what there is.
+"""The schema's versions: upgrade, downgrade, and what there is. Views are in no version: see `catalog.unfrozen`.
 
 Every command asks whether the schema is the one it needs; Alembic takes half a second to load, so only changes load it.
 """
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from catalog import settings
-from catalog.errors import DatabaseError
+from catalog.errors import DatabaseError, SchemaError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -55,11 +55,25 @@ def current(engine: Engine) -> str | None:
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
+def check_known(revision: str | None) -> None:
+    """Raises:
+    SchemaError: the revision of a database is none of this code's.
+    """
+    if revision is not None and revision not in known():
+        raise SchemaError(
+            f"the schema is at {revision}, which is newer than this code ({head()}) or older than its first version; update "
+            "the code, or use another database."
+        )
+
+
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the schema up to `revision`, under a lock, and give the reader its password if one is set.
 
+    At the newest revision the views are made anew from the code, also where nothing else is to be done.
+
     Raises:
         DatabaseError: the database refuses a step, or another command is changing the schema; nothing is changed.
+        SchemaError: the schema is at a revision that this code does not know.
     """
     _migrate(engine, "upgrade", revision)
     password = settings.reader_password()
@@ -68,7 +82,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Take the schema down to `revision`.
+    """Take the schema down to `revision`, without any views.
 
     Raises:
         DatabaseError: as `upgrade`.
@@ -88,6 +102,8 @@ def _scripts() -> dict[str, str | None]:
 def _migrate(engine: Engine, step: Literal["upgrade", "downgrade"], revision: str) -> None:
     from alembic import command
 
+    check_known(current(engine))
+
     def migrate() -> None:
         with engine.connect() as connection:
             getattr(command, step)(config(connection), revision)
@@ -95,11 +111,17 @@ def _migrate(engine: Engine, step: Literal["upgrade", "downgrade"], revision: st
     try:
         _patiently(migrate)
     except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0]
         raise DatabaseError(
-            f"the schema cannot be changed to {revision} ({reason}); nothing was changed, so mend that and repeat the "
+            f"the schema cannot be changed to {revision} ({_reason(error)}); nothing was changed, so mend that and repeat the "
             "command, as a role that may create extensions and roles."
         ) from error
+
+
+def _reason(error: DBAPIError) -> str:
+    """What the server says, in one line, with the first of what it says in detail."""
+    said = str(error.orig).strip().splitlines()
+    details = [line.removeprefix("DETAIL:").strip() for line in said if line.startswith("DETAIL:")]
+    return ": ".join([said[0], *details[:1]])
 
 
 def _patiently(change: Callable[[], None]) -> None:

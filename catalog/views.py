@@ -1,7 +1,8 @@
 """The views: one per reader's question, each written once and created twice.
 
 In schema `history` a view shows every published run; in `public` it shows, for each model, the newest published run
-that contains it. `{members}` stands for the runs and models that the view may see, and is all that differs.
+that contains it. `{members}` stands for the runs and models that the view may see, and is all that differs. They are in no
+migration: `catalog.unfrozen` makes them from what stands here.
 """
 
 from catalog import parts

@@ -120,10 +120,11 @@ def _server(engine: "Engine") -> Iterator[Finding]:
 
 def _schema(engine: "Engine") -> Finding:
     from catalog import migrate
-    from catalog.engine import check_schema
+    from catalog.engine import check_schema, check_views
 
     try:
         check_schema(engine)
+        check_views(engine)
     except Exception as error:
         return _failure("schema", error)
     return Finding("schema", "ok", f"version {migrate.current(engine)}")

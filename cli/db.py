@@ -45,7 +45,7 @@ def opened() -> "Iterator[Engine]":
 
 @app.command()
 def upgrade() -> None:
-    """Create the schema, or bring it up to this version."""
+    """Create the schema and its views, or bring them up to this version."""
     from catalog import migrate
 
     with opened() as engine:
@@ -57,12 +57,13 @@ def upgrade() -> None:
 
 @app.command()
 def check() -> None:
-    """Whether the schema is the one that is needed; exit 1 if not."""
+    """Whether schema and views are those that are needed; exit 1 if not."""
     from catalog import migrate
-    from catalog.engine import check_schema
+    from catalog.engine import check_schema, check_views
 
     with opened() as engine:
         check_schema(engine)
+        check_views(engine)
         talk(f"the schema is at {migrate.current(engine)}, as it should be")
 
 

@@ -43,8 +43,15 @@ def names() -> tuple[str, ...]:
 
 @cache
 def _parts() -> "tuple[Part, ...]":
+    from catalog.base import EXTENSION, metadata
+
     own = [import_module(f"{__name__}.{name}").PART for name in OWN]
-    return (*own, *(part for module in more_modules() for part in module.PARTS))
+    known = set(metadata.tables)
+    more = [part for module in more_modules() for part in module.PARTS]
+    for table in (table for part in more for table in (*part.uses, *(rows.table for rows in part.rows))):
+        if table.name not in known:
+            table.info[EXTENSION] = True
+    return (*own, *more)
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from tests.commands import run_catalog, use_published_family
+from tests.database.helpers import execute
 from tests.published import MODELS, N_LAYERS
 
 settings = use_published_family
@@ -151,6 +152,19 @@ def test_doctor_names_the_command_that_mends_a_schema(catalog, settings, empty_d
     answer = catalog("doctor", "--format", "json")
     mends = {row["check"]: row["mend"] for row in answer.rows if row["status"] == "fail"}
     assert answer.code == 1 and "`catalog db upgrade`" in mends["schema"]
+
+
+def test_views_of_other_code_name_the_command_that_mends_them(catalog, settings, database_url, engine):
+    settings.setenv("CATALOG_DATABASE_URL", database_url)
+    assert catalog("db", "check").code == 0
+    execute(engine, "COMMENT ON TABLE alembic_version IS NULL")
+    answer = catalog("db", "check")
+    assert (answer.code, answer.out) == (1, "")
+    assert is_one_sentence(answer.err) and "the views are not those of this code; run `catalog db upgrade`" in answer.err
+    mends = {row["check"]: row["mend"] for row in catalog("doctor", "--format", "json").rows if row["status"] == "fail"}
+    assert "`catalog db upgrade`" in mends["schema"]
+    assert catalog("db", "upgrade").err.startswith("the schema is at ")
+    assert catalog("db", "check").code == 0
 
 
 @pytest.mark.parametrize("verb", ["start", "stop"])

@@ -266,11 +266,12 @@ def test_a_universal_neuron_without_feature_or_other_cause_is_unexplained(engine
         store.relabel()
         assert labels_of(engine, neuron) == expected
     ((shown,),) = rows(engine, "SELECT evidence FROM labels WHERE family = 'unexplained' AND neuron_id = :n", n=neuron)
-    assert shown["evaluated"] == ["position", "bos", "prediction", "suppression", "partition"] and shown["threshold"] == 0.05
+    causes = {"position", "bos", "prediction", "suppression", "partition"}
+    assert set(shown["evaluated"]) == causes and shown["threshold"] == 0.05
     execute(engine, "UPDATE position_statistics SET mutual_information = NULL, pattern = NULL, strength = NULL")
     store.relabel()
     ((shown,),) = rows(engine, "SELECT evidence FROM labels WHERE family = 'unexplained' AND neuron_id = :n", n=neuron)
-    assert shown["evaluated"] == ["bos", "prediction", "suppression", "partition"], "too few rows tell nothing of positions"
+    assert set(shown["evaluated"]) == causes - {"position"}, "too few rows tell nothing of positions"
     statement = "UPDATE distribution_statistics SET bos_activation = 9, bos_ratio = 9 WHERE neuron_id = :neuron"
     execute(engine, statement, neuron=neuron)
     store.relabel()

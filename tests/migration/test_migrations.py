@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import CommandLine
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.schema import CreateSchema, DropSchema
 
 import catalog.schema  # noqa: F401  (fills the metadata)
 from catalog import functions, index_words, migrate, views
 from catalog.base import metadata
-from catalog.engine import check_schema, driver_of, writer_engine
+from catalog.engine import check_schema, check_views, driver_of, writer_engine
 from catalog.errors import DatabaseError, SchemaError
-from tests.database.helpers import execute, one, rows
+from tests.database.helpers import everything, execute, one, rows
 
 VERSIONS = sorted((migrate.MIGRATIONS / "versions").glob("*.py"))
 
@@ -35,6 +36,9 @@ LINT_EXCLUDED = {
 
 DOWNGRADE_EXCLUDED = ("ban-drop-table", "ban-drop-schema", "ban-drop-view", "ban-drop-column", "ban-drop-function")
 """Going back is dropping."""
+
+
+VIEWS_THERE = "SELECT count(*) FROM pg_views WHERE schemaname IN ('public', 'history')"
 
 
 def frozen(path: Path) -> tuple[str, str]:
@@ -65,7 +69,7 @@ def test_the_head_that_commands_ask_for_is_alembics(bare):
     assert migrate.head() == scripts.get_current_head()
     assert migrate.known() == {script.revision for script in scripts.walk_revisions()}
     assert migrate.current(bare) is None
-    for revision in (migrate.head(), "2026_11_21_examples", "base"):
+    for revision in (migrate.head(), "base"):
         (migrate.upgrade if revision == migrate.head() else migrate.downgrade)(bare, revision)
         with bare.connect() as connection:
             found = MigrationContext.configure(connection).get_current_revision()
@@ -106,6 +110,7 @@ def test_up_down_and_up_again_give_the_same_schema(bare):
     scripts = [script.revision for script in ScriptDirectory.from_config(migrate.config()).walk_revisions()]
     for older in [*scripts[1:], "base"]:
         migrate.downgrade(bare, older)
+        assert one(bare, VIEWS_THERE) == 0
     assert everything(bare, "public", "history", "staging") == []
     assert one(bare, "SELECT count(*) FROM pg_namespace WHERE nspname IN ('history', 'staging')") == 0
     for newer in reversed(scripts):
@@ -122,33 +127,6 @@ def test_going_back_takes_runs_with_it(engine):
     assert rows(engine, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("alembic_version",)]
     migrate.upgrade(engine)
     assert publish_small_family(engine) == 1
-
-
-def test_rows_go_into_partitions_and_back(engine):
-    from catalog.verify import verify
-    from tests.published import publish_small_family
-
-    publish_small_family(engine)
-    tables = (
-        "examples", "logit_effects", "top_tokens", "universality_by_model", "subset_statistics", "next_token_statistics"
-    )  # fmt: skip
-
-    def contents() -> dict[str, list[tuple]]:
-        views = ("neuron_examples", "neuron_profiles")
-        return {name: sorted(map(repr, rows(engine, f"SELECT * FROM {name}"))) for name in (*tables, *views)}
-
-    def partitions() -> int:
-        statement = "SELECT count(*) FROM pg_class WHERE relispartition AND relkind = 'r' AND relname = ANY(:names)"
-        return one(engine, statement, names=[f"{table}_run_1" for table in tables])
-
-    before, words = contents(), everything(engine, "public", "history")
-    assert partitions() == len(tables) and all(before.values())
-    migrate.downgrade(engine, "2026_11_25_token_bytes")
-    assert partitions() == 0 and contents() == before
-    migrate.upgrade(engine)
-    assert partitions() == len(tables) and contents() == before
-    assert everything(engine, "public", "history") == words
-    assert {finding.status for finding in verify(engine, 1)} == {"ok"}
 
 
 def test_the_comparison_of_migrated_and_declared_is_empty(engine):
@@ -219,40 +197,13 @@ def test_every_constraint_has_a_name_of_ours(engine):
     assert [name for name in names if not re.match(r"(pk|fk|uq|ck)_", name)] == []
 
 
-def everything(engine: Engine, *schemas: str) -> list[tuple]:
-    """What the schemas hold, as the server describes it."""
-    columns = """
-        SELECT c.relkind::text, c.oid::regclass::text, a.attname::text,
-               CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) ELSE pg_get_indexdef(c.oid) END,
-               format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity::text, pg_get_expr(d.adbin, d.adrelid),
-               CASE WHEN a.attname IS NULL THEN obj_description(c.oid, 'pg_class')
-                    ELSE col_description(c.oid, a.attnum) END
-        FROM pg_class c
-        LEFT JOIN LATERAL (SELECT NULL::name AS attname, NULL::oid AS atttypid, NULL::int AS atttypmod,
-                                  NULL::bool AS attnotnull, NULL::"char" AS attidentity, 0::smallint AS attnum
-                           UNION ALL
-                           SELECT attname, atttypid, atttypmod, attnotnull, attidentity, attnum FROM pg_attribute
-                           WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) a ON true
-        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-        WHERE c.relnamespace::regnamespace::text = ANY(:schemas) AND c.relname NOT LIKE 'alembic_version%'
-        ORDER BY 2, a.attnum"""
-    constraints = """
-        SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
-        FROM pg_constraint WHERE connamespace::regnamespace::text = ANY(:schemas)
-          AND conrelid::regclass::text NOT LIKE '%alembic_version' ORDER BY 2, 3"""
-    functions_of = """
-        SELECT 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc')
-        FROM pg_proc p WHERE p.pronamespace::regnamespace::text = ANY(:schemas)
-          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') ORDER BY 2"""
-    return [row for asked in (columns, constraints, functions_of) for row in rows(engine, asked, schemas=list(schemas))]
-
-
 def test_upgrades_at_once_wait_for_each_other(bare, empty_database_url):
     program = f"from catalog import engine, migrate; migrate.upgrade(engine.writer_engine({empty_database_url!r}))"
     processes = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(3)]
     assert [process.communicate()[1] for process in processes] == [b""] * 3
     assert [process.returncode for process in processes] == [0] * 3
     check_schema(bare)
+    check_views(bare)
 
 
 def test_a_refused_step_is_one_sentence_and_changes_nothing(bare):
@@ -264,13 +215,15 @@ def test_a_refused_step_is_one_sentence_and_changes_nothing(bare):
     assert rows(bare, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("models",)]
 
 
-def test_an_upgrade_does_not_wait_long_for_a_lock(engine):
-    """Somebody reads a table that a step wants: the step gives up, and nobody queues behind it."""
+@pytest.mark.parametrize(("read", "revision"), [("models", "base"), ("neuron_profiles", "head")])
+def test_an_upgrade_does_not_wait_long_for_a_lock(engine, read, revision):
+    """Somebody reads a table, or a view, that a step wants: the step gives up, and nobody queues behind it."""
     with engine.connect() as reader:
-        reader.execute(text("SELECT * FROM models"))
+        reader.execute(text(f"SELECT * FROM {read}"))
         with pytest.raises(DatabaseError, match="lock timeout"):
-            migrate.downgrade(engine, "base")
+            (migrate.downgrade if revision == "base" else migrate.upgrade)(engine, revision)
     check_schema(engine)
+    check_views(engine)
 
 
 ADVISORY_LOCKS = """SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
@@ -290,8 +243,9 @@ def test_an_old_schema_names_the_command(bare, engine):
         check_schema(bare)
     check_schema(engine)
     execute(engine, "UPDATE alembic_version SET version_num = '2099_01_01_from_the_future'")
-    with pytest.raises(SchemaError, match="newer than this code"):
-        check_schema(engine)
+    for change in (check_schema, migrate.upgrade, lambda engine: migrate.downgrade(engine, "base")):
+        with pytest.raises(SchemaError, match="newer than this code"):
+            change(engine)
 
 
 def test_a_second_catalog_on_the_cluster_keeps_the_reader(engine, bare):
@@ -325,45 +279,21 @@ def test_alembics_own_command_line_finds_the_migrations(database_url):
     assert (answer.returncode, answer.stdout.strip()) == (0, f"{migrate.head()} (head)"), answer.stderr
 
 
-def test_runs_that_were_interrupted_or_cancelled_are_no_longer_called_failed(bare):
-    before = ("interrupted", "KeyboardInterrupt: ", "Interrupted: 143", "cancelled", "RunError: interrupted", None)
-    migrate.upgrade(bare, "2026_11_25_token_bytes")
-    for number, error in enumerate(before):
-        execute(
-            bare,
-            """INSERT INTO runs (identity, status, error, settings, definition_versions, code_version, device)
-               VALUES (:number, 'failed', :error, '{}', '{}', '', '')""",
-            number=str(number),
-            error=error,
-        )
-    migrate.upgrade(bare, "2026_11_25_interrupted")
-    assert rows(bare, "SELECT status, error FROM runs ORDER BY id") == [
-        ("interrupted", "its process is gone"),
-        ("interrupted", "Ctrl-C"),
-        ("interrupted", "SIGTERM"),
-        ("cancelled", None),
-        ("failed", "RunError: interrupted"),
-        ("failed", None),
-    ]
-    migrate.downgrade(bare, "2026_11_25_token_bytes")
-    found = rows(bare, "SELECT status, error FROM runs ORDER BY id")
-    assert {status for status, _ in found} == {"failed"}
-    assert [error for _, error in found] == [*["interrupted"] * 3, "cancelled", "RunError: interrupted", None]
-
-
-@pytest.mark.parametrize("drafted", [False, True])
-def test_new_rules_raise_the_version_and_a_draft_stays_the_newest(bare, drafted):
-    migrate.upgrade(bare, "2026_11_21_question_indexes")
-    if drafted:
-        execute(bare, "INSERT INTO rule_versions (version) VALUES (2)")
-        execute(bare, "INSERT INTO rules SELECT 2, family, parameter, value + 0.1, description FROM rules")
-    migrate.upgrade(bare, "2026_11_21_positions")
-    versions = rows(bare, "SELECT version, published_at IS NOT NULL FROM rule_versions ORDER BY 1")
-    assert versions == [(1, True), (2, True), *([(3, False)] if drafted else [])]
-    asked = """SELECT rule_version, value FROM rules WHERE family = 'alphabet' AND parameter = 'min_variance_reduction'
-               ORDER BY 1"""
-    assert rows(bare, asked) == [(1, 0.37), (2, 0.37), *([(3, pytest.approx(0.47))] if drafted else [])]
-    new = rows(bare, "SELECT rule_version FROM rules WHERE family = 'position' ORDER BY 1")
-    assert new == [(version,) for version, _ in versions[1:]]
-    migrate.downgrade(bare, "2026_11_21_question_indexes")
-    assert one(bare, "SELECT count(*) FROM rules WHERE family = 'position'") == 0
+def test_alembics_own_command_line_makes_the_views_too(bare, empty_database_url, monkeypatch):
+    """But only where it moves the schema: to ask where it is, or whether it is as declared, changes nothing."""
+    monkeypatch.chdir(migrate.MIGRATIONS.parent)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("CATALOG_DATABASE_URL", empty_database_url)
+    alembic = CommandLine("alembic").main
+    alembic(["upgrade", "head"])
+    check_schema(bare)
+    check_views(bare)
+    execute(bare, "CREATE OR REPLACE VIEW topics AS SELECT * FROM history.topics")
+    changed = everything(bare, "public", "history")
+    alembic(["current"])
+    alembic(["check"])
+    with pytest.raises(SystemExit):
+        alembic(["upgrade", "head", "--sql"])
+    assert everything(bare, "public", "history") == changed
+    alembic(["downgrade", "-1"])
+    assert one(bare, VIEWS_THERE) == 0
