@@ -14,7 +14,8 @@ from catalog.base import EXTENSION, metadata
 
 _THRESHOLD = """
 INSERT INTO rules (rule_version, family, parameter, value, description)
-SELECT version, :family, :parameter, :value, :about FROM rule_versions ON CONFLICT DO NOTHING"""
+SELECT version, :family, :parameter, :value, :about FROM rule_versions
+    ON CONFLICT (rule_version, family, parameter) DO UPDATE SET description = excluded.description"""
 _MADE_FROM = "Version of the tables. The views were made from statements of sha256 "
 _OURS = """
 SELECT c.oid::regclass::text FROM pg_class c
@@ -38,7 +39,7 @@ def drop_views(connection: Connection) -> None:
 
 
 def create(connection: Connection) -> None:
-    """Make the tables of extensions that are missing, then the views, which must not be there; the reader may read both."""
+    """Make what is missing of extensions' tables and of thresholds, then the views, which must not be there."""
     _create_extensions(connection)
     statements = views.statements()
     said = f"COMMENT ON TABLE alembic_version IS '{_MADE_FROM}{_sha256(statements)}'"

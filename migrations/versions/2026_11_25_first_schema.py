@@ -489,7 +489,6 @@ CREATE TABLE activation_statistics (
     CONSTRAINT fk_activation_statistics_run_id FOREIGN KEY (run_id) REFERENCES runs (id) ON DELETE CASCADE,
     CONSTRAINT fk_activation_statistics_neuron_id FOREIGN KEY (neuron_id) REFERENCES neurons (id) ON DELETE CASCADE
 );
-CREATE INDEX ix_activation_statistics_rare ON activation_statistics (run_id, neuron_id) WHERE sparsity < 0.000001;
 COMMENT ON TABLE activation_statistics IS 'Moments and frequency of each neuron''s activations (UN 4.2, SPEC 3).';
 COMMENT ON COLUMN activation_statistics.run_id IS 'The run that measured it.';
 COMMENT ON COLUMN activation_statistics.neuron_id IS 'The neuron.';
@@ -505,7 +504,6 @@ COMMENT ON COLUMN activation_statistics.post_kurt IS 'Kurtosis of post, 3 for a 
 COMMENT ON COLUMN activation_statistics.sparsity IS 'Activation frequency: fraction of tokens with pre > 0 (SPEC 3.2).';
 COMMENT ON COLUMN activation_statistics.degenerate IS 'The variance of post is too small for a correlation (SPEC 2.1).';
 COMMENT ON INDEX pk_activation_statistics IS 'Serves show, and the views that have a row per neuron: a run''s row of one neuron.';
-COMMENT ON INDEX ix_activation_statistics_rare IS 'Serves dead_neurons: the neurons of a run that are never or hardly ever active.';
 
 CREATE TABLE histograms (
     run_id INTEGER NOT NULL,
@@ -552,7 +550,6 @@ CREATE TABLE distribution_statistics (
     CONSTRAINT fk_distribution_statistics_run_id FOREIGN KEY (run_id) REFERENCES runs (id) ON DELETE CASCADE,
     CONSTRAINT fk_distribution_statistics_neuron_id FOREIGN KEY (neuron_id) REFERENCES neurons (id) ON DELETE CASCADE
 );
-CREATE INDEX ix_distribution_statistics_bos ON distribution_statistics (run_id, bos_ratio DESC) WHERE bos_ratio > 1;
 COMMENT ON TABLE distribution_statistics IS 'Quantiles of activations on kept tokens, and the activation on BOS.';
 COMMENT ON COLUMN distribution_statistics.run_id IS 'The run that measured it.';
 COMMENT ON COLUMN distribution_statistics.neuron_id IS 'The neuron.';
@@ -577,7 +574,6 @@ COMMENT ON COLUMN distribution_statistics.post_p99_9 IS '99.9 % of kept tokens h
 COMMENT ON COLUMN distribution_statistics.bos_activation IS 'Post on BOS, at position 0 (SPEC 6.7).';
 COMMENT ON COLUMN distribution_statistics.bos_ratio IS 'bos_activation over the larger of 0.1 and the 99.9th percentile of post.';
 COMMENT ON INDEX pk_distribution_statistics IS 'Serves show, and the views that have a row per neuron: a run''s row of one neuron.';
-COMMENT ON INDEX ix_distribution_statistics_bos IS 'Serves bos_neurons: the neurons of a run that BOS activates more than other tokens, highest ratio first.';
 
 CREATE TABLE late_statistics (
     run_id INTEGER NOT NULL,
@@ -631,7 +627,6 @@ CREATE TABLE position_statistics (
     CONSTRAINT fk_position_statistics_run_id FOREIGN KEY (run_id) REFERENCES runs (id) ON DELETE CASCADE,
     CONSTRAINT fk_position_statistics_neuron_id FOREIGN KEY (neuron_id) REFERENCES neurons (id) ON DELETE CASCADE
 );
-CREATE INDEX ix_position_statistics_positional ON position_statistics (run_id, mutual_information DESC) WHERE mutual_information > 0.05;
 COMMENT ON TABLE position_statistics IS 'How being active depends on the position in the row.';
 COMMENT ON COLUMN position_statistics.run_id IS 'The run that measured it.';
 COMMENT ON COLUMN position_statistics.neuron_id IS 'The neuron.';
@@ -649,7 +644,6 @@ COMMENT ON COLUMN position_statistics.predictability IS '1 - mean squared distan
 COMMENT ON COLUMN position_statistics.runs IS 'The runs: first position, last position, high or low.';
 COMMENT ON COLUMN position_statistics.curve IS 'Frequency at each position, BOS first; of neurons with at least 0.01 nats.';
 COMMENT ON INDEX pk_position_statistics IS 'Serves show, and the views that have a row per neuron: a run''s row of one neuron.';
-COMMENT ON INDEX ix_position_statistics_positional IS 'Serves position_neurons: the positional neurons of a run, most informative first.';
 
 CREATE TABLE ngram_statistics (
     run_id INTEGER NOT NULL,
@@ -989,13 +983,15 @@ CREATE TABLE universality (
     model_id INTEGER NOT NULL,
     layer SMALLINT NOT NULL,
     index INTEGER NOT NULL,
+    universal BOOLEAN DEFAULT false NOT NULL,
     CONSTRAINT pk_universality PRIMARY KEY (run_id, neuron_id),
     CONSTRAINT fk_universality_run_id FOREIGN KEY (run_id) REFERENCES runs (id) ON DELETE CASCADE,
     CONSTRAINT fk_universality_neuron_id FOREIGN KEY (neuron_id) REFERENCES neurons (id) ON DELETE CASCADE,
     CONSTRAINT fk_universality_model_id FOREIGN KEY (model_id) REFERENCES models (id) ON DELETE CASCADE
 );
 CREATE INDEX ix_universality_by_excess ON universality (run_id, model_id, excess_corr DESC, layer);
-CREATE INDEX ix_universality_by_place ON universality (run_id, model_id, layer, index) WHERE excess_corr > 0.5;
+CREATE INDEX ix_universality_by_place ON universality (run_id, model_id, layer, index) WHERE universal;
+CREATE INDEX ix_universality_of_universal ON universality (run_id, model_id, excess_corr DESC, layer) WHERE universal;
 COMMENT ON TABLE universality IS 'Universality of each neuron over the other models of the run (UN 4.1).';
 COMMENT ON COLUMN universality.run_id IS 'The run that measured it.';
 COMMENT ON COLUMN universality.neuron_id IS 'The neuron.';
@@ -1005,15 +1001,17 @@ COMMENT ON COLUMN universality.min_corr IS 'Smallest over other models of the be
 COMMENT ON COLUMN universality.max_baseline IS 'Largest over other models of the best correlation with rotated units.';
 COMMENT ON COLUMN universality.mean_baseline IS 'Mean over other models of that baseline.';
 COMMENT ON COLUMN universality.min_baseline IS 'Smallest over other models of that baseline.';
-COMMENT ON COLUMN universality.excess_corr IS 'mean_corr - mean_baseline; universal if above 0.5 (UN eq. 3).';
+COMMENT ON COLUMN universality.excess_corr IS 'mean_corr - mean_baseline (UN eq. 3).';
 COMMENT ON COLUMN universality.n_models IS 'Other models in which the neuron''s correlation is defined.';
 COMMENT ON COLUMN universality.n_degenerate IS 'Other models in which it is not.';
 COMMENT ON COLUMN universality.model_id IS 'The neuron''s model, from neurons.';
 COMMENT ON COLUMN universality.layer IS 'The neuron''s layer, from neurons.';
 COMMENT ON COLUMN universality.index IS 'The neuron''s position in d_mlp, from neurons.';
+COMMENT ON COLUMN universality.universal IS 'excess_corr is above universal.min_excess of the rules (UN eq. 3); false if undefined.';
 COMMENT ON INDEX pk_universality IS 'Serves show, and the views that have a row per neuron: a run''s row of one neuron.';
-COMMENT ON INDEX ix_universality_by_excess IS 'Serves universal: neurons of a model above 0.5 or another threshold, highest excess correlation first.';
+COMMENT ON INDEX ix_universality_by_excess IS 'Serves universal: neurons of a model above a threshold that is asked for, highest excess correlation first.';
 COMMENT ON INDEX ix_universality_by_place IS 'Serves universal neurons of a model, by layer and index.';
+COMMENT ON INDEX ix_universality_of_universal IS 'Serves universal: the universal neurons of a model, highest excess correlation first.';
 
 CREATE TABLE universality_by_model (
     run_id INTEGER NOT NULL,
@@ -1475,6 +1473,8 @@ CREATE TABLE labels (
     layer SMALLINT NOT NULL,
     index INTEGER NOT NULL,
     excess_corr DOUBLE PRECISION,
+    universal BOOLEAN NOT NULL,
+    sort_key DOUBLE PRECISION NOT NULL,
     CONSTRAINT pk_labels PRIMARY KEY (run_id, neuron_id, family, subtype),
     CONSTRAINT fk_labels_run_id FOREIGN KEY (run_id) REFERENCES runs (id) ON DELETE CASCADE,
     CONSTRAINT fk_labels_neuron_id FOREIGN KEY (neuron_id) REFERENCES neurons (id) ON DELETE CASCADE,
@@ -1482,10 +1482,10 @@ CREATE TABLE labels (
     CONSTRAINT fk_labels_model_id FOREIGN KEY (model_id) REFERENCES models (id) ON DELETE CASCADE
 );
 CREATE INDEX ix_labels_by_excess ON labels (run_id, model_id, excess_corr DESC NULLS LAST, layer, family, score);
-CREATE INDEX ix_labels_by_family ON labels (run_id, model_id, family, score DESC, layer, excess_corr);
+CREATE INDEX ix_labels_by_family ON labels (run_id, model_id, family, score DESC, layer, excess_corr, universal);
 CREATE INDEX ix_labels_by_place ON labels (run_id, model_id, layer, index);
-CREATE INDEX ix_labels_by_rank ON labels (run_id, model_id, family, (CASE WHEN family IN ('anti_entropy', 'dead', 'near_dead', 'unexplained') THEN score ELSE -score END), layer, excess_corr);
-CREATE INDEX ix_labels_by_subtype ON labels (run_id, model_id, subtype, family, (CASE WHEN family IN ('anti_entropy', 'dead', 'near_dead', 'unexplained') THEN score ELSE -score END));
+CREATE INDEX ix_labels_by_rank ON labels (run_id, model_id, family, sort_key, layer, excess_corr, universal);
+CREATE INDEX ix_labels_by_subtype ON labels (run_id, model_id, subtype, family, sort_key);
 COMMENT ON TABLE labels IS 'What each neuron is, by rules that can be run again (SPEC 6.6).';
 COMMENT ON COLUMN labels.run_id IS 'The run that measured it.';
 COMMENT ON COLUMN labels.neuron_id IS 'The neuron.';
@@ -1498,6 +1498,8 @@ COMMENT ON COLUMN labels.model_id IS 'The neuron''s model, from neurons.';
 COMMENT ON COLUMN labels.layer IS 'The neuron''s layer, from neurons.';
 COMMENT ON COLUMN labels.index IS 'The neuron''s position in d_mlp, from neurons.';
 COMMENT ON COLUMN labels.excess_corr IS 'The neuron''s excess correlation, from universality; NULL if undefined.';
+COMMENT ON COLUMN labels.universal IS 'Whether the neuron is universal, from universality.';
+COMMENT ON COLUMN labels.sort_key IS 'Ascending, it puts the labels of one family in order from the best: the score, or -score.';
 COMMENT ON INDEX pk_labels IS 'Serves show: the labels of a neuron.';
 COMMENT ON INDEX ix_labels_by_excess IS 'Serves find by least excess correlation, its count, and find with the highest excess first.';
 COMMENT ON INDEX ix_labels_by_family IS 'Serves find by family and least score, and its count; layer and excess are tested in the index.';
@@ -1555,7 +1557,7 @@ COMMENT ON COLUMN layer_summaries.run_id IS 'The run.';
 COMMENT ON COLUMN layer_summaries.model_id IS 'The model.';
 COMMENT ON COLUMN layer_summaries.layer IS 'The layer.';
 COMMENT ON COLUMN layer_summaries.n_neurons IS 'Its neurons.';
-COMMENT ON COLUMN layer_summaries.n_universal IS 'Those with excess_corr above 0.5.';
+COMMENT ON COLUMN layer_summaries.n_universal IS 'Those that are universal.';
 COMMENT ON COLUMN layer_summaries.n_degenerate IS 'Those whose activation hardly varies.';
 COMMENT ON COLUMN layer_summaries.median_excess_corr IS 'Median over its neurons, as the medians after it.';
 COMMENT ON COLUMN layer_summaries.median_sparsity IS 'Of the activation frequency.';
@@ -1602,50 +1604,9 @@ END;
 COMMENT ON FUNCTION public.readable(bytea) IS 'The text of UTF-8 bytes; NUL and bytes that are no UTF-8 are escaped as \xNN, a backslash is doubled.';
 
 
--- The rules, each from the version that brought it to the last one.
+-- The first version of the rules; its thresholds are those that the parts of a run declare.
 
-INSERT INTO rule_versions (version, published_at) SELECT version, now() FROM generate_series(1, 6) AS version;
-INSERT INTO rules (rule_version, family, parameter, value, description)
-SELECT version, family, parameter, value, description FROM (VALUES
-    (1, 6, 'alphabet', 'min_variance_reduction', 0.37, 'Least variance reduction of the best letter (UN Fig. 18).'),
-    (1, 6, 'alphabet', 'require_ordered_means', 1, '1: mean on the letter > mean on words that start with it > mean on the rest.'),
-    (1, 6, 'previous_token', 'min_variance_reduction', 0.2, 'Least variance reduction, where the best feature is one of the previous token.'),
-    (1, 6, 'token_class', 'min_variance_reduction', 0.5, 'Least variance reduction, where the best feature is a vocabulary feature.'),
-    (1, 6, 'unigram', 'min_variance_reduction', 0.5, 'Least variance reduction, where the best feature is a unigram.'),
-    (2, 6, 'bos', 'min_ratio', 3, 'Activation on BOS over the 99.9th percentile of post that more than suffices (SPEC 6.7).'),
-    (2, 4, 'context', 'min_variance_reduction', 0.05, 'Least variance reduction, where a subset of the corpus explains best.'),
-    (2, 6, 'dead', 'enough_tokens', 20000000, 'Tokens below which a label of dead or near_dead is provisional (VO 3).'),
-    (2, 6, 'near_dead', 'max_frequency', 0.000001, 'Frequency below which a neuron that was active is nearly dead.'),
-    (2, 6, 'position', 'min_mutual_information', 0.05, 'Nats of mutual information with the position that more than suffice (VO 5.1).'),
-    (2, 6, 'unexplained', 'max_variance_reduction', 0.05, 'Variance reduction of the best feature below which a universal neuron is unexplained, if no rule of position, bos, prediction, suppression, partition, entropy or attention labels it.'),
-    (3, 6, 'ngram_detector', 'max_cover', 50, 'Most trigrams that cover 95 % of its activations (VO App. A.2); 200 are known at most.'),
-    (3, 6, 'ngram_detector', 'min_activations', 20, 'Activations that it needs to be judged; 10 at least are known.'),
-    (3, 6, 'ngram_detector', 'min_count', 10, 'Occurrences that one of its trigrams needs; 5 at least are known.'),
-    (3, 6, 'ngram_detector', 'min_probability', 0.95, 'Share of the occurrences of one of its trigrams on which it is active; 0.5 at least is known.'),
-    (3, 6, 'ngram_detector', 'min_share', 0.95, 'Share of its activations that are on them.'),
-    (3, 6, 'token_detector', 'max_cover', 5, 'Most tokens that cover 95 % of its activations (VO 4.2); 20 are known at most.'),
-    (3, 6, 'token_detector', 'min_activations', 20, 'Activations that it needs to be judged; 10 at least are known.'),
-    (3, 6, 'token_detector', 'min_count', 10, 'Occurrences that one of its tokens needs; 5 at least are known.'),
-    (3, 6, 'token_detector', 'min_probability', 0.95, 'Share of the occurrences of one of its tokens on which it is active; 0.5 at least is known.'),
-    (3, 6, 'token_detector', 'min_share', 0.95, 'Share of its activations that are on them.'),
-    (4, 6, 'syntax', 'min_variance_reduction', 0.2, 'Least variance reduction of the best feature, a syntactic property of the token (SPEC 6.6).'),
-    (5, 6, 'context', 'min_variance_reduction', 0.05, 'Least variance reduction of the best feature, a subset of the corpus or a topic (SPEC 6.6).'),
-    (6, 6, 'anti_entropy', 'min_controls', 20, 'Least number of controls, all of which a neuron must exceed.'),
-    (6, 6, 'anti_entropy', 'value', 6, 'To what post is fixed (SPEC 8.1).'),
-    (6, 6, 'antipodal', 'max_cosine', -0.5, 'Largest cosine of the output weights with the most opposite other ones (SPEC 10).'),
-    (6, 6, 'attn_activation', 'min_correlation', 0.5, 'Least correlation of activation and change of attention to BOS, if ablated (SPEC 9.4).'),
-    (6, 6, 'attn_activation', 'min_multiple', 2, 'Least -h over the largest |h| of random vectors (SPEC 9.4).'),
-    (6, 6, 'attn_deactivation', 'max_correlation', -0.5, 'Largest correlation of activation and change of attention to BOS, if ablated (SPEC 9.4).'),
-    (6, 6, 'attn_deactivation', 'min_multiple', 2, 'Least h over the largest |h| of random vectors (SPEC 9.4).'),
-    (6, 6, 'duplicate', 'min_in_cosine', 0.8, 'Least cosine of the input weights with the nearest other ones (SPEC 10).'),
-    (6, 6, 'duplicate', 'min_out_cosine', 0.5, 'Least cosine of the output weights with the nearest other ones (SPEC 10).'),
-    (6, 6, 'entropy', 'min_controls', 20, 'Least number of controls, all of which a neuron must exceed.'),
-    (6, 6, 'entropy', 'value', 6, 'To what post is fixed (SPEC 8.1).'),
-    (6, 6, 'partition', 'max_kurtosis', 10, 'Largest kurtosis over the vocabulary; above it are prediction and suppression neurons.'),
-    (6, 6, 'partition', 'min_variance', 5.12, 'What vocab_var times d_model exceeds; 0.005 at d_model = 1024 (SPEC 7).'),
-    (6, 6, 'prediction', 'min_kurtosis', 10, 'The kurtosis over the vocabulary that a prediction neuron exceeds; its skewness is positive (SPEC 7).'),
-    (6, 6, 'suppression', 'min_kurtosis', 10, 'The kurtosis over the vocabulary that a suppression neuron exceeds; its skewness is negative (SPEC 7).')
-) AS known (first, last, family, parameter, value, description), generate_series(first, last) AS version;
+INSERT INTO rule_versions (version, published_at) VALUES (1, now());
 
 
 -- Who may read: all but what is staged, queued, or a job's own result. Roles belong to the cluster.

@@ -10,7 +10,7 @@ from tests.database.helpers import execute, one, rows
 from tests.published import D_MLP, MODELS, publish_small_family
 
 LETTER_NEURON = D_MLP + 10
-NEWEST = 6
+NEWEST = 1
 """The version of the rules that the newest migration brings."""
 
 
