@@ -1,6 +1,6 @@
 """One and two workers, one thread each, on the same run, compared with one inline process.
 
-    python -m bench.workers [--tokens N] [--runs 5] [--json FILE]
+    python -m bench.speed.workers [--tokens N] [--runs 5] [--json FILE]
 
 The time is that of the jobs, from the beginning of the first one that reads tokens to the end of the last one, by the
 database's clock: starting Python and publishing are the same for both. Workers are started before the run is enqueued.

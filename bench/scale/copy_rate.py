@@ -2,7 +2,7 @@
 
 Both fill an unindexed staging table of `pairs`, as an ingest does. The file is read by the server itself.
 
-    python -m bench.copy_rate --home /tmp/big
+    python -m bench.scale.copy_rate --home /tmp/big
 """
 
 import argparse
@@ -16,8 +16,8 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from bench.big_catalog import database_options, opened
 from bench.report import machine, table
+from bench.scale.big_catalog import database_options, opened
 from catalog import staging
 from catalog.copy import copy_columns
 
