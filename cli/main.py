@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from catalog.errors import TERMINATED, InputError
-from cli import compute, db, doctor, intervene, models, neurons, page, plan, report, rules, runs, verify
+from cli import compute, db, doctor, findings, intervene, models, neurons, page, plan, report, rules, runs, verify
 from cli.command import Command
 from cli.failures import Interrupted, sentence
 from cli.output import talk
@@ -28,7 +28,7 @@ app = typer.Typer(
         "max_content_width": 100,
     },
 )
-for noun in (neurons, page, models, compute, intervene, plan, verify, db, doctor, report):
+for noun in (neurons, page, models, compute, intervene, plan, verify, db, doctor, report, findings):
     noun.register(app)
 for group in (runs, rules, db):
     app.add_typer(group.app)

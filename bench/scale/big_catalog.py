@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Engine, text
 
-from bench.report import machine, table
+from bench.report import machine
 from bench.scale import synthetic, synthetic_causes
 from bench.scale.synthetic import FAMILIES, FEATURES, Family
 from catalog.rows import GroupRow, ModelIds, PublishRows
 from catalog.runs import RunHandle, RunSpec, begin_run
+from cli.markdown import table
 
 N_MODELS = 10
 TOP_TOKENS = 3

@@ -11,8 +11,9 @@ import statistics
 
 import psycopg
 
-from bench.report import machine, table
+from bench.report import machine
 from bench.scale.big_catalog import database_options, opened
+from cli.markdown import table
 
 FIRST_RUN = 1_000_000_000
 ASKED = """SELECT v.other_model, v.other_layer, v.other_neuron, v.correlation, v.standard_error, v.rank, v.mutual_best

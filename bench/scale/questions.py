@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine, text
 
-from bench.report import machine, table
+from bench.report import machine
 from bench.scale.big_catalog import database_options, opened
 from catalog.api import Catalog
 from catalog.neuron_page import NeuronRef
 from catalog.queries import LabelFilter
 from catalog.universal import UniversalFilter
+from cli.markdown import table
 
 Ask = Callable[[], object]
 FAMILIES = ("alphabet", "unigram", "token_class", "previous_token")

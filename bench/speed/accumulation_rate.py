@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 from ingest.statistics.correlation import FLUSH_TOKENS, Products
 from ingest.statistics.precision import has_bf16, product_precision
 

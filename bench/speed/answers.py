@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import DEMO, POCKET_CORPUS, POCKET_MODELS, ROOT
-from bench.report import environment_of, machine, table
+from bench.report import environment_of, machine
+from cli.markdown import table
 
 MODEL = Path(POCKET_MODELS[0]).name
 PROGRAM = "from cli.main import main; main()"

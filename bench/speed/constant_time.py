@@ -18,7 +18,8 @@ from typing import Any
 
 import psutil
 
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 
 SIZES = [50_000, 100_000, 200_000, 400_000, 800_000]
 

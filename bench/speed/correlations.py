@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.report import machine, table
+from bench.report import machine
 from bench.speed import published
+from cli.markdown import table
 from ingest.statistics.correlation import NeuronSums, Products, rotate_layer, rotation
 from ingest.statistics.precision import exact_in, has_bf16
 from ingest.statistics.tiles import CrossTile, LayerSpan

@@ -22,8 +22,9 @@ from typing import Any
 from unittest import mock
 
 from bench import POCKET_CORPUS, POCKET_MODELS
-from bench.report import machine, table
+from bench.report import machine
 from bench.speed.workers import command
+from cli.markdown import table
 from ingest.prepare import load_inputs, open_syntax
 from ingest.progress import Silent
 from ingest.settings import PARTS, ROLES, IngestSettings

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from bench import POCKET_MODELS
-from bench.report import machine, table
+from bench.report import machine
 from bench.speed import pocket
+from cli.markdown import table
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
 from ingest.roles.intervention import FIXED_AT, Intervention
 from ingest.roles.interventions import run_interventions

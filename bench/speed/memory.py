@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import POCKET_CORPUS, POCKET_MODELS
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 
 LAYERS, WIDTH, D_MODEL = 12, 512, 64
 MATRIX_BYTES = 12 * (LAYERS * WIDTH) ** 2

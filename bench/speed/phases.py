@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import DEMO, POCKET_CORPUS, POCKET_MODELS, ROOT
-from bench.report import environment_of, table
+from bench.report import environment_of
+from cli.markdown import table
 
 PROGRAM = """
 import json, sys, time

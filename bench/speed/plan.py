@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import POCKET_CORPUS, POCKET_MODELS
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 
 
 def measure(models: int, tokens: int, intervention_tokens: int) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.report import machine, table
+from bench.report import machine
 from bench.speed import pocket
+from cli.markdown import table
 from ingest.activations import kept_activations, token_batches
 from ingest.statistics.correlation import NeuronSums, Products, correlate
 from ingest.statistics.precision import exact_in, has_bf16

@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
-from bench.report import machine, table
+from bench.report import machine
 from catalog import NeuronRef, embedded, migrate
 from catalog.api import Catalog
 from catalog.engine import writer_engine
 from catalog.words import VECTOR_KINDS
+from cli.markdown import table
 from ingest.pipeline import ingest
 from ingest.settings import OF_WEIGHTS, IngestSettings
 

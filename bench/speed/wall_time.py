@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import MAIN_JOB, POCKET_CORPUS, POCKET_MODELS
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 
 
 class Clock:
