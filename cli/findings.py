@@ -25,7 +25,7 @@ SCIENCE = (
     "the text with the token in question in bold: the highest values, and one from the middle of the neuron's positive "
     "values, so that nobody is fooled by maxima. Values are activations after the non-linearity; ␣ is a space and ⏎ a new "
     "line. A neuron may have several labels; it is universal if its excess correlation with the other models is above 0.5. UN "
-    "is Gurnee et al. 2024, VO Voita et al. 2023, SPEC the project's specification.\n"
+    "is Gurnee et al. 2024, VO Voita et al. 2023, SPEC the project's specification. Families that no neuron has are at the end.\n"
 )
 """How the page is to be read."""
 
@@ -161,7 +161,7 @@ def _present(family: "Family", n_models: int, wanted: "FindingsFilter") -> str:
     view = "neuron_labels" if wanted.run is None else "history.neuron_labels"
     asked = {"family": name, "model": wanted.model, "run_id": wanted.run}
     conditions = " AND ".join(f"{column} = {_literal(value)}" for column, value in asked.items() if value is not None)
-    elsewhere = f"**Not looked for everywhere**: {_sentence(family.not_looked_for)}\n\n" if family.not_looked_for else ""
+    elsewhere = f"**Not looked for everywhere**: {family.not_looked_for}.\n\n" if family.not_looked_for else ""
     return (
         f"## {name}\n\n{_rule(family)}\n{_counted(family.counts, n_models)}\n\n{elsewhere}"
         f"```sh\ncatalog find{_words(wanted, name)} --limit {wanted.limit}\n```\n\n"
@@ -218,17 +218,13 @@ def _absent(family: "Family") -> str:
     shown = [{key: _cell(value) for key, value in row.items()} for row in family.closest]
     said = []
     if not family.looked_for or family.not_looked_for:
-        said.append(f"**Not looked for**: {_sentence(family.not_looked_for or 'no rule makes such labels')}")
+        said.append(f"**Not looked for**: {family.not_looked_for or 'no rule makes such labels'}.")
     if family.looked_for and family.nothing_to_measure:
-        said.append(f"**Looked for, and nothing to measure**: {_sentence(family.nothing_to_measure)}")
+        said.append(f"**Looked for, and nothing to measure**: {family.nothing_to_measure}.")
     elif family.looked_for:
         said.append("**Looked for, and no neuron passes.**")
     came = f" The closest:\n\n{table(shown)}" if shown else "\n"
     return f"### {family.family}\n\n{_rule(family)}\n{' '.join(said)}{came}"
-
-
-def _sentence(why: str) -> str:
-    return f"{plain(why, spaces=False)}."
 
 
 def _cell(value: Any) -> Any:

@@ -68,7 +68,7 @@ def test_a_family_that_is_found_shows_rule_command_evidence_and_places(sections:
 
 
 def test_a_family_that_is_not_found_says_whether_it_was_looked_for_and_what_came_closest(sections: dict[str, str]) -> None:
-    never = "never measured: run 1 has no labels of the family syntax; repeat its \\`catalog ingest\\` with --only syntax."
+    never = "never measured: run 1 has no labels of the family syntax; repeat its `catalog ingest` with --only syntax."
     assert f"**Not looked for**: {never}" in sections["syntax"]
     assert "The closest:\n\n| model | layer | neuron | mutual_information |" in sections["position"]
     assert f"| {MODELS[0]} | 1 | 15 | 0.01 | `other` | `weak` | 2,000 |" in sections["position"]
