@@ -89,9 +89,9 @@ def measure(connection: Connection, progress: Progress) -> Curves:
         neurons = [tuple(row) for row in connection.execute(text(_CLOSEST), values)]
         connection.rollback()
         settings = InterveneSettings(
-            lacking["model"],
-            tuple(((layer, index),) for layer, index in neurons),
-            tuple(("fix", value) for value in FIXED_AT),
+            model=lacking["model"],
+            neurons=tuple(((layer, index),) for layer, index in neurons),
+            changes=tuple(("fix", value) for value in FIXED_AT),
             tokens=lacking["n_rows"] * lacking["context"],
         )
         intervene(settings, progress)
