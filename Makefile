@@ -43,7 +43,7 @@ check-pocket: $(INSTALLED) ## Compare the whole pocket corpus with a plain float
 	HF_HUB_OFFLINE=1 POCKET_TOKENS=all $(BIN)/python -m pytest tests/acceptance/test_pocket.py
 
 faults: $(INSTALLED) ## Faults at random times within each phase; the outcomes go to docs/reliability.md (about an hour)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m bench.faults --docs docs/reliability.md
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --docs docs/reliability.md
 
 lint: $(INSTALLED) ## Style, types and the one-way rule
 	$(BIN)/ruff check .

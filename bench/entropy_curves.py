@@ -1,24 +1,34 @@
 """What predictions become when the best candidates for entropy neurons are held, against the controls, as a picture.
 
+    make pocket                                   # the catalog that is read; or any other, by CATALOG_DATABASE_URL
+    python -m bench.entropy_curves [--docs docs/pocket-entropy.md]
+
 Candidates are those of the runs. A model that has none, because no neuron passes the rule of SPEC 8.1, is asked about the
 neurons that come closest: of its last two layers and the tenth of its neurons with the largest weights, those with the
 smallest variance over the vocabulary.
 """
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from bench.evidence import plain
-from bench.report import table
+import catalog
+from bench import ROOT
+from catalog.errors import NotFoundError
+from catalog.known import model_names, require_models
+from cli.markdown import plain, table
+from cli.progress import watch
 from ingest.intervene import intervene
 from ingest.measure_settings import InterveneSettings
 from ingest.progress import Progress
 from ingest.roles.intervention import FIXED_AT
 
+PAGE = ROOT / "docs" / "pocket-entropy.md"
 PANELS = {
     "scale": "scale of the final layer norm",
     "entropy": "entropy, nats",
@@ -79,9 +89,9 @@ def measure(connection: Connection, progress: Progress) -> Curves:
         neurons = [tuple(row) for row in connection.execute(text(_CLOSEST), values)]
         connection.rollback()
         settings = InterveneSettings(
-            lacking["model"],
-            tuple(((layer, index),) for layer, index in neurons),
-            tuple(("fix", value) for value in FIXED_AT),
+            model=lacking["model"],
+            neurons=tuple(((layer, index),) for layer, index in neurons),
+            changes=tuple(("fix", value) for value in FIXED_AT),
             tokens=lacking["n_rows"] * lacking["context"],
         )
         intervene(settings, progress)
@@ -118,8 +128,8 @@ def _line(axis: Any, own: Sequence[Row], name: str, **style: Any) -> None:
     axis.plot([row["value"] for row in own], [round(row[name] - row[f"nominal_{name}"], 4) for row in own], **style)
 
 
-def section(curves: Curves, picture: str) -> str:
-    """The picture of candidates and controls, and what it shows in numbers, for the page of findings."""
+def page(curves: Curves, picture: str) -> str:
+    """The picture of candidates and controls, and what it shows in numbers."""
     top = max(FIXED_AT)
     shown = [
         {
@@ -133,7 +143,7 @@ def section(curves: Curves, picture: str) -> str:
     ]
     controls = [own[-1]["delta_entropy"] for own in curves.of("control").values()]
     if not controls:
-        return "## Entropy, held against controls\n\nNo run has interventions (part `entropy`).\n"
+        return f"{_head()}No run has interventions (part `entropy`).\n"
     lacking = ""
     if curves.asked:
         models = ", ".join(_named(model) for model in dict.fromkeys(model for model, _, _ in curves.asked))
@@ -143,7 +153,7 @@ def section(curves: Curves, picture: str) -> str:
             "tenth with the largest weights, those with the smallest variance over the vocabulary, held by `catalog intervene`."
         )
     return (
-        f"## Entropy, held against controls\n\n![Changes of scale, entropy, loss and reciprocal rank]({picture})\n\n"
+        f"{_head()}![Changes of scale, entropy, loss and reciprocal rank]({picture})\n\n"
         f"Neurons held at a value at every position, on {curves.rows[0]['n_tokens']:,} tokens; {len(controls)} controls in "
         f"grey, which at {top:g} change entropy by {min(controls):+.3g} to {max(controls):+.3g} nats.{lacking} An entropy "
         "neuron raises scale and entropy by more than any control and hardly touches the rank of the right token (UN Fig. 7); "
@@ -152,5 +162,30 @@ def section(curves: Curves, picture: str) -> str:
     )
 
 
+def _head() -> str:
+    written = f"Written by `python -m bench.entropy_curves` on {datetime.now(UTC):%Y-%m-%d}."
+    return f"# Entropy, held against controls\n\n{written}\n\n"
+
+
 def _named(name: str) -> str:
     return plain(name, spaces=False)
+
+
+def main() -> None:
+    """Read the catalog, measure what it lacks, and write the page and its picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--docs", type=Path, default=PAGE)
+    docs = parser.parse_args().docs
+    with catalog.connect() as store, store.engine.connect() as connection, watch() as progress:
+        try:
+            require_models(model_names(connection, None))
+        except NotFoundError as error:
+            raise SystemExit(str(error)) from None
+        curves = measure(connection, progress)
+    picture = docs.with_suffix(".svg")
+    draw(curves, picture)
+    docs.write_text(page(curves, picture.name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

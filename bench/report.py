@@ -1,24 +1,11 @@
-"""What every benchmark prints: Markdown tables, and the machine they were measured on."""
+"""What every benchmark says of the machine that it was measured on, and the environments of commands that are compared."""
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 LIBRARIES = ("torch", "numpy", "psycopg", "sqlalchemy")
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows with equal keys as a Markdown table; numbers to the right."""
-    if not rows:
-        return "none\n"
-    names = list(rows[0])
-    numeric = {name: all(isinstance(row[name], int | float) for row in rows) for name in names}
-    lines = [names, ["--:" if numeric[name] else ":--" for name in names]]
-    lines += [[_shown(row[name]) for name in names] for row in rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def environment_of(checkout: Path, home: Path) -> dict[str, str]:
@@ -42,13 +29,3 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         **versions,
     }
-
-
-def _shown(value: Any) -> str:
-    return (
-        f"{value:,.3g}"
-        if isinstance(value, float) and abs(value) < 1000
-        else f"{value:,.0f}"
-        if isinstance(value, int | float)
-        else str(value)
-    )

@@ -17,6 +17,7 @@ from catalog.engine import check_schema, unreachable, writer_engine
 if TYPE_CHECKING:
     import pandas as pd
 
+    from catalog.findings import Findings, FindingsFilter
     from catalog.jobs import RunProgress
     from catalog.neuron_page import NeuronPage, NeuronRef
     from catalog.queries import LabelFilter
@@ -106,6 +107,13 @@ class Store(Generic[Table]):
 
         with self._reading() as connection:
             return self._shown(queries.depth_matrix(connection, model, run))
+
+    def findings(self, wanted: "FindingsFilter") -> "Findings":
+        """See `catalog.findings.findings`."""
+        from catalog import findings
+
+        with self._reading() as connection:
+            return findings.findings(connection, wanted)
 
     def groups(self, min_size: int = 2, model: str | None = None, run: int | None = None, limit: int = 50) -> Table:
         """See `catalog.groups.groups`."""

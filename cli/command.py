@@ -1,4 +1,4 @@
-"""What every command has: negative numbers as values; and, if it prints rows, `--wide`."""
+"""What every command has: negative numbers as values; and, if it prints tables, `--wide`."""
 
 from typing import Annotated, Any
 
@@ -18,18 +18,18 @@ _app = typer.Typer(add_completion=False)
 
 @_app.command()
 def _rows(wide: Annotated[bool, typer.Option("--wide", help=WIDE)] = False) -> None:
-    """The options of whatever prints rows."""
+    """The options of whatever prints tables."""
 
 
 class Command(TyperCommand):
     """A command for which what begins with a minus and a digit is a value; no option is named so.
 
-    One that has `--format` has `--wide`.
+    One whose `--format` may be a table has `--wide`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if any(parameter.name == "format" for parameter in self.params):
+        if any(parameter.name == "format" and isinstance(parameter.default, Format) for parameter in self.params):
             self.params += [parameter for parameter in get_command(_app).params if parameter.name == "wide"]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

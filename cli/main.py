@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 from catalog.errors import TERMINATED, InputError
-from cli import compute, db, doctor, intervene, models, neurons, page, plan, report, rules, runs, verify
+from cli import compute, db, doctor, findings, intervene, models, neurons, page, plan, report, rules, runs, verify
 from cli.command import Command
 from cli.failures import Interrupted, sentence
 from cli.output import talk
@@ -32,7 +32,7 @@ app = typer.Typer(
 BETWEEN_COLLECTIONS = (100_000, 20, 20)
 """Of objects that may be garbage: libraries make some hundred thousand that are none, which took an answer an eighth longer."""
 
-for noun in (neurons, page, models, compute, intervene, plan, verify, db, doctor, report):
+for noun in (neurons, page, models, compute, intervene, plan, verify, db, doctor, report, findings):
     noun.register(app)
 for group in (runs, rules, db):
     app.add_typer(group.app)

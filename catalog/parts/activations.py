@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, Boolean
 
 from catalog.base import check, column, number, of_neuron, table
 from catalog.parts.part import Part, Rows, View
-from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import shown
 
@@ -50,9 +50,10 @@ def _words(found: Evidence) -> str:
     return f"{said}; provisional below {enough} tokens"
 
 
-def _rule(family: str, about: str, condition: str, limit: Threshold) -> Rule:
+def _rule(family: str, about: str, condition: str, limit: Threshold, table: str) -> Rule:
     select = _RARE.format(family=family, enough=_ENOUGH, condition=condition)
-    return Rule(family, about, select, _words, (limit,), lowest_is_best=True)
+    closest = measured(table, "s.sparsity AS frequency, s.n_tokens AS tokens", "s.sparsity")
+    return Rule(family, about, select, _words, (limit,), closest=closest, lowest_is_best=True)
 
 
 PART = Part(
@@ -77,15 +78,17 @@ PART = Part(
     rules=(
         _rule(
             "dead",
-            "Neurons that were active on no token.",
+            ("Neurons that no token of the corpus activates (VO 3); provisional as long as the tokens are too few to be sure."),
             "a.sparsity = 0",
             Threshold("enough_tokens", 20_000_000, "Tokens below which a label of dead or near_dead is provisional (VO 3)."),
+            "public.activation_statistics",
         ),
         _rule(
             "near_dead",
-            "Neurons that were active on hardly any token.",
+            "Neurons that hardly any token activates, but at least one (SPEC 12.1).",
             f"a.sparsity > 0 AND a.sparsity < {_NEAR_DEAD}",
             Threshold("max_frequency", 0.000001, "Frequency below which a neuron that was active is nearly dead."),
+            "(SELECT * FROM public.activation_statistics WHERE sparsity > 0)",
         ),
     ),
 )

@@ -69,6 +69,13 @@ SELECT s.neuron_id, 'A' || s.head_layer || '.H' || s.head, abs(s.h),
    AND (p.neuron_id IS NULL OR r.pearson {test})"""
 
 
+_CLOSEST = """SELECT s.model, s.layer, s.neuron, s.head_layer, s.head, s.h, s.multiple_of_chance, a.pearson AS correlation
+               FROM m JOIN history.neuron_head_scores s USING (run_id, model)
+               LEFT JOIN (SELECT * FROM history.neuron_path_ablations WHERE x = 'activation' AND y = 'delta_p_bos') a
+                      USING (run_id, neuron_id, head_layer, head)
+               ORDER BY s.h {order}, 1, 2, 3 LIMIT :shown"""
+
+
 def _words(found: Evidence) -> str:
     said = f"h = {signed(found['h'])} on head {found['head_layer']}.{found['head']}, by chance at most {shown(found['chance'])}"
     if found["correlation"] is None:
@@ -84,7 +91,9 @@ def _rule(family: str, about: str, end: str, signed_h: str, test: str, correlati
     multiple = Threshold("min_multiple", 2, f"Least {name} over the largest |h| of random vectors (SPEC 9.4).")
     decides = f"{test} {threshold(family, correlation.parameter)}"
     select = _ATTENTION.format(end=end, signed=signed_h, test=decides, multiple=threshold(family, "min_multiple"))
-    return Rule(family, about, select, _words, (multiple, correlation), is_cause=True)
+    closest = _CLOSEST.format(order="DESC" if end == "largest" else "ASC")
+    unless = "the models have no later layer"
+    return Rule(family, about, select, _words, (multiple, correlation), closest=closest, unless=unless, is_cause=True)
 
 
 VIEWS = (
@@ -186,7 +195,10 @@ PART = Part(
     rules=(
         _rule(
             "attn_deactivation",
-            "Neurons that turn a head of a later layer towards BOS, which switches it off.",
+            (
+                "Neurons that turn a head of a later layer to BOS, where it reads nothing, and so switch it off (UN 5.3, "
+                "Fig. 8)."
+            ),
             "largest",
             "s.h",
             "<=",
@@ -198,7 +210,7 @@ PART = Part(
         ),
         _rule(
             "attn_activation",
-            "Neurons that turn a head of a later layer away from BOS, which switches it on.",
+            "Neurons that turn a head of a later layer away from BOS, and so switch it on (UN 5.3, Fig. 8).",
             "smallest",
             "-s.h",
             ">=",

@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, Column, Text
 
 from catalog.base import check, column, number, of_neuron, table
-from catalog.parts.explained import OF_SUBSETS, SUBTYPE, best_feature, explained_by
+from catalog.parts.explained import OF_SUBSETS, OF_TOPICS, SUBTYPE, best_feature, explained_by
 from catalog.parts.part import Check, Part, Rows, Section, View
-from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import shown
 from catalog.words import QUANTILES
@@ -103,6 +103,14 @@ def _words(found: Evidence) -> str:
 _DECIDABLE = """EXISTS (SELECT 1 FROM run_topics WHERE run_id = :run_id)
  OR EXISTS (SELECT 1 FROM subset_statistics WHERE run_id = :run_id AND variance_reduction IS NOT NULL)"""
 
+_CLOSEST = f"""SELECT * FROM (
+                SELECT model, layer, neuron, subset AS feature, variance_reduction
+                FROM m JOIN history.neuron_subsets USING (run_id, model) WHERE variance_reduction IS NOT NULL
+                UNION ALL SELECT model, layer, neuron, feature, variance_reduction
+                FROM m JOIN history.neuron_explanations USING (run_id, model)
+                WHERE {f"({OF_TOPICS} OR {OF_SUBSETS})".replace("f.family", "feature_family")}) found
+            ORDER BY variance_reduction DESC, model, layer, neuron LIMIT :shown"""
+
 VIEWS = (
     View(
         "bos_neurons",
@@ -179,7 +187,10 @@ PART = Part(
     rules=(
         Rule(
             "bos",
-            "Neurons that are far more active on BOS than on other tokens.",
+            (
+                "Neurons that the first token, BOS, activates far more than anything else (UN App. C.2). BOS is no "
+                "example, so that excerpts show what else they answer to."
+            ),
             _BOS,
             _words,
             (
@@ -187,17 +198,25 @@ PART = Part(
                     "min_ratio", 3, "Activation on BOS over the 99.9th percentile of post that more than suffices (SPEC 6.7)."
                 ),
             ),
+            closest=measured(
+                "public.distribution_statistics", "s.bos_activation, s.post_p99_9, s.bos_ratio", "s.bos_ratio DESC"
+            ),
             is_cause=True,
         ),
         best_feature(
             "context",
-            "Neurons that respond to a topic, or to a subset of the corpus.",
+            (
+                "Neurons of a kind of text: a subset of the corpus, or a topic, explains them better than any token does "
+                "(UN Figs. 1d and 22)."
+            ),
             SUBTYPE,
             Threshold(
                 "min_variance_reduction",
                 0.05,
                 "Least variance reduction of the best feature, a subset of the corpus or a topic (SPEC 6.6).",
             ),
+            _CLOSEST,
+            "the corpus has no subsets",
             also=("topics",),
             needs=_DECIDABLE,
             more=" || jsonb_build_object('machine_named', f.family = 'machine_topic')",

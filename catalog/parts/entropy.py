@@ -78,6 +78,15 @@ SELECT i.neuron_id, '{family}', i.entropy_delta,
    AND control.n >= {controls} AND abs(i.entropy_delta) > control.most"""
 
 
+# Candidates if there are any; else what the candidates' rule would take next.
+_CLOSEST = """SELECT * FROM (
+                 SELECT i.model, i.layer, i.neuron, i.purpose, i.delta_entropy, i.delta_scale, p.l2_penalty, p.vocab_var
+                 FROM m JOIN history.neuron_interventions i USING (run_id, model)
+                 JOIN history.neuron_profiles p USING (run_id, neuron_id)
+                 WHERE i.purpose <> 'control' AND i.kind = 'fix' AND i.value = {value} AND i.together IS NULL) found
+               ORDER BY purpose = 'candidate' DESC, delta_entropy {order}, 1, 2, 3 LIMIT :shown"""
+
+
 def _words(found: Evidence) -> str:
     opposite = f"; the opposite of {found['opposite_of']}" if found.get("opposite_of") else ""
     return (
@@ -110,6 +119,9 @@ def _rule(family: str, about: str, sign: str, lowest_is_best: bool) -> Rule:
                 beyond="more controls would have to be held",
             ),
         ),
+        closest=_CLOSEST.format(value=threshold("entropy", "value"), order="ASC" if lowest_is_best else "DESC"),
+        unless="no neuron of the last two layers has both weights among the largest of the model and a variance over the "
+        "vocabulary among the smallest of its layer",
         lowest_is_best=lowest_is_best,
         is_cause=True,
     )
@@ -177,11 +189,17 @@ PART = Part(
     views=VIEWS,
     rules=(
         _rule(
-            "entropy", "Neurons that move the scale of all logits rather than any of them: held on, entropy rises.", ">", False
+            "entropy",
+            (
+                "Neurons of large weights that move no logit against the others, but the final layer norm's scale of all "
+                "of them: held on, they make predictions less sure (UN 5.2, Fig. 7)."
+            ),
+            ">",
+            False,
         ),
         _rule(
             "anti_entropy",
-            "Neurons that move the scale of all logits rather than any of them: held on, entropy falls.",
+            "The opposite of entropy neurons: held on, they make predictions surer (UN 5.2, Fig. 7).",
             "<",
             True,
         ),

@@ -49,7 +49,15 @@ def explained_by(features: str) -> Rows:
 
 
 def best_feature(
-    family: str, about: str, subtype: str, least: Threshold, also: tuple[str, ...] = (), needs: str = "", more: str = ""
+    family: str,
+    about: str,
+    subtype: str,
+    least: Threshold,
+    closest: str,
+    unless: str = "",
+    also: tuple[str, ...] = (),
+    needs: str = "",
+    more: str = "",
 ) -> Rule:
     """The rule of a family whose neurons are those that some features explain best.
 
@@ -59,7 +67,20 @@ def best_feature(
     """
     minimum = threshold(family, least.parameter)
     select = _BEST_FEATURE.format(family=family, subtype=subtype, least=minimum, more=more, of_feature=FAMILY_OF_FEATURE)
-    return Rule(family, about, select, _words, (least,), also=also, needs=needs)
+    return Rule(family, about, select, _words, (least,), also=also, needs=needs, closest=closest, unless=unless)
+
+
+def by_score(condition: str) -> str:
+    """`Rule.closest`: the highest scores, and the highest of those that are their neuron's best, which alone make a label.
+
+    Args:
+        condition: SQL on a row of the view neuron_explanations.
+    """
+    scores = f"""(SELECT model, layer, neuron, feature, shift, variance_reduction, rank AS rank_among_all_features
+                  FROM m JOIN history.neuron_explanations USING (run_id, model) WHERE {condition}"""
+    order = "ORDER BY variance_reduction DESC, model, layer, neuron LIMIT"
+    return f"""SELECT * FROM ({scores} {order} :shown) UNION {scores} AND rank = 1 {order} 1)) found
+               ORDER BY variance_reduction DESC, model, layer, neuron"""
 
 
 def _words(found: Evidence) -> str:

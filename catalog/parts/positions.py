@@ -5,7 +5,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.base import check, column, number, of_neuron, table
 from catalog.parts.part import Part, Rows, Section, View
-from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import percent, shown
 
@@ -114,7 +114,7 @@ PART = Part(
     rules=(
         Rule(
             "position",
-            "Neurons whose activity tells the position in the row.",
+            "Neurons whose activity tells the position in the row (UN Figs. 1c and 20, VO 5); the pattern says how.",
             _POSITION,
             _words,
             (
@@ -125,6 +125,12 @@ PART = Part(
                 ),
             ),
             needs="EXISTS (SELECT 1 FROM position_statistics WHERE run_id = :run_id AND mutual_information IS NOT NULL)",
+            closest=measured(
+                "public.position_statistics",
+                "s.mutual_information, s.pattern, s.strength, s.n_rows",
+                "s.mutual_information DESC",
+            ),
+            unless="no run has the 1,000 rows that it takes to tell (SPEC 12.8)",
             is_cause=True,
         ),
     ),

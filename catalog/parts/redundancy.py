@@ -76,6 +76,12 @@ SELECT s.neuron_id, {PARTNER}, abs(s.cosine),
  WHERE s.run_id = :run_id AND s.kind = 'w_out' AND s.opposite AND s.rank = 1 AND s.cosine <= {_MOST_COSINE}"""
 
 
+_CLOSEST = """SELECT s.model, s.layer, s.neuron, s.other_layer, s.other_neuron, s.cosine, s.mutual
+               FROM m JOIN history.neuron_similarities s USING (run_id, model)
+               WHERE s.kind = '{kind}' AND s.opposite = {opposite} AND s.rank = 1
+               ORDER BY s.cosine {order}, 1, 2, 3 LIMIT :shown"""
+
+
 def _duplicate_words(found: Evidence) -> str:
     out = "" if found["same_partner"] else ", which is another neuron's"
     return (
@@ -187,17 +193,18 @@ PART = Part(
     rules=(
         Rule(
             "duplicate",
-            "Neurons that read what another neuron of their model reads, and write alike.",
+            "Neurons that read what another one of the same model reads, and write alike (UN App. C, Fig. 10).",
             _DUPLICATE,
             _duplicate_words,
             (
                 Threshold("min_in_cosine", 0.8, "Least cosine of the input weights with the nearest other ones (SPEC 10)."),
                 Threshold("min_out_cosine", 0.5, "Least cosine of the output weights with the nearest other ones (SPEC 10)."),
             ),
+            closest=_CLOSEST.format(kind="w_in", opposite="false", order="DESC"),
         ),
         Rule(
             "antipodal",
-            "Neurons that write the opposite of another neuron of their model.",
+            "Neurons that write the opposite of another one of the same model (UN 5.2 and App. C).",
             _ANTIPODAL,
             _antipodal_words,
             (
@@ -205,6 +212,7 @@ PART = Part(
                     "max_cosine", -0.5, "Largest cosine of the output weights with the most opposite other ones (SPEC 10)."
                 ),
             ),
+            closest=_CLOSEST.format(kind="w_out", opposite="true", order="ASC"),
         ),
     ),
     checks=(

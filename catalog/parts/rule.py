@@ -31,7 +31,7 @@ class Rule:
 
     family: str
     about: str
-    """One sentence: what the neurons are."""
+    """What the neurons are."""
     select: str
     """SQL: neuron_id, subtype, score and evidence (jsonb) of each label of the run :run_id, by the rules of :version."""
     words: Callable[[Evidence], str]
@@ -41,6 +41,11 @@ class Rule:
     """Other parts that the rule reads, each enough by itself."""
     needs: str = ""
     """SQL: whether the parts left anything that the rule can decide by; else the family was not looked for."""
+    closest: str = ""
+    """SQL: neurons by what the rule measures, best first; model, layer, neuron, and columns that explain themselves. It is
+    about the members `m` (run_id, model_id, model), and binds :version, that of the rules, and :shown, how many it gives."""
+    unless: str = ""
+    """When no neuron has what the rule measures."""
     lowest_is_best: bool = False
     """Of two labels the one with the lower score is the better."""
     is_cause: bool = False
@@ -64,3 +69,16 @@ def in_force(family: str, parameter: str) -> str:
 
 PARTNER = """o.layer || '.' || o."index\""""
 """SQL: the place of the neuron `o`, as the shell writes it."""
+
+
+def measured(table: str, columns: str, order: str) -> str:
+    """`Rule.closest` by one number of a table.
+
+    Args:
+        table: a table, or a statement in parentheses, of rows `s` of neurons.
+        order: SQL, that begins with the number.
+    """
+    return f"""SELECT m.model, n.layer, n."index" AS neuron, {columns}
+               FROM m JOIN public.neurons n ON n.model_id = m.model_id
+               JOIN {table} s ON s.run_id = m.run_id AND s.neuron_id = n.id
+               WHERE {order.split()[0]} IS NOT NULL ORDER BY {order}, 1, 2, 3 LIMIT :shown"""

@@ -3,9 +3,9 @@
 from sqlalchemy import BigInteger, Double, Integer, SmallInteger, Text
 
 from catalog.base import check, column, number, of_neuron, refers, table
-from catalog.parts.explained import OF_TOKENS, SUBTYPE, best_feature, explained_by
+from catalog.parts.explained import OF_TOKENS, SUBTYPE, best_feature, by_score, explained_by
 from catalog.parts.part import Part, Rows, Section
-from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.words import percent, shown
 
 letter_scores = table(
@@ -86,7 +86,10 @@ def _unexplained_words(found: Evidence) -> str:
 RULES = (
     Rule(
         "alphabet",
-        "Neurons that respond to one letter, alone or at the beginning of words.",
+        (
+            "Neurons of one letter: the letter alone, with or without space and capital, then words that begin with "
+            "it, then all else (UN Figs. 1a and 18)."
+        ),
         _ALPHABET,
         _letter_words,
         (
@@ -97,31 +100,45 @@ RULES = (
                 "1: mean on the letter > mean on words that start with it > mean on the rest.",
             ),
         ),
+        closest=measured(
+            "public.letter_scores",
+            "s.letter, s.variance_reduction, s.mean_a AS on_letter, s.mean_b AS on_words_with_it, s.mean_c AS elsewhere",
+            "s.variance_reduction DESC",
+        ),
+        unless="no letter is frequent enough",
     ),
     best_feature(
         "unigram",
-        "Neurons that respond to one word, in any spelling.",
+        "Neurons of one word, whatever its case and the space before it (UN Figs. 4a and 17).",
         "regexp_replace(f.name, '_unigram$', '')",
         Threshold("min_variance_reduction", 0.5, "Least variance reduction, where the best feature is a unigram."),
+        by_score("shift = 'current' AND feature_family = 'unigram'"),
+        "no word is frequent enough in four spellings",
     ),
     best_feature(
         "token_class",
-        "Neurons that respond to a class of tokens: digits, a prefix, a symbol, a group of words.",
+        ("Neurons of a class of tokens that the vocabulary alone defines: numbers, a punctuation mark, an ending (SPEC 5)."),
         "f.name",
         Threshold("min_variance_reduction", 0.5, "Least variance reduction, where the best feature is a vocabulary feature."),
+        by_score(f"shift = 'current' AND feature_family <> 'unigram' AND {OF_TOKENS.replace('f.family', 'feature_family')}"),
     ),
     best_feature(
         "previous_token",
-        "Neurons that respond to a feature of the token before.",
+        ("Neurons that answer to the token before the current one, which an attention head must bring (UN Figs. 1b and 19)."),
         SUBTYPE,
         Threshold(
             "min_variance_reduction", 0.2, "Least variance reduction, where the best feature is one of the previous token."
         ),
+        by_score("shift = 'previous'"),
         also=("syntax", "topics"),
     ),
     Rule(
         "unexplained",
-        "Universal neurons that no feature of the text and no other rule accounts for.",
+        (
+            "Universal neurons whose best feature is below the threshold, and that no rule of position, bos, "
+            "prediction, suppression, partition, entropy or attention labels: what is left to find out. Not every "
+            "universal neuron without a label is one."
+        ),
         _UNEXPLAINED,
         _unexplained_words,
         (
@@ -132,6 +149,11 @@ RULES = (
             ),
         ),
         needs="EXISTS (SELECT 1 FROM run_parts WHERE run_id = :run_id AND part = 'correlations')",
+        closest="""SELECT u.model, u.layer, u.neuron, e.feature, e.variance_reduction, u.excess_corr
+           FROM m JOIN history.universal_neurons u USING (run_id, model)
+           JOIN history.neuron_explanations e USING (run_id, neuron_id) WHERE e.rank = 1
+           ORDER BY e.variance_reduction, 1, 2, 3 LIMIT :shown""",
+        unless="no neuron is universal",
         lowest_is_best=True,
         asks_others=True,
     ),

@@ -105,21 +105,32 @@ def _words(found: Evidence) -> str:
     )
 
 
-def _rule(family: str, about: str, condition: str, decides: str, *thresholds: Threshold) -> Rule:
+def _rule(family: str, about: str, condition: str, decides: str, closest: str, *thresholds: Threshold) -> Rule:
     """Args:
     decides: SQL of the threshold that the evidence shows.
     """
     select = _PREDICTION.format(family=family, condition=condition, shown=decides, least_variance=_LEAST_VARIANCE)
-    return Rule(family, about, select, _words, thresholds, is_cause=True)
+    return Rule(family, about, select, _words, thresholds, closest=closest, is_cause=True)
 
 
 def _peaked(family: str, about: str, sign: str, skewed: str) -> Rule:
     least = threshold(family, "min_kurtosis")
     words = f"The kurtosis over the vocabulary that a {family} neuron exceeds; its skewness is {skewed} (SPEC 7)."
     condition = f"w.vocab_kurt > {least} AND w.vocab_skew {sign} 0"
-    return _rule(family, about, condition, least, Threshold("min_kurtosis", 10, words))
+    closest = f"""SELECT p.model, p.layer, p.neuron, p.vocab_kurt, p.vocab_skew, e.feature, e.mean_difference
+               FROM m JOIN history.neuron_profiles p USING (run_id, model)
+               LEFT JOIN history.neuron_logit_explanations e USING (run_id, neuron_id)
+               WHERE p.vocab_skew {sign} 0 AND COALESCE(e.rank, 1) = 1
+               ORDER BY p.vocab_kurt DESC, 1, 2, 3 LIMIT :shown"""
+    return _rule(family, about, condition, least, closest, Threshold("min_kurtosis", 10, words))
 
 
+_CLOSEST_TO_PARTITION = """SELECT p.model, p.layer, p.neuron, p.vocab_var * o.d_model AS scaled_var, p.vocab_kurt, e.feature
+           FROM m JOIN public.models o ON o.id = m.model_id JOIN history.neuron_profiles p USING (run_id, model)
+           LEFT JOIN history.neuron_logit_explanations e USING (run_id, neuron_id)
+           WHERE p.vocab_var IS NOT NULL AND COALESCE(e.rank, 1) = 1 ORDER BY scaled_var DESC, 1, 2, 3 LIMIT :shown"""
+
+_STATISTIC = "vocab_kurt, vocab_skew, or that of the neurons with vocab_kurt above prediction.min_kurtosis of the rules."
 _PERCENTILES = (5, 10, 50, 90, 95)
 
 VIEWS = (
@@ -143,7 +154,7 @@ VIEWS = (
     ),
     View(
         "prediction_profiles",
-        "Percentiles per layer of the kurtosis and the skewness over the vocabulary; of the latter also where the former is large.",
+        "Percentiles per layer of kurtosis and skewness over the vocabulary; of the latter also where the former is large.",
         f"""SELECT m.run_id, m.model, m.family, t.layer, t.statistic, t.n,
        {", ".join(f"t.p[{place}] AS p{share}" for place, share in enumerate(_PERCENTILES, start=1))}
   FROM {{members}} m
@@ -162,7 +173,7 @@ VIEWS = (
         words={
             **OF_FAMILY,
             "layer": "Transformer block, from 0.",
-            "statistic": "vocab_kurt, vocab_skew, or that of the neurons with vocab_kurt above prediction.min_kurtosis of the rules.",
+            "statistic": _STATISTIC,
             "n": "Neurons of the layer with a value.",
             **{
                 f"p{share}": f"Of the layer's neurons {share} % have the statistic up to this, interpolated."
@@ -183,7 +194,7 @@ VIEWS = (
         words={
             "family": "The group of seeds of one architecture.",
             "layer": "Transformer block, from 0.",
-            "statistic": "vocab_kurt, vocab_skew, or that of the neurons with vocab_kurt above prediction.min_kurtosis of the rules.",
+            "statistic": _STATISTIC,
             "percentile": "Which percentile of the layer's neurons: 5, 10, 50, 90 or 95.",
             "models": "Models of the family with a value.",
             "mean": "Mean over models of the percentile.",
@@ -225,13 +236,27 @@ PART = Part(
     rows=(Rows(weight_statistics, "neuron"), Rows(logit_effects, "some")),
     views=VIEWS,
     rules=(
-        _peaked("prediction", "Neurons that raise the logits of a class of tokens.", ">", "positive"),
-        _peaked("suppression", "Neurons that lower the logits of a class of tokens.", "<", "negative"),
+        _peaked(
+            "prediction",
+            ("Neurons that promote a small class of tokens: the effect on the logits has a long tail above (UN 5.1, Fig. 24)."),
+            ">",
+            "positive",
+        ),
+        _peaked(
+            "suppression",
+            (
+                "Neurons that suppress a small class of tokens: the effect on the logits has a long tail below (UN 5.1, "
+                "Fig. 24)."
+            ),
+            "<",
+            "negative",
+        ),
         _rule(
             "partition",
-            "Neurons that raise the logits of one half of the vocabulary and lower those of the other.",
+            "Neurons that part the vocabulary in two large halves, such as tokens with and without a space (UN 5.1).",
             f"w.vocab_var * m.d_model > {_LEAST_VARIANCE} AND w.vocab_kurt <= {_MOST_KURTOSIS}",
             _LEAST_VARIANCE,
+            _CLOSEST_TO_PARTITION,
             Threshold("min_variance", 5.12, "What vocab_var times d_model exceeds; 0.005 at d_model = 1024 (SPEC 7)."),
             Threshold(
                 "max_kurtosis", 10, "Largest kurtosis over the vocabulary; above it are prediction and suppression neurons."

@@ -1,12 +1,12 @@
-"""A catalog of its own for the tests of a module, with real processes; see bench.place."""
+"""A catalog of its own for the tests of a module, with real processes; see tests.faults.place."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from bench.launcher import Launcher
-from bench.place import Place
 from tests.conftest import folder_of_a_server
+from tests.faults.launcher import Launcher
+from tests.faults.place import Place
 
 
 @pytest.fixture(scope="module", name="place")

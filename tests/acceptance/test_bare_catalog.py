@@ -78,8 +78,8 @@ def test_every_question_is_answered_in_every_format(
             json.loads(out)
 
 
-def test_the_report_and_the_run_are_shown(answer: Callable[..., tuple[int, str, str]]) -> None:
-    for arguments in (["report"], ["runs", "show", "1"]):
+def test_the_report_the_findings_and_the_run_are_shown(answer: Callable[..., tuple[int, str, str]]) -> None:
+    for arguments in (["report"], ["findings"], ["findings", "--format", "json"], ["runs", "show", "1"]):
         code, out, err = answer(*arguments)
         assert (code, bool(out)) == (0, True), err
 

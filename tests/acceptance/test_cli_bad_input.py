@@ -107,6 +107,7 @@ COMMANDS = [
     ["rules", "list"],
     ["relabel"],
     ["report"],
+    ["findings"],
     ["db", "check"],
     ["db", "upgrade"],
     ["sql", "SELECT 1"],

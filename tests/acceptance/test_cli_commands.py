@@ -312,7 +312,7 @@ def test_a_new_database_gets_its_schema(catalog, settings, empty_database_url):
     assert (answer.code, answer.out) == (0, "") and answer.err.startswith("the schema is at ")
     assert catalog("db", "check").code == 0
     assert catalog("models", "--format", "json").rows == []
-    assert catalog("report").code == 0
+    assert catalog("report").code == catalog("findings").code == 0
 
 
 @pytest.mark.parametrize("neuron", [f"{N_LAYERS}.0", f"0.{D_MLP}"])

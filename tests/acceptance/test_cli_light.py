@@ -27,6 +27,8 @@ READING = (
     ["depth"],
     ["models"],
     ["report"],
+    ["findings"],
+    ["findings", "--format", "json"],
     ["runs", "list"],
     ["runs", "show", "1"],
     ["rules", "list"],

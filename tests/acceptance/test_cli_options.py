@@ -136,7 +136,7 @@ def test_completion_completes_commands_and_choices_without_a_warning():
         return subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
 
     answer = complete("catalog fi", 1)
-    assert (answer.stdout.split(), answer.stderr) == (["find"], "")
+    assert (answer.stdout.split(), answer.stderr) == (["find", "findings"], "")
     answer = complete("catalog find --format ", 3)
     assert (answer.stdout.split(), answer.stderr) == (["table", "json", "jsonl", "csv"], "")
 

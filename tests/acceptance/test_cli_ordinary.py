@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
+from catalog.labels import RULES
 from cli.widths import width_of
 from tests import factories
 from tests.acceptance.ingests import BUT_SYNTAX, ROLES, SUMS, run_ingest, tiny_family
@@ -92,6 +93,16 @@ def test_every_page_answers_in_every_format(catalog, ordinary):
         assert json.loads(printed["json"]) == json.loads(printed["jsonl"])
         assert not {"nan", "NaT", "None", "<NA>"} & set(printed["table"].split()), words
         assert "NaN" not in printed["json"] and ",nan\n" not in printed["csv"]
+
+
+def test_every_family_has_its_evidence_or_the_reason_why_not(catalog, ordinary):
+    shown, found = asked(catalog, "findings"), json.loads(asked(catalog, "findings --format json"))
+    assert {rule.family for rule in RULES} == {family["family"] for family in found["families"]}
+    for family in found["families"]:
+        section = shown.split(f"# {family['family']}\n")[1].partition("\n#")[0]
+        assert bool(family["best"]) == bool(family["counts"]) == ("catalog find --family" in section)
+        assert family["counts"] or ("ooked for" in section and family["looked_for"] != bool(family["not_looked_for"]))
+    assert not {"nan", "None"} & set(re.findall(r"\w+", shown)) and "NaN" not in json.dumps(found)
 
 
 def test_examples_without_subsets_have_their_texts_alone(catalog, ordinary):

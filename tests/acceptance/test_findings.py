@@ -1,19 +1,22 @@
-"""The page of findings, on the small published family: every family has its place, and no text breaks the Markdown."""
+"""`catalog findings`, on the small published family: every family has its place, and no text breaks the Markdown."""
 
+import json
 import re
+from collections.abc import Callable
 
 import pytest
 
-import catalog
-from bench.evidence import named, plain
-from bench.findings import page
-from catalog.errors import NotFoundError
+import catalog as library
 from catalog.evidence import in_words
+from catalog.findings import FindingsFilter
 from catalog.text import escape
-from tests.commands import family_copy, use_published_family
+from cli.findings import page
+from cli.markdown import named, plain
+from tests.commands import Answer, family_copy, run_catalog, use_published_family
 from tests.published import MODELS
 
 settings = use_published_family
+catalog = run_catalog
 copied = family_copy
 
 FOUND = ("alphabet", "previous_token", "token_class", "unigram")
@@ -23,28 +26,31 @@ ABSENT = (
     "unexplained",
 )  # fmt: skip
 
+Asked = Callable[..., Answer]
+
+
+def sections_of(answer: Answer) -> dict[str, str]:
+    """The page by its headings."""
+    assert answer.code == 0, answer.err
+    parts = re.split(r"^#+ (.*)$", answer.out, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
 
 @pytest.fixture
-def sections(settings: pytest.MonkeyPatch) -> dict[str, str]:
-    """The page by its headings."""
-    return made()
-
-
-def made() -> dict[str, str]:
-    with catalog.connect() as store, store.engine.connect() as connection:
-        parts = re.split(r"^#+ (.*)$", page(connection), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+def sections(catalog: Asked) -> dict[str, str]:
+    return sections_of(catalog("findings"))
 
 
 def test_every_family_has_a_section_and_the_counts_are_those_of_the_labels(sections: dict[str, str]) -> None:
     headings = list(sections)
-    assert headings[:2] == ["What the pocket models hold", "How many"]
+    assert headings[:2] == ["What the models hold", "How many"]
     assert tuple(headings[2 : headings.index("Not found")]) == FOUND
     assert tuple(headings[headings.index("Not found") + 1 :]) == ABSENT
     counts = sections["How many"]
     assert f"| {MODELS[0]} | 1 | 16 (2) | 1 (1) | 1 (1) | 0 (0) | 1 (1) |\n" in counts
     assert ", ".join(f"`{name}`" for name in ABSENT) in counts
     assert "Neurons: 3, 3 of them universal, in 3 of 3 models. Subtypes: s 3." in sections["alphabet"]
+    assert f"from run 1 of {', '.join(MODELS)} on 12,800 tokens of small (12,000 of them kept)" in sections[headings[0]]
 
 
 def test_a_family_that_is_found_shows_rule_command_evidence_and_places(sections: dict[str, str]) -> None:
@@ -62,7 +68,8 @@ def test_a_family_that_is_found_shows_rule_command_evidence_and_places(sections:
 
 
 def test_a_family_that_is_not_found_says_whether_it_was_looked_for_and_what_came_closest(sections: dict[str, str]) -> None:
-    assert "**Not looked for** in run 1, which has no part `syntax`." in sections["syntax"]
+    never = "never measured: run 1 has no labels of the family syntax; repeat its `catalog ingest` with --only syntax."
+    assert f"**Not looked for**: {never}" in sections["syntax"]
     assert "The closest:\n\n| model | layer | neuron | mutual_information |" in sections["position"]
     assert f"| {MODELS[0]} | 1 | 15 | 0.01 | `other` | `weak` | 2,000 |" in sections["position"]
     assert "**Looked for, and no neuron passes.**" in sections["token_detector"]
@@ -70,19 +77,108 @@ def test_a_family_that_is_not_found_says_whether_it_was_looked_for_and_what_came
     assert "**Looked for, and no neuron passes.**" in sections["dead"] and "0.1" in sections["dead"]
 
 
-def test_an_empty_catalog_has_no_page(database_url: str) -> None:
-    with catalog.connect(database_url) as store, store.engine.connect() as connection:
-        with pytest.raises(NotFoundError, match="no published run yet"):
-            page(connection)
+def test_what_no_run_can_measure_is_told(catalog: Asked, family_copy: str) -> None:
+    with library.connect() as store, store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE position_statistics SET mutual_information = NULL")
+    shown = sections_of(catalog("findings", "--family", "position"))["position"]
+    assert "**Looked for, and nothing to measure**: no run has the 1,000 rows that it takes to tell (SPEC 12.8)." in shown
 
 
-def test_a_family_that_the_page_does_not_know_is_shown_all_the_same(family_copy: str) -> None:
-    with catalog.connect() as store, store.engine.begin() as connection:
+def test_an_empty_catalog_has_no_page(catalog: Asked, settings: pytest.MonkeyPatch, database_url: str) -> None:
+    settings.setenv("CATALOG_DATABASE_URL", database_url)
+    why = "the catalog has no published run yet; `catalog ingest` or `make demo` makes one\n"
+    assert catalog("findings") == (0, "", why)
+    answer = catalog("findings", "--format", "json")
+    assert (answer.rows, answer.err) == ({"runs": [], "layers": [], "families": []}, why)
+
+
+def test_a_family_that_the_page_does_not_know_is_shown_all_the_same(catalog: Asked, family_copy: str) -> None:
+    with library.connect() as store, store.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE labels SET family = 'new', evidence = '{\"a_b\": 1.5}' WHERE family = 'unigram'")
-        connection.exec_driver_sql("UPDATE label_totals SET family = 'new' WHERE family = 'unigram'")
-    sections = made()
+        connection.exec_driver_sql("CREATE TEMP TABLE moved AS SELECT * FROM label_totals WHERE family = 'unigram'")
+        connection.exec_driver_sql("UPDATE moved SET family = 'new'")
+        connection.exec_driver_sql("INSERT INTO label_totals SELECT * FROM moved")
+        none = ", ".join(f"{name} = 0" for name in ("labels", "universal_labels", "neurons", "universal_neurons"))
+        connection.exec_driver_sql(f"UPDATE label_totals SET {none} WHERE family = 'unigram'")
+    sections = sections_of(catalog("findings"))
     assert r"a\_b 1.5" in sections["new"] and "What it is is said by its rule alone." in sections["new"]
     assert "**Looked for, and no neuron passes.**" in sections["unigram"] and "| 0.8 | 1 |" in sections["unigram"]
+
+
+def test_one_family_of_one_model_in_one_run(catalog: Asked) -> None:
+    words = ("findings", "--family", "alphabet", "--model", MODELS[1], "--run", "1", "--limit", "2")
+    sections = sections_of(catalog(*words))
+    assert list(sections) == ["What the models hold", "How many", "alphabet"]
+    assert MODELS[0] not in sections["How many"] and "Neurons: 1, 1 of them universal, in 1 of 1 models" in sections["alphabet"]
+    (command,) = re.findall(r"```sh\ncatalog (.*)\n```", sections["alphabet"])
+    assert command == f"find --family alphabet --model {MODELS[1]} --run 1 --limit 2"
+    (statement,) = re.findall(r"```sql\n(.*?);\n```", sections["alphabet"], re.DOTALL)
+    same = [(row["model"], row["layer"], row["neuron"]) for row in catalog(*command.split(), "--format", "json").rows]
+    by_sql = [(row["model"], row["layer"], row["neuron"]) for row in catalog("sql", statement, "--format", "json").rows]
+    (family,) = catalog(*words, "--format", "json").rows["families"]
+    assert [(row["model"], row["layer"], row["neuron"]) for row in family["best"]] == same == by_sql == [(MODELS[1], 1, 10)]
+
+
+def test_the_page_and_its_json_say_the_same(catalog: Asked, sections: dict[str, str]) -> None:
+    told = catalog("findings", "--format", "json").rows
+    assert list(told) == ["runs", "layers", "families"] and [run["run"] for run in told["runs"]] == [1]
+    families = {family["family"]: family for family in told["families"]}
+    assert tuple(name for name, family in families.items() if family["counts"]) == FOUND
+    assert sorted(families) == sorted((*FOUND, *ABSENT))
+    assert {name for name, family in families.items() if not family["looked_for"]} == {
+        name for name, text in sections.items() if "**Not looked for**" in text
+    }
+    for name in FOUND:
+        assert families[name]["about"] in sections[name] and not families[name]["closest"]
+        for label in families[name]["best"]:
+            assert f"| {label['model']} {label['layer']}.{label['neuron']} |" in sections[name]
+            assert plain(label["in_words"], spaces=False) in sections[name]
+            assert [example["kind"] for example in label["examples"]] == ["top", "top", "quantile_25_50"]
+    assert families["syntax"]["not_looked_for"].startswith("never measured: run 1 has no labels of the family syntax")
+    json.dumps(told, allow_nan=False)
+
+
+def test_limit_counts_neurons_of_each_family(catalog: Asked) -> None:
+    families = catalog("findings", "--limit", "1", "--format", "json").rows["families"]
+    assert {len(family["best"]) for family in families if family["counts"]} == {1}
+    assert max(len(family["closest"]) for family in families) <= 2  # the best of all features stands beside the best of all
+    assert catalog("findings", "--limit", "0").code == 2
+
+
+def test_what_is_not_there_is_one_sentence(catalog: Asked) -> None:
+    for words, said in (
+        (("--family", "alphabt"), "there is no family 'alphabt'"),
+        (("--model", "nobody"), "there is no model 'nobody'"),
+        (("--run", "9"), "there is no published run 9"),
+    ):
+        answer = catalog("findings", *words)
+        assert (answer.code, answer.out) == (1, "") and answer.err.startswith(f"error: {said}")
+
+
+def test_a_family_without_labels_says_why_on_stderr_too(catalog: Asked) -> None:
+    answer = catalog("findings", "--family", "syntax")
+    assert answer.code == 0 and "### syntax" in answer.out
+    assert answer.err.startswith("never measured: run 1 has no labels of the family syntax")
+    assert catalog("findings").err == ""
+
+
+def test_a_model_may_be_called_by_another_of_its_names(catalog: Asked, family_copy: str, settings: pytest.MonkeyPatch) -> None:
+    with library.connect_rows() as store, store.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO model_aliases (name, model_id) SELECT 'second seed', id FROM models WHERE name = %s", (MODELS[1],)
+        )
+    shown = catalog("findings", "--family", "alphabet", "--model", "second seed").out
+    assert f"model = '{MODELS[1]}'" in shown and f"--model {MODELS[1]} --limit 5" in shown and "second seed" not in shown
+
+
+def test_names_are_quoted_for_the_shell_and_for_sql(family_copy: str) -> None:
+    odd = "it's one"
+    with library.connect_rows() as store:
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE models SET name = %s WHERE name = %s", (odd, MODELS[1]))
+        wanted = FindingsFilter(family="alphabet", model=odd)
+        shown = page(store.findings(wanted), wanted)
+    assert """--model 'it'"'"'s one' --limit 5""" in shown and "model = 'it''s one'" in shown
 
 
 @pytest.mark.parametrize(

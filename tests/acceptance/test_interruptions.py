@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.faults import KINDS, Usual, deliver_twice, fill_disk, strike_once
-from bench.place import Place, wait_for
 from ingest.pipeline import ingest
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
 from tests.acceptance.ingests import small_corpus, tiny_family
 from tests.acceptance.places import a_place
+from tests.faults.place import Place, wait_for
+from tests.faults.trials import KINDS, Usual, deliver_twice, fill_disk, strike_once
 
 place = a_place
 

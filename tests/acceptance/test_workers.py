@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from bench.place import Place, wait_for
 from tests.acceptance.ingests import assert_same
 from tests.acceptance.places import a_place
 from tests.commands import Answer, run_catalog, use_published_family
+from tests.faults.place import Place, wait_for
 
 place = a_place
 settings = use_published_family

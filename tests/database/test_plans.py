@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import event, text
 
-from bench.big_catalog import Plan, build
-from bench.synthetic import D_MLP
+from bench.scale.big_catalog import Plan, build
+from bench.scale.synthetic import D_MLP
 from catalog import answers, api, parts
 from catalog.engine import writer_engine
 from catalog.neuron_page import NeuronRef

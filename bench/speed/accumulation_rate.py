@@ -1,6 +1,6 @@
 """Which part of the machine's rate of matrix products the accumulation of a tile reaches.
 
-    python -m bench.accumulation_rate [--runs 5] [--device cpu] [--quick] [--json FILE]
+    python -m bench.speed.accumulation_rate [--runs 5] [--device cpu] [--quick] [--json FILE]
 
 The accumulation adds batches of given activations to a tile, flushes to float64 included; the bare product of the same
 precision multiplies matrices of the same shapes, laid out as they are in a batch, into an output that is there already.
@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 from ingest.statistics.correlation import FLUSH_TOKENS, Products
 from ingest.statistics.precision import has_bf16, product_precision
 

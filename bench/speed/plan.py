@@ -1,6 +1,6 @@
 """What `catalog plan` says of an ingest, against what the ingest takes, phase by phase.
 
-    python -m bench.plan [--models 2] [--tokens 40000] [--intervention-tokens 20000] [--json FILE]
+    python -m bench.speed.plan [--models 2] [--tokens 40000] [--intervention-tokens 20000] [--json FILE]
 
 Pocket models with every part, on a fresh catalog with an empty cache: the plan is made first, then the ingest is timed by the
 phases that it reports. Other work on the machine tells in both.
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import POCKET_CORPUS, POCKET_MODELS
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 
 
 def measure(models: int, tokens: int, intervention_tokens: int) -> dict[str, Any]:

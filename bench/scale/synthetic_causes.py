@@ -6,7 +6,7 @@ catalog make the labels from them, as they do of any run.
 
 import numpy as np
 
-from bench.synthetic import FAMILIES, FEATURES, SUBSETS, Family
+from bench.scale.synthetic import FAMILIES, FEATURES, SUBSETS, Family
 from catalog.parts.positions import POSITION_PATTERNS
 
 N_TOKENS = 99_000_000

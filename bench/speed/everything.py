@@ -1,8 +1,9 @@
 """An ingest of the pocket family with every part that sums over activations, against one of correlations and moments alone.
 
-What neurons do (the parts `roles`) is no sum over activations and is measured apart (`bench.roles`, `bench.interventions`).
+What neurons do (the parts `roles`) is no sum over activations and is measured apart (`bench.speed.roles`,
+`bench.speed.interventions`).
 
-    python -m bench.everything [--tokens 200000] [--runs 3] [--json FILE]
+    python -m bench.speed.everything [--tokens 200000] [--runs 3] [--json FILE]
 
 Both are whole commands in processes of their own on a fresh catalog, and take turns; the corpus is tokenised and annotated
 before. What spaCy takes for that, once per corpus, is measured apart.
@@ -21,9 +22,10 @@ from typing import Any
 from unittest import mock
 
 from bench import POCKET_CORPUS, POCKET_MODELS
-from bench.report import machine, table
-from bench.workers import command
+from bench.report import machine
+from bench.speed.workers import command
 from catalog import parts
+from cli.markdown import table
 from ingest.prepare import load_inputs, open_syntax
 from ingest.progress import Silent
 from ingest.settings import IngestSettings

@@ -17,9 +17,9 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from bench.launcher import ROOT, Launcher, Process
 from catalog.run_handle import PHASES
 from tests.acceptance.ingests import BUT_SYNTAX, contract, small_corpus, tiny_family
+from tests.faults.launcher import ROOT, Launcher, Process
 
 STARTS = {"load": 0, "tokenise": 0, "run ": 1, "accumulate": 1, "stage": 2, "merge": 3, "publish": 4}
 """What a line on stderr begins with, and the phase that it begins."""

@@ -1,6 +1,6 @@
 """Time per token and memory of the accumulation loop, from 50,000 to 800,000 tokens, on two pocket models.
 
-    python -m bench.constant_time [--runs 5] [--quick] [--json FILE]
+    python -m bench.speed.constant_time [--runs 5] [--quick] [--json FILE]
 
 Every measurement is a process of its own; sizes take turns. The loop does what a job of a pair does, forward passes
 included; the corpus starts again where it ends. Memory is the peak of the process above what it held before the loop.
@@ -18,14 +18,15 @@ from typing import Any
 
 import psutil
 
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 
 SIZES = [50_000, 100_000, 200_000, 400_000, 800_000]
 
 
 def loop(n_tokens: int) -> dict[str, float]:
     """One measurement, in this process."""
-    from bench import pocket
+    from bench.speed import pocket
 
     models = pocket.two_models()
     rows = pocket.corpus(models[0], max(SIZES))
@@ -41,7 +42,7 @@ def loop(n_tokens: int) -> dict[str, float]:
 
 def apart(n_tokens: int) -> dict[str, float]:
     """The same in a fresh process."""
-    command = [sys.executable, "-m", "bench.constant_time", "--one", str(n_tokens)]
+    command = [sys.executable, "-m", "bench.speed.constant_time", "--one", str(n_tokens)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,6 +1,6 @@
 """One and two workers, one thread each, on the same run, compared with one inline process.
 
-    python -m bench.workers [--tokens N] [--runs 5] [--json FILE]
+    python -m bench.speed.workers [--tokens N] [--runs 5] [--json FILE]
 
 The time is that of the jobs, from the beginning of the first one that reads tokens to the end of the last one, by the
 database's clock: starting Python and publishing are the same for both. Workers are started before the run is enqueued.
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import MAIN_JOB, POCKET_CORPUS, POCKET_MODELS
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 
 JOBS = 8
 

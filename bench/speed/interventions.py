@@ -1,6 +1,6 @@
 """What an intervention on one neuron with one value costs, relative to one forward pass of the whole model with its logits.
 
-    python -m bench.interventions [--tokens 16384] [--runs 7] [--neurons 20] [--json FILE]
+    python -m bench.speed.interventions [--tokens 16384] [--runs 7] [--neurons 20] [--json FILE]
 
 A pocket model and its held-out text; `fix` with the 8 values of SPEC §8.2, neurons of the last layer, of the first, and
 pairs of one of each. All ways take turns. "alone" leaves out the one pass of the model as it is, which serves all
@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import POCKET_MODELS, pocket
-from bench.report import machine, table
+from bench import POCKET_MODELS
+from bench.report import machine
+from bench.speed import pocket
+from cli.markdown import table
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
 from ingest.roles.intervention import FIXED_AT, Intervention
 from ingest.roles.interventions import run_interventions

@@ -1,6 +1,6 @@
 """Where the wall time of the main job goes: five pocket models, everything included.
 
-    python -m bench.wall_time [--tokens N] [--json FILE]
+    python -m bench.speed.wall_time [--tokens N] [--json FILE]
 
 An ingest with an empty catalog and an empty cache, on an embedded server of its own. Forward passes and matrix products are
 timed inside the process; what forward hooks copy counts as neither. The published procedure needs, for the same five models,
@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import MAIN_JOB, POCKET_CORPUS, POCKET_MODELS
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 
 
 class Clock:

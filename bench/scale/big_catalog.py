@@ -4,7 +4,7 @@ At scale 1: 10 models of 24 layers x 4096 neurons and 8 runs of five of them wit
 superseded; four of the runs, the newest three among them, have 5 million explanations and 1 million labels of every
 family. A build that was interrupted is taken up again at the run it was at.
 
-    python -m bench.big_catalog --home /tmp/big --scale 0.1
+    python -m bench.scale.big_catalog --home /tmp/big --scale 0.1
 """
 
 import argparse
@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Engine, text
 
-from bench import synthetic, synthetic_causes
-from bench.report import machine, table
-from bench.synthetic import FAMILIES, FEATURES, Family
+from bench.report import machine
+from bench.scale import synthetic, synthetic_causes
+from bench.scale.synthetic import FAMILIES, FEATURES, Family
 from catalog.rows import GroupRow, ModelIds, PublishRows
 from catalog.runs import RunHandle, RunSpec, begin_run
+from cli.markdown import table
 
 N_MODELS = 10
 TOP_TOKENS = 3

@@ -1,6 +1,6 @@
 """Seconds from a cold shell to an answer: the questions asked most, and a repeated ingest of what is published.
 
-    python -m bench.answers --home HOME [--against CHECKOUT --against-home HOME] [--runs 5] [--max-tokens 200000]
+    python -m bench.speed.answers --home HOME [--against CHECKOUT --against-home HOME] [--runs 5] [--max-tokens 200000]
 
 HOME holds a catalog that `make demo` made, or its ingest with as many tokens as are named here. Each command is a process of
 its own; with `--against`, the same command of another checkout, on a catalog that it made, takes turns with it. The first of
@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import DEMO, POCKET_CORPUS, POCKET_MODELS
-from bench.report import environment_of, machine, table
+from bench import DEMO, POCKET_CORPUS, POCKET_MODELS, ROOT
+from bench.report import environment_of, machine
+from cli.markdown import table
 
 MODEL = Path(POCKET_MODELS[0]).name
-HERE = Path(__file__).parents[1]
 PROGRAM = "from cli.main import main; main()"
 
 
@@ -85,7 +85,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.against is None) != (arguments.against_home is None):
         parser.error("--against and --against-home belong together: each checkout asks a catalog that it made")
-    places = [Place(HERE, arguments.home.resolve())]
+    places = [Place(ROOT, arguments.home.resolve())]
     if arguments.against is not None:
         places.append(Place(arguments.against.resolve(), arguments.against_home.resolve()))
     rows = measure(places, arguments.runs, arguments.max_tokens, arguments.intervention_tokens)

@@ -1,6 +1,6 @@
 """Peak memory of an accumulation against the plan's figure, and the same run with a budget of half the matrix.
 
-    python -m bench.memory [--json FILE]
+    python -m bench.speed.memory [--json FILE]
 
 Two models of 12 layers × 512 neurons with random weights and the pocket tokenizer. Each ingest is a process of its own; the
 memory it had when its jobs began (libraries, models, corpus) is subtracted from the largest it had while they ran.
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import POCKET_CORPUS, POCKET_MODELS
-from bench.report import machine, table
+from bench.report import machine
+from cli.markdown import table
 
 LAYERS, WIDTH, D_MODEL = 12, 512, 64
 MATRIX_BYTES = 12 * (LAYERS * WIDTH) ** 2
@@ -102,7 +103,8 @@ def measure(tokens: int) -> dict[str, Any]:
         environment = {**os.environ, "CATALOG_HOME": f"{folder}/home", "HF_HUB_OFFLINE": "1"}
         environment.pop("CATALOG_DATABASE_URL", None)
         for name, gib in (("everything at once", 8.0), ("half the matrix", MATRIX_BYTES / 2 / 2**30)):
-            command = [sys.executable, "-m", "bench.memory", "--one", folder, "--tokens", str(tokens), "--memory", str(gib)]
+            words = ["--one", folder, "--tokens", str(tokens), "--memory", str(gib)]
+            command = [sys.executable, "-m", "bench.speed.memory", *words]
             answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             if answer.returncode:
                 raise SystemExit(answer.stderr)

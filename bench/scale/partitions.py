@@ -2,7 +2,7 @@
 
 Everything happens in one transaction, which is rolled back.
 
-    python -m bench.partitions --home /tmp/some-catalog
+    python -m bench.scale.partitions --home /tmp/some-catalog
 """
 
 import argparse
@@ -11,8 +11,9 @@ import statistics
 
 import psycopg
 
-from bench.big_catalog import database_options, opened
-from bench.report import machine, table
+from bench.report import machine
+from bench.scale.big_catalog import database_options, opened
+from cli.markdown import table
 
 FIRST_RUN = 1_000_000_000
 ASKED = """SELECT v.other_model, v.other_layer, v.other_neuron, v.correlation, v.standard_error, v.rank, v.mutual_best

@@ -3,7 +3,7 @@
 Each question is asked in many different ways through `catalog.connect()`, so with all that the command line asks:
 whether the family and the model exist, the rows, their number. Times are whole, the making of the DataFrame included.
 
-    python -m bench.questions --home /tmp/big
+    python -m bench.scale.questions --home /tmp/big
 """
 
 import argparse
@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine, text
 
-from bench.big_catalog import database_options, opened
-from bench.report import machine, table
+from bench.report import machine
+from bench.scale.big_catalog import database_options, opened
 from catalog.api import Catalog
 from catalog.neuron_page import NeuronRef
 from catalog.queries import LabelFilter
 from catalog.universal import UniversalFilter
+from cli.markdown import table
 
 Ask = Callable[[], object]
 FAMILIES = ("alphabet", "unigram", "token_class", "previous_token")

@@ -1,6 +1,6 @@
 """Correlations with rotated baseline of two models, both directions: ours against the published procedure.
 
-    python -m bench.correlations [--quick] [--runs 3] [--json FILE]
+    python -m bench.speed.correlations [--quick] [--runs 3] [--json FILE]
 
 Everything is timed: sums of products of all pairs of neurons and of layers with themselves, flushes, the rotation at the
 end, and the best partners. Activations are given in fp16, as published.
@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import published
-from bench.report import machine, table
+from bench.report import machine
+from bench.speed import published
+from cli.markdown import table
 from ingest.statistics.correlation import NeuronSums, Products, rotate_layer, rotation
 from ingest.statistics.precision import exact_in, has_bf16
 from ingest.statistics.tiles import CrossTile, LayerSpan

@@ -2,7 +2,7 @@
 
 Both fill an unindexed staging table of `pairs`, as an ingest does. The file is read by the server itself.
 
-    python -m bench.copy_rate --home /tmp/big
+    python -m bench.scale.copy_rate --home /tmp/big
 """
 
 import argparse
@@ -16,10 +16,11 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from bench.big_catalog import database_options, opened
-from bench.report import machine, table
+from bench.report import machine
+from bench.scale.big_catalog import database_options, opened
 from catalog import staging
 from catalog.copy import copy_columns
+from cli.markdown import table
 
 RUN = 2_000_000_001
 """A run that does not exist; its staging table is dropped at the end."""

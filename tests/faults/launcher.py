@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 class Launcher:
@@ -25,7 +25,7 @@ class Launcher:
     def __init__(self) -> None:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         self._mother = subprocess.Popen(
-            [sys.executable, "-m", "bench.launcher"], cwd=ROOT, env=environment, text=True, bufsize=1,
+            [sys.executable, "-m", "tests.faults.launcher"], cwd=ROOT, env=environment, text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 

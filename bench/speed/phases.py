@@ -1,6 +1,6 @@
 """Seconds of every phase of the demo's ingest, here and, if asked, in another checkout, one after the other on new homes.
 
-    python -m bench.phases [--against CHECKOUT] [--tokens 200000] [--json FILE]
+    python -m bench.speed.phases [--against CHECKOUT] [--tokens 200000] [--json FILE]
 
 Both run the command that `make demo` runs, in processes and with servers of their own. Memory is not measured.
 """
@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import DEMO, POCKET_CORPUS, POCKET_MODELS
-from bench.report import environment_of, table
+from bench import DEMO, POCKET_CORPUS, POCKET_MODELS, ROOT
+from bench.report import environment_of
+from cli.markdown import table
 
-ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import json, sys, time
 from catalog import embedded, migrate

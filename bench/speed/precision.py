@@ -1,6 +1,6 @@
 """What each precision costs in exactness and saves in time, on real activations of two pocket models.
 
-    python -m bench.precision [--tokens 100000] [--runs 5] [--quick] [--json FILE]
+    python -m bench.speed.precision [--tokens 100000] [--runs 5] [--quick] [--json FILE]
 
 Correlations of all neurons of one model with all of the other, against float64. Times are of products alone, of the tile
 and of every layer with itself, taken in turns.
@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import pocket
-from bench.report import machine, table
+from bench.report import machine
+from bench.speed import pocket
+from cli.markdown import table
 from ingest.activations import kept_activations, token_batches
 from ingest.statistics.correlation import NeuronSums, Products, correlate
 from ingest.statistics.precision import exact_in, has_bf16

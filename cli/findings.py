@@ -1,0 +1,230 @@
+"""`catalog findings`: a page of evidence for each neuron family, in Markdown."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.markdown import named, plain, table
+from cli.options import FamilyOption, ModelOption, RunOption
+from cli.output import Format, Record, show_object, tell_why, write
+
+if TYPE_CHECKING:
+    from catalog.findings import Family, Findings, FindingsFilter
+
+SHOWN_NGRAMS = 6
+SHOWN_SUBTYPES = 12
+NONE = "- none\n"
+SCIENCE = (
+    "Of each family: what it is, its rule, the best neurons by score over all models, what the rule looked at, and places in "
+    "the text with the token in question in bold: the highest values, and one from the middle of the neuron's positive "
+    "values, so that nobody is fooled by maxima. Values are activations after the non-linearity; ␣ is a space and ⏎ a new "
+    "line. A neuron may have several labels; it is universal if its excess correlation with the other models is above 0.5. UN "
+    "is Gurnee et al. 2024, VO Voita et al. 2023, SPEC the project's specification. Families that no neuron has are at the "
+    "end.\n"
+)
+"""How the page is to be read."""
+
+
+class PageFormat(StrEnum):
+    """The shapes in which a page is written."""
+
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(findings)
+
+
+def findings(
+    family: FamilyOption = None,
+    model: ModelOption = None,
+    run: RunOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Most neurons of each family, or closest to it.")] = 5,
+    format: Annotated[PageFormat, typer.Option("--format", help="How the page is written.")] = PageFormat.MARKDOWN,
+) -> None:
+    """Each family of neurons, with the evidence, as Markdown.
+
+    What it is, its rule, its best neurons and where they are active; or what comes closest, where no neuron has it."""
+    from catalog import LabelFilter, connect_rows
+    from catalog.findings import FindingsFilter
+
+    wanted = FindingsFilter(family, model, run, limit)
+    with connect_rows() as store:
+        found = store.findings(wanted)
+        if format is PageFormat.JSON:
+            show_object(asdict(found), Format.JSON)
+        elif found.runs:
+            write(page(found, wanted))
+        labels = sum(len(one.best) for one in found.families)
+        asked = LabelFilter(family=family, model=model, run=run)
+        tell_why(labels, lambda: store.why(import_module("catalog.why_empty").labels, asked))
+
+
+def page(found: "Findings", wanted: "FindingsFilter") -> str:
+    """The whole page, of a catalog that has a run."""
+    if wanted.model is not None:
+        wanted = replace(wanted, model=found.runs[0]["models"][0])  # which may have been asked for by another of its names
+    here = [family for family in found.families if family.counts]
+    absent = [family for family in found.families if not family.counts]
+    n_models = len({row["model"] for row in found.layers})
+    sections = [_head(found.runs, wanted), _overview(found.layers, here, absent)]
+    sections += [_present(family, n_models, wanted) for family in here]
+    if absent:
+        sections.append("## Not found\n\nFamilies that have a rule and no neuron, with those that come closest.\n")
+    sections += [_absent(family) for family in absent]
+    return "\n".join(sections)
+
+
+def _words(wanted: "FindingsFilter", family: str | None) -> str:
+    """The options by which a command asks the same of a family."""
+    given = {"--family": family, "--model": wanted.model, "--run": wanted.run}
+    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
+
+
+def _head(runs: Sequence[Record], wanted: "FindingsFilter") -> str:
+    told = "; ".join(
+        f"run {run['run']} of {', '.join(map(_place, run['models']))}{_corpus(run)}, parts {', '.join(run['parts'])}"
+        for run in runs
+    )
+    command = plain(f"catalog findings{_words(wanted, wanted.family)}", spaces=False)
+    return f"# What the models hold\n\nWritten by {command} on {datetime.now(UTC):%Y-%m-%d} from {told}.\n\n{SCIENCE}"
+
+
+def _corpus(run: Record) -> str:
+    if run["corpus"] is None:
+        return ""
+    return f" on {run['n_tokens']:,} tokens of {_place(run['corpus'])} ({run['n_kept']:,} of them kept)"
+
+
+def _overview(layers: Sequence[Record], here: Sequence["Family"], absent: Sequence["Family"]) -> str:
+    """Neurons of each family, universal ones in brackets, per model and layer."""
+    totals: dict[tuple[str, int, str], list[int]] = {}
+    for family in here:
+        for row in family.counts:
+            total = totals.setdefault((row["model"], row["layer"], family.family), [0, 0])
+            total[0] += row["neurons"]
+            total[1] += row["universal_neurons"]
+    shown = [
+        {
+            "model": _place(row["model"]),
+            "layer": row["layer"],
+            "all neurons": f"{row['n_neurons']:,} ({row['n_universal']:,})",
+            **{
+                family.family: "{:,} ({:,})".format(*totals.get((row["model"], row["layer"], family.family), (0, 0)))
+                for family in here
+            },
+        }
+        for row in layers
+    ]
+    names = ", ".join(f"`{family.family}`" for family in absent) or "none"
+    return f"## How many\n\nNeurons, universal ones in brackets.\n\n{table(shown)}\nNot found in any model: {names}.\n"
+
+
+def _rule(family: "Family") -> str:
+    """What a family is, the part of a run that its rule reads, and its thresholds."""
+    what = family.about or "What it is is said by its rule alone."
+    parts = " or ".join(f"`{part}`" for part in family.parts) or "unknown to this page"
+    said = [
+        f"- `{rule['parameter']}` = {rule['value']:,.10g}: {plain(rule['description'], spaces=False)}\n"
+        for rule in family.thresholds
+    ]
+    return f"{what} Part of the run that the rule reads: {parts}. Thresholds:\n\n{''.join(said) or NONE}"
+
+
+def _counted(counts: Sequence[Record], n_models: int) -> str:
+    """How many neurons a family has, and of which subtypes."""
+    neurons, universal = (sum(row[column] for row in counts) for column in ("neurons", "universal_neurons"))
+    subtypes: dict[str, int] = {}
+    for row in counts:
+        subtypes[row["subtype"]] = subtypes.get(row["subtype"], 0) + row["labels"]
+    most = sorted(subtypes.items(), key=lambda item: (-item[1], item[0]))
+    listed = ", ".join(f"{named(subtype)} {n:,}" for subtype, n in most[:SHOWN_SUBTYPES])
+    more = f" and {len(most) - SHOWN_SUBTYPES:,} more" if len(most) > SHOWN_SUBTYPES else ""
+    found_in = len({row["model"] for row in counts})
+    return (
+        f"Neurons: {neurons:,}, {universal:,} of them universal, in {found_in} of {n_models} models. Subtypes: {listed}{more}."
+    )
+
+
+def _present(family: "Family", n_models: int, wanted: "FindingsFilter") -> str:
+    name = family.family
+    order = "score" if family.lowest_is_best else "score DESC"
+    view = "neuron_labels" if wanted.run is None else "history.neuron_labels"
+    asked = {"family": name, "model": wanted.model, "run_id": wanted.run}
+    conditions = " AND ".join(f"{column} = {_literal(value)}" for column, value in asked.items() if value is not None)
+    elsewhere = f"**Not looked for everywhere**: {family.not_looked_for}.\n\n" if family.not_looked_for else ""
+    return (
+        f"## {name}\n\n{_rule(family)}\n{_counted(family.counts, n_models)}\n\n{elsewhere}"
+        f"```sh\ncatalog find{_words(wanted, name)} --limit {wanted.limit}\n```\n\n"
+        f"```sql\nSELECT model, layer, neuron, subtype, score, evidence FROM {view} WHERE {conditions}\n"
+        f"ORDER BY {order}, model, layer, neuron LIMIT {wanted.limit};\n```\n\n"
+        f"{table([_row(label) for label in family.best])}\n" + "".join(map(_places, family.best))
+    )
+
+
+def _literal(value: str | int) -> str:
+    """A value in SQL."""
+    return str(value) if isinstance(value, int) else "'{}'".format(value.replace("'", "''"))
+
+
+def _row(label: Record) -> dict[str, Any]:
+    excess, ngrams = label["excess_corr"], label["detected"]
+    looked_at = plain(label["in_words"], spaces=False)
+    if ngrams:
+        more = f" and {len(ngrams) - SHOWN_NGRAMS:,} more" if len(ngrams) > SHOWN_NGRAMS else ""
+        looked_at += f": {'  '.join(map(plain, ngrams[:SHOWN_NGRAMS]))}{more}"
+    return {
+        "neuron": _neuron(label),
+        "subtype": named(label["subtype"]),
+        "score": label["score"],
+        "excess": "–" if excess is None else f"{excess:.3f}{' (universal)' if label['universal'] else ''}",
+        "top tokens": "  ".join(map(plain, label["top_tokens"])),
+        "what the rule looked at": looked_at,
+    }
+
+
+def _place(name: str) -> str:
+    return plain(name, spaces=False)
+
+
+def _neuron(label: Record) -> str:
+    return _place(f"{label['model']} {label['layer']}.{label['neuron']}")
+
+
+def _places(label: Record) -> str:
+    lines = [f"- {_excerpt(example)}\n" for example in label["examples"]] or [NONE]
+    return f"{_neuron(label)}, {named(label['subtype'])}:\n\n{''.join(lines)}\n"
+
+
+def _excerpt(example: Record) -> str:
+    # Markdown sees marks of emphasis only where white space is outside of them
+    before, after = (plain(example[name], spaces=False).strip() for name in ("before", "after"))
+    subset = "" if example["subset"] is None else f", {_place(example['subset'])}"
+    kind = "highest" if example["kind"] == "top" else "quantile {}–{} %".format(*example["kind"].split("_")[1:])
+    return f"{kind}, {example['value']:.3g}{subset}: …{before} **{plain(example['token'])}** {after}…"
+
+
+def _absent(family: "Family") -> str:
+    """Whether a family was looked for, and what came closest."""
+    shown = [{key: _cell(value) for key, value in row.items()} for row in family.closest]
+    said = []
+    if not family.looked_for or family.not_looked_for:
+        said.append(f"**Not looked for**: {family.not_looked_for or 'no rule makes such labels'}.")
+    if family.looked_for and family.nothing_to_measure:
+        said.append(f"**Looked for, and nothing to measure**: {family.nothing_to_measure}.")
+    elif family.looked_for:
+        said.append("**Looked for, and no neuron passes.**")
+    came = f" The closest:\n\n{table(shown)}" if shown else "\n"
+    return f"### {family.family}\n\n{_rule(family)}\n{' '.join(said)}{came}"
+
+
+def _cell(value: Any) -> Any:
+    return "–" if value is None else named(value) if isinstance(value, str) else value
