@@ -28,9 +28,14 @@ _UNIVERSAL = f"COALESCE(excess_corr > {threshold('universal', 'min_excess')}, fa
 _DECIDE = f"UPDATE universality SET universal = {_UNIVERSAL} WHERE run_id = :run_id AND universal <> {_UNIVERSAL}"
 
 
-def label_run(connection: Connection, run_id: int, version: int) -> dict[str, int]:
-    """Say again which neurons of a run are universal and replace its labels; returns how many each family has."""
+def decide_universal(connection: Connection, run_id: int, version: int) -> None:
+    """Say which neurons of a run are universal, by a version of the rules."""
     connection.execute(text(_DECIDE), {"run_id": run_id, "version": version})
+
+
+def label_run(connection: Connection, run_id: int, version: int) -> dict[str, int]:
+    """Say which neurons of a run are universal and replace its labels; returns how many each family has."""
+    decide_universal(connection, run_id, version)
     connection.execute(text("DELETE FROM labels WHERE run_id = :run_id"), {"run_id": run_id})
     asked = rules_asked(connection, run_id)
     values = {

@@ -62,7 +62,7 @@ def test_a_part_that_was_never_measured_names_the_option(store, engine):
         "never measured: run 1 has no examples; repeat its `catalog ingest` with --only examples"
     )
     execute(engine, "DELETE FROM run_parts WHERE part = 'correlations'")
-    execute(engine, "UPDATE universality SET excess_corr = NULL")
+    execute(engine, "UPDATE universality SET excess_corr = NULL, universal = false")
     assert store.why(why_empty.universal, UniversalFilter()).endswith("with --only correlations")
 
 
@@ -104,7 +104,8 @@ def test_scores_of_different_families_are_never_interleaved(store, engine):
     execute(
         engine,
         """INSERT INTO labels SELECT run_id, neuron_id, f.family, 'x', score / 10 + layer, rule_version, '{}', model_id, layer,
-                                     index, excess_corr
+                                     index, excess_corr, universal,
+                                     (score / 10 + layer) * CASE f.family WHEN 'bos' THEN -1 ELSE 1 END
              FROM labels, unnest(ARRAY['near_dead', 'unexplained', 'bos']) AS f(family) WHERE labels.family = 'unigram'
                 OR labels.family = 'token_class'""",
     )

@@ -6,7 +6,11 @@ import pytest
 
 from catalog import api, labels, parts, rules
 from catalog.errors import InputError, NotFoundError
+from catalog.queries import LabelFilter
+from catalog.universal import UniversalFilter
+from catalog.verify import verify
 from tests.database.helpers import execute, one, rows
+from tests.every_role import write_roles
 from tests.published import D_MLP, MODELS, publish_small_family
 
 LETTER_NEURON = D_MLP + 10
@@ -225,7 +229,8 @@ def test_a_bos_neuron_is_above_the_multiple_of_its_other_activations(engine, run
         execute(engine, statement, neuron=neuron, c=c, ratio=ratio)
         store.relabel()
         assert labels_of(engine, neuron) == expected
-    assert rows(engine, "SELECT neuron, ratio FROM bos_neurons") == [(5, 3.5)]
+        found = rows(engine, "SELECT neuron, ratio FROM bos_neurons")
+        assert found == [(5, ratio) for _, _, ratio in expected], "the view shows those that the rule labels"
 
 
 @pytest.mark.parametrize(
@@ -374,3 +379,52 @@ def test_a_threshold_is_a_finite_number(store, value):
 def test_an_unknown_rule_lists_those_that_exist(store):
     with pytest.raises(NotFoundError, match=r"no rule 'alphabet\.colour'; the rules are alphabet\.min_variance_reduction, "):
         store.set_rule("alphabet.colour", 1.0)
+
+
+def test_universality_is_a_threshold_like_the_others(engine, run, store):
+    """What is universal, what is shown of it and what follows from it changes by the rules alone."""
+    highest = max(store.universal_neurons(UniversalFilter(limit=0))["excess_corr"])
+    shown, summed = "SELECT count(*) FROM universal_neurons", "SELECT sum(n_universal) FROM layer_profiles"
+    assert one(engine, shown) == one(engine, summed) > 0
+    store.set_rule("universal.min_excess", highest)
+    store.relabel()
+    assert one(engine, shown) == 0, "above, not at"
+    assert store.universal_neurons(UniversalFilter()).empty and not store.find_labels(LabelFilter(limit=0))["universal"].any()
+    assert one(engine, summed) == 0
+    assert one(engine, "SELECT sum(universal_neurons) FROM family_counts") == 0
+    assert {finding.status for finding in verify(engine, run)} == {"ok"}
+    store.set_rule("universal.min_excess", -1.0)
+    store.relabel()
+    defined = one(engine, "SELECT count(excess_corr) FROM neuron_profiles")
+    assert one(engine, shown) == len(store.universal_neurons(UniversalFilter(limit=0))) == defined
+
+
+def test_a_view_shows_what_the_rule_labels(engine, run, store):
+    statement = "UPDATE position_statistics SET mutual_information = 0.04, pattern = 'other', strength = 'weak'"
+    execute(engine, f"{statement} WHERE neuron_id = {neuron_id(engine, 5)}")
+    for least, expected in ((0.05, []), (0.03, [(5,)])):
+        store.set_rule("position.min_mutual_information", least)
+        store.relabel()
+        assert rows(engine, f"SELECT neuron FROM position_neurons WHERE model = '{MODELS[0]}'") == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "told"),
+    [
+        ("token_detector.max_cover", 21, "give 20 at most"),
+        ("ngram_detector.min_count", 4, "give 5 at least"),
+        ("ngram_detector.min_probability", 0.4, "give 0.5 at least"),
+        ("entropy.min_controls", 21, "give 20 at most"),
+    ],
+)
+def test_a_threshold_that_the_stored_measurements_cannot_answer_is_refused(engine, store, rule, value, told):
+    with pytest.raises(InputError, match=f"{rule} {value:g} cannot be answered from what is stored: .*; {told}"):
+        store.set_rule(rule, value)
+    assert one(engine, "SELECT count(*) FROM rule_versions") == 1
+
+
+def test_entropy_is_asked_at_a_value_that_neurons_were_held_at(engine, run, store):
+    assert store.set_rule("entropy.value", 7) == NEWEST + 1, "nothing was held yet, so that anything can be"
+    write_roles(engine, run)
+    with pytest.raises(InputError, match=r"entropy.value 7 cannot be answered .* held at it; choose from 0, 6\."):
+        store.set_rule("entropy.value", 7)

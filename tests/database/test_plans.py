@@ -47,16 +47,18 @@ def engine(server, template):
 
 
 STAND_IN = """INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence, model_id, layer, "index",
-                                   excess_corr)
-    SELECT run_id, neuron_id, :family, subtype, score, rule_version, evidence, model_id, layer, "index", excess_corr
+                                   excess_corr, universal, sort_key)
+    SELECT run_id, neuron_id, :family, subtype, score, rule_version, evidence, model_id, layer, "index", excess_corr, universal,
+           CASE WHEN :lowest THEN score ELSE -score END
       FROM labels WHERE family = 'token_class' AND neuron_id % 20 = 0"""
 
 
 def stand_in(engine) -> None:
     """Labels for rules whose statistics the synthetic catalog does not have, so that no new rule goes untried."""
     with engine.begin() as connection:
-        for family in {rule.family for rule in parts.rules()} - {family for (family,) in rows(engine, FAMILIES)}:
-            connection.execute(text(STAND_IN), {"family": family})
+        there = {family for (family,) in rows(engine, FAMILIES)}
+        for rule in (rule for rule in parts.rules() if rule.family not in there):
+            connection.execute(text(STAND_IN), {"family": rule.family, "lowest": rule.lowest_is_best})
         for (run,) in rows(engine, "SELECT id FROM runs"):
             total_labels(connection, run)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

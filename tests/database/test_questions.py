@@ -151,7 +151,7 @@ def test_families_count_each_neuron_once(store, engine):
     execute(
         engine,
         """INSERT INTO labels SELECT run_id, neuron_id, family, 'another', score, rule_version, '{}', model_id, layer, index,
-                                     excess_corr
+                                     excess_corr, universal, sort_key
            FROM labels WHERE family = 'unigram'""",
     )
     with engine.begin() as connection:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from catalog import runs, views
+from catalog.labels import decide_universal
 from catalog.summaries import summarise
 from tests.database.helpers import execute, one, rows
 from tests.published import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N, publish_small_family, spec_of, stage_small_family
@@ -106,6 +107,7 @@ def set_excess(engine, value: str, condition: str) -> None:
 def follow(engine) -> None:
     with engine.begin() as connection:
         for (run,) in rows(engine, "SELECT id FROM runs"):
+            decide_universal(connection, run, 1)
             summarise(connection, run)
 
 
@@ -268,8 +270,9 @@ def test_covered_tokens_are_new_below_and_new_overall(engine):
             )  # fmt: skip
     execute(
         engine,
-        """INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, model_id, layer, "index", evidence)
-           SELECT DISTINCT d.run_id, n.id, 'token_detector', '', 1, 1, n.model_id, n.layer, n."index",
+        """INSERT INTO labels (run_id, neuron_id, family, subtype, score, sort_key, rule_version, model_id, layer, "index",
+                               universal, evidence)
+           SELECT DISTINCT d.run_id, n.id, 'token_detector', '', 1, -1, 1, n.model_id, n.layer, n."index", false,
                   jsonb_build_object('n', 1, 'min_count', 10, 'min_probability', 0.95)
              FROM detected_ngrams d JOIN neurons n ON n.id = d.neuron_id""",
     )
