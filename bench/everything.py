@@ -23,9 +23,10 @@ from unittest import mock
 from bench import POCKET_CORPUS, POCKET_MODELS
 from bench.report import machine, table
 from bench.workers import command
-from ingest.prepare import load_inputs, open_syntax
+from ingest.prepare import load_inputs
 from ingest.progress import Silent
 from ingest.settings import PARTS, ROLES, IngestSettings
+from ingest.syntax.cache import open_syntax
 
 BASE = "activations,correlations"
 EVERYTHING = ",".join(part for part in PARTS if part not in ROLES)

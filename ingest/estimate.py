@@ -1,9 +1,10 @@
 """What the jobs of a plan cost on a device: memory from the shapes, time from rates that were measured on it."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from ingest.activations import PIVOT_TOKENS
-from ingest.plan import Job, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
+from ingest.plan import Job, LayerItem, MomentItem, OwnItem, Plan, TileItem
 from ingest.planner import FLOP_PER_FILE_BYTE
 from ingest.statistics.correlation import WORKING_BYTES
 from ingest.sum_rates import Rates
@@ -23,7 +24,7 @@ class JobEstimate:
     """Accumulators and the activations of a batch; models, libraries and the process itself come on top."""
     file_bytes: int
     seconds: float | None
-    """None: not known, for a kind of sums was not rehearsed."""
+    """None: not known, for a measure was not rehearsed."""
 
 
 def estimate(plan: Plan, names: list[str], batch_tokens: int, rates: Rates, draws: int = 1) -> list[JobEstimate]:
@@ -63,15 +64,15 @@ def _seconds(plan: Plan, job: Job, rates: Rates, draws: int) -> float | None:
     if job.kind == "pivots":
         flop = sum(plan.shapes[model].forward_flop(plan.corpus.context) for model in job.models)
         return min(PIVOT_TOKENS, plan.corpus.n_rows * plan.corpus.context) * flop / rates.forward_flop
-    if not {_kind(item) for item in job.items if isinstance(item, SpanItem | TokenItem)} <= rates.added.keys():
+    if not {item.measure for item in job.items if isinstance(item, LayerItem)} <= rates.of_measures.keys():
         return None
     tokens = plan.tokens(job)
     seconds = plan.product_flop(job) / rates.product_flop + plan.forward_flop(job) / rates.forward_flop
     for item in job.items if job.kind == "accumulate" else ():
         if isinstance(item, MomentItem):
             seconds += tokens * plan.shapes[item.model].n_neurons * rates.moments
-        elif isinstance(item, SpanItem | TokenItem):
-            seconds += tokens * item.layers.n_neurons * rates.added[_kind(item)]
+        elif isinstance(item, LayerItem):
+            seconds += tokens * item.size.operations * rates.of_measures[item.measure].added
     parts = [plan.jobs[number] for number in job.after] if job.kind == "combine" else []
     moved = plan.file_bytes(job) + sum(plan.file_bytes(part) for part in parts)
     seconds += moved * FLOP_PER_FILE_BYTE / rates.product_flop
@@ -80,7 +81,6 @@ def _seconds(plan: Plan, job: Job, rates: Rates, draws: int) -> float | None:
 
 def _finishing(plan: Plan, job: Job, rates: Rates, draws: int) -> float:
     """Seconds from complete sums to results."""
-    rows = plan.corpus.n_rows * (plan.corpus.context - 1)
     seconds = 0.0
     for item in job.items:
         if isinstance(item, TileItem):
@@ -89,17 +89,10 @@ def _finishing(plan: Plan, job: Job, rates: Rates, draws: int) -> float:
             rotated = 2.0 * draws * (a.n_neurons * b.n_neurons * (a.d_mlp + b.d_mlp))
             rotated += 4.0 * draws * (a.n_neurons * a.d_mlp**2 + b.n_neurons * b.d_mlp**2)
             seconds += rotated / rates.product_flop + 4 * a.n_neurons * b.n_neurons * rates.moments
-        elif isinstance(item, SpanItem | TokenItem):
-            counted = min(plan.corpus.ngram_tokens, rows) if _kind(item) == "ngrams" else 1
-            seconds += item.layers.n_neurons * counted * rates.finished[_kind(item)]
-    if any(isinstance(item, SpanItem) and item.kind == "ngrams" for item in job.items):
-        assert rates.indexed is not None
-        seconds += rates.indexed * min(plan.corpus.ngram_tokens, rows)
-    return seconds
-
-
-def _kind(item: SpanItem | TokenItem) -> str:
-    return item.kind if isinstance(item, SpanItem) else "tokens"
+        elif isinstance(item, LayerItem):
+            seconds += item.size.finish_operations * rates.of_measures[item.measure].finished
+    shared = {item.measure: item.size.shared_operations for item in job.items if isinstance(item, LayerItem)}
+    return seconds + sum(operations * rates.of_measures[measure].shared for measure, operations in shared.items())
 
 
 def describe(job: Job, names: list[str]) -> str:
@@ -108,12 +101,12 @@ def describe(job: Job, names: list[str]) -> str:
         return f"pivots of {len(job.items)} models"
     words = [_tile(item, names) for item in job.items if isinstance(item, TileItem)]
     own = sum(isinstance(item, OwnItem) for item in job.items)
-    tokens = sum(isinstance(item, TokenItem) for item in job.items)
+    layers = Counter(item.measure for item in job.items if isinstance(item, LayerItem))
     if len(words) > 2:
         words = [f"{words[0]} and {len(words) - 1} more tiles"]
-    for name, n in (("layers with themselves", own), ("layers' sums per token", tokens)):
-        if n:
-            words.append(f"{n} {name}")
+    if own:
+        words.append(f"{own} layers with themselves")
+    words += [f"{measure.replace('_', ' ')} of {n} layers" for measure, n in layers.items()]
     moments = sum(isinstance(item, MomentItem) for item in job.items)
     return ", ".join([*words, *([f"moments of {moments} models"] if moments else [])])
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ingest.estimate import JobEstimate
-from ingest.plan import ModelShape
+from ingest.parts.shapes import ModelShape
 from ingest.rehearsal import Rehearsal
 from ingest.roles.intervention import FIXED_AT
 from ingest.settings import IngestSettings

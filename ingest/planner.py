@@ -10,20 +10,10 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.errors import InputError
-from ingest.plan import (
-    CorpusShape,
-    Item,
-    Job,
-    ModelShape,
-    MomentItem,
-    OwnItem,
-    Plan,
-    SpanItem,
-    TileItem,
-    TokenItem,
-    bytes_of,
-)
-from ingest.spans import KINDS, SpanShape
+from ingest.parts import LAYER_MEASURES, MEASURES
+from ingest.parts.measure import LayerMeasure, MomentMeasure, PairMeasure
+from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape
+from ingest.plan import Item, Job, LayerItem, MomentItem, OwnItem, Plan, TileItem, bytes_of
 from ingest.statistics.tiles import LayerSpan
 
 FORWARD_EFFICIENCY = 0.5
@@ -35,8 +25,9 @@ MOST_FILE_BYTES = 8 * 2**30
 """Of two ways to cut, one that leaves more than this in the staging folder is not taken."""
 
 
-OF_ONE_MODEL = ("activations", "vocabulary", *dict.fromkeys(kind.part for kind in KINDS.values()))
+OF_ONE_MODEL = tuple(dict.fromkeys(m.part for m in MEASURES if isinstance(m, LayerMeasure | MomentMeasure)))
 """Parts of a run that are statistics of one model on the corpus."""
+OF_PAIRS = {measure.part for measure in MEASURES if isinstance(measure, PairMeasure)}
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ class Work:
         new = tuple(model for model in range(n_models) if model not in known_models)
         pairs = (pair for pair in combinations(range(n_models), 2) if pair not in known_pairs)
         return cls(
-            pairs=tuple(pairs) if "correlations" in parts else (),
+            pairs=tuple(pairs) if OF_PAIRS & {*parts} else (),
             by_part={part: new for part in OF_ONE_MODEL if part in parts},
         )
 
@@ -131,11 +122,9 @@ def _items(
     for model in wanted:
         spans = [LayerSpan(layer, layer, shapes[model].d_mlp) for layer in range(shapes[model].n_layers)]
         items += [OwnItem(model, span) for span in spans if model in paired]
-        items += [TokenItem(model, span) for span in spans if work.wants("vocabulary", model)]
-        for name, kind in KINDS.items():
-            shape = SpanShape(shapes[model].d_mlp, shapes[model].d_vocab, corpus)
-            size = kind.bytes_needed(shape), kind.finish_bytes(shape)
-            items += [SpanItem(name, model, span, *size) for span in spans if work.wants(kind.part, model)]
+        for name, measure in LAYER_MEASURES.items():
+            size = measure.size(LayerShape(shapes[model].d_mlp, shapes[model].d_vocab, corpus))
+            items += [LayerItem(name, model, span, size) for span in spans if work.wants(measure.part, model)]
     if models is None:
         items += tiles(work, shapes, tile_bytes)
     return items
@@ -166,16 +155,16 @@ def _tiles_of_pair(a: int, b: int, shapes: list[ModelShape], tile_bytes: int) ->
 def _pack(items: Iterable[Item], shapes: list[ModelShape], budget: int) -> list[list[Item]]:
     """Fill passes in order, so that a tile never comes in an earlier pass than the products of its layers."""
     passes: list[list[Item]] = [[]]
-    free, kinds = budget, set[str]()
+    free, shared = budget, set[str]()
     for item in items:
-        kind = item.kind if isinstance(item, SpanItem) else ""
-        size = item.bytes_needed(shapes) if kind in kinds else bytes_of([item], shapes)
+        measure = item.measure if isinstance(item, LayerItem) else ""
+        size = item.bytes_needed(shapes) if measure in shared else bytes_of([item], shapes)
         if size > free and passes[-1]:
             passes.append([])
-            free, kinds = budget, set()
+            free, shared = budget, set()
             size = bytes_of([item], shapes)
         passes[-1].append(item)
-        kinds.add(kind)
+        shared.add(measure)
         free -= size
     return passes
 
@@ -239,17 +228,17 @@ class _Cut:
         return _plan_of(jobs, self.shapes, self.corpus)
 
     def _needs(self, items: Iterable[Item], holders: dict[str, list[int]]) -> set[int]:
-        """Jobs whose sums are read when tiles and sums per token are finished."""
+        """Jobs whose sums are read when these items are finished."""
         keys: set[str] = set()
         for item in items:
-            if isinstance(item, TileItem | TokenItem):
+            if isinstance(item, TileItem) or (isinstance(item, LayerItem) and LAYER_MEASURES[item.measure].reads_moments):
                 keys |= {MomentItem(model).key for model in item.models}
             if isinstance(item, TileItem):
                 keys |= item.own_keys
         return {number for key in keys for number in holders[key]}
 
 
-FINISHED = TileItem | TokenItem | SpanItem
+FINISHED = TileItem | LayerItem
 """Items that end in results of their own; the others are sums that these need."""
 
 

@@ -16,8 +16,9 @@ from ingest.model_arguments import ModelSource, parse_model_argument
 from ingest.model_checks import context_length
 from ingest.model_config import read_config
 from ingest.model_files import load_tokenizer
+from ingest.parts.shapes import CorpusShape, ModelShape
 from ingest.phase_estimates import Outlook, PhaseEstimate, Reading
-from ingest.plan import CorpusShape, ModelShape, Plan, SpanItem, TokenItem
+from ingest.plan import LayerItem, Plan
 from ingest.planner import Work, make_plan
 from ingest.prepare import open_corpus
 from ingest.progress import Progress
@@ -115,8 +116,7 @@ def _rehearse(
     info = tokens.info
     if info is None:
         return [None] * len(shapes), rates
-    kinds = {item.kind for job in plan.jobs for item in job.items if isinstance(item, SpanItem)}
-    kinds |= {"tokens" for job in plan.jobs for item in job.items if isinstance(item, TokenItem)}
+    measures = {item.measure for job in plan.jobs for item in job.items if isinstance(item, LayerItem)}
     done: dict[tuple[str, ModelShape], Rehearsal] = {}
     progress.phase("rehearse with a small model")
     for model in (largest, *range(len(shapes))):
@@ -127,7 +127,7 @@ def _rehearse(
         with rehearse(*of_model, settings, device, budget) as rehearsal:
             done[key] = rehearsal
             if model == largest and plan.jobs:
-                rates = rehearsed(rates, rehearsal, settings, sorted(kinds))
+                rates = rehearsed(rates, rehearsal, settings, sorted(measures))
     return [done[config.model_type, shape] for config, shape in zip(configs, shapes, strict=True)], rates
 
 

@@ -23,7 +23,7 @@ from ingest.checkpoint import Checkpoint, open_checkpoint
 from ingest.corpus_cache import CorpusMeta, TokenCorpus
 from ingest.device import describe
 from ingest.model_arguments import ModelSource
-from ingest.plan import ModelShape
+from ingest.parts.shapes import ModelShape
 from ingest.prepare import Inputs
 from ingest.progress import Stopwatch
 from ingest.quiet import quiet

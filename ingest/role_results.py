@@ -7,8 +7,7 @@ import numpy as np
 import torch
 
 from catalog.schema.roles import METRICS
-from ingest.columns import Columns, Ids
-from ingest.results import Arrays
+from ingest.parts.arrays import Arrays, Columns, Ids, TableRows
 from ingest.roles.bos_norms import BosNormRatio
 from ingest.roles.compositions import LayerCompositions
 from ingest.roles.head_scores import RandomBaseline
@@ -19,9 +18,6 @@ from ingest.roles.prediction_metrics import METRICS as MEASURED
 from ingest.roles.prediction_metrics import InterventionResults
 from ingest.roles.redundancy import SimilarNeurons
 from ingest.roles.vectors import UnitVectors
-
-Table = tuple[str, Columns]
-"""A table's name and some of its rows."""
 
 CAUSES = {"act": "activation"}
 """Names in the database of what ablations relate, where they differ."""
@@ -39,7 +35,7 @@ class Measured:
     n_rows: int
 
 
-def explanation_columns(found: Arrays, ids: Ids, feature_ids: np.ndarray) -> Iterator[Table]:
+def explanation_columns(found: Arrays, ids: Ids, feature_ids: np.ndarray) -> Iterator[TableRows]:
     """Rows of logit_explanations.
 
     Args:
@@ -58,7 +54,7 @@ def explanation_columns(found: Arrays, ids: Ids, feature_ids: np.ndarray) -> Ite
     )
 
 
-def similar_columns(found: SimilarNeurons, kind: str, ids: Ids) -> Iterator[Table]:
+def similar_columns(found: SimilarNeurons, kind: str, ids: Ids) -> Iterator[TableRows]:
     """Rows of similar_neurons, of one kind of weights."""
     ends = (
         (False, found.nearest, found.nearest_cosine, found.nearest_mutual),
@@ -81,7 +77,7 @@ def similar_columns(found: SimilarNeurons, kind: str, ids: Ids) -> Iterator[Tabl
         )
 
 
-def vector_columns(found: UnitVectors, kind: str, ids: Ids, model_id: int) -> Iterator[Table]:
+def vector_columns(found: UnitVectors, kind: str, ids: Ids, model_id: int) -> Iterator[TableRows]:
     """Rows of neuron_vectors, of one kind; neurons without a direction have none."""
     neurons = np.flatnonzero(found.exists)
     yield (
@@ -95,7 +91,7 @@ def vector_columns(found: UnitVectors, kind: str, ids: Ids, model_id: int) -> It
     )
 
 
-def composition_columns(found: Sequence[LayerCompositions], ids: Ids, d_mlp: int) -> Iterator[Table]:
+def composition_columns(found: Sequence[LayerCompositions], ids: Ids, d_mlp: int) -> Iterator[TableRows]:
     """Rows of head_compositions; neurons without input or output weights have none."""
     for layer in found:
         own = ids[layer.layer * d_mlp : (layer.layer + 1) * d_mlp]
@@ -107,7 +103,7 @@ def composition_columns(found: Sequence[LayerCompositions], ids: Ids, d_mlp: int
         )
 
 
-def score_columns(found: SelectedScores, ids: Ids) -> Iterator[Table]:
+def score_columns(found: SelectedScores, ids: Ids) -> Iterator[TableRows]:
     """Rows of head_scores."""
     yield (
         "head_scores",
@@ -129,14 +125,14 @@ def _of_heads(shape: torch.Size, first_layer: int, model_id: int) -> Columns:
     return {"model_id": np.full(n, model_id, dtype=np.int32), "head_layer": layers[later], "head": heads[later]}
 
 
-def baseline_columns(found: RandomBaseline, model_id: int) -> Iterator[Table]:
+def baseline_columns(found: RandomBaseline, model_id: int) -> Iterator[TableRows]:
     """Rows of head_baselines; no neuron comes before the heads of layer 0."""
     columns = _of_heads(found.largest.shape, 1, model_id)
     numbers = {"max_abs_h": found.largest[1:], "sd_h": found.sd[1:]}
     yield "head_baselines", {**columns, **{name: v.flatten().cpu().numpy().astype(np.float32) for name, v in numbers.items()}}
 
 
-def norm_columns(found: BosNormRatio, model_id: int) -> Iterator[Table]:
+def norm_columns(found: BosNormRatio, model_id: int) -> Iterator[TableRows]:
     """Rows of head_norms."""
     columns = _of_heads(found.ratio.shape, 0, model_id)
     numbers = {"bos_norm_ratio": found.ratio, "bos_norm_ratio_with_bias": found.ratio_with_bias}
@@ -146,7 +142,7 @@ def norm_columns(found: BosNormRatio, model_id: int) -> Iterator[Table]:
 
 def ablation_columns(
     found: Sequence[PathAblation], ids: Ids, d_mlp: int, n_rows: int, purpose: str = "chosen"
-) -> Iterator[Table]:
+) -> Iterator[TableRows]:
     """Rows of path_ablations and of ablation_relations, over so many rows of the corpus."""
     if not found:
         return
@@ -193,7 +189,7 @@ def ablation_columns(
     )
 
 
-def intervention_columns(found: Measured, ids: Ids, d_mlp: int) -> Iterator[Table]:
+def intervention_columns(found: Measured, ids: Ids, d_mlp: int) -> Iterator[TableRows]:
     """Rows of interventions."""
     n = len(found.interventions)
     if not n:

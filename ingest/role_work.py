@@ -18,9 +18,9 @@ from ingest import to_rows
 from ingest.architectures import final_norm
 from ingest.checkpoint import Checkpoint
 from ingest.corpus_features import vocabulary_of
+from ingest.parts.arrays import Arrays, TableRows
 from ingest.prepare import Inputs
 from ingest.progress import Progress
-from ingest.results import Arrays
 from ingest.roles import entropy
 from ingest.roles.attention import rows_needed
 from ingest.roles.bos_norms import BosNormRatio, bos_norm_ratio
@@ -240,7 +240,7 @@ class RoleWork:
 
     # --- rows ---
 
-    def tables(self, model: int, found: ModelRoles, own: ModelIds, feature_ids: Mapping[str, int]) -> Iterator[rows.Table]:
+    def tables(self, model: int, found: ModelRoles, own: ModelIds, feature_ids: Mapping[str, int]) -> Iterator[TableRows]:
         """All rows of one model but its vectors."""
         checkpoint, ids = self.inputs.checkpoints[model], own.neuron_ids
         d_mlp = checkpoint.d_mlp
@@ -267,7 +267,7 @@ class RoleWork:
         if found.measured is not None:
             yield from rows.intervention_columns(found.measured, ids, d_mlp)
 
-    def vectors(self, ids: Sequence[ModelIds]) -> Iterator[rows.Table]:
+    def vectors(self, ids: Sequence[ModelIds]) -> Iterator[TableRows]:
         """Rows of neuron_vectors of all models of the run."""
         n = self.inputs.tokenizer.n_tokens
         weights = [checkpoint.weights for checkpoint in self.inputs.checkpoints]

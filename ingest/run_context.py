@@ -56,8 +56,9 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
         raise WorkerRefusal(f"this worker cannot open what run {run_id} reads: {error}") from error
     _check_inputs(run_id, inputs, planned, row.settings["token_sha256"])
     store = RunStore(engine, run_id, Path(row.staging_folder))
-    features = corpus_features(inputs, planned.topics)
-    assert features is not None
+    assert inputs.corpus is not None
+    d_vocab = max(checkpoint.d_vocab for checkpoint in inputs.checkpoints)
+    features = corpus_features(inputs.tokenizer, inputs.corpus, d_vocab, planned.topics)
     context = job_context(settings, inputs, planned.plan, features, store, progress)
     return RunContext(run_id, row.identity, settings, inputs, planned, context)
 

@@ -10,7 +10,7 @@ from catalog import jobs, reuse
 from catalog.run_handle import RunHandle
 from ingest.identity import number_settings, versions_of
 from ingest.labels.topics import BY_FILE, BY_MACHINE, Topic, Topics, topic_model
-from ingest.plan import CorpusShape, ModelShape
+from ingest.parts.shapes import CorpusShape, ModelShape
 from ingest.planner import Work, make_plan
 from ingest.prepare import Inputs
 from ingest.progress import Progress

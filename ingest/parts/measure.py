@@ -1,0 +1,156 @@
+"""How parts of a run are measured. A measure is one way of finding some of a part's rows; a part may have several.
+
+    LayerMeasure   sums over the corpus, layer by layer: an accumulator, what it costs, and how it is finished
+    MomentMeasure  rows that follow from the moments of a model, which jobs take in any case
+    PairMeasure    what is found of pairs of models
+
+All numbers come from `Ground`; no measure knows a database. A new one is a class with a `part` and a `name`, and an entry of
+`ingest.parts.MEASURES`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from catalog.rows import FeatureRow, GroupRow, ModelIds
+from ingest.activations import FeatureSource
+from ingest.labels.vocabulary import FeatureTable
+from ingest.parts.arrays import PLACE, Arrays, Ids, TableRows, decode
+from ingest.parts.ground import Ground
+from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
+from ingest.progress import Progress
+from ingest.statistics.span import SpanAccumulator
+from ingest.statistics.universality import BestMatches
+
+Matches = dict[tuple[int, int], BestMatches]
+"""Ordered pairs (a, b) of models: best partners of a's neurons in b."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys of the catalog that rows point to."""
+
+    models: Sequence[ModelIds]
+    features: Mapping[str, int]
+    """By name."""
+
+    def of(self, features: Sequence[FeatureRow]) -> Ids:
+        """Keys of these features, in their order."""
+        return np.array([self.features[feature.name] for feature in features], dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Rows per neuron that a measure writes, about: what writing is estimated by."""
+
+    kept: float = 0.0
+    """That stay in the table in which they were staged."""
+    moved: float = 0.0
+    """That are entered into tables of all runs."""
+    wide: float = 0.0
+    """Narrow rows that take as long as what its wide rows take beyond one each."""
+
+
+class Measure(ABC):
+    """What all measures have in common."""
+
+    part: ClassVar[str]
+    """The part of a run whose rows it finds."""
+    name: ClassVar[str]
+    """Of its results; no two measures have the same."""
+
+    def features(self, ground: Ground) -> Sequence[FeatureRow]:
+        """The features that its rows may point to."""
+        return ()
+
+    def tokens(self, ground: Ground) -> FeatureTable | None:
+        """The same, where they are features of tokens."""
+        return None
+
+    def rows_of_model(self, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        """Rows that belong to one model, once all jobs are done."""
+        yield from ()
+
+    def rows_of_run(self, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        """Rows that depend on which models the run has, or on none."""
+        yield from ()
+
+    def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
+        """How many rows there will be, about."""
+        return Written()
+
+
+A = TypeVar("A", bound=SpanAccumulator)
+
+
+class LayerMeasure(Measure, Generic[A]):
+    """Sums over the corpus, of consecutive layers of one model."""
+
+    reads_moments: ClassVar[bool] = False
+    """Whether sums are finished with the moments of their model, which are then complete before."""
+
+    @abstractmethod
+    def size(self, shape: LayerShape) -> Size:
+        """What the sums take."""
+
+    @abstractmethod
+    def start(self, shape: LayerShape, pivots: LayerPivots) -> A:
+        """Empty sums on the device of the pivots, which are those of the layers."""
+
+    def prepare(self, shape: LayerShape, ground: Ground) -> None:
+        """Make what `finish` finds in the ground and all layers share; `finish` does it if nobody has."""
+
+    @abstractmethod
+    def finish(self, sums: A, layers: Layers, ground: Ground) -> Arrays:
+        """From complete sums to what travels to the catalog."""
+
+    @abstractmethod
+    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        """Rows of what `finish` gave; a `feature_id` is a place among `features`, until they have keys.
+
+        Args:
+            ids: of the layers' neurons.
+        """
+
+    def source(self, ground: Ground, progress: Progress) -> FeatureSource | None:
+        """Says which features positions have, if the sums are by features: batches bring them under the measure's name."""
+        return None
+
+    def rows_of_model(self, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        of_features = keys.of(self.features(ground))
+        for data in ground.results(f"{self.name}:{model}:%"):
+            found = decode(data)
+            _, start, stop = found.pop(PLACE).tolist()
+            layers = Layers(model, slice(start, stop))
+            for table, columns in self.rows(found, layers, keys.models[model].neuron_ids[layers.neurons], ground):
+                yield table, with_keys(columns, of_features)
+
+
+def with_keys(columns: Mapping[str, np.ndarray], of_features: Ids) -> dict[str, np.ndarray]:
+    """Columns with keys of features where they had places."""
+    if "feature_id" not in columns:
+        return dict(columns)
+    return {**columns, "feature_id": of_features[columns["feature_id"]]}
+
+
+class MomentMeasure(Measure):
+    """What follows from the moments of a model alone."""
+
+
+class PairMeasure(Measure):
+    """What is found of pairs of models; jobs sum products of their activations."""
+
+    @abstractmethod
+    def rows_of_pair(self, a: int, b: int, matches: Matches, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        """Rows of both directions of a pair; notes the best matches."""
+
+    @abstractmethod
+    def rows_of_matches(self, matches: Matches, keys: Keys) -> Iterator[TableRows]:
+        """Rows over all other models of the run, once all pairs are known."""
+
+    @abstractmethod
+    def groups(self, matches: Matches, keys: Keys) -> list[GroupRow]:
+        """Neurons that are each other's best matches."""
