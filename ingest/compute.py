@@ -3,13 +3,14 @@
     pivots      means of the first 4,096 kept tokens of every model; all jobs of a run share them
     accumulate  rows of the corpus go through the job's models once; the activations feed the job's accumulators
     combine     sums of jobs over ranges of rows are added up
+    measure     a share of what is found of one model, by its weights or by reading the first rows again
 
-A job that sees all rows, or combines them, finishes its sums. An ingest and a worker run the same jobs through this code; a
-long job saves its sums every few minutes.
+A job that sees all rows, or combines them, finishes its sums. An ingest and a worker run the same jobs through this code. A
+long job over the corpus saves its sums every few minutes; a share of a measure is so short that it is begun anew.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,13 +21,13 @@ from torch import Tensor
 from catalog.jobs import Claim
 from ingest.activations import Buffers, FeatureSource, Pivots, kept_activations, pivots, token_batches
 from ingest.corpus_features import CorpusFeatures
-from ingest.parts import LAYER_MEASURES
-from ingest.parts.arrays import PLACE, decode_pivots, encode, encode_pivots
+from ingest.parts import LAYER_MEASURES, MODEL_MEASURES, needed_by
+from ingest.parts.arrays import PLACE, SHARE, decode_pivots, encode, encode_pivots
 from ingest.parts.correlations import TileFinish
 from ingest.parts.ground import Ground
 from ingest.parts.moments import ModelMoments
 from ingest.parts.shapes import Layers
-from ingest.plan import Job, OwnItem, Plan
+from ingest.plan import Job, ModelItem, OwnItem, Plan
 from ingest.prepare import Inputs
 from ingest.settings import IngestSettings
 from ingest.statistics.precision import exact_in
@@ -47,6 +48,8 @@ class JobContext:
     """None where no corpus is read."""
     sources: Mapping[str, FeatureSource]
     """Features of positions that jobs ask for, by the name of the measure."""
+    parts: tuple[str, ...]
+    """Those that are computed."""
 
     def ground(self, own_moments: Mapping[int, ModelMoments] | None = None) -> Ground:
         """What measures stand on, of which nothing is made yet.
@@ -54,7 +57,7 @@ class JobContext:
         Args:
             own_moments: of models whose moments over all rows are at hand; those of others are read.
         """
-        return ground_of(self.settings, self.inputs, self.features, self.store.results, own_moments)
+        return ground_of(self.settings, self.inputs, self.features, self.store.results, self.parts, own_moments)
 
 
 def ground_of(
@@ -62,6 +65,7 @@ def ground_of(
     inputs: Inputs,
     features: CorpusFeatures | None,
     results: Callable[[str], list[bytes]],
+    parts: Collection[str],
     own_moments: Mapping[int, ModelMoments] | None = None,
 ) -> Ground:
     """What measures stand on, of which nothing is made yet."""
@@ -76,6 +80,7 @@ def ground_of(
         features_found=features,
         results=results,
         own_moments=own_moments or {},
+        needed=needed_by(parts),
     )
 
 
@@ -83,13 +88,21 @@ Advance = Callable[[int], None]
 """Told of tokens that are done; may raise to end the job, after a checkpoint."""
 
 
-@torch.inference_mode()
 def run_job(context: JobContext, job: Job, claim: Claim, advance: Advance) -> None:
     """Do a job and write what it found; `claim` is the right to do so.
 
     Raises:
         RunError: the run was cancelled, or sums of an earlier job cannot be read, which is then to be done again.
     """
+    if job.kind == "measure":
+        _measure(context, job, claim, advance)
+    else:
+        _sum(context, job, claim, advance)
+
+
+@torch.inference_mode()
+def _sum(context: JobContext, job: Job, claim: Claim, advance: Advance) -> None:
+    """Read the corpus, or what others summed of it."""
     store, settings, device = context.store, context.settings, context.inputs.device
     if job.kind == "pivots":
         claim.finish({f"pivots:{model}": encode_pivots(_pivots_of(context, model)) for model in job.models}, None)
@@ -118,6 +131,22 @@ def _pivots_of(context: JobContext, model: int) -> Pivots:
     assert inputs.corpus is not None
     means = pivots(inputs.checkpoints[model], inputs.corpus, settings.batch_tokens, inputs.device)
     return Pivots(means.pre, exact_in(means.post, settings.precision))
+
+
+def _measure(context: JobContext, job: Job, claim: Claim, advance: Advance) -> None:
+    """Find what there is to find; whoever waits for it or stops it is heard in between."""
+    (item,) = job.items
+    assert isinstance(item, ModelItem)
+    done = 0
+
+    def told(amount: int) -> None:
+        nonlocal done
+        done += amount
+        claim.beat(min(done, item.tokens))
+        advance(amount)
+
+    found = MODEL_MEASURES[item.measure].find(item.model, item.share, context.ground(), told)
+    claim.finish({item.key: encode({SHARE: np.array(item.share.number), **found})}, None)
 
 
 def _shards(plan: Plan, job: Job) -> list[int]:

@@ -33,6 +33,11 @@ def _vocabulary(strings: tuple[str, ...], unknown_ids: frozenset[int]) -> Featur
     return vocabulary_features(list(strings), unknown_ids)
 
 
+def vocabulary_rows(tokenizer: TokenizerInfo) -> Sequence[FeatureRow]:
+    """The same as rows, in column order."""
+    return table_rows(vocabulary_of(tokenizer), 0)
+
+
 @dataclass(frozen=True)
 class CorpusFeatures:
     """The features of a corpus; tables of tokens are made once, and only if asked for."""

@@ -1,10 +1,12 @@
 """What the jobs of a plan cost on a device: memory from the shapes, time from rates that were measured on it."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ingest.activations import PIVOT_TOKENS
-from ingest.plan import Job, LayerItem, MomentItem, OwnItem, Plan, TileItem
+from ingest.parts import phase_name
+from ingest.plan import Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem
 from ingest.planner import FLOP_PER_FILE_BYTE
 from ingest.statistics.correlation import WORKING_BYTES
 from ingest.sum_rates import Rates
@@ -15,6 +17,8 @@ class JobEstimate:
     """What one job costs."""
 
     job: Job
+    phase: str
+    """As the ingest names it."""
     what: str
     tokens: int
     product_flop: float
@@ -27,14 +31,24 @@ class JobEstimate:
     """None: not known, for a measure was not rehearsed."""
 
 
-def estimate(plan: Plan, names: list[str], batch_tokens: int, rates: Rates, draws: int = 1) -> list[JobEstimate]:
-    """What each job of a plan costs.
+@dataclass(frozen=True)
+class Known:
+    """What estimates of jobs stand on."""
 
-    Args:
-        names: of the models, in the order of the plan's indices.
-        draws: rotated baselines of each pair.
-    """
-    return [_estimate(plan, job, names, batch_tokens, rates, draws) for job in plan.jobs]
+    names: Sequence[str]
+    """Of the models, in the order of the plan's indices."""
+    rates: Rates
+    """Of sums over the corpus."""
+    measured: Sequence[Mapping[str, float]]
+    """Of each model, seconds per operation of its measures; what was not rehearsed is not there."""
+    batch_tokens: int
+    draws: int = 1
+    """Rotated baselines of each pair."""
+
+
+def estimate(plan: Plan, known: Known) -> list[JobEstimate]:
+    """What each job of a plan costs."""
+    return [_estimate(plan, job, known) for job in plan.jobs]
 
 
 def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
@@ -42,22 +56,32 @@ def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
     activations = sum(2 * 4 * plan.shapes[model].n_neurons for model in job.models)
     one_layer = max((3 * 4 * plan.shapes[model].d_mlp for model in job.models), default=0)
     rows = max(1, batch_tokens // plan.corpus.context) * plan.corpus.context
-    batch = rows * (activations + one_layer) if job.kind != "combine" else 0
+    batch = rows * (activations + one_layer) if job.kind in ("pivots", "accumulate") else 0
     return plan.bytes_needed(job) + WORKING_BYTES + batch
 
 
-def _estimate(plan: Plan, job: Job, names: list[str], batch_tokens: int, rates: Rates, draws: int) -> JobEstimate:
+def _estimate(plan: Plan, job: Job, known: Known) -> JobEstimate:
+    (first, *_) = job.items
     return JobEstimate(
         job=job,
-        what=describe(job, names),
+        phase=phase_name(first.measure, known.names[first.model]) if isinstance(first, ModelItem) else "accumulate",
+        what=describe(job, known.names),
         tokens=plan.tokens(job),
         product_flop=plan.product_flop(job),
         forward_flop=plan.forward_flop(job),
         accumulator_bytes=plan.bytes_needed(job),
-        peak_bytes=peak_bytes(plan, job, batch_tokens),
+        peak_bytes=peak_bytes(plan, job, known.batch_tokens),
         file_bytes=plan.file_bytes(job),
-        seconds=_seconds(plan, job, rates, draws),
+        seconds=_measuring(job, known) if job.kind == "measure" else _seconds(plan, job, known.rates, known.draws),
     )
+
+
+def _measuring(job: Job, known: Known) -> float | None:
+    """Of a job that measures a model."""
+    items = [item for item in job.items if isinstance(item, ModelItem)]
+    if not all(item.measure in known.measured[item.model] for item in items):
+        return None
+    return sum(item.operations * known.measured[item.model][item.measure] for item in items)
 
 
 def _seconds(plan: Plan, job: Job, rates: Rates, draws: int) -> float | None:
@@ -95,8 +119,11 @@ def _finishing(plan: Plan, job: Job, rates: Rates, draws: int) -> float:
     return seconds + sum(operations * rates.of_measures[measure].shared for measure, operations in shared.items())
 
 
-def describe(job: Job, names: list[str]) -> str:
+def describe(job: Job, names: Sequence[str]) -> str:
     """The job's items in a few words."""
+    if job.kind == "measure":
+        shares = [item for item in job.items if isinstance(item, ModelItem)]
+        return ", ".join(f"{phase_name(i.measure, names[i.model])}, {i.share.number + 1} of {i.share.of}" for i in shares)
     if job.kind == "pivots":
         return f"pivots of {len(job.items)} models"
     words = [_tile(item, names) for item in job.items if isinstance(item, TileItem)]
@@ -111,6 +138,6 @@ def describe(job: Job, names: list[str]) -> str:
     return ", ".join([*words, *([f"moments of {moments} models"] if moments else [])])
 
 
-def _tile(item: TileItem, names: list[str]) -> str:
+def _tile(item: TileItem, names: Sequence[str]) -> str:
     rows, columns = item.rows, item.columns
     return f"{names[item.a]} {rows.first}-{rows.last} × {names[item.b]} {columns.first}-{columns.last}"

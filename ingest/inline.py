@@ -9,10 +9,11 @@ from catalog import jobs
 from catalog.run_handle import RunHandle
 from ingest.activations import FeatureSource
 from ingest.compute import JobContext, ground_of, run_job
-from ingest.corpus_features import CorpusFeatures
+from ingest.corpus_features import CorpusFeatures, corpus_features
 from ingest.device import describe
-from ingest.parts import LAYER_MEASURES
-from ingest.plan import LayerItem, Plan
+from ingest.labels.topics import Topics
+from ingest.parts import LAYER_MEASURES, MODEL_MEASURES, phase_name
+from ingest.plan import Job, LayerItem, ModelItem, Plan
 from ingest.prepare import Inputs
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
@@ -26,22 +27,41 @@ def job_context(
     plan: Plan,
     features: CorpusFeatures | None,
     store: RunStore,
+    parts: tuple[str, ...],
     progress: Progress,
 ) -> JobContext:
     """What the jobs of a run share; its corpus is open, and annotated if a job asks for that."""
     measures = {item.measure for job in plan.jobs for item in job.items if isinstance(item, LayerItem)}
-    ground = ground_of(settings, inputs, features, store.results)
+    ground = ground_of(settings, inputs, features, store.results, parts)
     sources: dict[str, FeatureSource] = {}
     for name in sorted(measures):
         source = LAYER_MEASURES[name].source(ground, progress)
         if source is not None:
             sources[name] = source
-    return JobContext(settings, inputs, plan, store, features, sources)
+    return JobContext(settings, inputs, plan, store, features, sources, parts)
+
+
+def features_of(inputs: Inputs, topics: Topics | None) -> CorpusFeatures | None:
+    """The features of the corpus, which is counted; None without one."""
+    if inputs.corpus is None:
+        return None
+    d_vocab = max(checkpoint.d_vocab for checkpoint in inputs.checkpoints)
+    return corpus_features(inputs.tokenizer, inputs.corpus, d_vocab, topics)
 
 
 def worker_name(device: torch.device) -> str:
     """For the ledger: host, process and device."""
     return f"{platform.node()} {os.getpid()} {describe(device)}"
+
+
+def phase_of(context: JobContext, job: Job) -> tuple[str, int, str]:
+    """What a job that measures a model is called, and what it counts."""
+    (item,) = job.items
+    assert isinstance(item, ModelItem)
+    name = phase_name(item.measure, context.inputs.checkpoints[item.model].name)
+    if MODEL_MEASURES[item.measure].reads_corpus:
+        return name, item.tokens, "tokens"
+    return name, context.plan.shapes[item.model].n_neurons // item.share.of, "neurons"
 
 
 def run_jobs(context: JobContext, handle: RunHandle, progress: Progress) -> None:
@@ -57,8 +77,12 @@ def run_jobs(context: JobContext, handle: RunHandle, progress: Progress) -> None
     with handle.engine.connect() as connection:
         done = {state.job for state in jobs.states(connection, handle.run_id) if state.done}
     todo = [job for job in context.plan.jobs if job.number not in done]
-    progress.phase("accumulate", sum(context.plan.tokens(job) for job in todo), "tokens")
+    summed = [job for job in todo if job.kind != "measure"]
+    if summed:
+        progress.phase("accumulate", sum(context.plan.tokens(job) for job in summed), "tokens")
     for job in todo:
+        if job.kind == "measure":
+            progress.phase(*phase_of(context, job))
         with jobs.claim(handle.engine, handle.run_id, job.number, worker_name(context.inputs.device)) as claim:
             if claim is not None:
                 run_job(context, job, claim, progress.advance)

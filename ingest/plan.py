@@ -1,7 +1,7 @@
 """What a run accumulates, cut into jobs that fit one device.
 
     Item   one accumulator: moments of a model, products of a layer with itself, a tile of a model pair, or the sums of any
-           measure of layers of one model
+           measure of layers of one model; or a share of what a measure finds of one model without sums over the corpus
     Job    items that fit the memory budget together, over a range of the corpus's rows; jobs share nothing but results
     Plan   the jobs of a run and which of them wait for which
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from ingest.parts.shapes import CorpusShape, ModelShape, Size
+from ingest.parts.shapes import CorpusShape, ModelShape, Share, Size
 from ingest.statistics.correlation import Products
 from ingest.statistics.tiles import LayerSpan
 
@@ -118,7 +118,36 @@ class TileItem:
         return 2.0 * self.rows.n_neurons * self.columns.n_neurons
 
 
-Item = MomentItem | OwnItem | LayerItem | TileItem
+@dataclass(frozen=True)
+class ModelItem:
+    """A share of a measure of one model."""
+
+    measure: str
+    """Which one: a key of `ingest.parts.MODEL_MEASURES`."""
+    model: int
+    share: Share
+    tokens: int
+    """Of the first rows of the corpus that it reads, BOS included."""
+    operations: float
+    """To what its cost is proportional."""
+
+    @property
+    def models(self) -> tuple[int, ...]:
+        return (self.model,)
+
+    @property
+    def key(self) -> str:
+        return f"{self.measure}:{self.model}:{self.share.number}"
+
+    def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
+        """It holds no sums; what it works in is bounded by the blocks in which it works."""
+        return 0
+
+    def flop(self, shapes: Sequence[ModelShape]) -> float:
+        return 0.0
+
+
+Item = MomentItem | OwnItem | LayerItem | TileItem | ModelItem
 
 
 def bytes_of(items: Iterable[Item], shapes: Sequence[ModelShape], finish: bool = True) -> int:
@@ -139,7 +168,7 @@ class Job:
 
     number: int
     kind: str
-    """pivots, accumulate or combine."""
+    """pivots, accumulate, combine or measure."""
     items: tuple[Item, ...]
     first_row: int
     end_row: int
@@ -170,6 +199,8 @@ class Plan:
 
     def tokens(self, job: Job) -> int:
         """Tokens that go through the models, BOS included."""
+        if job.kind == "measure":
+            return sum(item.tokens for item in job.items if isinstance(item, ModelItem))
         return job.n_rows * self.corpus.context if job.kind == "accumulate" else 0
 
     def bytes_needed(self, job: Job) -> int:
@@ -177,11 +208,15 @@ class Plan:
         return bytes_of(job.items, self.shapes, finish=self.whole(job))
 
     def product_flop(self, job: Job) -> float:
-        """Operations of the matrix products of activations."""
+        """Operations of the matrix products of activations, and those that measures of models count."""
+        if job.kind == "measure":
+            return sum(item.operations for item in job.items if isinstance(item, ModelItem))
         return self.tokens(job) * sum(item.flop(self.shapes) for item in job.items)
 
     def forward_flop(self, job: Job) -> float:
-        """Operations of the forward passes."""
+        """Operations of the forward passes; measures of models count theirs among the others."""
+        if job.kind == "measure":
+            return 0.0
         return self.tokens(job) * sum(self.shapes[model].forward_flop(self.corpus.context) for model in job.models)
 
     def file_bytes(self, job: Job) -> int:
@@ -234,6 +269,8 @@ def _item_json(item: Item) -> list[Any]:
             return ["own", model, layer.first, layer.last]
         case LayerItem(measure, model, layers, size):
             return ["layers", measure, model, layers.first, layers.last, *astuple(size)]
+        case ModelItem(measure, model, share, tokens, operations):
+            return ["model", measure, model, *share, tokens, operations]
         case TileItem(a, b, rows, columns):
             return ["tile", a, b, rows.first, rows.last, columns.first, columns.last]
 
@@ -245,6 +282,9 @@ def _item(entry: list[Any], shapes: tuple[ModelShape, ...]) -> Item:
     if kind == "tile":
         a, b, first, last, left, right = numbers
         return TileItem(a, b, LayerSpan(first, last, shapes[a].d_mlp), LayerSpan(left, right, shapes[b].d_mlp))
+    if kind == "model":
+        measure, model, number, of, tokens, operations = numbers
+        return ModelItem(measure, model, Share(number, of), tokens, operations)
     if kind == "layers":
         measure, model, first, last, *size = numbers
         return LayerItem(measure, model, LayerSpan(first, last, shapes[model].d_mlp), Size(*size))

@@ -6,14 +6,15 @@ ranges of rows, whose sums travel through files and are added up.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from catalog.errors import InputError
-from ingest.parts import LAYER_MEASURES, MEASURES
+from ingest.parts import LAYER_MEASURES, MEASURES, OF_MODELS, measures_of_models
 from ingest.parts.measure import LayerMeasure, MomentMeasure, PairMeasure
-from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape
-from ingest.plan import Item, Job, LayerItem, MomentItem, OwnItem, Plan, TileItem, bytes_of
+from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape, Share
+from ingest.plan import Item, Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem, bytes_of
+from ingest.settings import IngestSettings
 from ingest.statistics.tiles import LayerSpan
 
 FORWARD_EFFICIENCY = 0.5
@@ -36,7 +37,9 @@ class Work:
 
     pairs: tuple[tuple[int, int], ...]
     by_part: Mapping[str, tuple[int, ...]]
-    """Models by the part that wants statistics of their own."""
+    """Models by the part that wants sums over the corpus of their own."""
+    measured: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Models by the part of which something is found of one model at a time."""
 
     @classmethod
     def of(
@@ -46,16 +49,18 @@ class Work:
         known_models: Collection[int] = (),
         known_pairs: Collection[tuple[int, int]] = (),
     ) -> "Work":
-        """What these parts of a run need of the corpus, without what is known already."""
+        """What these parts of a run need, without what is known already."""
         new = tuple(model for model in range(n_models) if model not in known_models)
         pairs = (pair for pair in combinations(range(n_models), 2) if pair not in known_pairs)
         return cls(
             pairs=tuple(pairs) if OF_PAIRS & {*parts} else (),
             by_part={part: new for part in OF_ONE_MODEL if part in parts},
+            measured={part: new for part in OF_MODELS if part in parts},
         )
 
     @property
     def models(self) -> list[int]:
+        """Whose activations are summed."""
         paired = {model for pair in self.pairs for model in pair}
         return sorted(paired.union(*self.by_part.values()))
 
@@ -88,6 +93,25 @@ def make_plan(work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget:
     enough = [plan for plan in (by_tiles, by_rows) if _parallel(plan) >= at_least]
     modest = [plan for plan in enough if sum(map(plan.file_bytes, plan.jobs)) <= MOST_FILE_BYTES]
     return min(modest or enough[:1] or [by_rows], key=cost)
+
+
+def with_measures(plan: Plan, work: Work, settings: IngestSettings) -> Plan:
+    """The plan with jobs for what is found of one model at a time; each share of a measure is one, so that it is kept."""
+    jobs = list(plan.jobs)
+    n_tokens = plan.corpus.context * min(plan.corpus.n_rows, -(-settings.intervention_tokens // plan.corpus.context))
+    for model, shape in enumerate(plan.shapes):
+        providers: dict[str, list[int]] = {}
+        for measure in measures_of_models([part for part, models in work.measured.items() if model in models]):
+            shares = measure.shares(shape, settings)
+            tokens = n_tokens if measure.reads_corpus else 0
+            operations = measure.operations(shape, tokens, measure.expected(shape, settings) // max(1, shares), shares)
+            after = sorted({job for need in measure.needs for job in providers[need]})
+            numbers = range(len(jobs), len(jobs) + shares)
+            for number in numbers:
+                item = ModelItem(measure.name, model, Share(number - numbers.start, shares), tokens, operations)
+                jobs.append(Job(number, "measure", (item,), 0, 0, tuple(after)))
+            providers |= {provided: list(numbers) for provided in measure.provides}
+    return replace(plan, jobs=tuple(jobs))
 
 
 def cost(plan: Plan) -> float:

@@ -12,17 +12,16 @@ from catalog.publish import PublishRows
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, TokenizerRow
 from catalog.run_handle import RunHandle
 from ingest.checkpoint import Checkpoint
-from ingest.corpus_features import CorpusFeatures, corpus_features, members, table_rows, vocabulary_of
+from ingest.corpus_features import members
 from ingest.counts import TokenCounts
 from ingest.identity import versions_of
-from ingest.inline import job_context, run_jobs
+from ingest.inline import features_of, job_context, run_jobs
 from ingest.parts import MEASURES
 from ingest.parts.arrays import TableRows
 from ingest.parts.ground import Ground
 from ingest.parts.measure import Keys, Matches, Measure, PairMeasure
 from ingest.prepare import Inputs
 from ingest.progress import Progress
-from ingest.role_work import ModelRoles, RoleWork
 from ingest.run_plan import RunPlan
 from ingest.run_planner import RunPlanner
 from ingest.settings import IngestSettings
@@ -47,10 +46,10 @@ class RunWork:
         planner = RunPlanner(self.engine, self.handle, self.settings, self.inputs, self.parts)
         planned, store = planner.plan(progress), planner.store()
         self.handle.set_phase("accumulate")
-        context = job_context(self.settings, self.inputs, planned.plan, self._features(planned), store, progress)
+        features = features_of(self.inputs, planned.topics)
+        context = job_context(self.settings, self.inputs, planned.plan, features, store, self.parts, progress)
         run_jobs(context, self.handle, progress)
-        roles = {model: self._role_work.compute(model, progress) for model in self._unknown(planned.known)}
-        self._publish(planned, context.ground(), roles, progress)
+        self._publish(planned, context.ground(), progress)
         store.remove()
         self.handle.forget_folder()
 
@@ -59,17 +58,6 @@ class RunWork:
         """Of the parts at hand."""
         return [measure for measure in MEASURES if measure.part in self.parts]
 
-    def _features(self, planned: RunPlan) -> CorpusFeatures | None:
-        corpus, tokenizer = self.inputs.corpus, self.inputs.tokenizer
-        if corpus is None:
-            return None
-        d_vocab = max(checkpoint.d_vocab for checkpoint in self.inputs.checkpoints)
-        return corpus_features(tokenizer, corpus, d_vocab, planned.topics)
-
-    @property
-    def _role_work(self) -> RoleWork:
-        return RoleWork(self.settings, self.inputs, self.parts)
-
     def _unknown(self, known: reuse.Known) -> list[int]:
         """Models of which no earlier run has all parts."""
         return [model for model, identity in enumerate(self.inputs.identities) if identity not in known.models]
@@ -77,10 +65,11 @@ class RunWork:
     def _process_weights(self, progress: Progress) -> None:
         progress.phase("check weights", len(self.inputs.checkpoints), "models")
         for checkpoint in self.inputs.checkpoints:
-            checkpoint.process(self.inputs.tokenizer.n_tokens)
+            if not checkpoint.is_processed:
+                checkpoint.process(self.inputs.tokenizer.n_tokens)
             progress.advance(1)
 
-    def _publish(self, planned: RunPlan, ground: Ground, roles: dict[int, ModelRoles], progress: Progress) -> None:
+    def _publish(self, planned: RunPlan, ground: Ground, progress: Progress) -> None:
         progress.phase("stage", None, "tables")
         self.handle.set_phase("stage")
         ids = self.handle.reserve(
@@ -88,7 +77,7 @@ class RunWork:
         )
         features = self._feature_rows(ground)
         keys = Keys(ids, self.handle.feature_ids(features))
-        self._stage_all(planned, keys, ground, roles)
+        self._stage_all(planned, keys, ground)
         progress.phase("merge", None, "tables")
         self.handle.set_phase("merge")
         self._take_over(ids, planned.known)
@@ -101,19 +90,16 @@ class RunWork:
 
     # --- phase stage ---
 
-    def _stage_all(self, planned: RunPlan, keys: Keys, ground: Ground, roles: dict[int, ModelRoles]) -> None:
+    def _stage_all(self, planned: RunPlan, keys: Keys, ground: Ground) -> None:
         """What this run found: of models that no earlier run has, of pairs likewise, and of the run itself."""
         for model in self._unknown(planned.known):
             for measure in self._measures:
                 self._stage(measure.rows_of_model(model, keys, ground))
-            self._stage(self._role_work.tables(model, roles[model], keys.models[model], keys.features))
         for measure in self._measures:
             self._stage(measure.rows_of_run(keys, ground))
             if isinstance(measure, PairMeasure):
                 for a, b in planned.work.pairs:
                     self._stage(measure.rows_of_pair(a, b, self.matches, keys, ground))
-        if "redundancy" in self.parts:
-            self._stage(self._role_work.vectors(list(keys.models)))
 
     def _stage(self, rows: Iterable[TableRows]) -> None:
         for table, columns in rows:
@@ -121,16 +107,12 @@ class RunWork:
 
     def _feature_rows(self, ground: Ground) -> list[FeatureRow]:
         """All features that rows of the parts at hand may point to, each once."""
-        rows = (
-            [*table_rows(vocabulary_of(self.inputs.tokenizer), 0)] if {"prediction", "class_activity"} & {*self.parts} else []
-        )
-        rows += [row for measure in self._measures for row in measure.features(ground)]
+        rows = [row for measure in self._measures for row in measure.features(ground)]
         return list({row.name: row for row in rows}.values())
 
     def _feature_tokens(self, ground: Ground) -> dict[str, np.ndarray]:
         """Token ids of each feature of tokens."""
-        tables = [vocabulary_of(self.inputs.tokenizer)] if {"prediction", "class_activity"} & {*self.parts} else []
-        tables += [table for measure in self._measures if (table := measure.tokens(ground)) is not None]
+        tables = [table for measure in self._measures if (table := measure.tokens(ground)) is not None]
         return {name: ids for table in tables for name, ids in members(table)}
 
     # --- phase merge ---

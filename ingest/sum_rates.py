@@ -134,7 +134,7 @@ class _Rehearsed:
         """Feed a measure twice what it is fed by one batch, and finish it once."""
         shape = LayerShape(self.rehearsal.shape.d_mlp, self.rehearsal.shape.d_vocab, self.shape, self.settings.seed)
         measure, size = LAYER_MEASURES[name], LAYER_MEASURES[name].size(shape)
-        ground = ground_of(self.settings, self.rehearsal.inputs, self.features, lambda name: [], {0: moments})
+        ground = ground_of(self.settings, self.rehearsal.inputs, self.features, lambda name: [], (), {0: moments})
         sums, n_layers = self._sums(name, size), self.rehearsal.shape.n_layers
         self._feed(sums, self._batch(), pre, post)
         batches = [self._batch() for _ in range(TIMES)]

@@ -11,7 +11,10 @@ run_jobs = Table(
     metadata,
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
     column("job", SmallInteger, "Number within the run, from 0.", key=True),
-    column("kind", Text, "pivots, accumulate or combine.", check("kind_known", "kind IN ('pivots', 'accumulate', 'combine')")),
+    column(
+        "kind", Text, "pivots, accumulate, combine or measure.",
+        check("kind_known", "kind IN ('pivots', 'accumulate', 'combine', 'measure')"),
+    ),
     column("after", ARRAY(SmallInteger), "Jobs of the run whose results it reads."),
     column("tokens", BigInteger, "Tokens that go through the models, BOS included."),
     column("bytes", BigInteger, "Memory of its accumulators."),
@@ -32,7 +35,7 @@ run_job_results = Table(
     metadata,
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
     column("job", SmallInteger, "The job that found it.", key=True),
-    column("name", Text, "What it is: pivots, moments, a tile, explanations; with the models and layers.", key=True),
+    column("name", Text, "What it is: pivots, moments, a tile, a measure; with the models and layers, or the share.", key=True),
     column("data", LargeBinary, "Arrays in numpy's npz format."),
     comment="Results of jobs until the run is published; the reader role cannot see them.",
 )

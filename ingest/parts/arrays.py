@@ -22,6 +22,9 @@ Ids = Int[np.ndarray, " neurons"]
 PLACE = "place"
 """Name of the array that says whose results they are: model, first neuron, and the one after the last."""
 
+SHARE = "share"
+"""Name of the array that says which share of a measure they are, so that results are read in order."""
+
 
 def encode(arrays: Mapping[str, np.ndarray | Tensor]) -> bytes:
     """Arrays as bytes; text must be of fixed width, for nothing is pickled."""

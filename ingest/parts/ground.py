@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 
@@ -10,14 +11,16 @@ from ingest.corpus import TokenCorpus
 from ingest.corpus_features import CorpusFeatures
 from ingest.counts import kept_windows
 from ingest.output_weights import OutputWeights
-from ingest.parts.arrays import decode_pivots
+from ingest.parts.arrays import SHARE, Arrays, decode, decode_pivots
 from ingest.parts.moments import ModelMoments, merged_moments
+from ingest.roles.attention import rows_needed
 from ingest.settings import IngestSettings
 from ingest.statistics.ngrams import NgramIndex, index_ngrams
 from ingest.tokenizer import TokenizerInfo
 
 ORDERS = (1, 2, 3)
 """Lengths of the n-grams."""
+T = TypeVar("T")
 
 
 class CorpusNgrams:
@@ -52,7 +55,10 @@ class Ground:
     """What finished jobs found under a name, which may end in %, in order of jobs."""
     own_moments: Mapping[int, ModelMoments] = field(default_factory=dict)
     """Of models whose moments over all rows are at hand."""
+    needed: frozenset[str] = frozenset()
+    """What measures of the parts at hand need of others."""
     _moments: dict[int, ModelMoments] = field(default_factory=dict)
+    _held: dict[str, tuple[int, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.corpus_read is not None:
@@ -82,3 +88,39 @@ class Ground:
     def output_weights(self, model: int, neurons: slice) -> OutputWeights:
         """What the neurons of whole layers write, and what the unembedding reads."""
         return OutputWeights(self.checkpoints[model], neurons, self.tokenizer.n_tokens)
+
+    def processed(self, model: int) -> Checkpoint:
+        """A model whose weights are folded and centred."""
+        checkpoint = self.checkpoints[model]
+        if not checkpoint.is_processed:
+            checkpoint.process(self.tokenizer.n_tokens)
+        return checkpoint
+
+    def found(self, name: str, model: int) -> list[Arrays]:
+        """What the shares of a measure found of a model, in their order."""
+        shares = [decode(data) for data in self.results(f"{name}:{model}:%")]
+        return sorted(shares, key=lambda arrays: int(arrays.pop(SHARE)))
+
+    def once(self, name: str, model: int, make: Callable[[int], T]) -> T:
+        """What `make` gives of a model, under a name; of the model that was asked for last it is kept."""
+        if name not in self._held or self._held[name][0] != model:
+            self._held[name] = model, make(model)
+        made: T = self._held[name][1]
+        return made
+
+    # --- the first rows of the corpus, on which neurons are held and taken from heads ---
+
+    @property
+    def n_rows_read(self) -> int:
+        """How many rows these are."""
+        return rows_needed(self.corpus, self.settings.intervention_tokens)
+
+    @property
+    def n_tokens_read(self) -> int:
+        """Tokens of these rows."""
+        return self.n_rows_read * self.context
+
+    @property
+    def reading(self) -> tuple[int, int, torch.device]:
+        """How many tokens are wanted of the corpus, how many are read at a time, and where."""
+        return self.settings.intervention_tokens, self.settings.batch_tokens, self.device

@@ -3,13 +3,14 @@
     LayerMeasure   sums over the corpus, layer by layer: an accumulator, what it costs, and how it is finished
     MomentMeasure  rows that follow from the moments of a model, which jobs take in any case
     PairMeasure    what is found of pairs of models
+    ModelMeasure   what is found of one model at a time, by its weights or by reading the first rows of the corpus again
 
 All numbers come from `Ground`; no measure knows a database. A new one is a class with a `part` and a `name`, and an entry of
 `ingest.parts.MEASURES`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
@@ -17,14 +18,18 @@ import numpy as np
 
 from catalog.rows import FeatureRow, GroupRow, ModelIds
 from ingest.activations import FeatureSource
+from ingest.checkpoint import Checkpoint
 from ingest.labels.vocabulary import FeatureTable
 from ingest.parts.arrays import PLACE, Arrays, Ids, TableRows, decode
 from ingest.parts.ground import Ground
-from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
+from ingest.parts.shapes import LayerPivots, Layers, LayerShape, ModelShape, Share, Size
 from ingest.progress import Progress
+from ingest.settings import IngestSettings
 from ingest.statistics.span import SpanAccumulator
 from ingest.statistics.universality import BestMatches
 
+Advance = Callable[[int], None]
+"""Told how much more is done of what a measure counts, tokens or neurons; may raise to end the work."""
 Matches = dict[tuple[int, int], BestMatches]
 """Ordered pairs (a, b) of models: best partners of a's neurons in b."""
 
@@ -61,6 +66,11 @@ class Measure(ABC):
     """The part of a run whose rows it finds."""
     name: ClassVar[str]
     """Of its results; no two measures have the same."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What it reads of a model that measures of models provide: their jobs come before."""
+
+    computes_rows_of_run: ClassVar[bool] = False
+    """Whether `rows_of_run` computes what takes long."""
 
     def features(self, ground: Ground) -> Sequence[FeatureRow]:
         """The features that its rows may point to."""
@@ -154,3 +164,60 @@ class PairMeasure(Measure):
     @abstractmethod
     def groups(self, matches: Matches, keys: Keys) -> list[GroupRow]:
         """Neurons that are each other's best matches."""
+
+
+class ModelMeasure(Measure):
+    """What is found of one model, in shares that are jobs of their own: what a share found is kept, whatever ends the run.
+
+    How many shares there are follows from what is known before anything is computed, and a share may turn out to be empty.
+    What is found is the same, to the bit, whatever their number.
+    """
+
+    title: ClassVar[str]
+    """What people are told that it does."""
+    provides: ClassVar[tuple[str, ...]] = ()
+    """What others may need of it."""
+    reads_corpus: ClassVar[bool] = False
+    """Whether `find` counts tokens of the first rows of the corpus; else it counts neurons."""
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raises:
+        InputError: it is not defined for the model.
+        """
+
+    def expected(self, shape: ModelShape, settings: IngestSettings) -> int:
+        """How many things it measures one by one, about, beside what it does once in each share."""
+        return 0
+
+    def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
+        """In how many shares it is done."""
+        return 1
+
+    @abstractmethod
+    def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
+        """To what the cost of one share is proportional.
+
+        Args:
+            tokens: that it reads, BOS included.
+            n: things that the share measures one by one.
+        """
+
+    @abstractmethod
+    def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
+        """A share of what there is to find of a model."""
+
+    def count(self, found: Arrays) -> int:
+        """How many things a share measured one by one."""
+        return 0
+
+    def rehearse(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
+        """What is done on a small model with random weights, to see what it takes."""
+        return self.find(model, share, ground, advance)
+
+    def rows(self, found: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        """Rows of what a share found."""
+        yield from ()
+
+    def rows_of_model(self, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        for found in ground.found(self.name, model):
+            yield from self.rows(found, model, keys, ground)

@@ -1,11 +1,14 @@
 """Sizes of models and corpora, as far as the cost of measuring depends on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
 from ingest.settings import NGRAM_TOKENS
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,11 @@ class ModelShape:
     @property
     def n_neurons(self) -> int:
         return self.n_layers * self.d_mlp
+
+    @property
+    def block_flop(self) -> float:
+        """Multiplications per token of one block, but for patterns of attention."""
+        return 2 * self.d_model**2 + self.d_model * self.d_mlp
 
     def forward_flop(self, context: int) -> float:
         """Floating-point operations per token of all blocks, without the unembedding."""
@@ -87,3 +95,21 @@ class Layers:
     """Index into the models of the run."""
     neurons: slice
     """Flat indices."""
+
+
+class Share(NamedTuple):
+    """One of some shares of a measure of a model."""
+
+    number: int
+    """From 0."""
+    of: int
+
+    def slice(self, n: int, step: int = 1) -> slice:
+        """Which of n things are in it: consecutive ones, as many as in every share; the edges are multiples of `step`."""
+        pieces = -(-n // step)
+        first, end = (min(n, pieces * edge // self.of * step) for edge in (self.number, self.number + 1))
+        return slice(first, end)
+
+    def part(self, things: Sequence[T]) -> Sequence[T]:
+        """The things that are in it, which may be none."""
+        return things[self.slice(len(things))]
