@@ -12,7 +12,9 @@ run_jobs = Table(
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
     column("job", SmallInteger, "Number within the run, from 0.", key=True),
     column(
-        "kind", Text, "pivots, accumulate, combine or measure.",
+        "kind",
+        Text,
+        "pivots, accumulate, combine or measure.",
         check("kind_known", "kind IN ('pivots', 'accumulate', 'combine', 'measure')"),
     ),
     column("after", ARRAY(SmallInteger), "Jobs of the run whose results it reads."),
