@@ -54,10 +54,12 @@ def worker_name(device: torch.device) -> str:
     return f"{platform.node()} {os.getpid()} {describe(device)}"
 
 
-def phase_of(context: JobContext, job: Job) -> tuple[str, int, str]:
-    """What a job that measures a model is called, and what it counts."""
-    (item,) = job.items
-    assert isinstance(item, ModelItem)
+def phase_of(context: JobContext, job: Job) -> tuple[str, int | None, str]:
+    """What a job does, how much there is of it, and what it counts."""
+    item = job.items[0]
+    if not isinstance(item, ModelItem):
+        total = context.plan.tokens(job)
+        return job.kind, total or None, "tokens" if total else ""
     name = phase_name(item.measure, context.inputs.checkpoints[item.model].name)
     if MODEL_MEASURES[item.measure].reads_corpus:
         return name, item.tokens, "tokens"

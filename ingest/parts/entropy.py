@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from catalog.errors import InputError
-from catalog.schema.roles import METRICS
 from ingest.architectures import final_norm
 from ingest.checkpoint import Checkpoint
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
@@ -22,11 +21,12 @@ from ingest.parts.shapes import ModelShape, Share
 from ingest.roles import entropy
 from ingest.roles.intervention import FIXED_AT, Intervention
 from ingest.roles.interventions import run_interventions
-from ingest.roles.prediction_metrics import METRICS as MEASURED
-from ingest.roles.prediction_metrics import InterventionResults
+from ingest.roles.prediction_metrics import METRICS, InterventionResults
 from ingest.roles.vectors import unit_rows
 from ingest.settings import IngestSettings
 
+KL = "kl"
+"""The metric that compares with the model as it is, so that it has no difference to it."""
 BYTES_PER_LOGIT, LOGIT_MEMORY = 20, 2 * 2**30
 """What holding neurons takes per token of a batch and id of the vocabulary, and what it may take."""
 HELD_AT_ONCE = 10
@@ -144,8 +144,8 @@ class Interventions(ModelMeasure):
 
 def no_results() -> InterventionResults:
     """Of no interventions."""
-    nothing = np.empty((0, len(MEASURED)))
-    return InterventionResults(0, np.full(len(MEASURED), np.nan), nothing, nothing, nothing)
+    nothing = np.empty((0, len(METRICS)))
+    return InterventionResults(0, np.full(len(METRICS), np.nan), nothing, nothing, nothing)
 
 
 def check_final_norm(checkpoint: Checkpoint) -> None:
@@ -188,14 +188,15 @@ def intervention_columns(found: Measured, ids: Ids, d_mlp: int) -> Iterator[Tabl
     together = object_array([own[1:] for own in neurons])
     of = np.array(found.of)
     metrics: Columns = {}
-    for name in METRICS:
-        column = MEASURED.index(name)
+    for column, name in enumerate(METRICS):
+        if name == KL:
+            continue
         metrics |= {
             name: found.results.mean[:, column],
             f"{name}_delta": found.results.delta[:, column],
             f"{name}_se": found.results.se[:, column],
         }
-    kl = MEASURED.index("kl")
+    kl = METRICS.index(KL)
     yield (
         "interventions",
         {
@@ -208,7 +209,7 @@ def intervention_columns(found: Measured, ids: Ids, d_mlp: int) -> Iterator[Tabl
             "purpose": np.array(found.purposes, dtype=object),
             "of_neuron_id": np.ma.masked_array(ids[np.clip(of, 0, None)], mask=of < 0),
             **metrics,
-            "kl": found.results.mean[:, kl],
+            KL: found.results.mean[:, kl],
             "kl_se": found.results.se[:, kl],
         },
     )

@@ -65,7 +65,7 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class Size:
-    """What the sums of consecutive layers take. Operations are those that their cost is proportional to."""
+    """What the sums of consecutive layers take. Operations are those that the cost is proportional to, some at least."""
 
     n_bytes: int
     """While tokens come in."""
