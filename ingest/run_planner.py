@@ -65,9 +65,11 @@ class RunPlanner:
         with self.engine.connect() as connection:
             stored = stored_plan(connection, self.handle.run_id)
             states = jobs.states(connection, self.handle.run_id)
+            kept = jobs.has_results(connection, self.handle.run_id)
         if stored is None or (stored.models, stored.versions) != (self.inputs.identities, versions_of(self.parts)):
             return None
-        begun = any(s.done and stored.plan.jobs[s.job].kind != "pivots" for s in states)
+        # what a publication has taken is not there for another, which has parts by a newer definition
+        begun = kept and any(s.done and stored.plan.jobs[s.job].kind != "pivots" for s in states)
         begun = begun or self.store().has_checkpoints()
         needed = max((stored.plan.bytes_needed(stored.plan.jobs[s.job]) for s in states if not s.done), default=0)
         if not begun or needed > self.inputs.memory_bytes:
