@@ -51,7 +51,7 @@ class Command(TyperCommand):
         given = ctx.get_parameter_source("wide")
         wide = ctx.params.pop("wide", False)
         format = ctx.params.get("format", Format.TABLE)
-        if wide and format is not Format.TABLE and given is not None and given.name == "COMMANDLINE":
+        if wide and Format(format) is not Format.TABLE and given is not None and given.name == "COMMANDLINE":
             raise InputError(f"--wide is for tables, and --format {format} cuts no value; leave one of them out.")
         with whole_values(wide):
             return super().invoke(ctx)
