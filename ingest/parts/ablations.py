@@ -23,8 +23,8 @@ LEAST_MULTIPLE = 1.5
 """Of the largest |h| of random vectors, from which on a neuron's pair is ablated: below what labels ask for, which is 2."""
 MOST_PAIRS = 4
 """Pairs that are ablated, as a multiple of those of each sign that are ablated in any case."""
-PAIRS_AT_ONCE = 20
-"""In one share, at most: so many take about as long as the forward passes that every share begins with."""
+PAIRS_AT_ONCE, LEAST_PAIRS = 20, 5
+"""In one share, at most, and in one that workers are left: 20 take about as long as the forward passes of every share."""
 CAUSES = {"act": "activation"}
 """Names in the database of what ablations relate, where they differ."""
 NUMBERS = tuple(field.name for field in fields(PathAblation) if field.name not in ("pair", "n", "relations"))
@@ -67,7 +67,8 @@ class PathAblations(ModelMeasure):
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
         """No attention comes after a model's only layer."""
         most = MOST_PAIRS * settings.ablation_pairs
-        return 0 if shape.n_layers == 1 else min(most, max(-(-most // PAIRS_AT_ONCE), settings.at_least_jobs))
+        shares = min(-(-most // LEAST_PAIRS), max(-(-most // PAIRS_AT_ONCE), settings.at_least_jobs))
+        return 0 if shape.n_layers == 1 else shares
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         return tokens * shape.block_flop * shape.n_layers * (1 + n / PAIRS_AT_ONCE)

@@ -29,8 +29,9 @@ KL = "kl"
 """The metric that compares with the model as it is, so that it has no difference to it."""
 BYTES_PER_LOGIT, LOGIT_MEMORY = 20, 2 * 2**30
 """What holding neurons takes per token of a batch and id of the vocabulary, and what it may take."""
-HELD_AT_ONCE = 10
-"""Neurons of one share, about: every share begins with a forward pass of the model as it is, for 80 with a neuron held."""
+HELD_AT_ONCE, LEAST_HELD = 10, 5
+"""Neurons of one share, about, and of one that workers are left: every share begins with a forward pass of the model as it is,
+for 80 or 40 with a neuron held."""
 HELD_SHARE = 0.001
 """Of the neurons of the last two layers, that may be entropy neurons, about: the largest hundredth by one measure of which few
 are among the smallest hundredth by another."""
@@ -104,7 +105,7 @@ class Interventions(ModelMeasure):
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
         held = self.expected(shape, settings) // len(FIXED_AT)
-        return min(held, max(-(-held // HELD_AT_ONCE), settings.at_least_jobs))
+        return min(-(-held // LEAST_HELD), max(-(-held // HELD_AT_ONCE), settings.at_least_jobs))
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         block, unembedding = shape.block_flop, shape.d_model * shape.d_vocab
