@@ -11,7 +11,7 @@ long job over the corpus saves its sums every few minutes; a share of a measure 
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -145,7 +145,8 @@ def _measure(context: JobContext, job: Job, claim: Claim, advance: Advance) -> N
         claim.beat(min(done, item.tokens))
         advance(amount)
 
-    found = MODEL_MEASURES[item.measure].find(item.model, item.share, context.ground(), told)
+    ground = replace(context.ground(), memory_bytes=item.n_bytes)
+    found = MODEL_MEASURES[item.measure].find(item.model, item.share, ground, told)
     claim.finish({item.key: encode({SHARE: np.array(item.share.number), **found})}, None)
 
 

@@ -130,6 +130,8 @@ class ModelItem:
     """Of the first rows of the corpus that it reads, BOS included."""
     operations: float
     """To what its cost is proportional."""
+    n_bytes: int
+    """What it may work in."""
 
     @property
     def models(self) -> tuple[int, ...]:
@@ -140,8 +142,7 @@ class ModelItem:
         return f"{self.measure}:{self.model}:{self.share.number}"
 
     def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
-        """It holds no sums; what it works in is bounded by the blocks in which it works."""
-        return 0
+        return self.n_bytes
 
     def flop(self, shapes: Sequence[ModelShape]) -> float:
         return 0.0
@@ -269,8 +270,8 @@ def _item_json(item: Item) -> list[Any]:
             return ["own", model, layer.first, layer.last]
         case LayerItem(measure, model, layers, size):
             return ["layers", measure, model, layers.first, layers.last, *astuple(size)]
-        case ModelItem(measure, model, share, tokens, operations):
-            return ["model", measure, model, *share, tokens, operations]
+        case ModelItem(measure, model, share, tokens, operations, n_bytes):
+            return ["model", measure, model, *share, tokens, operations, n_bytes]
         case TileItem(a, b, rows, columns):
             return ["tile", a, b, rows.first, rows.last, columns.first, columns.last]
 
@@ -283,8 +284,8 @@ def _item(entry: list[Any], shapes: tuple[ModelShape, ...]) -> Item:
         a, b, first, last, left, right = numbers
         return TileItem(a, b, LayerSpan(first, last, shapes[a].d_mlp), LayerSpan(left, right, shapes[b].d_mlp))
     if kind == "model":
-        measure, model, number, of, tokens, operations = numbers
-        return ModelItem(measure, model, Share(number, of), tokens, operations)
+        measure, model, number, of, *sizes = numbers
+        return ModelItem(measure, model, Share(number, of), *sizes)
     if kind == "layers":
         measure, model, first, last, *size = numbers
         return LayerItem(measure, model, LayerSpan(first, last, shapes[model].d_mlp), Size(*size))

@@ -95,8 +95,12 @@ def make_plan(work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget:
     return min(modest or enough[:1] or [by_rows], key=cost)
 
 
-def with_measures(plan: Plan, work: Work, settings: IngestSettings) -> Plan:
-    """The plan with jobs for what is found of one model at a time; each share of a measure is one, so that it is kept."""
+def with_measures(plan: Plan, work: Work, settings: IngestSettings, budget: int) -> Plan:
+    """The plan with jobs for what is found of one model at a time; each share of a measure is one, so that it is kept.
+
+    Args:
+        budget: bytes in which a measure may work.
+    """
     jobs = list(plan.jobs)
     n_tokens = plan.corpus.context * min(plan.corpus.n_rows, -(-settings.intervention_tokens // plan.corpus.context))
     for model, shape in enumerate(plan.shapes):
@@ -105,10 +109,11 @@ def with_measures(plan: Plan, work: Work, settings: IngestSettings) -> Plan:
             shares = measure.shares(shape, settings)
             tokens = n_tokens if measure.reads_corpus else 0
             operations = measure.operations(shape, tokens, measure.expected(shape, settings) // max(1, shares), shares)
+            sizes = tokens, operations, measure.bytes_needed(shape, settings, budget)
             after = sorted({job for need in measure.needs for job in providers[need]})
             numbers = range(len(jobs), len(jobs) + shares)
             for number in numbers:
-                item = ModelItem(measure.name, model, Share(number - numbers.start, shares), tokens, operations)
+                item = ModelItem(measure.name, model, Share(number - numbers.start, shares), *sizes)
                 jobs.append(Job(number, "measure", (item,), 0, 0, tuple(after)))
             providers |= {provided: list(numbers) for provided in measure.provides}
     return replace(plan, jobs=tuple(jobs))

@@ -93,7 +93,7 @@ class RunPlanner:
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
         )
-        planned = with_measures(plan, work, self.settings)
+        planned = with_measures(plan, work, self.settings, self.inputs.memory_bytes)
         return RunPlan(planned, work, known, self.inputs.identities, versions_of(self.parts), topics)
 
     def _topics(self, known: reuse.Known, progress: Progress) -> Topics:

@@ -107,6 +107,9 @@ class Interventions(ModelMeasure):
         held = self.expected(shape, settings) // len(FIXED_AT)
         return min(-(-held // LEAST_HELD), max(-(-held // HELD_AT_ONCE), settings.at_least_jobs))
 
+    def bytes_needed(self, shape: ModelShape, settings: IngestSettings, budget: int) -> int:
+        return min(budget, LOGIT_MEMORY, BYTES_PER_LOGIT * shape.d_vocab * settings.batch_tokens)
+
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         block, unembedding = shape.block_flop, shape.d_model * shape.d_vocab
         return tokens * (block * shape.n_layers + n * (block + unembedding))

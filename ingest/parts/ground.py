@@ -49,6 +49,7 @@ class Ground:
     settings: IngestSettings
     device: torch.device
     memory_bytes: int
+    """What a measure may work in."""
     corpus_read: TokenCorpus | None
     features_found: CorpusFeatures | None
     results: Callable[[str], list[bytes]]
@@ -57,8 +58,8 @@ class Ground:
     """Of models whose moments over all rows are at hand."""
     needed: frozenset[str] = frozenset()
     """What measures of the parts at hand need of others."""
-    _moments: dict[int, ModelMoments] = field(default_factory=dict)
-    _held: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    _moments: dict[int, ModelMoments] = field(init=False, default_factory=dict)
+    _held: dict[str, tuple[int, Any]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.corpus_read is not None:

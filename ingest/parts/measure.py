@@ -193,6 +193,13 @@ class ModelMeasure(Measure):
         """In how many shares it is done."""
         return 1
 
+    def bytes_needed(self, shape: ModelShape, settings: IngestSettings, budget: int) -> int:
+        """What it may work in, of a budget in bytes: as `Ground.memory_bytes` when a share is found.
+
+        The plan says it, for sums of other batches may round otherwise. Measures whose blocks are small need no say.
+        """
+        return 0
+
     @abstractmethod
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         """To what the cost of one share is proportional.

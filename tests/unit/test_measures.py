@@ -25,7 +25,7 @@ from ingest.statistics import effects
 from ingest.tokenizer import tokenizer_identity
 from tests import factories
 
-SETTINGS = IngestSettings(("a",), intervention_tokens=100, ablation_pairs=3)
+BUDGET = 10**6
 
 
 def test_measures_come_in_the_order_of_the_parts_and_have_names_of_their_own() -> None:
@@ -79,13 +79,13 @@ def test_a_plan_has_every_share_once_after_what_it_needs(
 ) -> None:
     settings = IngestSettings(("a",), intervention_tokens=100, ablation_pairs=3, jobs=jobs)
     work = Work.of(parts, len(shapes), known_models=known)
-    plan = with_measures(Plan((), tuple(shapes), CorpusShape(40, 16)), work, settings)
+    plan = with_measures(Plan((), tuple(shapes), CorpusShape(40, 16)), work, settings, BUDGET)
     assert [job.number for job in plan.jobs] == list(range(len(plan.jobs))) and from_json(plan.as_json()) == plan
     found: dict[tuple[int, str], list[Share]] = {}
     providers: dict[tuple[int, str], list[int]] = {}
     for job in plan.jobs:
         (item,) = job.items
-        assert isinstance(item, ModelItem) and job.kind == "measure" and plan.bytes_needed(job) == 0
+        assert isinstance(item, ModelItem) and job.kind == "measure" and plan.bytes_needed(job) <= BUDGET
         measure = MODEL_MEASURES[item.measure]
         found.setdefault((item.model, item.measure), []).append(item.share)
         wanted = {number for need in measure.needs for number in providers[item.model, need]}
