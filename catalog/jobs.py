@@ -260,6 +260,12 @@ def results(connection: Connection, run_id: int, name: str) -> list[bytes]:
     return [bytes(data) for data in rows.scalars()]
 
 
+def has_results(connection: Connection, run_id: int) -> bool:
+    """Whether anything is kept that jobs found; a publication takes it all."""
+    statement = text("SELECT EXISTS (SELECT 1 FROM run_job_results WHERE run_id = :run_id)")
+    return bool(connection.execute(statement, {"run_id": run_id}).scalar_one())
+
+
 def sums_files(connection: Connection, run_id: int, numbers: Sequence[int]) -> list[str]:
     """Files of the sums that these jobs left, in order of jobs."""
     rows = connection.execute(

@@ -23,3 +23,12 @@ METRICS = {
     "logit_var": "variance of the logits over the vocabulary",
 }
 """What is measured of predictions when neurons are held: the column, and what it is."""
+
+DETECTING = {1: 20, 3: 200}
+"""The tokens, or trigrams, that activate a neuron are kept if so few cover it; the rules ask for fewer (SPEC 12.4, 12.5)."""
+
+LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY = 10, 5, 0.5
+"""What is kept of them: neurons that are active so often, n-grams that occur and activate so often; the rules ask for more."""
+
+CONTROLS = 20
+"""Neurons of a model that candidates for entropy neurons are compared with, if it has so many."""

@@ -2,11 +2,14 @@
 
 from catalog import asked, later
 from catalog.answers import Rows
+from ingest.device import describe
 from ingest.identity import code_version
 from ingest.measure_settings import AblateSettings, check_reach, published_model
+from ingest.parts import phase_name
+from ingest.parts.ablations import PathAblations, ablation_columns
+from ingest.parts.ablations import ablate as ablate_pairs
 from ingest.progress import Progress
 from ingest.published_inputs import read_again
-from ingest.role_results import ablation_columns
 
 
 def ablate(settings: AblateSettings, progress: Progress) -> Rows:
@@ -19,12 +22,13 @@ def ablate(settings: AblateSettings, progress: Progress) -> Rows:
     """
     with published_model(settings) as (engine, of_run):
         neuron_id, pairs = of_run.neuron_id(*settings.neuron), settings.pairs(of_run)
-        work = read_again(settings, of_run, progress)
-        (checkpoint,) = work.inputs.checkpoints
+        ground = read_again(settings, of_run, progress)
+        (checkpoint,) = ground.checkpoints
         for pair in pairs:
             check_reach(of_run, pair, checkpoint.parallel_attention)
-        found = work.ablate(checkpoint, pairs, progress)
-        tables = ablation_columns(found, of_run.neuron_ids, of_run.d_mlp, work.n_rows, "asked")
-        later.store(engine, of_run.run_id, tables, code_version(), work.inputs.device_description)
+        progress.phase(phase_name(PathAblations.name, checkpoint.name), ground.n_tokens_read, "tokens")
+        found = ablate_pairs(0, pairs, ground, progress.advance)
+        tables = ablation_columns(found, of_run.neuron_ids, of_run.d_mlp, ground.n_rows_read, "asked")
+        later.store(engine, of_run.run_id, tables, code_version(), describe(ground.device))
         with engine.connect() as connection:
-            return asked.ablations(connection, of_run.run_id, neuron_id, settings.heads, work.n_rows)
+            return asked.ablations(connection, of_run.run_id, neuron_id, settings.heads, ground.n_rows_read)

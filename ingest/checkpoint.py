@@ -63,6 +63,11 @@ class Checkpoint:
     weights: "ProcessedWeights" = field(init=False, repr=False)
 
     @property
+    def is_processed(self) -> bool:
+        """Whether `weights` are there."""
+        return "weights" in vars(self)
+
+    @property
     def parallel_attention(self) -> bool:
         """Whether attention and MLP of a layer read the same residual, as Pythia's do."""
         return bool(getattr(self.model.config, "use_parallel_residual", False))

@@ -7,10 +7,11 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from catalog.rows import FeatureRow
+from ingest.corpus_cache import TokenCorpus
+from ingest.counts import TokenCounts, count_tokens
 from ingest.labels.topics import BY_MACHINE, Topics, topic_features
-from ingest.labels.unigrams import unigram_features
+from ingest.labels.unigrams import LetterClasses, letter_classes, unigram_features
 from ingest.labels.vocabulary import FeatureTable, vocabulary_features
-from ingest.prepare import Inputs, TokenCounts, count_tokens
 from ingest.syntax.features import FEATURES
 from ingest.tokenizer import TokenizerInfo
 
@@ -32,6 +33,11 @@ def _vocabulary(strings: tuple[str, ...], unknown_ids: frozenset[int]) -> Featur
     return vocabulary_features(list(strings), unknown_ids)
 
 
+def vocabulary_rows(tokenizer: TokenizerInfo) -> Sequence[FeatureRow]:
+    """The same as rows, in column order."""
+    return table_rows(vocabulary_of(tokenizer), 0)
+
+
 @dataclass(frozen=True)
 class CorpusFeatures:
     """The features of a corpus; tables of tokens are made once, and only if asked for."""
@@ -47,9 +53,18 @@ class CorpusFeatures:
     def tokens(self) -> FeatureTable:
         """The vocabulary features, then the unigram features of this corpus, in column order (§5)."""
         real = self.counts.current[: self.tokenizer.n_tokens]
-        excluded = self.tokenizer.masked_ids | self.tokenizer.unknown_ids
-        unigrams = unigram_features(self.tokenizer.strings, real, self.counts.n_kept, excluded_ids=excluded)
+        unigrams = unigram_features(self.tokenizer.strings, real, self.counts.n_kept, excluded_ids=self._excluded)
         return FeatureTable.concatenate([vocabulary_of(self.tokenizer), unigrams])
+
+    @cached_property
+    def letters(self) -> LetterClasses:
+        """Tokens by the letter that they begin with."""
+        return letter_classes(self.tokenizer.strings, excluded_ids=self._excluded)
+
+    @property
+    def _excluded(self) -> frozenset[int]:
+        """Ids of no text."""
+        return self.tokenizer.masked_ids | self.tokenizer.unknown_ids
 
     @cached_property
     def token_rows(self) -> Sequence[FeatureRow]:
@@ -68,14 +83,14 @@ class CorpusFeatures:
         )
 
 
-def corpus_features(inputs: Inputs, topics: Topics | None) -> CorpusFeatures | None:
-    """The features of the corpus, which is counted; None without one."""
-    corpus, tokenizer = inputs.corpus, inputs.tokenizer
-    if corpus is None:
-        return None
-    counts = count_tokens(corpus, max(checkpoint.d_vocab for checkpoint in inputs.checkpoints))
+def corpus_features(tokenizer: TokenizerInfo, corpus: TokenCorpus, d_vocab: int, topics: Topics | None) -> CorpusFeatures:
+    """The features of a corpus, which is counted.
+
+    Args:
+        d_vocab: ids that the models embed, at most.
+    """
     table = topic_features(topics or Topics(BY_MACHINE, []), tokenizer.n_tokens)
-    return CorpusFeatures(tokenizer, counts, corpus.subset_names, table)
+    return CorpusFeatures(tokenizer, count_tokens(corpus, d_vocab), corpus.subset_names, table)
 
 
 class TokenTable:

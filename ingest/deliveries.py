@@ -18,7 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from catalog import jobs, runs
 from catalog.errors import CatalogError, DatabaseError, JobTaken, RunEnded, RunError, WorkerRefusal
 from ingest.compute import JobStopped, run_job
-from ingest.inline import worker_name
+from ingest.inline import phase_of, worker_name
 from ingest.outlook import Outlook, Refusals, look
 from ingest.plan import Job
 from ingest.progress import Progress
@@ -89,9 +89,8 @@ class Worker:
                 if claim is not None:
                     # not before: the folder of a run that was published meanwhile would come back
                     check_writable(context.jobs.store.folder)
-                    total = context.planned.plan.tokens(job)
-                    unit = "tokens" if total else ""
-                    self.progress.phase(f"run {run_id}, job {number} ({job.kind})", total or None, unit)
+                    what, total, unit = phase_of(context.jobs, job)
+                    self.progress.phase(f"run {run_id}, job {number} ({what})", total, unit)
                     run_job(context.jobs, job, claim, self._advance)
             self._what_follows(run_id, number)
 

@@ -1,9 +1,12 @@
 """What the jobs of a plan cost on a device: memory from the shapes, time from rates that were measured on it."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ingest.activations import PIVOT_TOKENS
-from ingest.plan import Job, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem
+from ingest.parts import phase_name
+from ingest.plan import Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem
 from ingest.planner import FLOP_PER_FILE_BYTE
 from ingest.statistics.correlation import WORKING_BYTES
 from ingest.sum_rates import Rates
@@ -14,6 +17,8 @@ class JobEstimate:
     """What one job costs."""
 
     job: Job
+    phase: str
+    """As the ingest names it."""
     what: str
     tokens: int
     product_flop: float
@@ -23,17 +28,27 @@ class JobEstimate:
     """Accumulators and the activations of a batch; models, libraries and the process itself come on top."""
     file_bytes: int
     seconds: float | None
-    """None: not known, for a kind of sums was not rehearsed."""
+    """None: not known, for a measure was not rehearsed."""
 
 
-def estimate(plan: Plan, names: list[str], batch_tokens: int, rates: Rates, draws: int = 1) -> list[JobEstimate]:
-    """What each job of a plan costs.
+@dataclass(frozen=True)
+class Known:
+    """What estimates of jobs stand on."""
 
-    Args:
-        names: of the models, in the order of the plan's indices.
-        draws: rotated baselines of each pair.
-    """
-    return [_estimate(plan, job, names, batch_tokens, rates, draws) for job in plan.jobs]
+    names: Sequence[str]
+    """Of the models, in the order of the plan's indices."""
+    rates: Rates
+    """Of sums over the corpus."""
+    measured: Sequence[Mapping[str, float]]
+    """Of each model, seconds per operation of its measures; what was not rehearsed is not there."""
+    batch_tokens: int
+    draws: int = 1
+    """Rotated baselines of each pair."""
+
+
+def estimate(plan: Plan, known: Known) -> list[JobEstimate]:
+    """What each job of a plan costs."""
+    return [_estimate(plan, job, known) for job in plan.jobs]
 
 
 def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
@@ -41,37 +56,47 @@ def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
     activations = sum(2 * 4 * plan.shapes[model].n_neurons for model in job.models)
     one_layer = max((3 * 4 * plan.shapes[model].d_mlp for model in job.models), default=0)
     rows = max(1, batch_tokens // plan.corpus.context) * plan.corpus.context
-    batch = rows * (activations + one_layer) if job.kind != "combine" else 0
+    batch = rows * (activations + one_layer) if job.kind in ("pivots", "accumulate") else 0
     return plan.bytes_needed(job) + WORKING_BYTES + batch
 
 
-def _estimate(plan: Plan, job: Job, names: list[str], batch_tokens: int, rates: Rates, draws: int) -> JobEstimate:
+def _estimate(plan: Plan, job: Job, known: Known) -> JobEstimate:
+    (first, *_) = job.items
     return JobEstimate(
         job=job,
-        what=describe(job, names),
+        phase=phase_name(first.measure, known.names[first.model]) if isinstance(first, ModelItem) else "accumulate",
+        what=describe(job, known.names),
         tokens=plan.tokens(job),
         product_flop=plan.product_flop(job),
         forward_flop=plan.forward_flop(job),
         accumulator_bytes=plan.bytes_needed(job),
-        peak_bytes=peak_bytes(plan, job, batch_tokens),
+        peak_bytes=peak_bytes(plan, job, known.batch_tokens),
         file_bytes=plan.file_bytes(job),
-        seconds=_seconds(plan, job, rates, draws),
+        seconds=_measuring(job, known) if job.kind == "measure" else _seconds(plan, job, known.rates, known.draws),
     )
+
+
+def _measuring(job: Job, known: Known) -> float | None:
+    """Of a job that measures a model."""
+    items = [item for item in job.items if isinstance(item, ModelItem)]
+    if not all(item.measure in known.measured[item.model] for item in items):
+        return None
+    return sum(item.operations * known.measured[item.model][item.measure] for item in items)
 
 
 def _seconds(plan: Plan, job: Job, rates: Rates, draws: int) -> float | None:
     if job.kind == "pivots":
         flop = sum(plan.shapes[model].forward_flop(plan.corpus.context) for model in job.models)
         return min(PIVOT_TOKENS, plan.corpus.n_rows * plan.corpus.context) * flop / rates.forward_flop
-    if not {_kind(item) for item in job.items if isinstance(item, SpanItem | TokenItem)} <= rates.added.keys():
+    if not {item.measure for item in job.items if isinstance(item, LayerItem)} <= rates.of_measures.keys():
         return None
     tokens = plan.tokens(job)
     seconds = plan.product_flop(job) / rates.product_flop + plan.forward_flop(job) / rates.forward_flop
     for item in job.items if job.kind == "accumulate" else ():
         if isinstance(item, MomentItem):
             seconds += tokens * plan.shapes[item.model].n_neurons * rates.moments
-        elif isinstance(item, SpanItem | TokenItem):
-            seconds += tokens * item.layers.n_neurons * rates.added[_kind(item)]
+        elif isinstance(item, LayerItem):
+            seconds += tokens * item.size.operations * rates.of_measures[item.measure].added
     parts = [plan.jobs[number] for number in job.after] if job.kind == "combine" else []
     moved = plan.file_bytes(job) + sum(plan.file_bytes(part) for part in parts)
     seconds += moved * FLOP_PER_FILE_BYTE / rates.product_flop
@@ -80,7 +105,6 @@ def _seconds(plan: Plan, job: Job, rates: Rates, draws: int) -> float | None:
 
 def _finishing(plan: Plan, job: Job, rates: Rates, draws: int) -> float:
     """Seconds from complete sums to results."""
-    rows = plan.corpus.n_rows * (plan.corpus.context - 1)
     seconds = 0.0
     for item in job.items:
         if isinstance(item, TileItem):
@@ -89,35 +113,31 @@ def _finishing(plan: Plan, job: Job, rates: Rates, draws: int) -> float:
             rotated = 2.0 * draws * (a.n_neurons * b.n_neurons * (a.d_mlp + b.d_mlp))
             rotated += 4.0 * draws * (a.n_neurons * a.d_mlp**2 + b.n_neurons * b.d_mlp**2)
             seconds += rotated / rates.product_flop + 4 * a.n_neurons * b.n_neurons * rates.moments
-        elif isinstance(item, SpanItem | TokenItem):
-            counted = min(plan.corpus.ngram_tokens, rows) if _kind(item) == "ngrams" else 1
-            seconds += item.layers.n_neurons * counted * rates.finished[_kind(item)]
-    if any(isinstance(item, SpanItem) and item.kind == "ngrams" for item in job.items):
-        assert rates.indexed is not None
-        seconds += rates.indexed * min(plan.corpus.ngram_tokens, rows)
-    return seconds
+        elif isinstance(item, LayerItem):
+            seconds += item.size.finish_operations * rates.of_measures[item.measure].finished
+    shared = {item.measure: item.size.shared_operations for item in job.items if isinstance(item, LayerItem)}
+    return seconds + sum(operations * rates.of_measures[measure].shared for measure, operations in shared.items())
 
 
-def _kind(item: SpanItem | TokenItem) -> str:
-    return item.kind if isinstance(item, SpanItem) else "tokens"
-
-
-def describe(job: Job, names: list[str]) -> str:
+def describe(job: Job, names: Sequence[str]) -> str:
     """The job's items in a few words."""
+    if job.kind == "measure":
+        shares = [item for item in job.items if isinstance(item, ModelItem)]
+        return ", ".join(f"{phase_name(i.measure, names[i.model])}, {i.share.number + 1} of {i.share.of}" for i in shares)
     if job.kind == "pivots":
         return f"pivots of {len(job.items)} models"
     words = [_tile(item, names) for item in job.items if isinstance(item, TileItem)]
     own = sum(isinstance(item, OwnItem) for item in job.items)
-    tokens = sum(isinstance(item, TokenItem) for item in job.items)
+    layers = Counter(item.measure for item in job.items if isinstance(item, LayerItem))
     if len(words) > 2:
         words = [f"{words[0]} and {len(words) - 1} more tiles"]
-    for name, n in (("layers with themselves", own), ("layers' sums per token", tokens)):
-        if n:
-            words.append(f"{n} {name}")
+    if own:
+        words.append(f"{own} layers with themselves")
+    words += [f"{measure.replace('_', ' ')} of {n} layers" for measure, n in layers.items()]
     moments = sum(isinstance(item, MomentItem) for item in job.items)
     return ", ".join([*words, *([f"moments of {moments} models"] if moments else [])])
 
 
-def _tile(item: TileItem, names: list[str]) -> str:
+def _tile(item: TileItem, names: Sequence[str]) -> str:
     rows, columns = item.rows, item.columns
     return f"{names[item.a]} {rows.first}-{rows.last} × {names[item.b]} {columns.first}-{columns.last}"

@@ -8,12 +8,13 @@ import torch
 from catalog import jobs
 from catalog.run_handle import RunHandle
 from ingest.activations import FeatureSource
-from ingest.compute import CoreSettings, JobContext, run_job
-from ingest.corpus_features import CorpusFeatures, TokenTable
+from ingest.compute import JobContext, ground_of, run_job
+from ingest.corpus_features import CorpusFeatures, corpus_features
 from ingest.device import describe
-from ingest.explain import Explainer
-from ingest.plan import Plan, SpanItem, TokenItem
-from ingest.prepare import Inputs, open_syntax
+from ingest.labels.topics import Topics
+from ingest.parts import LAYER_MEASURES, MODEL_MEASURES, phase_name
+from ingest.plan import Job, LayerItem, ModelItem, Plan
+from ingest.prepare import Inputs
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
 from ingest.staging_folder import check_writable
@@ -24,30 +25,28 @@ def job_context(
     settings: IngestSettings,
     inputs: Inputs,
     plan: Plan,
-    features: CorpusFeatures,
+    features: CorpusFeatures | None,
     store: RunStore,
+    parts: tuple[str, ...],
     progress: Progress,
 ) -> JobContext:
     """What the jobs of a run share; its corpus is open, and annotated if a job asks for that."""
-    assert inputs.corpus is not None
-    core = CoreSettings(
-        batch_tokens=settings.batch_tokens,
-        seed=settings.seed,
-        baseline_draws=settings.baseline_draws,
-        top_k=settings.top_k,
-        precision=settings.precision,
-        device=inputs.device,
-        checkpoint_seconds=60 * settings.checkpoint_minutes,
-    )
-    items = [item for job in plan.jobs for item in job.items]
-    kinds = {item.kind for item in items if isinstance(item, SpanItem)}
+    measures = {item.measure for job in plan.jobs for item in job.items if isinstance(item, LayerItem)}
+    ground = ground_of(settings, inputs, features, store.results, parts)
     sources: dict[str, FeatureSource] = {}
-    if "syntax" in kinds:
-        sources["syntax"] = open_syntax(settings, inputs.corpus, inputs.tokenizer, progress)
-    if "topics" in kinds:
-        sources["topics"] = TokenTable(features.topics)
-    explain = Explainer(features, settings.min_count).explain if any(isinstance(item, TokenItem) for item in items) else None
-    return JobContext(inputs.checkpoints, inputs.corpus, plan, core, store, explain, features, sources)
+    for name in sorted(measures):
+        source = LAYER_MEASURES[name].source(ground, progress)
+        if source is not None:
+            sources[name] = source
+    return JobContext(settings, inputs, plan, store, features, sources, parts)
+
+
+def features_of(inputs: Inputs, topics: Topics | None) -> CorpusFeatures | None:
+    """The features of the corpus, which is counted; None without one."""
+    if inputs.corpus is None:
+        return None
+    d_vocab = max(checkpoint.d_vocab for checkpoint in inputs.checkpoints)
+    return corpus_features(inputs.tokenizer, inputs.corpus, d_vocab, topics)
 
 
 def worker_name(device: torch.device) -> str:
@@ -55,21 +54,37 @@ def worker_name(device: torch.device) -> str:
     return f"{platform.node()} {os.getpid()} {describe(device)}"
 
 
-def run_jobs(context: JobContext | None, handle: RunHandle, progress: Progress) -> None:
+def phase_of(context: JobContext, job: Job) -> tuple[str, int | None, str]:
+    """What a job does, how much there is of it, and what it counts."""
+    item = job.items[0]
+    if not isinstance(item, ModelItem):
+        total = context.plan.tokens(job)
+        return job.kind, total or None, "tokens" if total else ""
+    name = phase_name(item.measure, context.inputs.checkpoints[item.model].name)
+    if MODEL_MEASURES[item.measure].reads_corpus:
+        return name, item.tokens, "tokens"
+    return name, context.plan.shapes[item.model].n_neurons // item.share.of, "neurons"
+
+
+def run_jobs(context: JobContext, handle: RunHandle, progress: Progress) -> None:
     """All jobs that are not done, in order.
 
     Raises:
         InputError: the staging folder cannot be written.
         RunError: the run was cancelled.
     """
-    if context is None or not context.plan.jobs:
+    if not context.plan.jobs:
         return
     check_writable(context.store.folder)
     with handle.engine.connect() as connection:
         done = {state.job for state in jobs.states(connection, handle.run_id) if state.done}
     todo = [job for job in context.plan.jobs if job.number not in done]
-    progress.phase("accumulate", sum(context.plan.tokens(job) for job in todo), "tokens")
+    summed = [job for job in todo if job.kind != "measure"]
+    if summed:
+        progress.phase("accumulate", sum(context.plan.tokens(job) for job in summed), "tokens")
     for job in todo:
-        with jobs.claim(handle.engine, handle.run_id, job.number, worker_name(context.settings.device)) as claim:
+        if job.kind == "measure":
+            progress.phase(*phase_of(context, job))
+        with jobs.claim(handle.engine, handle.run_id, job.number, worker_name(context.inputs.device)) as claim:
             if claim is not None:
                 run_job(context, job, claim, progress.advance)

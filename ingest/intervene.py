@@ -2,12 +2,13 @@
 
 from catalog import asked, later
 from catalog.answers import Rows
+from ingest.device import describe
 from ingest.identity import code_version
 from ingest.measure_settings import InterveneSettings, published_model
+from ingest.parts import phase_name
+from ingest.parts.entropy import Interventions, Measured, check_final_norm, hold, intervention_columns
 from ingest.progress import Progress
 from ingest.published_inputs import read_again
-from ingest.role_results import intervention_columns
-from ingest.role_work import check_final_norm
 
 
 def intervene(settings: InterveneSettings, progress: Progress) -> Rows:
@@ -20,11 +21,12 @@ def intervene(settings: InterveneSettings, progress: Progress) -> Rows:
     with published_model(settings) as (engine, of_run):
         held = settings.held(of_run)
         wanted = settings.interventions()
-        work = read_again(settings, of_run, progress)
-        check_final_norm(work.inputs.checkpoints[0])
-        n = len(wanted)
-        measured = work.measure(work.inputs.checkpoints[0], wanted, ["asked"] * n, [-1] * n, progress)
+        ground = read_again(settings, of_run, progress)
+        check_final_norm(ground.checkpoints[0])
+        progress.phase(phase_name(Interventions.name, ground.checkpoints[0].name), ground.n_tokens_read, "tokens")
+        n, found = len(wanted), hold(0, wanted, ground, progress.advance)
+        measured = Measured(wanted, ["asked"] * n, [-1] * n, found, ground.n_rows_read)
         tables = intervention_columns(measured, of_run.neuron_ids, of_run.d_mlp)
-        later.store(engine, of_run.run_id, tables, code_version(), work.inputs.device_description)
+        later.store(engine, of_run.run_id, tables, code_version(), describe(ground.device))
         with engine.connect() as connection:
-            return asked.interventions(connection, of_run.run_id, held, settings.changes, work.n_rows)
+            return asked.interventions(connection, of_run.run_id, held, settings.changes, ground.n_rows_read)

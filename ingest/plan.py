@@ -1,53 +1,21 @@
 """What a run accumulates, cut into jobs that fit one device.
 
-    Item   one accumulator: moments of a model, products of a layer with itself, sums per token, a tile of a model pair, or
-           any other statistic of layers of one model
+    Item   one accumulator: moments of a model, products of a layer with itself, a tile of a model pair, or the sums of any
+           measure of layers of one model; or a share of what a measure finds of one model without sums over the corpus
     Job    items that fit the memory budget together, over a range of the corpus's rows; jobs share nothing but results
     Plan   the jobs of a run and which of them wait for which
 
-A job over all rows turns its sums per token into explanations and its tiles into best partners by itself. A job over some
-rows leaves its sums behind, and a `combine` job adds them up. A plan never changes a result, only what it costs.
+A job over all rows finishes its sums by itself. A job over some rows leaves its sums behind, and a `combine` job adds them
+up. A plan never changes a result, only what it costs.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import astuple, dataclass
+from typing import Any
 
-from ingest.settings import NGRAM_TOKENS
+from ingest.parts.shapes import CorpusShape, ModelShape, Share, Size
 from ingest.statistics.correlation import Products
 from ingest.statistics.tiles import LayerSpan
-from ingest.statistics.token_sums import TokenSumAccumulator
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """What a plan has to know of a model."""
-
-    n_layers: int
-    d_model: int
-    d_mlp: int
-    d_vocab: int
-
-    @property
-    def n_neurons(self) -> int:
-        return self.n_layers * self.d_mlp
-
-    def forward_flop(self, context: int) -> float:
-        """Floating-point operations per token of all blocks, without the unembedding."""
-        weights = 4 * self.d_model**2 + 2 * self.d_model * self.d_mlp
-        return 2.0 * self.n_layers * (weights + context * self.d_model)
-
-
-class CorpusShape(NamedTuple):
-    """What a plan has to know of the corpus."""
-
-    n_rows: int
-    context: int
-    n_subsets: int = 1
-    """At least one."""
-    n_topics: int = 0
-    ngram_tokens: int = NGRAM_TOKENS
-    """Kept tokens, the first of the corpus, whose n-grams are counted, if it has so many."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +64,14 @@ class OwnItem:
 
 
 @dataclass(frozen=True)
-class TokenItem:
-    """Sums per token id of consecutive layers of one model."""
+class LayerItem:
+    """The sums of a measure, of consecutive layers of one model."""
 
+    measure: str
+    """Which one: a key of `ingest.parts.LAYER_MEASURES`."""
     model: int
     layers: LayerSpan
+    size: Size
 
     @property
     def models(self) -> tuple[int, ...]:
@@ -108,37 +79,10 @@ class TokenItem:
 
     @property
     def key(self) -> str:
-        return f"tokens:{self.model}:{self.layers.first}"
+        return f"{self.measure}:{self.model}:{self.layers.first}"
 
     def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
-        return TokenSumAccumulator.bytes_needed(shapes[self.model].d_vocab, self.layers.n_neurons)
-
-    def flop(self, shapes: Sequence[ModelShape]) -> float:
-        return 0.0
-
-
-@dataclass(frozen=True)
-class SpanItem:
-    """A statistic of consecutive layers of one model."""
-
-    kind: str
-    """Which one: a key of `ingest.spans.KINDS`."""
-    model: int
-    layers: LayerSpan
-    n_bytes: int
-    shared_bytes: int = 0
-    """What finishing takes beside the sums, once for all items of the kind in a job."""
-
-    @property
-    def models(self) -> tuple[int, ...]:
-        return (self.model,)
-
-    @property
-    def key(self) -> str:
-        return f"{self.kind}:{self.model}:{self.layers.first}"
-
-    def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
-        return self.n_bytes
+        return self.size.n_bytes
 
     def flop(self, shapes: Sequence[ModelShape]) -> float:
         return 0.0
@@ -174,13 +118,43 @@ class TileItem:
         return 2.0 * self.rows.n_neurons * self.columns.n_neurons
 
 
-Item = MomentItem | OwnItem | TokenItem | SpanItem | TileItem
+@dataclass(frozen=True)
+class ModelItem:
+    """A share of a measure of one model."""
+
+    measure: str
+    """Which one: a key of `ingest.parts.MODEL_MEASURES`."""
+    model: int
+    share: Share
+    tokens: int
+    """Of the first rows of the corpus that it reads, BOS included."""
+    operations: float
+    """To what its cost is proportional."""
+    n_bytes: int
+    """What it may work in."""
+
+    @property
+    def models(self) -> tuple[int, ...]:
+        return (self.model,)
+
+    @property
+    def key(self) -> str:
+        return f"{self.measure}:{self.model}:{self.share.number}"
+
+    def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
+        return self.n_bytes
+
+    def flop(self, shapes: Sequence[ModelShape]) -> float:
+        return 0.0
+
+
+Item = MomentItem | OwnItem | LayerItem | TileItem | ModelItem
 
 
 def bytes_of(items: Iterable[Item], shapes: Sequence[ModelShape], finish: bool = True) -> int:
     """Bytes of accumulators together and, with `finish`, of what finishing them takes beside them."""
     items = list(items)
-    shared = {item.kind: item.shared_bytes for item in items if isinstance(item, SpanItem) and finish}
+    shared = {item.measure: item.size.shared_bytes for item in items if isinstance(item, LayerItem) and finish}
     return sum(item.bytes_needed(shapes) for item in items) + sum(shared.values())
 
 
@@ -195,7 +169,7 @@ class Job:
 
     number: int
     kind: str
-    """pivots, accumulate or combine."""
+    """pivots, accumulate, combine or measure."""
     items: tuple[Item, ...]
     first_row: int
     end_row: int
@@ -226,6 +200,8 @@ class Plan:
 
     def tokens(self, job: Job) -> int:
         """Tokens that go through the models, BOS included."""
+        if job.kind == "measure":
+            return sum(item.tokens for item in job.items if isinstance(item, ModelItem))
         return job.n_rows * self.corpus.context if job.kind == "accumulate" else 0
 
     def bytes_needed(self, job: Job) -> int:
@@ -233,11 +209,15 @@ class Plan:
         return bytes_of(job.items, self.shapes, finish=self.whole(job))
 
     def product_flop(self, job: Job) -> float:
-        """Operations of the matrix products of activations."""
+        """Operations of the matrix products of activations, and those that measures of models count."""
+        if job.kind == "measure":
+            return sum(item.operations for item in job.items if isinstance(item, ModelItem))
         return self.tokens(job) * sum(item.flop(self.shapes) for item in job.items)
 
     def forward_flop(self, job: Job) -> float:
-        """Operations of the forward passes."""
+        """Operations of the forward passes; measures of models count theirs among the others."""
+        if job.kind == "measure":
+            return 0.0
         return self.tokens(job) * sum(self.shapes[model].forward_flop(self.corpus.context) for model in job.models)
 
     def file_bytes(self, job: Job) -> int:
@@ -288,10 +268,10 @@ def _item_json(item: Item) -> list[Any]:
             return ["moments", model]
         case OwnItem(model, layer):
             return ["own", model, layer.first, layer.last]
-        case TokenItem(model, layers):
-            return ["tokens", model, layers.first, layers.last]
-        case SpanItem(kind, model, layers, n_bytes, shared_bytes):
-            return ["span", kind, model, layers.first, layers.last, n_bytes, shared_bytes]
+        case LayerItem(measure, model, layers, size):
+            return ["layers", measure, model, layers.first, layers.last, *astuple(size)]
+        case ModelItem(measure, model, share, tokens, operations, n_bytes):
+            return ["model", measure, model, *share, tokens, operations, n_bytes]
         case TileItem(a, b, rows, columns):
             return ["tile", a, b, rows.first, rows.last, columns.first, columns.last]
 
@@ -303,9 +283,11 @@ def _item(entry: list[Any], shapes: tuple[ModelShape, ...]) -> Item:
     if kind == "tile":
         a, b, first, last, left, right = numbers
         return TileItem(a, b, LayerSpan(first, last, shapes[a].d_mlp), LayerSpan(left, right, shapes[b].d_mlp))
-    if kind == "span":
-        statistic, model, first, last, n_bytes, shared_bytes = numbers
-        return SpanItem(statistic, model, LayerSpan(first, last, shapes[model].d_mlp), n_bytes, shared_bytes)
+    if kind == "model":
+        measure, model, number, of, *sizes = numbers
+        return ModelItem(measure, model, Share(number, of), *sizes)
+    if kind == "layers":
+        measure, model, first, last, *size = numbers
+        return LayerItem(measure, model, LayerSpan(first, last, shapes[model].d_mlp), Size(*size))
     model, first, last = numbers
-    span = LayerSpan(first, last, shapes[model].d_mlp)
-    return OwnItem(model, span) if kind == "own" else TokenItem(model, span)
+    return OwnItem(model, LayerSpan(first, last, shapes[model].d_mlp))

@@ -6,24 +6,15 @@ ranges of rows, whose sums travel through files and are added up.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from catalog.errors import InputError
-from ingest.plan import (
-    CorpusShape,
-    Item,
-    Job,
-    ModelShape,
-    MomentItem,
-    OwnItem,
-    Plan,
-    SpanItem,
-    TileItem,
-    TokenItem,
-    bytes_of,
-)
-from ingest.spans import KINDS, SpanShape
+from ingest.parts import LAYER_MEASURES, MEASURES, OF_MODELS, measures_of_models
+from ingest.parts.measure import LayerMeasure, MomentMeasure, PairMeasure
+from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape, Share
+from ingest.plan import Item, Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem, bytes_of
+from ingest.settings import IngestSettings
 from ingest.statistics.tiles import LayerSpan
 
 FORWARD_EFFICIENCY = 0.5
@@ -35,8 +26,9 @@ MOST_FILE_BYTES = 8 * 2**30
 """Of two ways to cut, one that leaves more than this in the staging folder is not taken."""
 
 
-OF_ONE_MODEL = ("activations", "vocabulary", *dict.fromkeys(kind.part for kind in KINDS.values()))
+OF_ONE_MODEL = tuple(dict.fromkeys(m.part for m in MEASURES if isinstance(m, LayerMeasure | MomentMeasure)))
 """Parts of a run that are statistics of one model on the corpus."""
+OF_PAIRS = {measure.part for measure in MEASURES if isinstance(measure, PairMeasure)}
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,9 @@ class Work:
 
     pairs: tuple[tuple[int, int], ...]
     by_part: Mapping[str, tuple[int, ...]]
-    """Models by the part that wants statistics of their own."""
+    """Models by the part that wants sums over the corpus of their own."""
+    measured: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Models by the part of which something is found of one model at a time."""
 
     @classmethod
     def of(
@@ -55,16 +49,18 @@ class Work:
         known_models: Collection[int] = (),
         known_pairs: Collection[tuple[int, int]] = (),
     ) -> "Work":
-        """What these parts of a run need of the corpus, without what is known already."""
+        """What these parts of a run need, without what is known already."""
         new = tuple(model for model in range(n_models) if model not in known_models)
         pairs = (pair for pair in combinations(range(n_models), 2) if pair not in known_pairs)
         return cls(
-            pairs=tuple(pairs) if "correlations" in parts else (),
+            pairs=tuple(pairs) if OF_PAIRS & {*parts} else (),
             by_part={part: new for part in OF_ONE_MODEL if part in parts},
+            measured={part: new for part in OF_MODELS if part in parts},
         )
 
     @property
     def models(self) -> list[int]:
+        """Whose activations are summed."""
         paired = {model for pair in self.pairs for model in pair}
         return sorted(paired.union(*self.by_part.values()))
 
@@ -99,6 +95,30 @@ def make_plan(work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget:
     return min(modest or enough[:1] or [by_rows], key=cost)
 
 
+def with_measures(plan: Plan, work: Work, settings: IngestSettings, budget: int) -> Plan:
+    """The plan with jobs for what is found of one model at a time; each share of a measure is one, so that it is kept.
+
+    Args:
+        budget: bytes in which a measure may work.
+    """
+    jobs = list(plan.jobs)
+    n_tokens = plan.corpus.context * min(plan.corpus.n_rows, -(-settings.intervention_tokens // plan.corpus.context))
+    for model, shape in enumerate(plan.shapes):
+        providers: dict[str, list[int]] = {}
+        for measure in measures_of_models([part for part, models in work.measured.items() if model in models]):
+            shares = measure.shares(shape, settings)
+            tokens = n_tokens if measure.reads_corpus else 0
+            operations = measure.operations(shape, tokens, measure.expected(shape, settings) // max(1, shares), shares)
+            sizes = tokens, operations, measure.bytes_needed(shape, settings, budget)
+            after = sorted({job for need in measure.needs for job in providers[need]})
+            numbers = range(len(jobs), len(jobs) + shares)
+            for number in numbers:
+                item = ModelItem(measure.name, model, Share(number - numbers.start, shares), *sizes)
+                jobs.append(Job(number, "measure", (item,), 0, 0, tuple(after)))
+            providers |= {provided: list(numbers) for provided in measure.provides}
+    return replace(plan, jobs=tuple(jobs))
+
+
 def cost(plan: Plan) -> float:
     """Operations, with forward passes and files weighed by what they take of the time of a product."""
     return sum(
@@ -131,11 +151,9 @@ def _items(
     for model in wanted:
         spans = [LayerSpan(layer, layer, shapes[model].d_mlp) for layer in range(shapes[model].n_layers)]
         items += [OwnItem(model, span) for span in spans if model in paired]
-        items += [TokenItem(model, span) for span in spans if work.wants("vocabulary", model)]
-        for name, kind in KINDS.items():
-            shape = SpanShape(shapes[model].d_mlp, shapes[model].d_vocab, corpus)
-            size = kind.bytes_needed(shape), kind.finish_bytes(shape)
-            items += [SpanItem(name, model, span, *size) for span in spans if work.wants(kind.part, model)]
+        for name, measure in LAYER_MEASURES.items():
+            size = measure.size(LayerShape(shapes[model].d_mlp, shapes[model].d_vocab, corpus))
+            items += [LayerItem(name, model, span, size) for span in spans if work.wants(measure.part, model)]
     if models is None:
         items += tiles(work, shapes, tile_bytes)
     return items
@@ -166,16 +184,16 @@ def _tiles_of_pair(a: int, b: int, shapes: list[ModelShape], tile_bytes: int) ->
 def _pack(items: Iterable[Item], shapes: list[ModelShape], budget: int) -> list[list[Item]]:
     """Fill passes in order, so that a tile never comes in an earlier pass than the products of its layers."""
     passes: list[list[Item]] = [[]]
-    free, kinds = budget, set[str]()
+    free, shared = budget, set[str]()
     for item in items:
-        kind = item.kind if isinstance(item, SpanItem) else ""
-        size = item.bytes_needed(shapes) if kind in kinds else bytes_of([item], shapes)
+        measure = item.measure if isinstance(item, LayerItem) else ""
+        size = item.bytes_needed(shapes) if measure in shared else bytes_of([item], shapes)
         if size > free and passes[-1]:
             passes.append([])
-            free, kinds = budget, set()
+            free, shared = budget, set()
             size = bytes_of([item], shapes)
         passes[-1].append(item)
-        kinds.add(kind)
+        shared.add(measure)
         free -= size
     return passes
 
@@ -239,17 +257,17 @@ class _Cut:
         return _plan_of(jobs, self.shapes, self.corpus)
 
     def _needs(self, items: Iterable[Item], holders: dict[str, list[int]]) -> set[int]:
-        """Jobs whose sums are read when tiles and sums per token are finished."""
+        """Jobs whose sums are read when these items are finished."""
         keys: set[str] = set()
         for item in items:
-            if isinstance(item, TileItem | TokenItem):
+            if isinstance(item, TileItem) or (isinstance(item, LayerItem) and LAYER_MEASURES[item.measure].reads_moments):
                 keys |= {MomentItem(model).key for model in item.models}
             if isinstance(item, TileItem):
                 keys |= item.own_keys
         return {number for key in keys for number in holders[key]}
 
 
-FINISHED = TileItem | TokenItem | SpanItem
+FINISHED = TileItem | LayerItem
 """Items that end in results of their own; the others are sums that these need."""
 
 

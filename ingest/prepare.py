@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -18,8 +17,6 @@ from ingest.progress import Progress
 from ingest.remembered_inputs import NO_NEWLINE, Asked, facts_of, facts_of_corpus, read_corpus, read_model
 from ingest.settings import IngestSettings
 from ingest.syntax.annotate import check_installed
-from ingest.syntax.cache import SyntaxCorpus, syntax_of
-from ingest.syntax.subsets import syntax_subsets
 from ingest.tokenizer import TokenizerInfo, tokenizer_identity
 
 FEW_TOKENS = 50_000
@@ -128,42 +125,3 @@ def open_corpus(
     for sentence in sentences(corpus.meta):
         progress.say(sentence)
     return corpus
-
-
-def open_syntax(settings: IngestSettings, corpus: TokenCorpus, tokenizer: TokenizerInfo, progress: Progress) -> SyntaxCorpus:
-    """The syntax of the corpus, from the cache or annotated now.
-
-    Raises:
-        InputError: the pipeline cannot be used, or there is no such subset.
-    """
-    subsets = syntax_subsets(corpus.subset_names, settings.syntax_subsets)
-    if corpus.subset_names and not subsets:
-        progress.say("no subset of the corpus is English prose by its name; name some with --syntax-subsets to have syntax")
-    return syntax_of(corpus, tokenizer, settings.spacy_model, subsets, home() / "corpora", progress)
-
-
-@dataclass(frozen=True)
-class TokenCounts:
-    """How often each token id occurs at and before a kept position."""
-
-    current: np.ndarray
-    """(d_vocab,) int64."""
-    previous: np.ndarray
-    """(d_vocab,) int64."""
-
-    @property
-    def n_kept(self) -> int:
-        """Positions in M_corr."""
-        return int(self.current.sum())
-
-
-def count_tokens(corpus: TokenCorpus, d_vocab: int, rows_at_once: int = 4096) -> TokenCounts:
-    """Count over the whole corpus, a piece of the memory map at a time."""
-    current = np.zeros(d_vocab, dtype=np.int64)
-    previous = np.zeros(d_vocab, dtype=np.int64)
-    for start in range(0, corpus.n_rows, rows_at_once):
-        rows = np.asarray(corpus.tokens[start : start + rows_at_once])
-        kept = corpus.kept_mask(rows)
-        current += np.bincount(rows[kept], minlength=d_vocab)
-        previous += np.bincount(rows[:, :-1][kept[:, 1:]], minlength=d_vocab)
-    return TokenCounts(current, previous)

@@ -9,16 +9,17 @@ import torch
 from catalog.errors import InputError
 from ingest.corpus import TokenCorpus
 from ingest.device import check_precision, memory_budget, resolve_device
-from ingest.estimate import JobEstimate, estimate
+from ingest.estimate import JobEstimate, Known, estimate
 from ingest.first_checks import check_plan
 from ingest.labels.topics import COMPONENTS
 from ingest.model_arguments import ModelSource, parse_model_argument
 from ingest.model_checks import context_length
 from ingest.model_config import read_config
 from ingest.model_files import load_tokenizer
+from ingest.parts.shapes import CorpusShape, ModelShape
 from ingest.phase_estimates import Outlook, PhaseEstimate, Reading
-from ingest.plan import CorpusShape, ModelShape, Plan, SpanItem, TokenItem
-from ingest.planner import Work, make_plan
+from ingest.plan import LayerItem, Plan
+from ingest.planner import Work, make_plan, with_measures
 from ingest.prepare import open_corpus
 from ingest.progress import Progress
 from ingest.reading_rates import reading
@@ -78,19 +79,18 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     budget = memory_budget(device, settings.memory_gb)
     work = Work.of(settings.parts, len(shapes))
     plan = make_plan(work, shapes, tokens.shape, budget, settings.at_least_jobs)
+    plan = with_measures(plan, work, settings, budget)
     rehearsals, rates = _rehearse(settings, configs, shapes, tokens, plan, device, budget, progress)
     progress.phase("try the database")
     written = write_rates(settings.database_url)
     progress.phase("try reading")
     names = [source.name for source in sources]
+    measured = [{} if rehearsal is None else rehearsal.measured for rehearsal in rehearsals]
     outlook = Outlook(
         settings=settings,
-        names=names,
         shapes=shapes,
-        n_tokens=tokens.n_tokens,
-        context=context,
         n_subsets=tokens.shape.n_subsets,
-        jobs=estimate(plan, names, settings.batch_tokens, rates, settings.baseline_draws),
+        jobs=estimate(plan, Known(names, rates, measured, settings.batch_tokens, settings.baseline_draws)),
         rehearsals=rehearsals,
         reading=_reading(settings, tokens),
         rates=written,
@@ -115,8 +115,7 @@ def _rehearse(
     info = tokens.info
     if info is None:
         return [None] * len(shapes), rates
-    kinds = {item.kind for job in plan.jobs for item in job.items if isinstance(item, SpanItem)}
-    kinds |= {"tokens" for job in plan.jobs for item in job.items if isinstance(item, TokenItem)}
+    measures = {item.measure for job in plan.jobs for item in job.items if isinstance(item, LayerItem)}
     done: dict[tuple[str, ModelShape], Rehearsal] = {}
     progress.phase("rehearse with a small model")
     for model in (largest, *range(len(shapes))):
@@ -126,8 +125,8 @@ def _rehearse(
         of_model = (configs[model], tokens.tokenizer, info, tokens.corpus, tokens.shape.context)
         with rehearse(*of_model, settings, device, budget) as rehearsal:
             done[key] = rehearsal
-            if model == largest and plan.jobs:
-                rates = rehearsed(rates, rehearsal, settings, sorted(kinds))
+            if model == largest and measures:
+                rates = rehearsed(rates, rehearsal, settings, sorted(measures))
     return [done[config.model_type, shape] for config, shape in zip(configs, shapes, strict=True)], rates
 
 

@@ -3,13 +3,14 @@
 from catalog.errors import InputError
 from catalog.published_model import ModelOfRun
 from ingest.behaviour import changed
+from ingest.compute import ground_of
 from ingest.measure_settings import MeasureSettings, settings_again, unreadable
+from ingest.parts.ground import Ground
 from ingest.prepare import load_inputs
 from ingest.progress import Progress
-from ingest.role_work import RoleWork
 
 
-def read_again(settings: MeasureSettings, of_run: ModelOfRun, progress: Progress) -> RoleWork:
+def read_again(settings: MeasureSettings, of_run: ModelOfRun, progress: Progress) -> Ground:
     """The one model, its weights processed, and the corpus of the run.
 
     Raises:
@@ -27,4 +28,4 @@ def read_again(settings: MeasureSettings, of_run: ModelOfRun, progress: Progress
     if inputs.corpus is None or inputs.corpus.token_sha256 != of_run.token_sha256:
         raise InputError(f"the corpus gives other tokens than those that {run} read; ingest the model again.")
     inputs.checkpoints[0].process(inputs.tokenizer.n_tokens)
-    return RoleWork(as_read, inputs, (settings.part,))
+    return ground_of(as_read, inputs, None, lambda name: [], (settings.part,))

@@ -6,6 +6,8 @@ is compiled on first use runs once before it is timed.
 """
 
 import tempfile
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -17,21 +19,21 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from catalog import parts as all_parts
 from catalog.documents import DocumentCounts
+from catalog.rows import ModelIds
 from ingest.behaviour import READS
 from ingest.checkpoint import Checkpoint, open_checkpoint
+from ingest.compute import ground_of
 from ingest.corpus_cache import CorpusMeta, TokenCorpus
 from ingest.device import describe
 from ingest.model_arguments import ModelSource
-from ingest.plan import ModelShape
+from ingest.parts import MEASURES, measures_of_models
+from ingest.parts.arrays import SHARE, encode
+from ingest.parts.measure import Keys
+from ingest.parts.shapes import ModelShape, Share
 from ingest.prepare import Inputs
 from ingest.progress import Stopwatch
 from ingest.quiet import quiet
-from ingest.role_work import RoleWork
-from ingest.roles.attention import rows_needed
-from ingest.roles.intervention import FIXED_AT, Intervention
-from ingest.roles.vectors import effect_vectors, weight_vectors
 from ingest.settings import IngestSettings
 from ingest.tokenizer import TokenizerInfo
 
@@ -44,8 +46,8 @@ ROLE_TOKENS = 1024
 """On which neurons are held and ablated, a row at least."""
 TIMES = 2
 """That everything is timed: the shortest counts, for other processes only make it longer."""
-HELD_FLOP, MOST_HELD = 2e11, 10
-"""Operations of the passes with a held neuron, and such neurons per layer: with a large vocabulary they take longest."""
+ROWS_OF_RUN = "rows of the run"
+"""The phase in which is computed what rows of all models together need."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,9 @@ class Rehearsal:
     inputs: Inputs
     shape: ModelShape
     seconds: dict[str, float]
-    """By phase, without the model's name; `vectors` are part of staging."""
-    n_tokens: int
-    """Read by every one of these phases that reads tokens."""
-    n_held: int
-    """Neurons times values at which they were held."""
-    n_pairs: int
-    """Of neuron and head that were ablated."""
+    """By phase, without the model's name; `ROWS_OF_RUN` are part of staging."""
+    measured: dict[str, float]
+    """Seconds per operation of each measure of models that was asked for."""
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -97,45 +95,53 @@ def rehearse(
         watch.phase("check weights")
         checkpoint.process(info.n_tokens)
         watch.end()
-        seconds, held, pairs = _roles(settings, inputs)
         shape = ModelShape(checkpoint.n_layers, checkpoint.d_model, checkpoint.d_mlp, checkpoint.d_vocab)
-        found = {name.removesuffix(f", {NAME}"): took for name, took in (watch.seconds | seconds).items()}
-        n_tokens = rows_needed(rows, ROLE_TOKENS) * context
-        yield Rehearsal(inputs, shape, found, n_tokens, held, pairs)
-
-
-def _roles(settings: IngestSettings, inputs: Inputs) -> tuple[dict[str, float], int, int]:
-    """Every part but sums over the corpus: seconds by phase, how many times a neuron was held, and how many pairs ablated."""
-    asked = {*settings.parts}
-    # neurons to hold are chosen here, and not by what the weights of a random model say
-    known = ("weights", *all_parts.groups()["roles"])
-    parts = tuple(part for part in known if part in asked - {"entropy"} or (part == "weights" and "entropy" in asked))
-    small = replace(settings, intervention_tokens=ROLE_TOKENS)
-    held: tuple[Intervention, ...] = ()
-    RoleWork(replace(settings, intervention_tokens=1), inputs, parts).compute(0, Stopwatch())
-    watches, pairs = [Stopwatch() for _ in range(TIMES)], 0
-    for watch in watches:
-        work = RoleWork(small, inputs, parts)
-        pairs = len(work.compute(0, watch).ablations or ())
-        if "entropy" in asked:
-            held = _held(inputs)
-            work.measure(inputs.checkpoints[0], held, ["control"] * len(held), [-1] * len(held), watch)
-        if "redundancy" in parts:
-            watch.phase("vectors")
-            weights = inputs.checkpoints[0].weights
-            weight_vectors(weights.W_in, weights.W_out)
-            list(effect_vectors([(weights.W_out, weights.W_U[:, : inputs.tokenizer.n_tokens])]))
+        measured = _measured(settings, inputs, shape)
+        watch.phase(ROWS_OF_RUN)
+        _make_rows_of_run(settings, inputs)
         watch.end()
-    return {name: min(watch.seconds[name] for watch in watches) for name in watches[0].seconds}, len(held), pairs
+        yield Rehearsal(inputs, shape, watch.seconds, measured)
 
 
-def _held(inputs: Inputs) -> tuple[Intervention, ...]:
-    """Neurons of both layers, at every value."""
-    model = inputs.checkpoints[0]
-    flop = 2.0 * ROLE_TOKENS * model.d_model * model.d_vocab * len(FIXED_AT) * model.n_layers
-    n = min(max(1, round(HELD_FLOP / flop)), MOST_HELD, model.d_mlp)
-    neurons = [(layer, index) for layer in range(model.n_layers) for index in range(n)]
-    return tuple(Intervention("fix", (neuron,), value) for neuron in neurons for value in FIXED_AT)
+def _measured(settings: IngestSettings, inputs: Inputs, shape: ModelShape) -> dict[str, float]:
+    """Every measure of the model: what it takes per operation that it counts."""
+    _measure_once(replace(settings, intervention_tokens=1), inputs, shape)
+    small = replace(settings, intervention_tokens=ROLE_TOKENS)
+    found = [_measure_once(small, inputs, shape) for _ in range(TIMES)]
+    return {name: min(seconds[name] for seconds in found) for name in found[0]}
+
+
+def _measure_once(settings: IngestSettings, inputs: Inputs, shape: ModelShape) -> dict[str, float]:
+    results: dict[str, bytes] = {}
+
+    def read(name: str) -> list[bytes]:
+        return [data for key, data in results.items() if key.startswith(name.removesuffix("%"))]
+
+    seconds: dict[str, float] = {}
+    for measure in measures_of_models(settings.parts):
+        spent, operations = 0.0, 0.0
+        shares = measure.shares(shape, settings)
+        for share in (Share(number, shares) for number in range(shares)):
+            ground = ground_of(settings, inputs, None, read, settings.parts)
+            began = time.perf_counter()
+            found = measure.rehearse(0, share, ground, lambda amount: None)
+            spent += time.perf_counter() - began
+            tokens = ground.n_tokens_read if measure.reads_corpus else 0
+            operations += measure.operations(shape, tokens, measure.count(found), shares)
+            results[f"{measure.name}:0:{share.number}"] = encode({SHARE: np.array(share.number), **found})
+        if shares:
+            seconds[measure.name] = spent / operations
+    return seconds
+
+
+def _make_rows_of_run(settings: IngestSettings, inputs: Inputs) -> None:
+    """What is computed of all models together when their rows are written."""
+    n = inputs.checkpoints[0].n_layers * inputs.checkpoints[0].d_mlp
+    keys = Keys([ModelIds(1, np.arange(n, dtype=np.int32), True)], {})
+    ground = ground_of(settings, inputs, None, lambda name: [], settings.parts)
+    for measure in MEASURES:
+        if measure.part in settings.parts and measure.computes_rows_of_run:
+            deque(measure.rows_of_run(keys, ground), maxlen=0)
 
 
 def _write(config: Any, tokenizer: Any, folder: Path) -> None:

@@ -9,9 +9,8 @@ from sqlalchemy import Connection, Engine, text
 from catalog import jobs, parts, runs
 from catalog.errors import CatalogError, RunEnded, WorkerRefusal
 from ingest.compute import JobContext
-from ingest.corpus_features import corpus_features
 from ingest.identity import versions_of
-from ingest.inline import job_context
+from ingest.inline import features_of, job_context
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
@@ -56,9 +55,8 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
         raise WorkerRefusal(f"this worker cannot open what run {run_id} reads: {error}") from error
     _check_inputs(run_id, inputs, planned, row.settings["token_sha256"])
     store = RunStore(engine, run_id, Path(row.staging_folder))
-    features = corpus_features(inputs, planned.topics)
-    assert features is not None
-    context = job_context(settings, inputs, planned.plan, features, store, progress)
+    features = features_of(inputs, planned.topics)
+    context = job_context(settings, inputs, planned.plan, features, store, planned.parts, progress)
     return RunContext(run_id, row.identity, settings, inputs, planned, context)
 
 
@@ -103,7 +101,7 @@ def _check_definitions(run_id: int, wanted: dict[str, int]) -> None:
         )
 
 
-def _check_inputs(run_id: int, inputs: Inputs, planned: RunPlan, token_sha256: str) -> None:
+def _check_inputs(run_id: int, inputs: Inputs, planned: RunPlan, token_sha256: str | None) -> None:
     for checkpoint, wanted in zip(inputs.checkpoints, planned.models, strict=True):
         found = checkpoint.identity.sha256
         if found != wanted:
@@ -111,9 +109,8 @@ def _check_inputs(run_id: int, inputs: Inputs, planned: RunPlan, token_sha256: s
                 f"{checkpoint.source} holds another model here ({found[:12]}, of its weights and config) than run {run_id} was "
                 f"planned with ({wanted[:12]}); give this worker the same files."
             )
-    assert inputs.corpus is not None
-    if inputs.corpus.token_sha256 != token_sha256:
+    if inputs.corpus is not None and inputs.corpus.token_sha256 != token_sha256:
         raise WorkerRefusal(
             f"{inputs.corpus.meta.source} gives other tokens here ({inputs.corpus.token_sha256[:12]}) than run {run_id} was "
-            f"planned with ({token_sha256[:12]}); give this worker the same corpus."
+            f"planned with ({str(token_sha256)[:12]}); give this worker the same corpus."
         )

@@ -51,6 +51,7 @@ class RunPlan:
             "plan": plan.as_json(),
             "pairs": list(self.work.pairs),
             "by_part": self.work.by_part,
+            "measured": self.work.measured,
             "known_models": self.known.models,
             "known_pairs": [[*pair, run] for pair, run in self.known.pairs.items()],
             "models": self.models,
@@ -78,6 +79,7 @@ def _from_document(document: dict[str, Any]) -> RunPlan:
         work=Work(
             pairs=tuple((a, b) for a, b in document["pairs"]),
             by_part={part: tuple(models) for part, models in document["by_part"].items()},
+            measured={part: tuple(models) for part, models in document["measured"].items()},
         ),
         known=Known(document["known_models"], {(one, other): run for one, other, run in document["known_pairs"]}),
         models=document["models"],

@@ -10,8 +10,9 @@ from catalog import jobs, reuse
 from catalog.run_handle import RunHandle
 from ingest.identity import number_settings, versions_of
 from ingest.labels.topics import BY_FILE, BY_MACHINE, Topic, Topics, topic_model
-from ingest.plan import CorpusShape, ModelShape
-from ingest.planner import Work, make_plan
+from ingest.parts import measures_of_models
+from ingest.parts.shapes import CorpusShape, ModelShape
+from ingest.planner import Work, make_plan, with_measures
 from ingest.prepare import Inputs
 from ingest.progress import Progress
 from ingest.run_plan import RunPlan, stored_plan
@@ -37,12 +38,19 @@ class RunPlanner:
         return RunStore(self.engine, self.handle.run_id, self.handle.folder(self.settings.staging_folder))
 
     def plan(self, progress: Progress) -> RunPlan:
-        """The plan that an interrupted attempt left, if it still holds and work was done by it, else a new one."""
+        """The plan that an interrupted attempt left, if it still holds and work was done by it, else a new one.
+
+        Raises:
+            InputError: a part is not defined for a model.
+        """
         if "distributions" in self.parts and self.inputs.corpus is not None and not self.inputs.corpus.subset_names:
             progress.say(
                 "the corpus has no subsets, so no neuron gets a context label for one; if another of its columns names them, "
                 "give it as --subset-column"
             )
+        for measure in measures_of_models(self.parts):
+            for checkpoint in self.inputs.checkpoints:
+                measure.check(checkpoint)
         stored = self._stored(progress)
         if stored is not None:
             return stored
@@ -57,9 +65,11 @@ class RunPlanner:
         with self.engine.connect() as connection:
             stored = stored_plan(connection, self.handle.run_id)
             states = jobs.states(connection, self.handle.run_id)
+            kept = jobs.has_results(connection, self.handle.run_id)
         if stored is None or (stored.models, stored.versions) != (self.inputs.identities, versions_of(self.parts)):
             return None
-        begun = any(s.done and stored.plan.jobs[s.job].kind != "pivots" for s in states)
+        # what a publication has taken is not there for another, which has parts by a newer definition
+        begun = kept and any(s.done and stored.plan.jobs[s.job].kind != "pivots" for s in states)
         begun = begun or self.store().has_checkpoints()
         needed = max((stored.plan.bytes_needed(stored.plan.jobs[s.job]) for s in states if not s.done), default=0)
         if not begun or needed > self.inputs.memory_bytes:
@@ -83,7 +93,8 @@ class RunPlanner:
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
         )
-        return RunPlan(plan, work, known, self.inputs.identities, versions_of(self.parts), topics)
+        planned = with_measures(plan, work, self.settings, self.inputs.memory_bytes)
+        return RunPlan(planned, work, known, self.inputs.identities, versions_of(self.parts), topics)
 
     def _topics(self, known: reuse.Known, progress: Progress) -> Topics:
         """Those of the file, of the run whose results are used again, or those of the corpus."""
@@ -114,8 +125,6 @@ class RunPlanner:
         )
 
     def _work(self, known: reuse.Known) -> Work:
-        if self.inputs.corpus is None:
-            return Work((), {})
         models = range(len(self.inputs.checkpoints))
         return Work.of(
             self.parts,

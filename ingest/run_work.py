@@ -1,7 +1,7 @@
 """One run's work after its inputs are open: compute, stage, merge, publish."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,27 +11,21 @@ from catalog import reuse
 from catalog.publish import PublishRows
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, TokenizerRow
 from catalog.run_handle import RunHandle
-from ingest import to_rows
 from ingest.checkpoint import Checkpoint
-from ingest.collect import PairResult, Results, collect
-from ingest.corpus_features import CorpusFeatures, corpus_features, members, table_rows, vocabulary_of
-from ingest.explain import Explainer
+from ingest.corpus_features import members
+from ingest.counts import TokenCounts
 from ingest.identity import versions_of
-from ingest.inline import job_context, run_jobs
-from ingest.output_weights import OutputWeights
-from ingest.prepare import Inputs, TokenCounts
+from ingest.inline import features_of, job_context, run_jobs
+from ingest.parts import MEASURES
+from ingest.parts.arrays import TableRows
+from ingest.parts.ground import Ground
+from ingest.parts.measure import Keys, Matches, Measure, PairMeasure
+from ingest.prepare import Inputs
 from ingest.progress import Progress
-from ingest.role_work import ModelRoles, RoleWork
 from ingest.run_plan import RunPlan
 from ingest.run_planner import RunPlanner
 from ingest.settings import IngestSettings
-from ingest.spans import KINDS
-from ingest.statistics.groups import neuron_groups
-from ingest.statistics.universality import BestMatches, best_matches, mutual_best, universality
-from ingest.store import RunStore
-
-Pair = tuple[int, int]
-"""Indices into the list of checkpoints, the smaller first."""
+from ingest.statistics.universality import BestMatches
 
 
 @dataclass
@@ -44,10 +38,7 @@ class RunWork:
     inputs: Inputs
     parts: tuple[str, ...]
     """The parts to compute; a published run that is added to has the others."""
-    matches: dict[Pair, BestMatches] = field(default_factory=dict)
-    """Ordered pairs (a, b): best partners of a's neurons in b."""
-    feature_ids: dict[str, int] = field(default_factory=dict)
-    """Keys reserved for the features of this run."""
+    matches: Matches = field(default_factory=dict)
 
     def run(self, progress: Progress) -> None:
         """All phases; each is recorded in the run's row."""
@@ -55,16 +46,17 @@ class RunWork:
         planner = RunPlanner(self.engine, self.handle, self.settings, self.inputs, self.parts)
         planned, store = planner.plan(progress), planner.store()
         self.handle.set_phase("accumulate")
-        features = corpus_features(self.inputs, planned.topics)
-        if features is not None:
-            context = job_context(self.settings, self.inputs, planned.plan, features, store, progress)
-            run_jobs(context, self.handle, progress)
-        roles = {model: self._role_work.compute(model, progress) for model in self._unknown(planned.known)}
-        self._publish(planned, features, roles, store, progress)
+        features = features_of(self.inputs, planned.topics)
+        context = job_context(self.settings, self.inputs, planned.plan, features, store, self.parts, progress)
+        run_jobs(context, self.handle, progress)
+        self._publish(planned, context.ground(), progress)
+        store.remove()
+        self.handle.forget_folder()
 
     @property
-    def _role_work(self) -> RoleWork:
-        return RoleWork(self.settings, self.inputs, self.parts)
+    def _measures(self) -> list[Measure]:
+        """Of the parts at hand."""
+        return [measure for measure in MEASURES if measure.part in self.parts]
 
     def _unknown(self, known: reuse.Known) -> list[int]:
         """Models of which no earlier run has all parts."""
@@ -73,108 +65,59 @@ class RunWork:
     def _process_weights(self, progress: Progress) -> None:
         progress.phase("check weights", len(self.inputs.checkpoints), "models")
         for checkpoint in self.inputs.checkpoints:
-            checkpoint.process(self.inputs.tokenizer.n_tokens)
+            if not checkpoint.is_processed:
+                checkpoint.process(self.inputs.tokenizer.n_tokens)
             progress.advance(1)
 
-    def _publish(
-        self,
-        planned: RunPlan,
-        features: CorpusFeatures | None,
-        roles: dict[int, ModelRoles],
-        store: RunStore,
-        progress: Progress,
-    ) -> None:
+    def _publish(self, planned: RunPlan, ground: Ground, progress: Progress) -> None:
         progress.phase("stage", None, "tables")
         self.handle.set_phase("stage")
-        results = collect(store, planned.plan, planned.work, self.settings.top_k)
         ids = self.handle.reserve(
             [self._model_row(checkpoint) for checkpoint in self.inputs.checkpoints], self.inputs.tokenizer.sha256
         )
-        self.feature_ids = self.handle.feature_ids(self._feature_rows(features))
-        self._stage_models(ids, results, roles)
-        if features is not None:
-            self._stage_corpus(ids, results, features)
-        self._stage_pairs(ids, results.pairs)
+        features = self._feature_rows(ground)
+        keys = Keys(ids, self.handle.feature_ids(features))
+        self._stage_all(planned, keys, ground)
         progress.phase("merge", None, "tables")
         self.handle.set_phase("merge")
         self._take_over(ids, planned.known)
-        groups = self._merge(ids)
+        groups = self._merge(keys)
         progress.phase("index", None, "tables")
         self.handle.index_staged()
         progress.phase("publish", None, "transaction")
         self.handle.set_phase("publish")
-        self.handle.publish(self._publish_rows(ids, features, groups, planned.known))
-        store.remove()
-        self.handle.forget_folder()
+        self.handle.publish(self._publish_rows(keys, features, ground, groups, planned.known))
 
     # --- phase stage ---
 
-    def _stage_models(self, ids: list[ModelIds], results: Results, roles: dict[int, ModelRoles]) -> None:
-        for model, activations in results.activations.items():
-            self.handle.stage("activation_statistics", to_rows.activation_columns(ids[model].neuron_ids, activations))
-        for model, found in roles.items():
-            for table, columns in self._role_work.tables(model, found, ids[model], self.feature_ids):
-                self.handle.stage(table, columns)
-        if "redundancy" in self.parts:
-            for table, columns in self._role_work.vectors(ids):
-                self.handle.stage(table, columns)
+    def _stage_all(self, planned: RunPlan, keys: Keys, ground: Ground) -> None:
+        """What this run found: of models that no earlier run has, of pairs likewise, and of the run itself."""
+        for model in self._unknown(planned.known):
+            for measure in self._measures:
+                self._stage(measure.rows_of_model(model, keys, ground))
+        for measure in self._measures:
+            self._stage(measure.rows_of_run(keys, ground))
+            if isinstance(measure, PairMeasure):
+                for a, b in planned.work.pairs:
+                    self._stage(measure.rows_of_pair(a, b, self.matches, keys, ground))
 
-    def _stage_corpus(self, ids: list[ModelIds], results: Results, features: CorpusFeatures) -> None:
-        """What depends on the corpus's features."""
-        for kind, model, span, arrays in results.spans:
-            keys = self._keys(KINDS[kind].features(features))
-            weights = OutputWeights(self.inputs.checkpoints[model], span, self.inputs.tokenizer.n_tokens)
-            for table, columns in KINDS[kind].columns(arrays, ids[model].neuron_ids[span], features, weights):
-                with_keys = {**columns, "feature_id": keys[columns["feature_id"]]} if "feature_id" in columns else columns
-                self.handle.stage(table, with_keys)
-        if "vocabulary" in self.parts:
-            explainer = Explainer(features, self.settings.min_count)
-            for table, columns in explainer.columns(results.explained, [model.neuron_ids for model in ids], self.feature_ids):
-                self.handle.stage(table, columns)
-        if "topics" in self.parts:
-            keys = self._keys(features.topic_rows)
-            self.handle.stage("run_topics", {"ordinal": np.arange(1, len(keys) + 1, dtype=np.int32), "feature_id": keys})
+    def _stage(self, rows: Iterable[TableRows]) -> None:
+        for table, columns in rows:
+            self.handle.stage(table, columns)
 
-    def _keys(self, rows: Sequence[FeatureRow]) -> np.ndarray:
-        return np.array([self.feature_ids[row.name] for row in rows], dtype=np.int32)
-
-    def _feature_rows(self, features: CorpusFeatures | None) -> list[FeatureRow]:
+    def _feature_rows(self, ground: Ground) -> list[FeatureRow]:
         """All features that rows of the parts at hand may point to, each once."""
-        rows = (
-            [*table_rows(vocabulary_of(self.inputs.tokenizer), 0)] if {"prediction", "class_activity"} & {*self.parts} else []
-        )
-        if features is not None:
-            rows += features.token_rows if "vocabulary" in self.parts else []
-            rows += [row for kind in KINDS.values() if kind.part in self.parts for row in kind.features(features)]
+        rows = [row for measure in self._measures for row in measure.features(ground)]
         return list({row.name: row for row in rows}.values())
 
-    def _feature_tokens(self, features: CorpusFeatures | None) -> dict[str, np.ndarray]:
+    def _feature_tokens(self, ground: Ground) -> dict[str, np.ndarray]:
         """Token ids of each feature of tokens."""
-        tables = [vocabulary_of(self.inputs.tokenizer)] if {"prediction", "class_activity"} & {*self.parts} else []
-        if features is not None:
-            tables += [features.tokens] if "vocabulary" in self.parts else []
-            of_kinds = [kind.tokens(features) for kind in KINDS.values() if kind.part in self.parts]
-            tables += [table for table in of_kinds if table is not None]
+        tables = [table for measure in self._measures if (table := measure.tokens(ground)) is not None]
         return {name: ids for table in tables for name, ids in members(table)}
-
-    def _stage_pairs(self, ids: list[ModelIds], pairs: dict[Pair, PairResult]) -> None:
-        for (a, b), result in pairs.items():
-            forward, backward = best_matches(result.forward), best_matches(result.backward)
-            self.matches[a, b], self.matches[b, a] = forward, backward
-            diagonal = None if result.diagonal is None else result.diagonal.numpy()
-            for own, other, directed, match, back in (
-                (a, b, result.forward, forward, backward),
-                (b, a, result.backward, backward, forward),
-            ):
-                mutual = mutual_best(match, back)
-                target = (ids[own].neuron_ids, ids[other].neuron_ids, ids[other].model_id)
-                for columns in to_rows.pair_columns(*target, directed, mutual):
-                    self.handle.stage("pairs", columns)
-                self.handle.stage("universality_by_model", to_rows.match_columns(*target, match, diagonal, mutual))
 
     # --- phase merge ---
 
-    def _take_over(self, ids: list[ModelIds], known: reuse.Known) -> None:
+    def _take_over(self, ids: Sequence[ModelIds], known: reuse.Known) -> None:
         """Copy what an earlier run has: per-neuron rows of known models, and known pairs."""
         for model in range(len(ids)):
             run = known.models.get(self.inputs.identities[model])
@@ -194,36 +137,21 @@ class RunWork:
                         *reuse.best_matches(self.engine, run, ids[own].model_id, ids[other].model_id)
                     )
 
-    def _merge(self, ids: list[ModelIds]) -> list[GroupRow]:
-        """Universality over all other models, and the groups of mutual best matches."""
-        if "correlations" not in self.parts:
-            return []
-        mutual: dict[tuple[tuple[int, int], tuple[int, int]], float] = {}
-        for model in range(len(ids)):
-            others = [self.matches[model, other] for other in range(len(ids)) if other != model]
-            self.handle.stage("universality", to_rows.universality_columns(ids[model].neuron_ids, universality(others)))
-        for a, b in ((a, b) for a, b in self.matches if a < b):
-            match = self.matches[a, b]
-            for i in np.flatnonzero(mutual_best(match, self.matches[b, a])):
-                mutual[(a, int(i)), (b, int(match.other[i]))] = float(match.max_corr[i])
-        return [
-            GroupRow(
-                neuron_ids=np.array([ids[model].neuron_ids[i] for model, i in group.neurons], dtype=np.int32),
-                lowest_corr=group.lowest_corr,
-            )
-            for group in neuron_groups(mutual)
-        ]
+    def _merge(self, keys: Keys) -> list[GroupRow]:
+        """What follows from the best matches in all other models: universality, and groups."""
+        groups: list[GroupRow] = []
+        for measure in self._measures:
+            if isinstance(measure, PairMeasure):
+                self._stage(measure.rows_of_matches(self.matches, keys))
+                groups += measure.groups(self.matches, keys)
+        return groups
 
     # --- phase publish ---
 
     def _publish_rows(
-        self,
-        ids: list[ModelIds],
-        features: CorpusFeatures | None,
-        groups: list[GroupRow],
-        known: reuse.Known,
+        self, keys: Keys, features: list[FeatureRow], ground: Ground, groups: list[GroupRow], known: reuse.Known
     ) -> PublishRows:
-        tokenizer = self.inputs.tokenizer
+        tokenizer, ids = self.inputs.tokenizer, keys.models
         n = len(ids)
         return PublishRows(
             models=list(zip([self._model_row(c) for c in self.inputs.checkpoints], ids, strict=True)),
@@ -235,10 +163,10 @@ class RunWork:
                 tokenizer.token_bytes,
                 tokenizer.texts,
             ),
-            corpus=None if features is None else self._corpus_row(features.counts),
-            features=self._feature_rows(features),
-            feature_ids=self.feature_ids,
-            feature_tokens=self._feature_tokens(features),
+            corpus=None if ground.corpus_read is None else self._corpus_row(ground.features.counts),
+            features=features,
+            feature_ids=dict(keys.features),
+            feature_tokens=self._feature_tokens(ground),
             statistics_run_of={
                 ids[m].model_id: known.models.get(self.inputs.identities[m], self.handle.run_id) for m in range(n)
             },

@@ -141,9 +141,6 @@ class IngestSettings:
         check_device_name(self.device)
         check_precision_name(self.precision, self.device)
         self._check_ranges()
-        if self.enqueue and not self.needs_corpus:
-            asked = ",".join(self.only)
-            raise InputError(f"--enqueue has nothing to leave to workers with --only {asked}; leave it out.")
         source = self.corpus_source
         if self.needs_corpus and source is not None:
             check_source(source)

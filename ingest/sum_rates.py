@@ -6,7 +6,6 @@ Seconds are per activation where tokens come in (a token times a neuron), and pe
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,27 +13,39 @@ import torch
 from torch import Tensor, nn
 
 from ingest.activations import Pivots, kept_activations, token_batches
-from ingest.compute import LayerTokenSums
+from ingest.compute import ground_of
 from ingest.corpus_features import SYNTAX_ROWS, CorpusFeatures
-from ingest.explain import Explainer
+from ingest.counts import count_tokens
 from ingest.labels.topics import BY_MACHINE, COMPONENTS, Topic, Topics, topic_features
-from ingest.plan import CorpusShape, ModelShape, Plan, SpanItem, TokenItem
-from ingest.prepare import count_tokens
+from ingest.parts import LAYER_MEASURES
+from ingest.parts.moments import ModelMoments
+from ingest.parts.shapes import CorpusShape, Layers, LayerShape, ModelShape, Size
+from ingest.plan import LayerItem, Plan
 from ingest.rehearsal import TIMES, Rehearsal
 from ingest.settings import IngestSettings
-from ingest.span_corpus import SpanCorpus
-from ingest.spans import KINDS
 from ingest.statistics.correlation import Products
 from ingest.statistics.moments import MomentAccumulator
 from ingest.statistics.span import FeatureBatch, TokenBatch
 from ingest.statistics.tiles import LayerSpan
-from ingest.sums import JobSums, ModelMoments
+from ingest.sums import JobSums
 
 PROBE_TOKENS = 4096
 PROBE_SECONDS = 0.25
 PROBE_NEURONS = 2048
 FEATURE_SHARE = 0.05
 """Of positions that have a topic or a property of syntax, about."""
+
+
+@dataclass(frozen=True)
+class MeasureRates:
+    """Seconds per operation, as the measure counts them (`ingest.parts.shapes.Size`)."""
+
+    added: float
+    """Where tokens come in."""
+    finished: float
+    """Where sums are finished."""
+    shared: float
+    """Where what they share is made."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +58,8 @@ class Rates:
     """Operations of forward passes, per second."""
     moments: float
     """Seconds per activation whose moments are taken, pre and post counted once."""
-    added: dict[str, float] = field(default_factory=dict)
-    """Seconds per activation of each kind of sums over layers, and of `tokens`."""
-    finished: dict[str, float] = field(default_factory=dict)
-    """Seconds per neuron; of n-grams per neuron and token."""
-    indexed: float | None = None
-    """Seconds per token whose n-grams are indexed, once for all neurons of a job."""
+    of_measures: dict[str, MeasureRates] = field(default_factory=dict)
+    """By the name of the measure."""
 
 
 def measure(device: torch.device, shape: ModelShape, precision: str) -> Rates:
@@ -72,14 +79,14 @@ def measure(device: torch.device, shape: ModelShape, precision: str) -> Rates:
         )
 
 
-def rehearsed(rates: Rates, rehearsal: Rehearsal, settings: IngestSettings, kinds: Iterable[str]) -> Rates:
-    """The rates with those of forward passes, moments and every kind of sums, on the rehearsed model.
+def rehearsed(rates: Rates, rehearsal: Rehearsal, settings: IngestSettings, measures: Iterable[str]) -> Rates:
+    """The rates with those of forward passes, moments and every measure of layers, on the rehearsed model.
 
     Args:
-        kinds: keys of `ingest.spans.KINDS`, and `tokens` for sums per token.
+        measures: keys of `ingest.parts.LAYER_MEASURES`.
     """
     with torch.inference_mode():
-        return _Rehearsed(rates, rehearsal, settings).rates(list(kinds))
+        return _Rehearsed(rates, rehearsal, settings).rates(list(measures))
 
 
 class _Rehearsed:
@@ -107,7 +114,7 @@ class _Rehearsed:
         zeros = torch.zeros(shape.n_neurons, device=self.device)
         self.pivots = Pivots(zeros, zeros.clone())
 
-    def rates(self, kinds: list[str]) -> Rates:
+    def rates(self, measures: list[str]) -> Rates:
         batch = self._batch()
         kept_activations(self.checkpoint, batch)
         forward, (pre, post) = self._timed(lambda: kept_activations(self.checkpoint, self._batch()))
@@ -115,31 +122,34 @@ class _Rehearsed:
         moments.update(pre.clone(), post)
         copy = pre.clone()
         taken, _ = self._timed(lambda: moments.update(copy, post))
-        corpus, most = (
-            SpanCorpus(self.corpus, self.features),
-            min(self.settings.ngram_tokens, self.corpus.n_rows * (self.shape.context - 1)),
-        )
-        indexed = timed(self.device, lambda: corpus.ngrams(most))[0] / most if "ngrams" in kinds else None
-        added: dict[str, float] = {}
-        finished: dict[str, float] = {}
-        for kind in kinds:
-            sums = self._sums(kind)
-            self._feed(sums, self._batch(), pre, post)
-            batches = [self._batch() for _ in range(TIMES)]
-            added[kind] = self._timed(lambda: self._feed(sums, batches.pop(), pre, post))[0]  # noqa: B023
-            finish = partial(self._explain, sums, moments) if kind == "tokens" else partial(self._finish, kind, sums, corpus)
-            finished[kind] = timed(self.device, finish)[0] / self.rehearsal.shape.n_neurons
-            if kind == "ngrams":
-                finished[kind] /= most
         n_tokens = batch.tokens.numel()
-        activations = n_tokens * self.rehearsal.shape.n_neurons
         return replace(
             self.known,
             forward_flop=self.rehearsal.shape.forward_flop(self.rehearsal.inputs.context) * n_tokens / forward,
-            moments=taken / activations,
-            added={kind: seconds / activations for kind, seconds in added.items()},
-            finished=finished,
-            indexed=indexed,
+            moments=taken / (n_tokens * self.rehearsal.shape.n_neurons),
+            of_measures={name: self._rates_of(name, n_tokens, pre, post, moments) for name in measures},
+        )
+
+    def _rates_of(self, name: str, n_tokens: int, pre: Tensor, post: Tensor, moments: ModelMoments) -> MeasureRates:
+        """Feed a measure twice what it is fed by one batch, and finish it once."""
+        shape = LayerShape(self.rehearsal.shape.d_mlp, self.rehearsal.shape.d_vocab, self.shape, self.settings.seed)
+        measure, size = LAYER_MEASURES[name], LAYER_MEASURES[name].size(shape)
+        ground = ground_of(self.settings, self.rehearsal.inputs, self.features, lambda name: [], (), {0: moments})
+        sums, n_layers = self._sums(name, size), self.rehearsal.shape.n_layers
+        self._feed(sums, self._batch(), pre, post)
+        batches = [self._batch() for _ in range(TIMES)]
+        added, _ = self._timed(lambda: self._feed(sums, batches.pop(), pre, post))
+        shared, _ = timed(self.device, lambda: measure.prepare(shape, ground))
+
+        def finish() -> None:
+            for item, held in sums.layers.items():
+                measure.finish(held, Layers(0, item.layers.neurons), ground)
+
+        finished, _ = timed(self.device, finish)
+        return MeasureRates(
+            added=added / (n_layers * n_tokens * size.operations),
+            finished=finished / (n_layers * size.finish_operations),
+            shared=shared / size.shared_operations if size.shared_operations else 0.0,
         )
 
     def _timed(self, step: Callable[[], Any]) -> tuple[float, Any]:
@@ -158,10 +168,10 @@ class _Rehearsed:
 
         return replace(batch, features={"topics": some(self.n_topics), "syntax": some(len(SYNTAX_ROWS))})
 
-    def _sums(self, kind: str) -> JobSums:
+    def _sums(self, measure: str, size: Size) -> JobSums:
         shape = self.rehearsal.shape
         spans = [LayerSpan(layer, layer, shape.d_mlp) for layer in range(shape.n_layers)]
-        items = tuple(TokenItem(0, span) if kind == "tokens" else SpanItem(kind, 0, span, 0) for span in spans)
+        items = tuple(LayerItem(measure, 0, span, size) for span in spans)
         plan = Plan((), (shape,), self.shape)
         return JobSums(items, plan, {0: self.pivots}, self.device, self.settings.precision, self.settings.seed)
 
@@ -169,17 +179,6 @@ class _Rehearsed:
         for layer, (own_pre, own_post) in enumerate(self.layers):
             sums.observe(batch, 0, layer, own_pre, own_post)
         sums.update(batch, {0: pre}, {0: post})
-
-    def _finish(self, kind: str, sums: JobSums, corpus: SpanCorpus) -> None:
-        for span in sums.spans.values():
-            KINDS[kind].finish(span, corpus)
-
-    def _explain(self, sums: JobSums, moments: ModelMoments) -> None:
-        found = moments.post.compute()
-        explainer = Explainer(self.features, self.settings.min_count)
-        for item, held in sums.tokens.items():
-            neurons = item.layers.neurons
-            explainer.explain(LayerTokenSums(0, neurons, held.sums_, self.pivots.post[neurons], found[neurons]))
 
 
 def timed(device: torch.device, step: Callable[[], Any]) -> tuple[float, Any]:

@@ -26,9 +26,10 @@ from bench.report import machine
 from bench.speed.workers import command
 from catalog import parts
 from cli.markdown import table
-from ingest.prepare import load_inputs, open_syntax
+from ingest.prepare import load_inputs
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
+from ingest.syntax.cache import open_syntax
 
 BASE = "activations,correlations"
 EVERYTHING = ",".join(part for part in parts.names() if part not in parts.groups()["roles"])

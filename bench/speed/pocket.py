@@ -12,7 +12,8 @@ from ingest.activations import Buffers, Pivots, kept_activations, pivots, token_
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus, tokenise
 from ingest.documents import CorpusSource
-from ingest.plan import CorpusShape, Item, ModelShape, MomentItem, OwnItem, Plan, TileItem
+from ingest.parts.shapes import CorpusShape, ModelShape
+from ingest.plan import Item, MomentItem, OwnItem, Plan, TileItem
 from ingest.statistics.span import TokenBatch
 from ingest.statistics.tiles import LayerSpan
 from ingest.sums import JobSums

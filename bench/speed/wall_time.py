@@ -56,8 +56,9 @@ class Clock:
 
 def instrument(clock: Clock) -> None:
     """Put the clock around the parts of the main job."""
-    from ingest import activations, checkpoint, compute, run_work, sums
-    from ingest.statistics import correlation
+    from ingest import activations, checkpoint, compute, run_work
+    from ingest.parts import moments
+    from ingest.statistics import correlation, token_sums
 
     inner = checkpoint.Checkpoint.visit_activations
 
@@ -72,9 +73,9 @@ def instrument(clock: Clock) -> None:
     checkpoint.Checkpoint.visit_activations = visit  # type: ignore[method-assign]
     clock.wrap(correlation, "add_product", "matrix products")
     clock.wrap(correlation.Products, "flush", "flushes to float64")
-    clock.wrap(sums.ModelMoments, "update", "moments")
-    clock.wrap(sums.TokenSumAccumulator, "update", "sums per token")
-    clock.wrap(compute._Finish, "results", "rotation, best partners, explanations")
+    clock.wrap(moments.ModelMoments, "update", "moments")
+    clock.wrap(token_sums.TokenSumAccumulator, "update", "sums per token")
+    clock.wrap(compute, "_finished", "rotation, best partners, explanations")
     clock.wrap(activations, "pivots", "pivots")
     clock.wrap(run_work.RunWork, "_process_weights", "folding and checking weights")
     clock.wrap(run_work.RunWork, "_publish", "rows, COPY, publication")

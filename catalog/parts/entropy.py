@@ -9,10 +9,8 @@ from catalog.parts.part import Check, Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, threshold
 from catalog.parts.view_text import LABEL, LABELS, NEURON
 from catalog.parts.words import shown, signed
-from catalog.words import METRICS
+from catalog.words import CONTROLS, METRICS
 
-CONTROLS = 20
-"""Neurons of a model that candidates are compared with."""
 PURPOSES = ("candidate", "control", "asked")
 
 

@@ -7,6 +7,7 @@ from catalog.parts.ngram_views import VIEWS
 from catalog.parts.part import Part, Rows, Section
 from catalog.parts.rule import Evidence, Rule, Threshold, threshold
 from catalog.parts.words import shown
+from catalog.words import DETECTING, LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY
 
 ngram_statistics = table(
     "ngram_statistics",
@@ -53,10 +54,6 @@ detected_ngrams = table(
     serves="token_detectors: a neuron's detected n-grams in order",
 )
 
-DETECTING = {1: 20, 3: 200}
-"""The tokens, or trigrams, that activate a neuron are kept if so few cover it; the rules ask for fewer (SPEC 12.4, 12.5)."""
-LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY = 10, 5, 0.5
-"""What is kept of them: neurons that are active so often, n-grams that occur and activate so often; the rules ask for more."""
 _KEPT = "n-grams of neurons that are rarer, more or less telling than that are not kept, and would have to be counted again"
 
 # Tok(i) are the n-grams that occur often enough and activate the neuron often enough (SPEC 12.4); the label names the first.

@@ -145,8 +145,8 @@ RULES = (
             Threshold(
                 "max_variance_reduction",
                 0.05,
-                "Variance reduction of the best feature below which a universal neuron is unexplained, if no rule of position, bos, "
-                "prediction, suppression, partition, entropy or attention labels it.",
+                "Variance reduction of the best feature below which a universal neuron is unexplained, if no rule of position, "
+                "bos, prediction, suppression, partition, entropy or attention labels it.",
             ),
         ),
         needs="EXISTS (SELECT 1 FROM run_parts WHERE run_id = :run_id AND part = 'correlations')",

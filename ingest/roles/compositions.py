@@ -8,7 +8,7 @@ With M_QK = W_Q W_Kᵀ (query × key) and M_OV = W_V W_O, and unit vectors ŵ:
 ‖M_QK‖ = ‖W_Q Rᵀ‖. (RᵀR is the Gram matrix W_KᵀW_K; with it small scores would lose half of their digits.)
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,17 +41,19 @@ def head_compositions(
     w_o: Float[Tensor, "layers heads d_head d_model"],
     parallel: bool,
     advance: Callable[[int], None] = lambda n_neurons: None,
+    layers: Sequence[int] | None = None,
 ) -> Iterator[LayerCompositions]:
     """Scores of each layer ℓ of neurons, in order; q, k and v with heads of layers A > ℓ, o with those of layers A <= ℓ.
 
     Args:
         parallel: attention and MLP of a layer read the same residual stream, so o ends before ℓ (A < ℓ).
         advance: is given the number of neurons that were done.
+        layers: of neurons; None: all.
     """
     written = w_o.transpose(-1, -2)
     queries, keys = _readers(w_q, w_k), _readers(w_k, w_q)
     values, outputs = _readers(w_v, written), _readers(written, w_v)
-    for layer in range(len(w_in)):
+    for layer in range(len(w_in)) if layers is None else layers:
         reads, _ = unit_rows(w_in[layer].T, torch.float32)
         writes, _ = unit_rows(w_out[layer], torch.float32)
         yield LayerCompositions(

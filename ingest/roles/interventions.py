@@ -42,6 +42,7 @@ def run_interventions(
     batch_tokens: int = 4096,
     device: torch.device | None = None,
     advance: Callable[[int], None] = lambda tokens: None,
+    answered: slice = slice(None),
 ) -> InterventionResults:
     """Metrics of the model as it is and under each intervention, over M_next of the first rows of a corpus.
 
@@ -53,19 +54,22 @@ def run_interventions(
         batch_tokens: how many at once, one row at least; they take about 20 bytes per token and id of the vocabulary.
         device: where the model is; None: the CPU.
         advance: is told how many tokens were read.
+        answered: which of the interventions are; what is found of one is the same to the bit, whichever others are.
+    Returns:
+        Of those that are answered, in order.
     Raises:
         ValueError: the model has no such neuron, or its final norm is no LayerNorm.
     """
     _check(model, interventions)
     device = device or torch.device("cpu")
-    engine = _Engine(model, interventions, device)
+    engine = _Engine(model, interventions, device, range(len(interventions))[answered])
     context = tokens.shape[1]
     n_rows, step = min(len(tokens), -(-n_tokens // context)), max(1, batch_tokens // context)
     for start in range(0, n_rows, step):
         rows = np.asarray(tokens[start : min(start + step, n_rows)], dtype=np.int64)
         engine.add(rows, next_token_mask(rows, special_ids))
         advance(rows.size)
-    return engine.sums.results()
+    return engine.sums.results(answered)
 
 
 def _check(model: Model, interventions: Sequence[Intervention]) -> None:
@@ -77,10 +81,13 @@ def _check(model: Model, interventions: Sequence[Intervention]) -> None:
 
 
 class _Engine:
-    """Interventions, ordered by how they are answered, and the sums of their metrics."""
+    """Interventions, ordered by how they are answered, and the sums of their metrics.
 
-    def __init__(self, model: Model, interventions: Sequence[Intervention], device: torch.device) -> None:
-        self.model, self.interventions, self.device = model, interventions, device
+    Products and sums are of the shapes that they have if all are answered: of other shapes they may round otherwise.
+    """
+
+    def __init__(self, model: Model, interventions: Sequence[Intervention], device: torch.device, answered: range) -> None:
+        self.model, self.interventions, self.device, self.answered = model, interventions, device, answered
         self.sums = PairedSums(len(interventions), device)
         self.nonlinearities = nonlinearities(model.model, model.architecture)
         self.epsilon = final_norm(model.model, model.architecture).eps
@@ -92,11 +99,15 @@ class _Engine:
             wanted[first].update(intervention.in_layer(first))
         self.neurons = {layer: sorted(indices) for layer, indices in wanted.items()}
         final = model.n_layers - 1
-        self.earlier = sorted(layer for layer in self.by_layer if layer < final)
+        self.earlier = sorted(layer for layer, own in self.by_layer.items() if layer < final and self._answered(own))
         of_final = sorted(self.by_layer.get(final, []), key=lambda number: interventions[number].neurons)
         self.singles = [number for number in of_final if len(interventions[number].neurons) == 1]
-        self.together = [number for number in of_final if len(interventions[number].neurons) > 1]
-        self.final = FinalLayer(model, self.neurons[final]) if of_final else None
+        self.together = [number for number in of_final if len(interventions[number].neurons) > 1 and number in answered]
+        self.final = FinalLayer(model, self.neurons[final]) if self._answered(of_final) else None
+
+    def _answered(self, numbers: Sequence[int]) -> list[int]:
+        """Places of those that are answered."""
+        return [place for place, number in enumerate(numbers) if number in self.answered]
 
     def add(self, rows: np.ndarray, mask: np.ndarray) -> None:
         """Add (rows, context) tokens, of which `mask` says the positions that count."""
@@ -115,17 +126,21 @@ class _Engine:
             self._add_final(self.final, seen, kept, nominal, scale)
         for layer in self.earlier:
             for numbers in _chunks(self.by_layer[layer], STACKED_TOKENS // rows.size):
-                self._add_earlier(layer, numbers, seen, kept, nominal)
+                if self._answered(numbers):
+                    self._add_earlier(layer, numbers, seen, kept, nominal)
 
     def _add_final(self, final: FinalLayer, seen: Seen, kept: Tensor, nominal: Nominal, scale: Tensor) -> None:
         layer = self.model.n_layers - 1
         residual = seen.last[kept]
         for numbers in _chunks(self.singles, METRICS_AT_ONCE // len(kept)):
-            changes = [self._change(number, layer, seen, kept) for number in numbers]
+            among = self._answered(numbers)
+            if not among:
+                continue
+            changes = [self._change(numbers[place], layer, seen, kept) for place in among]
             delta = torch.cat([change for _, change in changes], dim=1)
             chosen = torch.tensor([place for places, _ in changes for place in places], device=self.device)
             found = final.one_each(nominal, residual, scale, delta.double(), chosen)
-            self.sums.add(self._tensor(numbers), found, nominal)
+            self.sums.add(self._tensor(numbers), found, nominal, self._tensor(among))
         for number in self.together:
             places, delta = self._change(number, layer, seen, kept)
             found = final.together(nominal, residual, scale, delta.double(), self._tensor(places))
@@ -140,6 +155,8 @@ class _Engine:
         last, normed = forward_after(self.model, layer, torch.cat(residuals), self._edits(layer, numbers))
         parts = zip(last.chunk(len(numbers)), normed.chunk(len(numbers)), strict=True)
         for number, (own_last, own_normed) in zip(numbers, parts, strict=True):
+            if number not in self.answered:
+                continue
             scale = norm_scale(own_last, self.epsilon)[kept]
             found = intervened_metrics(nominal, unembed(self.model, own_normed[kept]), scale)
             self.sums.add(self._tensor([number]), found, nominal)

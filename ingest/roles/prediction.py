@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from ingest.columns import Columns
 from ingest.labels.divisions import Divisions, divide
 from ingest.labels.vocabulary import FeatureTable
 from ingest.statistics.effects import EffectSums, SumMoments, TokenClasses, moments_of
+
+Columns = dict[str, np.ndarray]
 
 TOP = 5
 LEAST_CLASS_VARIANCE = 1e-12

@@ -149,22 +149,39 @@ class PairedSums:
         self.n += len(nominal.targets)
         self.nominal += nominal.metrics.stacked().sum((1, 2))
 
-    def add(self, interventions: Int64[Tensor, " variants"], found: TokenMetrics, nominal: Nominal) -> None:
-        """Add the tokens of a batch to some interventions, each of which is one variant."""
+    def add(
+        self, interventions: Int64[Tensor, " together"], found: TokenMetrics, nominal: Nominal, among: Tensor | None = None
+    ) -> None:
+        """Add the tokens of a batch to some interventions, each of which is one variant.
+
+        Args:
+            among: (variants,) int64 places among these interventions, if something was found of some of them only: sums are
+                of one shape in any case, for sums of other shapes may round otherwise.
+        """
         values = found.stacked()
         deltas = values - nominal.metrics.stacked()
+        if among is not None and len(among) < len(interventions):
+            values, deltas = (_spread(held, among, len(interventions)) for held in (values, deltas))
         self.values[:, interventions] += values.sum(1)
         self.deltas[:, interventions] += deltas.sum(1)
         self.squares[:, interventions] += deltas.square_().sum(1)
 
-    def results(self) -> "InterventionResults":
-        """Means and standard errors; undefined ones are NaN."""
+    def results(self, wanted: slice = slice(None)) -> "InterventionResults":
+        """Means and standard errors of the interventions that are wanted; undefined ones are NaN."""
         n = self.n or torch.nan
         mean, delta = (self.values / n).T.cpu().numpy(), (self.deltas / n).T
         spread = (self.squares / n).T - delta**2
         variance_of_mean = spread.clamp_min(0) / (self.n - 1 if self.n > 1 else torch.nan)
         nominal = (self.nominal / n).cpu().numpy()
-        return InterventionResults(self.n, nominal, mean, delta.cpu().numpy(), variance_of_mean.sqrt().cpu().numpy())
+        columns = (mean, delta.cpu().numpy(), variance_of_mean.sqrt().cpu().numpy())
+        return InterventionResults(self.n, nominal, *(column[wanted] for column in columns))
+
+
+def _spread(values: Tensor, places: Tensor, n: int) -> Tensor:
+    """(metrics, tokens, variants) at their places among n, 0 at the others."""
+    spread = values.new_zeros(*values.shape[:2], n)
+    spread[..., places] = values
+    return spread
 
 
 @dataclass(frozen=True)

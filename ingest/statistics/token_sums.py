@@ -5,6 +5,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from ingest.statistics import loops
+from ingest.statistics.span import SpanAccumulator, TokenBatch
 
 
 def add_rows(values: Tensor, ids: Tensor, sums: Tensor) -> None:
@@ -16,35 +17,30 @@ def add_rows(values: Tensor, ids: Tensor, sums: Tensor) -> None:
     sums.index_add_(0, ids.clamp_min(0), named.double())
 
 
-class TokenSumAccumulator:
-    """Sums of `post - pivot` by the current and by the previous token id, for a range of neurons of one model."""
+class TokenSumAccumulator(SpanAccumulator):
+    """Sums of `post - pivot` by the current and by the previous token id, for consecutive layers of one model."""
 
     sums_: Float64[Tensor, "2 tokens neurons"]
     """[0] by the current token id, [1] by the previous one, about the pivot."""
 
-    def __init__(self, d_vocab: int, n_neurons: int, device: torch.device) -> None:
-        self.sums_ = torch.zeros(2, d_vocab, n_neurons, dtype=torch.float64, device=device)
+    def __init__(self, d_vocab: int, pivot: Tensor) -> None:
+        """Args:
+        pivot: (neurons,) fp32, of post; it is on the device of the sums.
+        """
+        self.pivot = pivot
+        self.sums_ = torch.zeros(2, d_vocab, len(pivot), dtype=torch.float64, device=pivot.device)
 
     @staticmethod
     def bytes_needed(d_vocab: int, n_neurons: int) -> int:
         """Bytes of the resident sums."""
         return 2 * d_vocab * n_neurons * 8
 
-    def update(self, centred: Tensor, current: Tensor, previous: Tensor) -> None:
-        """Add a batch, in float64.
-
-        Args:
-            centred: (tokens, neurons) fp32, post - pivot.
-            current, previous: (tokens,) int64 ids; a previous id of -1 (first position of a row) belongs to no token.
-        """
-        add = loops.add_rows if centred.device.type == "cpu" else add_rows
-        for sums, ids in zip(self.sums_, (current, previous), strict=True):
-            add(centred, ids, sums)
+    def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
+        """Add a batch, in float64; a previous id of -1 (first position of a row) belongs to no token."""
+        add = loops.add_rows if post.device.type == "cpu" else add_rows
+        for sums, ids in zip(self.sums_, (batch.current, batch.previous), strict=True):
+            add(post, ids, sums)
 
     def state(self) -> dict[str, Tensor]:
         """The live sums, which may be added to."""
         return {"sums": self.sums_}
-
-    def merge(self, other: "TokenSumAccumulator") -> None:
-        """Add the sums of another shard with the same pivot."""
-        self.sums_ += other.sums_

@@ -11,11 +11,14 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from catalog.errors import InputError
+from catalog.settings import home
 from ingest.corpus_cache import TokenCorpus, work_folder
 from ingest.progress import Progress
+from ingest.settings import IngestSettings
 from ingest.syntax.annotate import Pipeline, load_pipeline
 from ingest.syntax.features import N_BYTES, N_FEATURES, NAMES
 from ingest.syntax.processes import Annotator, processors
+from ingest.syntax.subsets import syntax_subsets
 from ingest.tokenizer import TokenizerInfo
 
 BITS_FILE, META_FILE = "features.bits", "meta.json"
@@ -46,6 +49,18 @@ class SyntaxCorpus:
         previous = np.zeros_like(current)
         previous[:, 1:] = current[:, :-1]
         return np.concatenate([current[chosen], previous[chosen]], axis=1), np.flatnonzero(chosen[kept])
+
+
+def open_syntax(settings: IngestSettings, corpus: TokenCorpus, tokenizer: TokenizerInfo, progress: Progress) -> SyntaxCorpus:
+    """The syntax of the corpus, from the cache of the catalog's home or annotated now.
+
+    Raises:
+        InputError: the pipeline cannot be used, or there is no such subset.
+    """
+    subsets = syntax_subsets(corpus.subset_names, settings.syntax_subsets)
+    if corpus.subset_names and not subsets:
+        progress.say("no subset of the corpus is English prose by its name; name some with --syntax-subsets to have syntax")
+    return syntax_of(corpus, tokenizer, settings.spacy_model, subsets, home() / "corpora", progress)
 
 
 def syntax_of(

@@ -349,7 +349,7 @@ COMMENT ON INDEX pk_run_parts IS 'Serves runs list, and extending a run: the par
 CREATE TABLE run_jobs (
     run_id INTEGER NOT NULL,
     job SMALLINT NOT NULL,
-    kind TEXT NOT NULL CONSTRAINT ck_run_jobs_kind_known CHECK (kind IN ('pivots', 'accumulate', 'combine')),
+    kind TEXT NOT NULL CONSTRAINT ck_run_jobs_kind_known CHECK (kind IN ('pivots', 'accumulate', 'combine', 'measure')),
     after SMALLINT[] NOT NULL,
     tokens BIGINT NOT NULL,
     bytes BIGINT NOT NULL,
@@ -368,7 +368,7 @@ CREATE TABLE run_jobs (
 COMMENT ON TABLE run_jobs IS 'The pieces of work of each run.';
 COMMENT ON COLUMN run_jobs.run_id IS 'The run.';
 COMMENT ON COLUMN run_jobs.job IS 'Number within the run, from 0.';
-COMMENT ON COLUMN run_jobs.kind IS 'pivots, accumulate or combine.';
+COMMENT ON COLUMN run_jobs.kind IS 'pivots, accumulate, combine or measure.';
 COMMENT ON COLUMN run_jobs.after IS 'Jobs of the run whose results it reads.';
 COMMENT ON COLUMN run_jobs.tokens IS 'Tokens that go through the models, BOS included.';
 COMMENT ON COLUMN run_jobs.bytes IS 'Memory of its accumulators.';
@@ -394,7 +394,7 @@ CREATE TABLE run_job_results (
 COMMENT ON TABLE run_job_results IS 'Results of jobs until the run is published; the reader role cannot see them.';
 COMMENT ON COLUMN run_job_results.run_id IS 'The run.';
 COMMENT ON COLUMN run_job_results.job IS 'The job that found it.';
-COMMENT ON COLUMN run_job_results.name IS 'What it is: pivots, moments, a tile, explanations; with the models and layers.';
+COMMENT ON COLUMN run_job_results.name IS 'What it is: pivots, moments, a tile, a measure; with the models and layers, or the share.';
 COMMENT ON COLUMN run_job_results.data IS 'Arrays in numpy''s npz format.';
 COMMENT ON INDEX pk_run_job_results IS 'Serves publication: what the jobs of a run found.';
 

@@ -17,8 +17,8 @@ from catalog.verify import verify
 from ingest.ablate import ablate
 from ingest.intervene import intervene
 from ingest.measure_settings import AblateSettings, InterveneSettings
+from ingest.parts.ablations import CAUSES, ablation_columns
 from ingest.progress import Silent
-from ingest.role_results import CAUSES, ablation_columns
 from ingest.roles.heads import Pair
 from ingest.roles.path_ablation import ablate_paths
 from ingest.roles.path_summary import summarise

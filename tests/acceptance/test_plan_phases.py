@@ -45,7 +45,8 @@ def url(server: URL, template: str) -> Iterator[str]:
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rows and syntax that nobody keeps."""
-    monkeypatch.setattr("ingest.prepare.home", lambda: tmp_path)
+    for module in ("ingest.prepare", "ingest.syntax.cache"):
+        monkeypatch.setattr(f"{module}.home", lambda: tmp_path)
 
 
 def planned(settings: IngestSettings) -> dict[str, list[float | None]]:

@@ -12,8 +12,8 @@ from ingest.activations import token_batches
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus, tokenise
 from ingest.documents import CorpusSource
-from ingest.ngram_results import describe_ngrams
-from ingest.span_corpus import SpanCorpus
+from ingest.parts.ground import CorpusNgrams
+from ingest.parts.ngrams import describe_ngrams
 from ingest.statistics.ngrams import ActivityAccumulator
 from ingest.tokenizer import tokenizer_identity
 from tests.acceptance.ingests import contract, rows, run_ingest
@@ -78,7 +78,7 @@ def test_bits_of_a_real_model_are_counted_like_a_dictionary(checkpoint: Checkpoi
     for batch in token_batches(corpus, 1000, CPU):
         pre = torch.cat([layer for layer, _ in checkpoint.mlp_activations(batch.tokens)], dim=2).flatten(0, 1)
         bits.update(batch, pre[batch.kept], pre)
-    assert_is_counted(describe_ngrams(bits, SpanCorpus(corpus, None)), corpus, active[:most], most)
+    assert_is_counted(describe_ngrams(bits, CorpusNgrams(corpus)), corpus, active[:most], most)
 
 
 def test_planted_neurons_get_exactly_their_labels(published: str, family: PlantedFamily) -> None:

@@ -15,11 +15,11 @@ import torch
 from catalog.settings import home
 from ingest.checkpoint import open_checkpoint, parse_model_argument
 from ingest.corpus import TokenCorpus, tokenise
+from ingest.counts import count_tokens
 from ingest.documents import CorpusSource
 from ingest.labels.topics import BY_MACHINE, Topics, topic_features, topic_model
 from ingest.labels.unigrams import unigram_features
 from ingest.labels.vocabulary import FeatureTable, vocabulary_features
-from ingest.prepare import count_tokens
 from ingest.statistics.correlation import rotation
 from ingest.tokenizer import TokenizerInfo, tokenizer_identity
 from ingest.topic_inputs import row_counts

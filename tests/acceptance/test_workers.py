@@ -212,7 +212,7 @@ def test_a_staging_folder_that_cannot_be_written_is_not_kept(place: Place) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["ingest", "a", "--only", "weights", "--enqueue"], "--enqueue has nothing to leave to workers"),
+        (["ingest", "a", "--only", "weights", "--enqueue"], "a"),
         (["ingest", "a", "b", "--corpus", "x", "--jobs", "0"], "--jobs 0 is too small; give 1 or more."),
         (["ingest", "a", "b", "--corpus", "x", "--checkpoint-minutes", "0"], "--checkpoint-minutes 0.0 is no interval"),
         (["ingest", "a", "b", "--corpus", "x", "--enqueue"], "a"),

@@ -38,10 +38,11 @@ def test_moments_and_token_sums_agree_with_the_cpu() -> None:
     found = []
     for device in ("cpu", "cuda"):
         moments = MomentAccumulator(torch.zeros(70, device=device))
-        sums = TokenSumAccumulator(30, 70, torch.device(device))
+        sums = TokenSumAccumulator(30, torch.zeros(70, device=device))
         for part, current in zip(x.split(999), ids.split(999), strict=True):
             moments.update(part.to(device))
-            sums.update(part.to(device), current.to(device), current.to(device))
+            own, moved = current.to(device), part.to(device)
+            sums.update(TokenBatch(0, 1, 0, own[None], own, own, own, own), moved, moved)
         found.append((moments.power_sums_.cpu().numpy(), sums.sums_.cpu().numpy()))
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-3)

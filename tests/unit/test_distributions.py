@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.distribution_results import describe_subsets, explain_subsets, subset_columns
+from ingest.parts.distributions import describe_subsets, explain_subsets, subset_columns
 from ingest.statistics import distributions as core
 from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
 from ingest.statistics.span import EARLY, SpanAccumulator, TokenBatch

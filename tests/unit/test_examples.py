@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.activations import Pivots
-from ingest.example_results import describe_examples, example_columns
-from ingest.plan import CorpusShape, ModelShape, Plan, SpanItem
+from ingest.parts.examples import describe_examples, example_columns
+from ingest.parts.shapes import CorpusShape, ModelShape, Size
+from ingest.plan import LayerItem, Plan
 from ingest.statistics import examples as module
 from ingest.statistics.examples import BANDS, NOWHERE, SAMPLES, TOP, ExampleAccumulator
 from ingest.statistics.hashing import STEP, context_hashes, mixed, place_hashes
@@ -205,7 +206,7 @@ def test_bytes_are_those_of_the_state(seed: int) -> None:
 def test_a_job_gets_the_states_of_others_whole() -> None:
     """As files give them: array after array, of two kinds and two ranges of rows."""
     tokens, post = corpus(12, 9, 4, 0), activations(12, 9, 0)
-    items = tuple(SpanItem(kind, 0, LayerSpan(0, 0, 6), 0) for kind in ("examples", "positions"))
+    items = tuple(LayerItem(measure, 0, LayerSpan(0, 0, 6), Size(0, 1, 1)) for measure in ("examples", "positions"))
     plan = Plan((), (ModelShape(1, 8, 6, 10),), CorpusShape(12, 9))
     pivots = {0: Pivots(torch.zeros(6), torch.zeros(6))}
     *parts, whole = [JobSums(items, plan, pivots, CPU, "fp32", 3) for _ in range(3)]
@@ -214,9 +215,9 @@ def test_a_job_gets_the_states_of_others_whole() -> None:
         sums.observe(batch, 0, 0, flat, flat)
         sums.update(batch, {0: flat[batch.kept]}, {0: flat[batch.kept]})
     whole.add((name, values.numpy().copy()) for sums in reversed(parts) for name, values in sums.state().items())
-    found = whole.spans[items[0]]
+    found = whole.layers[items[0]]
     assert isinstance(found, ExampleAccumulator)
     expected = accumulate(tokens, post, [slice(0, 12)]).compute()
     for one, other in zip(vars(found.compute()).values(), vars(expected).values(), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert int(whole.spans[items[1]].state()["rows"]) == 12
+    assert int(whole.layers[items[1]].state()["rows"]) == 12

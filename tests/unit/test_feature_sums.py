@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ingest.activations import token_batches
 from ingest.corpus_cache import TokenCorpus
 from ingest.corpus_meta import CorpusMeta
-from ingest.feature_results import explain_features, explanation_columns
+from ingest.parts.explained import explain_features, explanation_columns
 from ingest.statistics import loops
 from ingest.statistics.features import FeatureAccumulator, add_members, add_squares
 from ingest.statistics.span import FeatureBatch, TokenBatch

@@ -1,6 +1,7 @@
 """Interventions: formula, later layers and their stacking give what a hooked float64 forward pass of the whole model gives."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,20 @@ def test_interventions_alone_or_few_at_a_time_give_the_same(gpt2: Family, monkey
     one_by_one = run(gpt2, interventions)
     for name in ("nominal", "mean", "delta", "se"):
         np.testing.assert_allclose(getattr(one_by_one, name), getattr(together, name), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 4 * CONTEXT, 10_000])
+def test_what_is_found_of_one_does_not_depend_on_which_others_are_answered(gpt2: Family, batch_tokens: int) -> None:
+    """To the bit: a share of the interventions is a job of its own."""
+    interventions = every_kind(3)
+    whole = run(gpt2, interventions, batch_tokens=batch_tokens)
+    edges = [0, 1, 8, 8, 23, len(interventions) - 1, len(interventions)]
+    shares = [run(gpt2, interventions, batch_tokens=batch_tokens, answered=slice(*edge)) for edge in pairwise(edges)]
+    for name in ("mean", "delta", "se"):
+        np.testing.assert_array_equal(np.concatenate([getattr(share, name) for share in shares]), getattr(whole, name))
+    for share in shares:
+        np.testing.assert_array_equal(share.nominal, whole.nominal)
+        assert share.n_tokens == whole.n_tokens
 
 
 NEURONS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 23)), min_size=1, max_size=4, unique=True)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.labels.vocabulary import FeatureTable
-from ingest.next_token_results import describe_next_tokens, next_token_columns
+from ingest.parts.next_tokens import describe_next_tokens, next_token_columns
 from ingest.statistics import loops
 from ingest.statistics.next_tokens import NextTokenAccumulator, add_following
 from ingest.statistics.span import TokenBatch

@@ -17,19 +17,20 @@ from scipy.stats import percentileofscore
 from transformers import AutoTokenizer
 
 from bench import POCKET, POCKET_CORPUS
-from ingest import ngram_results
 from ingest.checkpoint import open_checkpoint, parse_model_argument
 from ingest.corpus import tokenise
 from ingest.corpus_cache import TokenCorpus
 from ingest.corpus_meta import CorpusMeta
+from ingest.counts import kept_windows
 from ingest.documents import CorpusSource
-from ingest.ngram_results import describe_ngrams, ngram_columns
 from ingest.output_weights import OutputWeights
-from ingest.plan import CorpusShape, ModelShape, SpanItem
+from ingest.parts import ngrams as ngram_part
+from ingest.parts.arrays import Arrays
+from ingest.parts.ground import CorpusNgrams
+from ingest.parts.ngrams import describe_ngrams, ngram_columns
+from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape
+from ingest.plan import LayerItem
 from ingest.planner import Work, make_plan
-from ingest.results import Arrays
-from ingest.span_corpus import SpanCorpus, kept_windows
-from ingest.spans import SpanShape
 from ingest.statistics import ngrams
 from ingest.statistics.bit_loops import pack_positive
 from ingest.statistics.ngrams import ActivityAccumulator, index_ngrams, pack_words, smallest_cover
@@ -72,7 +73,7 @@ def made_activity(corpus: TokenCorpus, n_neurons: int, seed: int) -> np.ndarray:
 def accumulated(corpus: TokenCorpus, active: np.ndarray, most: int, cuts: list[int], parts: int = 1) -> ActivityAccumulator:
     """The bits of batches that end at the rows `cuts`, in as many accumulators as jobs, put together backwards."""
     n_neurons = active.shape[1]
-    room = SpanShape(n_neurons, 1, CorpusShape(corpus.n_rows, corpus.meta.context, ngram_tokens=most)).bit_tokens
+    room = LayerShape(n_neurons, 1, CorpusShape(corpus.n_rows, corpus.meta.context, ngram_tokens=most)).bit_tokens
     jobs = [ActivityAccumulator(room, n_neurons, CPU) for _ in range(parts)]
     edges = [0, *sorted(min(cut, corpus.n_rows) for cut in cuts), corpus.n_rows]
     nothing = torch.empty(0, dtype=torch.int64)
@@ -122,14 +123,14 @@ def assert_is_counted(found: Arrays, corpus: TokenCorpus, active: np.ndarray, mo
         assert found["cover"][n - 1].tolist() == [plain_cover(counts) for counts in by_neuron[n - 1]]
     expected = []
     for neuron in range(active.shape[1]):
-        for n, most_cover in ngram_results.DETECTING.items():
+        for n, most_cover in ngram_part.DETECTING.items():
             counts = by_neuron[n - 1][neuron]
-            if sum(counts.values()) < ngram_results.LEAST_ACTIVATIONS or plain_cover(counts) > most_cover:
+            if sum(counts.values()) < ngram_part.LEAST_ACTIVATIONS or plain_cover(counts) > most_cover:
                 continue
             own = [
                 (-count, ngram, occurrences[n - 1][ngram])
                 for ngram, count in counts.items()
-                if occurrences[n - 1][ngram] >= ngram_results.LEAST_COUNT and 2 * count >= occurrences[n - 1][ngram]
+                if occurrences[n - 1][ngram] >= ngram_part.LEAST_COUNT and 2 * count >= occurrences[n - 1][ngram]
             ]
             expected += [
                 (neuron, n, rank, [*ngram, *[-1] * (3 - n)], times, -count)
@@ -155,7 +156,7 @@ def test_any_split_and_order_equals_the_dictionary_count(
     corpus = corpus_of(made_rows(n_rows, context, 60, seed))
     active = made_activity(corpus, max(2, n_neurons), seed)
     bits = accumulated(corpus, active, most, cuts, parts)
-    assert_is_counted(describe_ngrams(bits, SpanCorpus(corpus, None)), corpus, active, most)
+    assert_is_counted(describe_ngrams(bits, CorpusNgrams(corpus)), corpus, active, most)
 
 
 @settings(max_examples=20, deadline=None)
@@ -165,7 +166,7 @@ def test_large_and_small_groups_are_counted_alike(seed: int, large: int) -> None
     active = made_activity(corpus, 70, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ngrams, "LARGE", large)
-        found = describe_ngrams(accumulated(corpus, active, 10**6, []), SpanCorpus(corpus, None))
+        found = describe_ngrams(accumulated(corpus, active, 10**6, []), CorpusNgrams(corpus))
     assert_is_counted(found, corpus, active, 10**6)
     assert len(found["detected_n"])
 
@@ -178,7 +179,7 @@ def test_coverage_of_real_text_equals_the_dictionary_count(tmp_path: Path) -> No
     source, info = CorpusSource(str(write_jsonl(tmp_path / "text.jsonl", texts))), tokenizer_identity(tokenizer)
     corpus = tokenise(source, info, tokenizer, 128, 110_000, 0, False, tmp_path / "cache")
     active = made_activity(corpus, 70, seed=5)
-    found = describe_ngrams(accumulated(corpus, active, 100_000, [100, 300, 500]), SpanCorpus(corpus, None))
+    found = describe_ngrams(accumulated(corpus, active, 100_000, [100, 300, 500]), CorpusNgrams(corpus))
     assert found["n_tokens"].tolist() == [100_000] and len(found["detected_n"])
     assert_is_counted(found, corpus, active, 100_000)
 
@@ -264,7 +265,7 @@ def test_effects_on_triggers_are_those_of_the_weights(make: Callable[..., Path],
 def test_a_model_without_detectors_has_no_rows_of_them() -> None:
     corpus = corpus_of(made_rows(40, 20, 60, seed=1))
     nothing = np.zeros((corpus.count_kept(40), 3), dtype=bool)
-    found = describe_ngrams(accumulated(corpus, nothing, 99, []), SpanCorpus(corpus, None))
+    found = describe_ngrams(accumulated(corpus, nothing, 99, []), CorpusNgrams(corpus))
     ((table, columns),) = ngram_columns(found, np.arange(3, dtype=np.int32), None)  # type: ignore[arg-type]
     assert table == "ngram_statistics" and np.ma.getmaskarray(columns["cover_1"]).all()
 
@@ -279,16 +280,16 @@ def test_memory_at_the_finish_stays_below_the_plan_s(vocabulary: int, n_layers: 
     shape = CorpusShape(n_rows, context, ngram_tokens=10**6)
     plan = make_plan(Work((), {"ngrams": (0,)}), [ModelShape(n_layers, 16, d_mlp, 60_000)], shape, 10**9)
     (job,) = [job for job in plan.jobs if job.kind == "accumulate"]
-    spans = [item for item in job.items if isinstance(item, SpanItem)]
+    spans = [item for item in job.items if isinstance(item, LayerItem)]
     layers = [ActivityAccumulator(n_rows * (context - 1), d_mlp, CPU) for _ in spans]
     for layer in layers:
         layer.bits_.random_(0, 2**62)
     bits = sum(layer.bits_.nbytes for layer in layers)
-    assert bits == sum(item.n_bytes for item in spans)
-    describe_ngrams(layers[0], SpanCorpus(corpus_of(rows[:2]), None))  # what is imported and compiled is not the corpus's
+    assert bits == sum(item.size.n_bytes for item in spans)
+    describe_ngrams(layers[0], CorpusNgrams(corpus_of(rows[:2])))  # what is imported and compiled is not the corpus's
     tracemalloc.start()
     try:
-        shared = SpanCorpus(corpus, None)
+        shared = CorpusNgrams(corpus)
         for layer in layers:
             describe_ngrams(layer, shared)
         _, peak = tracemalloc.get_traced_memory()

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import InputError
-from ingest.plan import Job, ModelShape, MomentItem, OwnItem, Plan, SpanItem, TileItem, TokenItem, bytes_of, from_json, own_key
-from ingest.planner import FINISHED, OF_ONE_MODEL, CorpusShape, Work, cost, make_plan
-from ingest.spans import KINDS
+from ingest.parts import LAYER_MEASURES
+from ingest.parts.shapes import CorpusShape, ModelShape
+from ingest.plan import Job, LayerItem, MomentItem, OwnItem, Plan, TileItem, bytes_of, from_json, own_key
+from ingest.planner import FINISHED, OF_ONE_MODEL, Work, cost, make_plan
 from ingest.statistics.ngrams import INDEX_BYTES
 
 N_ROWS, CONTEXT = 40, 16
@@ -48,10 +49,8 @@ def cells(plan: Plan) -> dict[tuple[object, ...], list[tuple[int, int]]]:
         for item in job.items:
             if isinstance(item, TileItem):
                 keys = [("tile", item.a, item.b, row, column) for row in item.rows.layers for column in item.columns.layers]
-            elif isinstance(item, TokenItem):
-                keys = [("tokens", item.model, layer) for layer in item.layers.layers]
-            elif isinstance(item, SpanItem):
-                keys = [(item.kind, item.model, layer) for layer in item.layers.layers]
+            elif isinstance(item, LayerItem):
+                keys = [(item.measure, item.model, layer) for layer in item.layers.layers]
             else:
                 keys = [(item.key,)]
             for key in keys:
@@ -64,8 +63,8 @@ def wanted(work: Work, shapes: list[ModelShape]) -> set[tuple[object, ...]]:
     paired = {model for pair in work.pairs for model in pair}
     keys: set[tuple[object, ...]] = {(MomentItem(model).key,) for model in work.models}
     keys |= {(own_key(model, layer),) for model in paired for layer in layers[model]}
-    for name, part in [("tokens", "vocabulary"), *((name, kind.part) for name, kind in KINDS.items())]:
-        keys |= {(name, model, layer) for model in work.by_part[part] for layer in layers[model]}
+    for name, measure in LAYER_MEASURES.items():
+        keys |= {(name, model, layer) for model in work.by_part[measure.part] for layer in layers[model]}
     return keys | {("tile", a, b, row, column) for a, b in work.pairs for row in layers[a] for column in layers[b]}
 
 
@@ -104,7 +103,7 @@ def test_whatever_a_job_reads_is_there_before_it(case: tuple[Work, list[ModelSha
         for item in job.items:
             if isinstance(item, TileItem):
                 assert item.own_keys <= before
-            if isinstance(item, TileItem | TokenItem):
+            if isinstance(item, TileItem) or (isinstance(item, LayerItem) and item.measure == "vocabulary"):
                 assert {MomentItem(model).key for model in item.models} <= before
     whole = [job for job in plan.jobs if plan.whole(job) and job.kind != "pivots"]
     finished = [item.key for job in whole for item in job.items if isinstance(item, FINISHED)]
@@ -144,7 +143,7 @@ def test_what_the_finish_takes_is_counted_once_per_job() -> None:
     """n-grams are grouped once for all layers and models of a job, where the job finishes them."""
     work, shapes = Work((), {"ngrams": (0, 1), "positions": (0,)}), [ModelShape(3, 8, 6, 20)] * 2
     (_, job) = make_plan(work, shapes, CORPUS, LARGE).jobs
-    shared = {item.shared_bytes for item in job.items if isinstance(item, SpanItem) and item.kind == "ngrams"}
+    shared = {item.size.shared_bytes for item in job.items if isinstance(item, LayerItem) and item.measure == "ngrams"}
     assert shared == {INDEX_BYTES * N_ROWS * (CONTEXT - 1)}
     plain = sum(item.bytes_needed(shapes) for item in job.items)
     plan = make_plan(work, shapes, CORPUS, LARGE)

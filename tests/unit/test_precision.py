@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.statistics import correlation as core
 from ingest.statistics.precision import add_product, exact_in, has_bf16, product_precision
+from ingest.statistics.span import TokenBatch
 from ingest.statistics.token_sums import TokenSumAccumulator
 from tests import references
 
@@ -154,10 +155,12 @@ def test_token_sums_equal_the_definition_(cuts: list[int], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     current = torch.randint(0, 150, (900,), generator=generator)
     previous = torch.cat([torch.tensor([-1]), current[:-1]])
-    accumulator = TokenSumAccumulator(150, 9, CPU)
+    accumulator = TokenSumAccumulator(150, torch.zeros(9))
     edges = [0, *sorted(cuts), 900]
     for first, last in pairwise(edges):
-        accumulator.update(x[first:last], current[first:last], previous[first:last])
+        part, kept = slice(first, last), torch.arange(last - first)
+        batch = TokenBatch(0, 1, 0, current[None, part], kept, current[part], previous[part], torch.zeros(1, dtype=torch.int64))
+        accumulator.update(batch, x[part], x[part])
     for found, ids in zip(accumulator.sums_, (current, previous), strict=True):
         exact = np.stack([x.double().numpy()[ids.numpy() == token].sum(0) for token in range(150)])
         np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-5)

@@ -1,14 +1,17 @@
-"""How activations are distributed: from counts and sums to one entry per neuron, and to rows of the catalog."""
+"""distributions: histograms, quantiles, and moments within subsets and at late positions, to one entry per neuron and rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from ingest.columns import Columns, Ids
-from ingest.feature_results import explanation_columns, neurons_of
+from catalog.rows import FeatureRow
 from ingest.labels.scores import LEAST_SUPPORT, class_statistics, kept_rows
-from ingest.results import Arrays
+from ingest.parts.arrays import Arrays, Ids, TableRows, object_array
+from ingest.parts.explained import explanation_columns, neurons_of
+from ingest.parts.ground import Ground
+from ingest.parts.measure import LayerMeasure, Written
+from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
 from ingest.statistics.distributions import (
     QUANTILES,
     HistogramAccumulator,
@@ -21,6 +24,55 @@ LEAST_BOS = 0.1
 """What a neuron's 99.9th percentile is at least taken for when its value on BOS is measured by it (SPEC 6.7)."""
 
 COUNTS = ("pre", "post", "pre_masked")
+
+
+class Histograms(LayerMeasure[HistogramAccumulator]):
+    """Histograms of pre and post, and the activation on BOS."""
+
+    part = "distributions"
+    name = "histograms"
+
+    def size(self, shape: LayerShape) -> Size:
+        n = shape.n_neurons
+        return Size(HistogramAccumulator.bytes_needed(n), operations=n, finish_operations=n)
+
+    def start(self, shape: LayerShape, pivots: LayerPivots) -> HistogramAccumulator:
+        return HistogramAccumulator(shape.n_neurons, pivots.pre.device)
+
+    def finish(self, sums: HistogramAccumulator, layers: Layers, ground: Ground) -> Arrays:
+        return describe_histograms(sums)
+
+    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return histogram_columns(found, ids)
+
+    def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
+        return Written(moved=2, wide=60)
+
+
+class Subsets(LayerMeasure[SubsetAccumulator]):
+    """Moments within each subset of the corpus, and at late positions."""
+
+    part = "distributions"
+    name = "subsets"
+
+    def features(self, ground: Ground) -> Sequence[FeatureRow]:
+        return ground.features.subset_rows
+
+    def size(self, shape: LayerShape) -> Size:
+        n, n_subsets = shape.n_neurons, shape.corpus.n_subsets
+        return Size(SubsetAccumulator.bytes_needed(n_subsets, n), operations=n, finish_operations=n * n_subsets)
+
+    def start(self, shape: LayerShape, pivots: LayerPivots) -> SubsetAccumulator:
+        return SubsetAccumulator(shape.corpus.n_subsets, pivots.pre, pivots.post)
+
+    def finish(self, sums: SubsetAccumulator, layers: Layers, ground: Ground) -> Arrays:
+        return describe_subsets(sums)
+
+    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return subset_columns(found, ids, ground.features.subsets)
+
+    def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
+        return Written(kept=n_subsets, moved=2)
 
 
 def quantile_name(share: float) -> str:
@@ -42,9 +94,9 @@ def describe_histograms(accumulator: HistogramAccumulator) -> Arrays:
     }
 
 
-def histogram_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
+def histogram_columns(found: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of histograms and distribution_statistics."""
-    yield "histograms", {"neuron_id": ids, **{name: _lists(found[name]) for name in COUNTS}}
+    yield "histograms", {"neuron_id": ids, **{name: object_array(found[name].tolist()) for name in COUNTS}}
     yield (
         "distribution_statistics",
         {
@@ -58,12 +110,6 @@ def histogram_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
             "bos_ratio": found["bos_ratio"],
         },
     )
-
-
-def _lists(rows: np.ndarray) -> np.ndarray:
-    made = np.empty(len(rows), dtype=object)
-    made[:] = rows.tolist()
-    return made
 
 
 def describe_subsets(accumulator: SubsetAccumulator) -> Arrays:
@@ -115,7 +161,7 @@ def explain_subsets(accumulator: SubsetAccumulator, least_support: int = LEAST_S
     return classes.reduction, kept_rows([replace(classes, reduction=scores)], n, neurons)
 
 
-def subset_columns(found: Arrays, ids: Ids, subsets: Sequence[str]) -> Iterator[tuple[str, Columns]]:
+def subset_columns(found: Arrays, ids: Ids, subsets: Sequence[str]) -> Iterator[TableRows]:
     """Rows of late_statistics and, where the corpus has subsets, of subset_statistics and explanations."""
     late = {name.removeprefix("late."): values for name, values in found.items() if name.startswith("late.")}
     n_late = int(late.pop("n_tokens")[0])

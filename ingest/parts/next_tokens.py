@@ -1,18 +1,49 @@
-"""How neurons differ before tokens of a class: from sums by the next token to rows per neuron and class."""
+"""next_tokens: how neurons differ before tokens of a class, from sums by the next token to rows per neuron and class."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ingest.columns import Columns, Ids
-from ingest.feature_results import neurons_of
+from catalog.rows import FeatureRow
 from ingest.labels.divisions import Divisions, divide, divided_statistics
 from ingest.labels.scores import LEAST_SUPPORT, LEAST_WITHIN, TOP, Classes, Neurons, ratio
 from ingest.labels.vocabulary import FeatureTable
-from ingest.results import Arrays
+from ingest.parts.arrays import Arrays, Ids, TableRows
+from ingest.parts.explained import neurons_of
+from ingest.parts.ground import Ground
+from ingest.parts.measure import LayerMeasure, Written
+from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
 from ingest.statistics.next_tokens import NextTokenAccumulator
 
 NEURONS_AT_ONCE = 512
+
+
+class NextTokens(LayerMeasure[NextTokenAccumulator]):
+    """Sums of pre-activations by the token that follows."""
+
+    part = name = "next_tokens"
+
+    def features(self, ground: Ground) -> Sequence[FeatureRow]:
+        return ground.features.token_rows
+
+    def tokens(self, ground: Ground) -> FeatureTable | None:
+        return ground.features.tokens
+
+    def size(self, shape: LayerShape) -> Size:
+        n = shape.n_neurons
+        return Size(NextTokenAccumulator.bytes_needed(shape.d_vocab, n), operations=n, finish_operations=n * shape.d_vocab)
+
+    def start(self, shape: LayerShape, pivots: LayerPivots) -> NextTokenAccumulator:
+        return NextTokenAccumulator(shape.d_vocab, pivots.pre)
+
+    def finish(self, sums: NextTokenAccumulator, layers: Layers, ground: Ground) -> Arrays:
+        return describe_next_tokens(sums, ground.features.tokens)
+
+    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return next_token_columns(found, ids)
+
+    def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
+        return Written(kept=5)
 
 
 def describe_next_tokens(accumulator: NextTokenAccumulator, table: FeatureTable, least_support: int = LEAST_SUPPORT) -> Arrays:
@@ -65,7 +96,7 @@ def _rows(classes: Classes, divisions: Divisions, active: np.ndarray, n: int, ne
     }
 
 
-def next_token_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
+def next_token_columns(found: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of next_token_statistics; their features are places, until they have keys."""
     yield (
         "next_token_statistics",

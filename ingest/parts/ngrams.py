@@ -1,4 +1,4 @@
-"""On which n-grams neurons are active: from bits to one entry per neuron, and to rows of the catalog."""
+"""ngrams: on which n-grams neurons are active, from bits to one entry per neuron and its rows."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,21 +6,50 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from ingest.columns import Columns, Ids
+from catalog.words import DETECTING, LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY
 from ingest.output_weights import OutputWeights
-from ingest.results import Arrays
-from ingest.span_corpus import ORDERS, SpanCorpus
+from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
+from ingest.parts.ground import ORDERS, CorpusNgrams, Ground
+from ingest.parts.measure import LayerMeasure, Written
+from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
 from ingest.statistics.bit_loops import WORD
 from ingest.statistics.ngrams import ActivityAccumulator, Detected, NgramIndex, cover_of_word, detected_by
 
-DETECTING = {1: 20, 3: 200}
-"""The tokens, or trigrams, that activate a neuron are kept if so few cover it; the rules ask for fewer (§12.4, §12.5)."""
-LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY = 10, 5, 0.5
-"""What is kept of them: neurons that are active so often, n-grams that occur and activate so often; the rules ask for more."""
 NEURONS_AT_ONCE = 256
 
 
-def describe_ngrams(accumulator: ActivityAccumulator, corpus: SpanCorpus) -> Arrays:
+class Ngrams(LayerMeasure[ActivityAccumulator]):
+    """One bit per neuron and token: whether it is active there."""
+
+    part = name = "ngrams"
+
+    def size(self, shape: LayerShape) -> Size:
+        n, tokens = shape.n_neurons, shape.bit_tokens
+        return Size(
+            ActivityAccumulator.bytes_needed(tokens, n),
+            operations=n,
+            finish_operations=n * tokens,
+            shared_bytes=ActivityAccumulator.finish_bytes(tokens),
+            shared_operations=tokens,
+        )
+
+    def start(self, shape: LayerShape, pivots: LayerPivots) -> ActivityAccumulator:
+        return ActivityAccumulator(shape.bit_tokens, shape.n_neurons, pivots.pre.device)
+
+    def prepare(self, shape: LayerShape, ground: Ground) -> None:
+        ground.ngrams(shape.bit_tokens)
+
+    def finish(self, sums: ActivityAccumulator, layers: Layers, ground: Ground) -> Arrays:
+        return describe_ngrams(sums, ground.ngrams)
+
+    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return ngram_columns(found, ids, ground.output_weights(layers.model, layers.neurons))
+
+    def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
+        return Written(moved=2)
+
+
+def describe_ngrams(accumulator: ActivityAccumulator, ngrams: CorpusNgrams) -> Arrays:
     """One entry per neuron, and one per neuron and n-gram that activates it (SPEC 12.3-12.5).
 
     Returns:
@@ -28,7 +57,7 @@ def describe_ngrams(accumulator: ActivityAccumulator, corpus: SpanCorpus) -> Arr
         (1,); `detected_…` arrays by neuron, n and rank: neuron (within the span), n, rank, ids ((entries, 3), filled up
         with -1), count, activations.
     """
-    indices = corpus.ngrams(accumulator.bits_.shape[1])
+    indices = ngrams(accumulator.bits_.shape[1])
     n_tokens = indices[0].windows.shape[1]
 
     def one_word(number: int) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int, Detected]]]:
@@ -72,7 +101,7 @@ def _detected_arrays(entries: list[tuple[int, int, Detected]]) -> Arrays:
     }
 
 
-def ngram_columns(found: Arrays, ids: Ids, weights: OutputWeights) -> Iterator[tuple[str, Columns]]:
+def ngram_columns(found: Arrays, ids: Ids, weights: OutputWeights) -> Iterator[TableRows]:
     """Rows of ngram_statistics and detected_ngrams.
 
     Args:
@@ -91,8 +120,7 @@ def ngram_columns(found: Arrays, ids: Ids, weights: OutputWeights) -> Iterator[t
     neurons, n = found["detected_neuron"], found["detected_n"]
     if len(neurons) == 0:
         return
-    token_ids = np.empty(len(neurons), dtype=object)
-    token_ids[:] = [row[:length].tolist() for row, length in zip(found["detected_ids"], n, strict=True)]
+    token_ids = object_array([row[:length].tolist() for row, length in zip(found["detected_ids"], n, strict=True)])
     triggers = found["detected_ids"][np.arange(len(n)), n - 1]
     yield (
         "detected_ngrams",

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ingest.columns import Columns, Ids
 from ingest.labels.scores import LEAST_SUPPORT, Neurons, class_statistics, kept_rows
-from ingest.results import Arrays
+from ingest.parts.arrays import Arrays, Ids, TableRows
 from ingest.statistics.features import FeatureAccumulator
 from ingest.statistics.moments import LEAST_VARIANCE
 
@@ -38,7 +37,7 @@ def neurons_of(n: int, sums: np.ndarray, squares: np.ndarray, pivot: np.ndarray)
     return Neurons(0, centre, pivot, np.where(varies, variance, np.nan))
 
 
-def explanation_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
+def explanation_columns(found: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of explanations; their features are places, until they have keys."""
     numbers = ("variance_reduction", "n_in", "n_out", "mean_in", "mean_out", "cohen_d")
     yield (

@@ -1,15 +1,16 @@
-"""What is known of neurons by position: from curves to one entry per neuron, and to rows of the catalog."""
+"""positions: how activation depends on the position in the row, from curves to one entry per neuron and its row."""
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-from ingest.columns import Columns, Ids
-from ingest.results import Arrays
+from ingest.parts.arrays import Arrays, Ids, TableRows, object_array
+from ingest.parts.ground import Ground
+from ingest.parts.measure import LayerMeasure, Written
+from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
 from ingest.statistics.position_patterns import Pattern, find_pattern
-from ingest.statistics.positions import LEAST_ROWS, PositionCurves, mutual_information
+from ingest.statistics.positions import LEAST_ROWS, PositionAccumulator, PositionCurves, mutual_information
 
 INFORMATIVE = 0.01
 """Mutual information in nats from which a neuron's curve is kept; below, the curve is its frequency and noise."""
@@ -18,6 +19,28 @@ NUMBERS = (
     "mutual_information", "mutual_information_bos", "pos_std", "pos_std_mean", "tolerance", "coverage",
     "predictability",
 )  # fmt: skip
+
+
+class Positions(LayerMeasure[PositionAccumulator]):
+    """Frequencies and means at each position of the row."""
+
+    part = name = "positions"
+
+    def size(self, shape: LayerShape) -> Size:
+        context, n = shape.corpus.context, shape.n_neurons
+        return Size(PositionAccumulator.bytes_needed(context, n), operations=n, finish_operations=n * context)
+
+    def start(self, shape: LayerShape, pivots: LayerPivots) -> PositionAccumulator:
+        return PositionAccumulator(shape.corpus.context, shape.n_neurons, pivots.pre.device)
+
+    def finish(self, sums: PositionAccumulator, layers: Layers, ground: Ground) -> Arrays:
+        return describe_positions(sums.compute())
+
+    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return position_columns(found, ids)
+
+    def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
+        return Written(moved=1)
 
 
 def describe_positions(curves: PositionCurves) -> Arrays:
@@ -56,22 +79,16 @@ def _numbers(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values])
 
 
-def _objects(values: list[Any]) -> np.ndarray:
-    made = np.empty(len(values), dtype=object)
-    made[:] = values
-    return made
-
-
 def _runs(pattern: Pattern | None) -> str:
     runs = () if pattern is None else pattern.runs
     return json.dumps([[run.first, run.last, "high" if run.high else "low"] for run in runs])
 
 
-def position_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
+def position_columns(found: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of position_statistics."""
     absent = found["pattern"] == ""
     curves = iter(found["curve"].tolist())
-    curve = _objects([next(curves) if kept else None for kept in found["informative"]])
+    curve = object_array([next(curves) if kept else None for kept in found["informative"]])
     yield (
         "position_statistics",
         {
@@ -80,7 +97,7 @@ def position_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
             **{name: found[name] for name in NUMBERS},
             **{name: np.ma.masked_array(found[name].astype(object), mask=absent) for name in ("pattern", "strength")},
             "alternations": np.ma.masked_array(found["alternations"], mask=absent),
-            "runs": _objects([json.loads(text) for text in found["runs"]]),
+            "runs": object_array([json.loads(text) for text in found["runs"]]),
             "curve": curve,
         },
     )

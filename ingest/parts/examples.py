@@ -1,17 +1,41 @@
-"""Examples of neurons: from lists per neuron to rows of the catalog."""
+"""examples: where neurons are most active, and samples below, from lists per neuron to rows."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int
 
-from ingest.columns import Columns, Ids
-from ingest.results import Arrays
-from ingest.statistics.examples import BANDS, NOWHERE, Examples
+from ingest.parts.arrays import Arrays, Ids, TableRows
+from ingest.parts.ground import Ground
+from ingest.parts.measure import LayerMeasure, Written
+from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
+from ingest.statistics.examples import BANDS, NOWHERE, ExampleAccumulator, Examples
 
 TOP_KIND = 0
 BAND_KINDS = tuple(round(100 * end) for end in BANDS)
 """The upper percent of a band names it in the table."""
+
+
+class FoundExamples(LayerMeasure[ExampleAccumulator]):
+    """The places of the largest activations, and samples of quantile bands."""
+
+    part = name = "examples"
+
+    def size(self, shape: LayerShape) -> Size:
+        n = shape.n_neurons
+        return Size(ExampleAccumulator.bytes_needed(n), operations=n, finish_operations=n)
+
+    def start(self, shape: LayerShape, pivots: LayerPivots) -> ExampleAccumulator:
+        return ExampleAccumulator(shape.corpus.context, shape.n_neurons, shape.seed, pivots.pre.device)
+
+    def finish(self, sums: ExampleAccumulator, layers: Layers, ground: Ground) -> Arrays:
+        return describe_examples(sums.compute(), ground.corpus.tokens)
+
+    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return example_columns(found, ids)
+
+    def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
+        return Written(kept=68)
 
 
 def describe_examples(found: Examples, tokens: Int[np.ndarray, "rows context"]) -> Arrays:
@@ -43,7 +67,7 @@ def describe_examples(found: Examples, tokens: Int[np.ndarray, "rows context"]) 
     }
 
 
-def example_columns(found: Arrays, ids: Ids) -> Iterator[tuple[str, Columns]]:
+def example_columns(found: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of examples."""
     columns = {name: values for name, values in found.items() if name != "neuron"}
     yield "examples", {"neuron_id": ids[found["neuron"]], **columns}

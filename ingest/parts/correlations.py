@@ -1,0 +1,259 @@
+"""correlations: the neurons of other models that a neuron's activation correlates with most, and what chance would give.
+
+Jobs sum products of activations: of every layer with itself, and of tiles of model pairs. `TileFinish` turns a complete tile
+into best partners, against layers that were rotated at random; tiles of a pair are joined when its rows are written.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from catalog.rows import GroupRow
+from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, decode
+from ingest.parts.ground import Ground
+from ingest.parts.measure import Keys, Matches, PairMeasure, Written
+from ingest.statistics.correlation import (
+    DirectedCorrelations,
+    NeuronSums,
+    RotatedLayer,
+    TileCorrelations,
+    merge_tiles,
+    rotate_layer,
+    rotation,
+)
+from ingest.statistics.groups import neuron_groups
+from ingest.statistics.tiles import CrossTile, LayerSpan
+from ingest.statistics.universality import BestMatches, Universality, best_matches, mutual_best, universality
+
+ROTATIONS_BYTES = 256 * 2**20
+"""Rotated layers kept at hand while tiles are finished."""
+PAIR_ROWS = 1_000_000
+"""Rows of `pairs` that are turned into columns at a time."""
+
+
+class Correlations(PairMeasure):
+    """Best partners in every other model, universality over all of them, and groups of mutual best matches."""
+
+    part = "correlations"
+    name = "tile"
+
+    def rows_of_pair(self, a: int, b: int, matches: Matches, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        pair = joined([tile_of(decode(data)) for data in ground.results(f"{self.name}:{a}:{b}:%")], ground.settings.top_k)
+        forward, backward = best_matches(pair.forward), best_matches(pair.backward)
+        matches[a, b], matches[b, a] = forward, backward
+        shapes = {(ground.checkpoints[model].n_layers, ground.checkpoints[model].d_mlp) for model in (a, b)}
+        diagonal = pair.diagonal if len(shapes) == 1 else None
+        for own, other, directed, match, back in (
+            (a, b, pair.forward, forward, backward),
+            (b, a, pair.backward, backward, forward),
+        ):
+            mutual = mutual_best(match, back)
+            target = (keys.models[own].neuron_ids, keys.models[other].neuron_ids, keys.models[other].model_id)
+            for columns in pair_columns(*target, directed, mutual):
+                yield "pairs", columns
+            yield "universality_by_model", match_columns(*target, match, diagonal, mutual)
+
+    def rows_of_matches(self, matches: Matches, keys: Keys) -> Iterator[TableRows]:
+        models = range(len(keys.models))
+        for model in models:
+            found = universality([matches[model, other] for other in models if other != model])
+            yield "universality", universality_columns(keys.models[model].neuron_ids, found)
+
+    def groups(self, matches: Matches, keys: Keys) -> list[GroupRow]:
+        mutual: dict[tuple[tuple[int, int], tuple[int, int]], float] = {}
+        for a, b in ((a, b) for a, b in matches if a < b):
+            match = matches[a, b]
+            for i in np.flatnonzero(mutual_best(match, matches[b, a])):
+                mutual[(a, int(i)), (b, int(match.other[i]))] = float(match.max_corr[i])
+        return [
+            GroupRow(
+                neuron_ids=np.array([keys.models[model].neuron_ids[i] for model, i in group.neurons], dtype=np.int32),
+                lowest_corr=group.lowest_corr,
+            )
+            for group in neuron_groups(mutual)
+        ]
+
+    def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
+        return Written(kept=(n_models - 1) * (top_k + 1), moved=1)
+
+
+class TileFinish:
+    """Turns complete tiles into best partners and baselines."""
+
+    def __init__(self, ground: Ground, own_products: Callable[[int, int], Tensor]) -> None:
+        """Args:
+        own_products: gives the complete products of a layer with itself, of a model and its layer.
+        """
+        self._ground = ground
+        self._own_products = own_products
+        self._squares = lru_cache(maxsize=None)(self._read_squares)
+        largest = max(checkpoint.d_mlp for checkpoint in ground.checkpoints)
+        self._rotated = lru_cache(maxsize=max(1, ROTATIONS_BYTES // (4 * largest**2)))(self._rotate)
+
+    def __call__(self, a: int, b: int, tile: CrossTile) -> dict[str, np.ndarray | Tensor]:
+        """What is kept of a tile of models a and b, which ends."""
+        settings = self._ground.settings
+        draws = range(settings.baseline_draws)
+        found = tile.compute(
+            self._neuron_sums(a, tile.rows),
+            self._neuron_sums(b, tile.columns),
+            rotated_a=lambda layer: [self._rotated(b, a, layer, draw) for draw in draws],
+            rotated_b=lambda layer: [self._rotated(a, b, layer, draw) for draw in draws],
+            k=settings.top_k,
+        )
+        return tile_arrays(found)
+
+    def _neuron_sums(self, model: int, span: LayerSpan) -> NeuronSums:
+        """Sums of all neurons of a model, those of the layers of `span` as they were multiplied.
+
+        Where products round activations, the squares must be of rounded ones, too: most of the error cancels.
+        """
+        sums = self._ground.moments(model).sums
+        if self._ground.settings.precision == "fp32":
+            return sums
+        s_xx = sums.s_xx.clone()
+        for layer in span.layers:
+            s_xx[layer * span.d_mlp : (layer + 1) * span.d_mlp] = self._squares(model, layer)
+        return NeuronSums(sums.n, sums.s_x, s_xx)
+
+    def _read_squares(self, model: int, layer: int) -> Tensor:
+        """(d_mlp,) float64 sums of squares about the pivot, by the products of the layer with itself."""
+        return self._own_products(model, layer).diagonal().clone()
+
+    def _rotate(self, own: int, other: int, layer: int, draw: int) -> RotatedLayer:
+        of_own, of_other = (self._ground.checkpoints[model].identity.sha256 for model in (own, other))
+        d_mlp = self._ground.checkpoints[other].d_mlp
+        neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
+        sums = self._neuron_sums(other, LayerSpan(layer, layer, d_mlp))
+        return rotate_layer(
+            layer,
+            rotation(self._ground.settings.seed, of_own, of_other, layer, draw, d_mlp),
+            self._own_products(other, layer),
+            NeuronSums(sums.n, sums.s_x[neurons], sums.s_xx[neurons]),
+        )
+
+
+# --- results of tiles ---
+
+
+def tile_arrays(tile: TileCorrelations) -> dict[str, np.ndarray | Tensor]:
+    """Best partners of a tile in both directions."""
+    arrays: dict[str, np.ndarray | Tensor] = {
+        "rows": np.array([tile.rows.start, tile.rows.stop]),
+        "columns": np.array([tile.columns.start, tile.columns.stop]),
+        "diagonal": tile.diagonal,
+    }
+    for direction in ("forward", "backward"):
+        directed = getattr(tile, direction)
+        arrays |= {f"{direction}.{field.name}": getattr(directed, field.name) for field in fields(DirectedCorrelations)}
+    return arrays
+
+
+def tile_of(arrays: Arrays) -> TileCorrelations:
+    """What `tile_arrays` was given."""
+    forward, backward = (
+        DirectedCorrelations(
+            **{field.name: torch.from_numpy(arrays[f"{direction}.{field.name}"]) for field in fields(DirectedCorrelations)}
+        )
+        for direction in ("forward", "backward")
+    )
+    return TileCorrelations(
+        rows=slice(*arrays["rows"].tolist()),
+        columns=slice(*arrays["columns"].tolist()),
+        forward=forward,
+        backward=backward,
+        diagonal=torch.from_numpy(arrays["diagonal"]),
+    )
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """Both directions of one pair of models."""
+
+    forward: DirectedCorrelations
+    """Neurons of a, partners in b."""
+    backward: DirectedCorrelations
+    """Neurons of b, partners in a."""
+    diagonal: np.ndarray
+    """float64 correlations of equal indices; they say something only where the shapes are equal."""
+
+
+def joined(tiles: list[TileCorrelations], top_k: int) -> PairResult:
+    """Join the tiles of a pair; tiles with equal rows (columns) hold different partners of the same neurons."""
+    entries = torch.cat([tile.diagonal for tile in tiles])
+    return PairResult(
+        forward=_join(top_k, [(tile.rows, tile.columns, tile.forward) for tile in tiles]),
+        backward=_join(top_k, [(tile.columns, tile.rows, tile.backward) for tile in tiles]),
+        diagonal=entries[entries[:, 0].argsort(), 1].numpy(),
+    )
+
+
+def _join(k: int, parts: list[tuple[slice, slice, DirectedCorrelations]]) -> DirectedCorrelations:
+    """Concatenate spans of neurons, after merging what different tiles know of the same span, in order of partners."""
+    spans: dict[int, list[tuple[int, DirectedCorrelations]]] = defaultdict(list)
+    for neurons, partners, part in parts:
+        spans[neurons.start].append((partners.start, part))
+    merged = [merge_tiles([part for _, part in sorted(spans[start], key=lambda entry: entry[0])], k) for start in sorted(spans)]
+    names = ("top_values", "top_index", "baseline", "baseline_layer")
+    return DirectedCorrelations(*(torch.cat([getattr(part, name) for part in merged]) for name in names))
+
+
+# --- rows ---
+
+
+def pair_columns(
+    ids: Ids, other_ids: Ids, other_model_id: int, directed: DirectedCorrelations, mutual: np.ndarray
+) -> Iterator[Columns]:
+    """Rows of pairs of one direction, in pieces."""
+    values, partners = directed.top_values.numpy(), directed.top_index.numpy()
+    k = values.shape[1]
+    step = max(1, PAIR_ROWS // k)
+    for start in range(0, len(ids), step):
+        rows = slice(start, start + step)
+        partner = partners[rows].ravel()
+        rank = np.tile(np.arange(1, k + 1, dtype=np.int16), len(partner) // k)
+        real = partner >= 0
+        yield {
+            "neuron_id": np.repeat(ids[rows], k)[real],
+            "other_neuron_id": other_ids[partner[real]],
+            "other_model_id": np.full(real.sum(), other_model_id, dtype=np.int32),
+            "correlation": values[rows].ravel()[real].astype(np.float32),
+            "rank": rank[real],
+            "mutual_best": ((rank == 1) & np.repeat(mutual[rows], k))[real],
+        }
+
+
+def match_columns(
+    ids: Ids,
+    other_ids: Ids,
+    other_model_id: int,
+    match: BestMatches,
+    diagonal: np.ndarray | None,
+    mutual: np.ndarray,
+) -> Columns:
+    """Rows of universality_by_model; ids of partners are masked where there is none."""
+    missing = match.other < 0
+    return {
+        "neuron_id": ids,
+        "other_model_id": np.full(len(ids), other_model_id, dtype=np.int32),
+        "max_corr": match.max_corr.astype(np.float32),
+        "other_neuron_id": np.ma.masked_array(other_ids[np.clip(match.other, 0, None)], mask=missing),
+        "baseline": match.baseline.astype(np.float32),
+        "baseline_sd": match.baseline_sd.astype(np.float32),
+        "baseline_layer": np.ma.masked_array(match.baseline_layer.astype(np.int16), mask=match.baseline_layer < 0),
+        "diag_corr": np.full(len(ids), np.nan, np.float32) if diagonal is None else diagonal.astype(np.float32),
+        "mutual_best": mutual,
+    }
+
+
+def universality_columns(ids: Ids, result: Universality) -> Columns:
+    """Rows of universality."""
+    columns = {name: getattr(result, name) for name in Universality.__dataclass_fields__}
+    for name in ("n_models", "n_degenerate"):
+        columns[name] = columns[name].astype(np.int16)
+    return {"neuron_id": ids, **columns}

@@ -1,0 +1,97 @@
+"""Effects of neurons on the logits, met once per model: what several parts stand on.
+
+Meeting all effects is the longest product of weights that there is, so that its sums are jobs for which others wait; they
+are never made twice.
+"""
+
+from dataclasses import fields
+
+import numpy as np
+import torch
+
+from ingest.corpus_features import vocabulary_of
+from ingest.parts.arrays import PLACE, Arrays
+from ingest.parts.ground import Ground
+from ingest.parts.measure import Advance, ModelMeasure
+from ingest.parts.shapes import ModelShape, Share
+from ingest.roles.prediction import EffectExplainer
+from ingest.settings import IngestSettings
+from ingest.statistics.effects import BLOCK_SIZE, EffectSums
+from ingest.statistics.weights import LogitEffects, WeightStatistics, weight_statistics
+
+NEURONS_AT_ONCE = 16_384
+"""Of one share, at most: their lists and explanations take 20 MB."""
+
+
+class Effects(ModelMeasure):
+    """Moments, lists of tokens and, where a part needs them, explanations by classes of tokens, from one pass."""
+
+    part = ""
+    name = "effects"
+    title = "effects on logits"
+    provides = ("effects", "explanations")
+
+    def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
+        blocks = -(-shape.n_neurons // BLOCK_SIZE.neurons)
+        return min(blocks, max(-(-shape.n_neurons // NEURONS_AT_ONCE), settings.at_least_jobs))
+
+    def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
+        return shape.n_neurons * shape.d_model * shape.d_vocab / shares
+
+    def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
+        weights, n_tokens = ground.processed(model).weights, ground.tokenizer.n_tokens
+        # blocks of a share are blocks of the whole model, so that every product is the same
+        own = share.slice(weights.b_in.numel(), BLOCK_SIZE.neurons)
+        explainer = EffectExplainer(vocabulary_of(ground.tokenizer)) if "explanations" in ground.needed else None
+
+        def each(sums: EffectSums) -> None:
+            if explainer is not None:
+                explainer.add(sums)
+            advance(sums.neurons.stop - sums.neurons.start)
+
+        statistics, effects = weight_statistics(
+            weights.W_in.transpose(1, 2).flatten(0, 1)[own].T[None],
+            weights.b_in.flatten()[own][None],
+            weights.W_out.flatten(0, 1)[own][None],
+            weights.W_U[:, :n_tokens],
+            classes=None if explainer is None else explainer.classes,
+            each=each,
+        )
+        found: Arrays = {PLACE: np.array([model, own.start, own.stop]), "vocab_n": np.array(statistics.vocab_n)}
+        found |= {f"statistics.{name}": getattr(statistics, name).cpu().numpy() for name in STATISTICS}
+        found |= {f"lists.{field.name}": getattr(effects, field.name).numpy() for field in fields(LogitEffects)}
+        explained = {} if explainer is None else explainer.result()
+        return found | {f"explanations.{name}": values for name, values in explained.items()}
+
+
+STATISTICS = tuple(field.name for field in fields(WeightStatistics) if field.name != "vocab_n")
+
+
+def statistics_of(model: int, ground: Ground) -> WeightStatistics:
+    """Columns of all neurons, in flat order."""
+    shares = _shares(model, ground)
+    columns = {name: torch.from_numpy(np.concatenate([own[f"statistics.{name}"] for own in shares])) for name in STATISTICS}
+    return WeightStatistics(**columns, vocab_n=int(shares[0]["vocab_n"]))
+
+
+def lists_of(model: int, ground: Ground) -> LogitEffects:
+    """Tokens that each neuron promotes and suppresses most, in flat order."""
+    shares = _shares(model, ground)
+    names = [field.name for field in fields(LogitEffects)]
+    return LogitEffects(*(torch.from_numpy(np.concatenate([own[f"lists.{name}"] for own in shares])) for name in names))
+
+
+def explanations_of(model: int, ground: Ground) -> Arrays:
+    """What classes of tokens explain of the effects, by flat index and rank; see `EffectExplainer.result`."""
+    found = [_explanations(own) for own in _shares(model, ground)]
+    return {name: np.concatenate([own[name] for own in found]) for name in found[0]}
+
+
+def _shares(model: int, ground: Ground) -> list[Arrays]:
+    return ground.once(Effects.name, model, lambda model: ground.found(Effects.name, model))
+
+
+def _explanations(share: Arrays) -> Arrays:
+    names = [name for name in share if name.startswith("explanations.")]
+    found = {name.removeprefix("explanations."): share[name] for name in names}
+    return found | {"neuron_index": found["neuron_index"] + share[PLACE][1]}

@@ -1,0 +1,221 @@
+"""entropy: what a model predicts when neurons are held that may act on the scale of the final layer norm, and when others are.
+
+Which neurons are held follows from the effects of all; it is a job of its own, for which the shares of interventions wait,
+so that all of them, on whatever devices, hold neurons of one list.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from catalog.errors import InputError
+from catalog.words import CONTROLS
+from ingest.architectures import final_norm
+from ingest.checkpoint import Checkpoint
+from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
+from ingest.parts.effects import statistics_of
+from ingest.parts.ground import Ground
+from ingest.parts.measure import Advance, Keys, ModelMeasure, Written
+from ingest.parts.shapes import ModelShape, Share
+from ingest.roles import entropy
+from ingest.roles.intervention import FIXED_AT, Intervention
+from ingest.roles.interventions import run_interventions
+from ingest.roles.prediction_metrics import METRICS, InterventionResults
+from ingest.roles.vectors import unit_rows
+from ingest.settings import IngestSettings
+
+KL = "kl"
+"""The metric that compares with the model as it is, so that it has no difference to it."""
+BYTES_PER_LOGIT, LOGIT_MEMORY = 20, 2 * 2**30
+"""What holding neurons takes per token of a batch and id of the vocabulary, and what it may take."""
+HELD_AT_ONCE, LEAST_HELD = 10, 5
+"""Neurons of one share, about, and of one that workers are left: every share begins with a forward pass of the model as it is,
+for 80 or 40 with a neuron held."""
+CHOSEN_BY = replace(entropy.DEFAULTS, n_controls=CONTROLS)
+HELD_SHARE = 0.001
+"""Of the neurons of the last two layers, that may be entropy neurons, about: the largest hundredth by one measure of which few
+are among the smallest hundredth by another."""
+REHEARSED_FLOP, MOST_REHEARSED = 2e11, 10
+"""Operations of the passes with a held neuron of a rehearsal, and such neurons per layer: with a large vocabulary they take
+longest."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Interventions on one model and what came of them."""
+
+    interventions: Sequence[Intervention]
+    purposes: Sequence[str]
+    of: Sequence[int]
+    """The flat index of the candidate whose opposite the neuron is; -1 for none."""
+    results: InterventionResults
+    n_rows: int
+
+
+class Candidates(ModelMeasure):
+    """Which neurons are held: candidates by their weights, their antipodes, and controls."""
+
+    part = "entropy"
+    name = "entropy_candidates"
+    title = "candidates"
+    needs = ("effects",)
+    provides = ("entropy_candidates",)
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_final_norm(checkpoint)
+
+    def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
+        return shape.n_neurons * shape.d_model
+
+    def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
+        checkpoint, statistics = ground.processed(model), statistics_of(model, ground)
+        layer = np.repeat(np.arange(checkpoint.n_layers), checkpoint.d_mlp)
+        chosen = (layer, statistics.l2_penalty.cpu().numpy(), statistics.vocab_var.cpu().numpy())
+        units = unit_rows(checkpoint.weights.W_out.flatten(0, 1), torch.float32)[0].cpu().numpy()
+        candidates = entropy.candidates(*chosen, units)
+        controls = entropy.controls(*chosen, candidates, ground.settings.seed, CHOSEN_BY)
+        advance(checkpoint.n_layers * checkpoint.d_mlp)
+        return {
+            "neuron": np.concatenate([candidates.neurons, controls]).astype(np.int64),
+            "candidate": np.arange(len(candidates.neurons) + len(controls)) < len(candidates.neurons),
+            "of": np.concatenate([candidates.antipode_of, np.full(len(controls), -1)]).astype(np.int64),
+        }
+
+    def rehearse(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
+        """Neurons of all layers, and not those that the weights of a random model choose."""
+        self.find(model, share, ground, advance)
+        own = ground.checkpoints[model]
+        flop = 2.0 * ground.n_tokens_read * own.d_model * own.d_vocab * len(FIXED_AT) * own.n_layers
+        n = min(max(1, round(REHEARSED_FLOP / flop)), MOST_REHEARSED, own.d_mlp)
+        neurons = (np.arange(own.n_layers)[:, None] * own.d_mlp + np.arange(n)).ravel()
+        return {"neuron": neurons, "candidate": np.zeros(len(neurons), dtype=bool), "of": np.full(len(neurons), -1)}
+
+
+class Interventions(ModelMeasure):
+    """Candidates and controls held at each value, some neurons in each share."""
+
+    part = name = "entropy"
+    title = "interventions"
+    needs = ("entropy_candidates",)
+    reads_corpus = True
+
+    def expected(self, shape: ModelShape, settings: IngestSettings) -> int:
+        last = min(entropy.DEFAULTS.last_layers, shape.n_layers) * shape.d_mlp
+        return len(FIXED_AT) * (round(HELD_SHARE * last) + min(CONTROLS, last))
+
+    def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
+        held = self.expected(shape, settings) // len(FIXED_AT)
+        return min(-(-held // LEAST_HELD), max(-(-held // HELD_AT_ONCE), settings.at_least_jobs))
+
+    def bytes_needed(self, shape: ModelShape, settings: IngestSettings, budget: int) -> int:
+        return min(budget, LOGIT_MEMORY, BYTES_PER_LOGIT * shape.d_vocab * settings.batch_tokens)
+
+    def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
+        block, unembedding = shape.block_flop, shape.d_model * shape.d_vocab
+        return tokens * (block * shape.n_layers + n * (block + unembedding))
+
+    def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
+        (held,) = ground.found(Candidates.name, model)
+        d_mlp, neurons = ground.checkpoints[model].d_mlp, held["neuron"].tolist()
+        interventions = [Intervention("fix", (divmod(neuron, d_mlp),), value) for neuron in neurons for value in FIXED_AT]
+        own = share.slice(len(neurons))
+        answered = slice(own.start * len(FIXED_AT), own.stop * len(FIXED_AT))
+        found = hold(model, interventions, ground, advance, answered) if neurons[own] else no_results()
+        return {
+            **{name: np.repeat(values[own], len(FIXED_AT)) for name, values in held.items()},
+            "value": np.tile(FIXED_AT, own.stop - own.start),
+            **vars(found),
+            "n_tokens": np.array(found.n_tokens),
+        }
+
+    def count(self, found: Arrays) -> int:
+        return len(found["value"])
+
+    def rows(self, found: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        d_mlp, neurons = ground.checkpoints[model].d_mlp, found["neuron"].tolist()
+        measured = Measured(
+            [Intervention("fix", (divmod(n, d_mlp),), value) for n, value in zip(neurons, found["value"], strict=True)],
+            ["candidate" if candidate else "control" for candidate in found["candidate"]],
+            found["of"].tolist(),
+            InterventionResults(int(found["n_tokens"]), *(found[name] for name in ("nominal", "mean", "delta", "se"))),
+            ground.n_rows_read,
+        )
+        return intervention_columns(measured, keys.models[model].neuron_ids, d_mlp)
+
+    def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
+        return Written(moved=0.2)
+
+
+def no_results() -> InterventionResults:
+    """Of no interventions."""
+    nothing = np.empty((0, len(METRICS)))
+    return InterventionResults(0, np.full(len(METRICS), np.nan), nothing, nothing, nothing)
+
+
+def check_final_norm(checkpoint: Checkpoint) -> None:
+    """Raises:
+    InputError: interventions are not defined for the model.
+    """
+    try:
+        final_norm(checkpoint.model, checkpoint.architecture)
+    except ValueError as error:
+        raise InputError(f"{checkpoint.source}: {error}") from error
+
+
+def hold(
+    model: int, interventions: Sequence[Intervention], ground: Ground, advance: Advance, answered: slice = slice(None)
+) -> InterventionResults:
+    """Hold neurons on the first tokens of the corpus.
+
+    Args:
+        answered: the interventions that are wanted, of all that are prepared: what is found does not depend on which.
+    Raises:
+        ValueError: the model has no such neuron, or no layer norm at its end.
+    """
+    checkpoint = ground.processed(model)
+    n_tokens, batch_tokens, device = ground.reading
+    room = min(ground.memory_bytes, LOGIT_MEMORY) // (BYTES_PER_LOGIT * checkpoint.d_vocab)
+    return run_interventions(
+        checkpoint, ground.corpus.tokens, ground.tokenizer.special_ids, interventions, n_tokens, min(batch_tokens, room),
+        device, advance, answered,
+    )  # fmt: skip
+
+
+def intervention_columns(found: Measured, ids: Ids, d_mlp: int) -> Iterator[TableRows]:
+    """Rows of interventions."""
+    n = len(found.interventions)
+    if not n:
+        return
+    neurons = [
+        sorted(int(ids[layer * d_mlp + index]) for layer, index in intervention.neurons) for intervention in found.interventions
+    ]
+    together = object_array([own[1:] for own in neurons])
+    of = np.array(found.of)
+    metrics: Columns = {}
+    for column, name in enumerate(METRICS):
+        if name == KL:
+            continue
+        metrics |= {
+            name: found.results.mean[:, column],
+            f"{name}_delta": found.results.delta[:, column],
+            f"{name}_se": found.results.se[:, column],
+        }
+    kl = METRICS.index(KL)
+    yield (
+        "interventions",
+        {
+            "neuron_id": np.array([own[0] for own in neurons], dtype=np.int32),
+            "together": together,
+            "kind": np.array([intervention.kind for intervention in found.interventions], dtype=object),
+            "value": np.array([float(intervention.value) for intervention in found.interventions]),
+            "n_rows": np.full(n, found.n_rows, dtype=np.int32),
+            "n_tokens": np.full(n, found.results.n_tokens, dtype=np.int64),
+            "purpose": np.array(found.purposes, dtype=object),
+            "of_neuron_id": np.ma.masked_array(ids[np.clip(of, 0, None)], mask=of < 0),
+            **metrics,
+            KL: found.results.mean[:, kl],
+            "kl_se": found.results.se[:, kl],
+        },
+    )

@@ -1,0 +1,115 @@
+"""Sizes of models and corpora, as far as the cost of measuring depends on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor
+
+from ingest.settings import NGRAM_TOKENS
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What a plan has to know of a model."""
+
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    d_vocab: int
+
+    @property
+    def n_neurons(self) -> int:
+        return self.n_layers * self.d_mlp
+
+    @property
+    def block_flop(self) -> float:
+        """Multiplications per token of one block, but for patterns of attention."""
+        return 2 * self.d_model**2 + self.d_model * self.d_mlp
+
+    def forward_flop(self, context: int) -> float:
+        """Floating-point operations per token of all blocks, without the unembedding."""
+        weights = 4 * self.d_model**2 + 2 * self.d_model * self.d_mlp
+        return 2.0 * self.n_layers * (weights + context * self.d_model)
+
+
+class CorpusShape(NamedTuple):
+    """What a plan has to know of the corpus."""
+
+    n_rows: int
+    context: int
+    n_subsets: int = 1
+    """At least one."""
+    n_topics: int = 0
+    ngram_tokens: int = NGRAM_TOKENS
+    """Kept tokens, the first of the corpus, whose n-grams are counted, if it has so many."""
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """What the size of an accumulator of consecutive layers depends on."""
+
+    n_neurons: int
+    d_vocab: int
+    corpus: CorpusShape
+    seed: int = 0
+    """Of what is sampled."""
+
+    @property
+    def bit_tokens(self) -> int:
+        """The most tokens of which bits are kept: BOS is never kept."""
+        return min(self.corpus.ngram_tokens, self.corpus.n_rows * (self.corpus.context - 1))
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the sums of consecutive layers take. Operations are those that the cost is proportional to, some at least."""
+
+    n_bytes: int
+    """While tokens come in."""
+    operations: float
+    """Per token that comes in."""
+    finish_operations: float
+    """From complete sums to what travels to the catalog."""
+    shared_bytes: int = 0
+    """Beside the sums when they are finished, once for all layers and models of a job."""
+    shared_operations: float = 0.0
+    """Of what is made once for them."""
+
+
+@dataclass(frozen=True)
+class LayerPivots:
+    """About which activations are summed, (neurons,) fp32 each, on the device of the sums."""
+
+    pre: Tensor
+    post: Tensor
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Consecutive layers of one model: whose the sums are."""
+
+    model: int
+    """Index into the models of the run."""
+    neurons: slice
+    """Flat indices."""
+
+
+class Share(NamedTuple):
+    """One of some shares of a measure of a model."""
+
+    number: int
+    """From 0."""
+    of: int
+
+    def slice(self, n: int, step: int = 1) -> slice:
+        """Which of n things are in it: consecutive ones, as many as in every share; the edges are multiples of `step`."""
+        pieces = -(-n // step)
+        first, end = (min(n, pieces * edge // self.of * step) for edge in (self.number, self.number + 1))
+        return slice(first, end)
+
+    def part(self, things: Sequence[T]) -> Sequence[T]:
+        """The things that are in it, which may be none."""
+        return things[self.slice(len(things))]
