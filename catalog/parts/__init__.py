@@ -1,10 +1,11 @@
 """The parts of a run, in order: the only list of them, and what follows from it.
 
-Modules that the environment variable CATALOG_PARTS names, with commas, add parts of their own: each has a tuple `PARTS`.
+Modules that the environment variable CATALOG_PARTS names, with commas, may have a tuple `PARTS` of their own, which come after.
 Names are known at once; the parts themselves, with their tables, load when they are asked for.
 """
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -38,20 +39,41 @@ def more_modules() -> list[Any]:
 
 def names() -> tuple[str, ...]:
     """Of all parts, in order; the tables of our own are not loaded."""
-    return (*OWN, *(part.name for module in more_modules() for part in module.PARTS))
+    return (*OWN, *(part.name for part in _more()))
+
+
+def _more() -> "list[Part]":
+    # a module that is on its way in asks itself, and has none yet
+    return [part for module in more_modules() for part in getattr(module, "PARTS", ())]
 
 
 @cache
-def _parts() -> "tuple[Part, ...]":
-    from catalog.base import EXTENSION, metadata
+def _own() -> "tuple[Part, ...]":
+    return tuple(import_module(f"{__name__}.{name}").PART for name in OWN)
 
-    own = [import_module(f"{__name__}.{name}").PART for name in OWN]
-    known = set(metadata.tables)
-    more = [part for module in more_modules() for part in module.PARTS]
-    for table in (table for part in more for table in (*part.uses, *(rows.table for rows in part.rows))):
-        if table.name not in known:
-            table.info[EXTENSION] = True
+
+def _parts() -> "tuple[Part, ...]":
+    from catalog.base import EXTENSION
+
+    own, more = _own(), _more()
+    for table in _tables(more) - _frozen():
+        table.info[EXTENSION] = True
     return (*own, *more)
+
+
+@cache
+def _frozen() -> "frozenset[Table]":
+    """The tables that migrations know."""
+    from sqlalchemy import Table
+
+    from catalog import schema
+
+    shared = (value for name in schema.__all__ for value in vars(getattr(schema, name)).values())
+    return _tables(_own()) | {value for value in shared if isinstance(value, Table)}
+
+
+def _tables(parts: "Iterable[Part]") -> "frozenset[Table]":
+    return frozenset(table for part in parts for table in (*part.uses, *(rows.table for rows in part.rows)))
 
 
 def __getattr__(name: str) -> Any:

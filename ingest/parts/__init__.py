@@ -1,12 +1,13 @@
 """The measures of all parts, in the order of the parts: the only enumeration of them.
 
-Modules that CATALOG_PARTS names, with commas between them, may define a tuple MEASURES of their own, which come after.
+Modules that CATALOG_PARTS names may have a tuple `MEASURES` of their own, which come after. They import from this package, and
+so it is asked for theirs when somebody asks for all, and not before.
 """
 
-import os
-from collections.abc import Collection
-from importlib import import_module
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
 
+from catalog.parts import more_modules
 from ingest.parts.ablations import HeadNorms, PathAblations
 from ingest.parts.activations import Activations
 from ingest.parts.attention import Compositions
@@ -28,14 +29,13 @@ from ingest.parts.topics import Topics
 from ingest.parts.vocabulary import Vocabulary
 from ingest.parts.weights import Weights
 
+if TYPE_CHECKING:
+    MEASURES: tuple[Measure, ...]
+    LAYER_MEASURES: dict[str, LayerMeasure[Any]]
+    MODEL_MEASURES: dict[str, ModelMeasure]
+    OF_MODELS: tuple[str, ...]
 
-def _of_modules() -> tuple[Measure, ...]:
-    """Those of other modules."""
-    names = [name.strip() for name in os.environ.get("CATALOG_PARTS", "").split(",")]
-    return tuple(measure for name in names if name for measure in getattr(import_module(name), "MEASURES", ()))
-
-
-MEASURES: tuple[Measure, ...] = (
+OWN: tuple[Measure, ...] = (
     Weights(),
     Activations(),
     Correlations(),
@@ -56,33 +56,56 @@ MEASURES: tuple[Measure, ...] = (
     Candidates(),
     Interventions(),
     Syntax(),
-    *_of_modules(),
 )
 
 BASES: tuple[ModelMeasure, ...] = (Effects(), HeadScores())
 """What several parts stand on; they have no rows of their own."""
 
-LAYER_MEASURES = {measure.name: measure for measure in MEASURES if isinstance(measure, LayerMeasure)}
-"""By the name of their results."""
 
-MODEL_MEASURES = {measure.name: measure for measure in (*BASES, *MEASURES) if isinstance(measure, ModelMeasure)}
-"""By the name of their results; what others need comes before them."""
+def _measures() -> tuple[Measure, ...]:
+    return (*OWN, *(measure for module in more_modules() for measure in getattr(module, "MEASURES", ())))
 
-OF_MODELS = tuple(dict.fromkeys(m.part for m in MEASURES if isinstance(m, ModelMeasure) or m.needs))
-"""Parts of which something is found of one model at a time."""
+
+def _layer_measures() -> dict[str, LayerMeasure[Any]]:
+    """By the name of their results."""
+    return {measure.name: measure for measure in _measures() if isinstance(measure, LayerMeasure)}
+
+
+def _model_measures() -> dict[str, ModelMeasure]:
+    """By the name of their results; what others need comes before them."""
+    return {measure.name: measure for measure in (*BASES, *_measures()) if isinstance(measure, ModelMeasure)}
+
+
+def _of_models() -> tuple[str, ...]:
+    """Parts of which something is found of one model at a time."""
+    return tuple(dict.fromkeys(m.part for m in _measures() if isinstance(m, ModelMeasure) or m.needs))
+
+
+_MADE: dict[str, Callable[[], Any]] = {
+    "MEASURES": _measures,
+    "LAYER_MEASURES": _layer_measures,
+    "MODEL_MEASURES": _model_measures,
+    "OF_MODELS": _of_models,
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MADE:
+        return _MADE[name]()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def needed_by(parts: Collection[str]) -> frozenset[str]:
     """What measures of these parts need of others."""
-    return frozenset(need for measure in MEASURES if measure.part in parts for need in measure.needs)
+    return frozenset(need for measure in _measures() if measure.part in parts for need in measure.needs)
 
 
 def measures_of_models(parts: Collection[str]) -> list[ModelMeasure]:
     """Those of the parts, after what they stand on."""
     needed = needed_by(parts)
-    return [measure for measure in MODEL_MEASURES.values() if measure.part in parts or needed & {*measure.provides}]
+    return [measure for measure in _model_measures().values() if measure.part in parts or needed & {*measure.provides}]
 
 
 def phase_name(measure: str, model: str) -> str:
     """What a measure of a model is called while it is done."""
-    return f"{MODEL_MEASURES[measure].title}, {model}"
+    return f"{_model_measures()[measure].title}, {model}"

@@ -12,15 +12,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ingest.parts as measures
+from catalog import parts
 from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
-from ingest.parts import MEASURES, MODEL_MEASURES, OF_MODELS, _of_modules, measures_of_models
+from ingest.parts import MEASURES, MODEL_MEASURES, OF_MODELS, measures_of_models
 from ingest.parts.arrays import PLACE
 from ingest.parts.effects import Effects
 from ingest.parts.measure import ModelMeasure
 from ingest.parts.shapes import CorpusShape, ModelShape, Share
 from ingest.plan import ModelItem, Plan, from_json
 from ingest.planner import Work, with_measures
-from ingest.settings import PARTS, IngestSettings
+from ingest.settings import IngestSettings
 from ingest.statistics import effects
 from ingest.tokenizer import tokenizer_identity
 from tests import factories
@@ -29,7 +31,7 @@ BUDGET = 10**6
 
 
 def test_measures_come_in_the_order_of_the_parts_and_have_names_of_their_own() -> None:
-    assert tuple(dict.fromkeys(measure.part for measure in MEASURES)) == PARTS
+    assert tuple(dict.fromkeys(measure.part for measure in MEASURES)) == parts.names()
     names = [measure.name for measure in {**{m.name: m for m in MEASURES}, **MODEL_MEASURES}.values()]
     assert len(names) == len(set(names)) and not [name for name in names if ":" in name or "%" in name]
 
@@ -43,15 +45,17 @@ def test_everything_that_is_needed_is_provided_before() -> None:
 
 
 def test_other_modules_bring_measures_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "more_measures.py").write_text("MEASURES = ('one', 'two')\n")
+    (tmp_path / "more_measures.py").write_text("from ingest.parts.weights import Weights\nMEASURES = (Weights(),)\n")
     (tmp_path / "no_measures.py").write_text("")
+    own = len(MEASURES)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("CATALOG_PARTS", " more_measures, no_measures,")
-    assert _of_modules() == ("one", "two")
+    assert len(measures.MEASURES) == own + 1 and measures.MEASURES[-1].name == "weights"
     monkeypatch.delenv("CATALOG_PARTS")
-    assert _of_modules() == ()
+    assert len(measures.MEASURES) == own
     for name in ("more_measures", "no_measures"):
         sys.modules.pop(name)
+
 
 
 @given(n=st.integers(0, 200), of=st.integers(1, 30), step=st.sampled_from([1, 7, 64]))
