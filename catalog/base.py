@@ -56,6 +56,7 @@ def table(
     stored: str = "",
     used: str = "t.run_id = :run_id",
     hashed: Literal["", "once", "always"] = "",
+    by_rules: bool = False,
 ) -> Table:
     """A table that says what a row is.
 
@@ -66,9 +67,10 @@ def table(
         used: SQL that says which rows `t` the run :run_id uses.
         hashed: of a table that is no part's, when its checksum is written: at the first publication of a run, for what was read
             never changes, or at every one.
+        by_rules: its rows change with the rules of labels.
     """
     options: dict[str, Any] = {"postgresql_partition_by": "LIST (run_id)"} if by_run else {}
-    info = {"serves": serves, "stored": stored, "used": used, "by_run": by_run, "hashed": hashed}
+    info = {"serves": serves, "stored": stored, "used": used, "by_run": by_run, "hashed": hashed, "by_rules": by_rules}
     return Table(name, metadata, *columns, comment=comment, info=info, **options)
 
 

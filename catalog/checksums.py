@@ -45,6 +45,12 @@ def _once() -> list[str]:
     return _hashed("once")
 
 
+def by_rules() -> list[str]:
+    """Tables whose rows change with the rules."""
+    parts.tables()  # which fills the metadata
+    return [name for name, table in metadata.tables.items() if table.info.get("by_rules")]
+
+
 def _hashed(when: str) -> list[str]:
     parts.tables()  # which fills the metadata
     return [name for name, table in metadata.tables.items() if table.info.get("hashed") == when]

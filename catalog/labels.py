@@ -83,8 +83,7 @@ def relabel(engine: Engine) -> dict[int, dict[str, int]]:
         counts = {run: label_run(connection, run, version) for run in runs}
         for run in runs:
             summaries.summarise(connection, run)
-            decided = ["universality", "labels", "label_totals", "layer_summaries"]
-            checksums.record(connection, run, decided)
+            checksums.record(connection, run, checksums.by_rules())
         connection.execute(
             text("UPDATE rule_versions SET published_at = COALESCE(published_at, now()) WHERE version = :version"),
             {"version": version},

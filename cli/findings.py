@@ -25,8 +25,8 @@ SCIENCE = (
     "the text with the token in question in bold: the highest values, and one from the middle of the neuron's positive "
     "values, so that nobody is fooled by maxima. Values are activations after the non-linearity; ␣ is a space and ⏎ a new "
     "line. A neuron may have several labels; it is universal if its excess correlation with the other models is above that of "
-    "the rules. UN is Gurnee et al. 2024, VO Voita et al. 2023, SPEC the project's specification. Families that no neuron has are at the "
-    "end.\n"
+    "the rules. UN is Gurnee et al. 2024, VO Voita et al. 2023, SPEC the project's specification. Families that no neuron has "
+    "are at the end.\n"
 )
 """How the page is to be read."""
 

@@ -49,9 +49,7 @@ class RunPlan:
         ]
         document = {
             "plan": plan.as_json(),
-            "pairs": list(self.work.pairs),
-            "by_part": self.work.by_part,
-            "measured": self.work.measured,
+            "work": {"of_pairs": list(self.work.pairs), "by_part": self.work.by_part, "measured": self.work.measured},
             "known_models": self.known.models,
             "known_pairs": [[*pair, run] for pair, run in self.known.pairs.items()],
             "models": self.models,
@@ -74,12 +72,13 @@ def stored_plan(connection: Connection, run_id: int) -> RunPlan | None:
 
 
 def _from_document(document: dict[str, Any]) -> RunPlan:
+    work = document["work"]
     return RunPlan(
         plan=from_json(document["plan"]),
         work=Work(
-            pairs=tuple((a, b) for a, b in document["pairs"]),
-            by_part={part: tuple(models) for part, models in document["by_part"].items()},
-            measured={part: tuple(models) for part, models in document["measured"].items()},
+            pairs=tuple((a, b) for a, b in work["of_pairs"]),
+            by_part={part: tuple(models) for part, models in work["by_part"].items()},
+            measured={part: tuple(models) for part, models in work["measured"].items()},
         ),
         known=Known(document["known_models"], {(one, other): run for one, other, run in document["known_pairs"]}),
         models=document["models"],

@@ -49,6 +49,7 @@ universality = table(
         server_default=false(),
     ),
     comment="Universality of each neuron over the other models of the run (UN 4.1).",
+    by_rules=True,
 )
 index(
     "ix_universality_by_excess",

@@ -109,6 +109,7 @@ labels = table(
     comment="What each neuron is, by rules that can be run again (SPEC 6.6).",
     serves="show: the labels of a neuron",
     hashed="always",
+    by_rules=True,
 )
 _OF_MODEL = (labels.c.run_id, labels.c.model_id)
 index(

@@ -27,6 +27,7 @@ label_totals = table(
     comment="How many labels a run has, for the counts of find and families; 0 where a family was looked for in vain.",
     serves="families and the count of find: sums of a model in a run",
     hashed="always",
+    by_rules=True,
 )
 
 layer_summaries = table(
@@ -44,6 +45,7 @@ layer_summaries = table(
     comment="Counts and medians per layer, for the question layers.",
     serves="layers: the layers of a model in a run",
     hashed="always",
+    by_rules=True,
 )
 
 depth_summaries = table(
