@@ -98,7 +98,7 @@ def findings(connection: Connection, wanted: FindingsFilter) -> Findings:
         return Findings([], [], [])
     totals = question.ask(_TOTALS).records()
     thresholds = question.ask(_THRESHOLDS, version=newest_version(connection, drafts=False)).records()
-    names = {row["family"] for row in (*totals, *thresholds)} | {rule.family for rule in parts.rules()}
+    names = {row["family"] for row in totals} | {rule.family for rule in parts.rules()}
     chosen = sorted(names) if wanted.family is None else [wanted.family]
     families = [_family(question, name, [run["run"] for run in runs], totals, thresholds) for name in chosen]
     return Findings(runs, shapes, families)

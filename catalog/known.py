@@ -6,6 +6,7 @@ from sqlalchemy import Connection, text
 
 from catalog.aliases import resolve
 from catalog.errors import NotFoundError, did_you_mean
+from catalog.words import UNIVERSAL
 
 NOTHING = "the catalog has no published run yet"
 
@@ -68,10 +69,11 @@ def check_family(connection: Connection, family: str, run: int | None = None) ->
     """Raises:
     NotFoundError: no rule makes such labels and none exist; the sentence lists the families with their counts.
     """
-    families = "(SELECT family FROM rules UNION SELECT family FROM label_totals)"
+    families = f"(SELECT family FROM rules WHERE family <> '{UNIVERSAL}' UNION SELECT family FROM label_totals)"
     # few rules answer for nearly all; the many totals have no index that begins with the family
     for table in ("rules", "label_totals"):
-        if connection.execute(text(f"SELECT 1 FROM {table} WHERE family = :family LIMIT 1"), {"family": family}).first():
+        statement = f"SELECT 1 FROM {table} WHERE family = :family AND family <> '{UNIVERSAL}' LIMIT 1"
+        if connection.execute(text(statement), {"family": family}).first():
             return
     known = connection.execute(
         text(

@@ -3,6 +3,9 @@
 They stand apart from `catalog.schema`, since a question needs the words and not the tables, which load slowly.
 """
 
+UNIVERSAL = "universal"
+"""What the thresholds of universality are under in the table `rules`; it is no family, for there are no such labels."""
+
 EXAMPLE_KINDS = {
     0: "top", 25: "quantile_0_25", 50: "quantile_25_50", 75: "quantile_50_75", 90: "quantile_75_90", 99: "quantile_90_99",
     100: "quantile_99_100",

@@ -85,7 +85,7 @@ def universal(
     offset: OffsetOption = 0,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Universal neurons: their excess correlation is above that of the rules, 0.5 at first.
+    """Universal neurons: those that come back in other models.
 
     With --min-excess those that have at least this one, universal or not."""
     from catalog import UniversalFilter, connect_rows

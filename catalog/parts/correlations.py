@@ -8,6 +8,7 @@ from catalog.parts.part import Part, Rows, Section, View
 from catalog.parts.rule import Threshold
 from catalog.parts.words import RANK_IN_LAYER
 from catalog.schema.runs import run_pairs
+from catalog.words import UNIVERSAL
 
 CORRELATION = "BETWEEN -1 AND 1"
 
@@ -238,7 +239,7 @@ PART = Part(
     views=VIEWS,
     thresholds=(
         (
-            "universal",
+            UNIVERSAL,
             Threshold("min_excess", 0.5, "The excess correlation that a universal neuron exceeds (UN eq. 3)."),
         ),
     ),

@@ -270,7 +270,7 @@ def test_rules_are_drafted_applied_and_published(catalog, family_copy):
     answer = catalog("find", "--family", "alphabet")
     assert answer == (0, "", "looked for, and none found: no label of run 1 meets --family alphabet\n")
     versions = {row["rule_version"]: row["status"] for row in catalog("rules", "list", "--all", "--format", "json").rows}
-    assert versions == dict.fromkeys(range(1, 8), "published")
+    assert versions == dict.fromkeys((1, 2), "published")
 
 
 def test_rules_in_force_are_listed_and_a_draft_is_told(catalog, family_copy):

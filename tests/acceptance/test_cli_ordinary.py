@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL
 
-from catalog.labels import RULES
+from catalog import parts
 from cli.widths import width_of
 from tests import factories
 from tests.acceptance.ingests import BUT_SYNTAX, ROLES, SUMS, run_ingest, tiny_family
@@ -41,11 +41,11 @@ PAGES = ("show tiny-a 0.1", "show tiny-a 0.1 --examples 1", "show tiny-a 0.1 --e
 def ordinary(request: pytest.FixtureRequest, server: URL, template: str, tmp_path_factory) -> Iterator[tuple[str, str]]:
     """The name of a catalog of `CATALOGS`, and its URL."""
     folder: Path = tmp_path_factory.mktemp("ordinary")
-    names, shape, parts = CATALOGS[request.param]
+    names, shape, asked = CATALOGS[request.param]
     with database(server, template) as url:
         corpus = factories.write_jsonl(folder / "corpus.jsonl", [{"text": text} for text in factories.random_texts(60)])
         models = tiny_family(folder, names, **shape)
-        run_ingest(url, models, None if parts == ("weights",) else corpus, only=parts)
+        run_ingest(url, models, None if asked == ("weights",) else corpus, only=asked)
         yield request.param, url
 
 
@@ -97,7 +97,7 @@ def test_every_page_answers_in_every_format(catalog, ordinary):
 
 def test_every_family_has_its_evidence_or_the_reason_why_not(catalog, ordinary):
     shown, found = asked(catalog, "findings"), json.loads(asked(catalog, "findings --format json"))
-    assert {rule.family for rule in RULES} == {family["family"] for family in found["families"]}
+    assert {rule.family for rule in parts.rules()} == {family["family"] for family in found["families"]}
     for family in found["families"]:
         section = shown.split(f"# {family['family']}\n")[1].partition("\n#")[0]
         assert bool(family["best"]) == bool(family["counts"]) == ("catalog find --family" in section)

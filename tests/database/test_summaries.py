@@ -15,14 +15,19 @@ DEFINITIONS = {
         'SELECT u.run_id, n.id, n.model_id, n.layer, n."index" FROM universality u JOIN neurons n ON n.id = u.neuron_id',
     ),
     "place and excess of labels": (
-        'SELECT run_id, neuron_id, family, subtype, model_id, layer, "index", excess_corr FROM labels',
-        """SELECT l.run_id, n.id, l.family, l.subtype, n.model_id, n.layer, n."index", u.excess_corr FROM labels l
-           JOIN neurons n ON n.id = l.neuron_id LEFT JOIN universality u USING (run_id, neuron_id)""",
+        'SELECT run_id, neuron_id, family, subtype, model_id, layer, "index", excess_corr, universal FROM labels',
+        """SELECT l.run_id, n.id, l.family, l.subtype, n.model_id, n.layer, n."index", u.excess_corr,
+                  COALESCE(u.universal, false)
+           FROM labels l JOIN neurons n ON n.id = l.neuron_id LEFT JOIN universality u USING (run_id, neuron_id)""",
+    ),
+    "universality": (
+        "SELECT run_id, neuron_id, universal FROM universality",
+        "SELECT run_id, neuron_id, COALESCE(excess_corr > 0.5, false) FROM universality",
     ),
     "counts of labels": (
         """SELECT run_id, model_id, family, subtype, layer, labels::bigint, universal_labels::bigint
            FROM label_totals WHERE labels > 0""",
-        """SELECT l.run_id, n.model_id, l.family, l.subtype, n.layer, count(*), count(*) FILTER (WHERE u.excess_corr > 0.5)
+        """SELECT l.run_id, n.model_id, l.family, l.subtype, n.layer, count(*), count(*) FILTER (WHERE u.universal)
            FROM labels l JOIN neurons n ON n.id = l.neuron_id LEFT JOIN universality u USING (run_id, neuron_id)
            GROUP BY 1, 2, 3, 4, 5""",
     ),
@@ -30,7 +35,7 @@ DEFINITIONS = {
         """SELECT run_id, model_id, family, layer, sum(neurons), sum(universal_neurons) FROM label_totals
            WHERE labels > 0 GROUP BY 1, 2, 3, 4""",
         """SELECT l.run_id, n.model_id, l.family, n.layer, count(DISTINCT n.id),
-                  count(DISTINCT n.id) FILTER (WHERE u.excess_corr > 0.5)
+                  count(DISTINCT n.id) FILTER (WHERE u.universal)
            FROM labels l JOIN neurons n ON n.id = l.neuron_id LEFT JOIN universality u USING (run_id, neuron_id)
            GROUP BY 1, 2, 3, 4""",
     ),
@@ -90,7 +95,7 @@ def test_publication_keeps_what_the_rows_say(engine, run):
 
 
 def test_a_difference_is_found(engine, run):
-    execute(engine, "UPDATE universality SET excess_corr = 0.4 WHERE excess_corr > 0.5")
+    execute(engine, "UPDATE universality SET excess_corr = 0.4, universal = false WHERE universal")
     assert set(differences(engine, ())) == {
         "place and excess of labels", "counts of labels", "counts of neurons per family", "layers",
     }  # fmt: skip
@@ -136,5 +141,5 @@ def test_a_part_that_comes_later(engine):
                 execute(engine, f"DROP TABLE staging.{table}")
         handle.publish(type(rows_of_all)(**{**vars(rows_of_all), "parts": {"correlations": 1}}))
     assert_all_follows(engine)
-    assert one(engine, "SELECT count(*) FROM labels WHERE excess_corr > 0.5") > 0
+    assert one(engine, "SELECT count(*) FROM labels WHERE universal") > 0
     assert one(engine, "SELECT sum(universal_neurons) FROM family_counts") > 0
