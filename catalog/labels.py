@@ -82,7 +82,7 @@ def relabel(engine: Engine) -> dict[int, dict[str, int]]:
         runs = connection.execute(text("SELECT id FROM runs WHERE status = 'published' ORDER BY id")).scalars().all()
         counts = {run: label_run(connection, run, version) for run in runs}
         for run in runs:
-            summaries.summarise(connection, run)
+            summaries.sum_layers(connection, run)
             checksums.record(connection, run, checksums.by_rules())
         connection.execute(
             text("UPDATE rule_versions SET published_at = COALESCE(published_at, now()) WHERE version = :version"),

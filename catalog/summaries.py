@@ -77,11 +77,20 @@ SELECT rm.run_id, rm.model_id, asked.family, '', place.layer, 0, 0, 0, 0
 
 def summarise(connection: Connection, run_id: int) -> None:
     """Sum up a run's rows again, after any of its parts has changed."""
-    for table, statement in (("layer_summaries", _LAYERS), ("depth_summaries", _DEPTH)):
-        connection.execute(text(f"DELETE FROM {table} WHERE run_id = :run_id"), {"run_id": run_id})
-        connection.execute(text(statement), {"run_id": run_id})
+    sum_layers(connection, run_id)
+    connection.execute(text("DELETE FROM depth_summaries WHERE run_id = :run_id"), {"run_id": run_id})
+    connection.execute(text(_DEPTH), {"run_id": run_id})
     connection.execute(text(_EXCESS), {"run_id": run_id})
     total_labels(connection, run_id)
+
+
+def sum_layers(connection: Connection, run_id: int) -> None:
+    """Sum up a run's layers again, after the rules have changed.
+
+    Depth does not depend on them, and the order of its sums is not fixed, so that its last digits would change.
+    """
+    connection.execute(text("DELETE FROM layer_summaries WHERE run_id = :run_id"), {"run_id": run_id})
+    connection.execute(text(_LAYERS), {"run_id": run_id})
 
 
 def total_labels(connection: Connection, run_id: int, families: Sequence[str] | None = None) -> None:

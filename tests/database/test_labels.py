@@ -386,8 +386,11 @@ def test_universality_is_a_threshold_like_the_others(engine, run, store):
     highest = max(store.universal_neurons(UniversalFilter(limit=0))["excess_corr"])
     shown, summed = "SELECT count(*) FROM universal_neurons", "SELECT sum(n_universal) FROM layer_profiles"
     assert one(engine, shown) == one(engine, summed) > 0
+    written = "SELECT DISTINCT xmin::text FROM depth_summaries"
+    before = rows(engine, written)
     store.set_rule("universal.min_excess", highest)
     store.relabel()
+    assert rows(engine, written) == before, "what does not depend on the rules is not summed up again"
     assert one(engine, shown) == 0, "above, not at"
     assert store.universal_neurons(UniversalFilter()).empty and not store.find_labels(LabelFilter(limit=0))["universal"].any()
     assert one(engine, summed) == 0
