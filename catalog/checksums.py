@@ -37,23 +37,23 @@ class Checksum:
 
 def _always() -> list[str]:
     """What describes the run as a whole, and sums: written at every publication of the run."""
-    return _hashed("always")
+    return _tables("hashed", "always")
 
 
 def _once() -> list[str]:
     """What was read, shared with other runs and never changed: written once."""
-    return _hashed("once")
+    return _tables("hashed", "once")
 
 
 def by_rules() -> list[str]:
     """Tables whose rows change with the rules."""
-    parts.tables()  # which fills the metadata
-    return [name for name, table in metadata.tables.items() if table.info.get("by_rules")]
+    return _tables("by_rules", True)
 
 
-def _hashed(when: str) -> list[str]:
+def _tables(what: str, value: object) -> list[str]:
+    """Those of which `catalog.base.table` was told so."""
     parts.tables()  # which fills the metadata
-    return [name for name, table in metadata.tables.items() if table.info.get("hashed") == when]
+    return [name for name, table in metadata.tables.items() if table.info.get(what) == value]
 
 
 def tables_of(names: Iterable[str]) -> list[str]:

@@ -161,7 +161,7 @@ def _family(
     counts = [row for row in own if row["labels"]]
     looked_in = {row["run_id"] for row in own}
     others = [run for run in runs if run not in looked_in]
-    rule = next((rule for rule in parts.rules() if rule.family == name), None)
+    rule = parts.rule_of(name)
     closest = [] if counts or rule is None else _closest(question, rule)
     return Family(
         family=name,

@@ -108,6 +108,11 @@ def rules() -> "tuple[Rule, ...]":
     return tuple(sorted((rule for part in _parts() for rule in part.rules), key=lambda rule: rule.asks_others))
 
 
+def rule_of(family: str) -> "Rule | None":
+    """The rule that makes the labels of a family; None where no part has one."""
+    return next((rule for rule in rules() if rule.family == family), None)
+
+
 def parts_of_rule(family: str) -> tuple[str, ...]:
     """The parts that the rule of a family reads, each enough by itself."""
     return next((part.name, *rule.also) for part in _parts() for rule in part.rules if rule.family == family)
@@ -143,7 +148,7 @@ def rows_in(part: str, table: str) -> "Rows":
     """What a part fills in one table.
 
     Raises:
-        KeyError: nothing.
+        KeyError: it fills nothing there, or there is no such part.
     """
     return {rows.name: rows for rows in rows_of(part)}[table]
 
