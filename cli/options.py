@@ -15,6 +15,14 @@ from catalog.errors import InputError
 from cli.output import Format
 
 
+def _parts() -> str:
+    """Names of parts for the help; what cannot be imported is told by the command that needs it."""
+    try:
+        return ", ".join(parts.names())
+    except InputError:
+        return ", ".join(parts.OWN)
+
+
 def finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
     """A number that is neither infinite nor none at all; for options that take decimal numbers.
 
@@ -67,7 +75,7 @@ PrecisionOption = Annotated[
 ]
 OnlyOption = Annotated[
     str | None,
-    typer.Option("--only", help=f"Parts, with commas: {', '.join(parts.names())}; roles: what neurons do; else all."),
+    typer.Option("--only", help=f"Parts, with commas: {_parts()}; roles: what neurons do; else all."),
 ]
 BatchTokensOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")]
 NgramTokensOption = Annotated[

@@ -10,6 +10,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from catalog.errors import InputError
+
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
@@ -32,9 +34,16 @@ def more_modules() -> list[Any]:
     """The modules that CATALOG_PARTS names.
 
     Raises:
-        ModuleNotFoundError: there is no such module.
+        InputError: one of them cannot be imported.
     """
-    return [import_module(name.strip()) for name in os.environ.get(MORE, "").split(",") if name.strip()]
+    return [_imported(name.strip()) for name in os.environ.get(MORE, "").split(",") if name.strip()]
+
+
+def _imported(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise InputError(f"{MORE} names {name!r}, which cannot be imported ({error}); correct it, or unset it.") from error
 
 
 def names() -> tuple[str, ...]:

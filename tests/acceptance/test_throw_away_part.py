@@ -195,6 +195,9 @@ def test_a_part_of_one_file_works_from_end_to_end(shell: Shell, tmp_path: Path) 
     models, corpus = map(str, tiny_family(tmp_path, "ab")), str(small_corpus(tmp_path, 60))
     asked = [*models, "--corpus", corpus, "--device", "cpu", "--only", "activations,throw_away"]
     shell.run("db", "upgrade")
+    process = shell.start("ingest", *asked, environment={MORE: "no.such_module"})
+    told = process.communicate()[1]
+    assert process.returncode == 1 and told.count("\n") == 1 and "CATALOG_PARTS names 'no.such_module'" in told
     assert "did you mean throw_away?" in shell.run("ingest", *asked[:-1], "throw_awaz", code=1)
     planned = {row["phase"]: row["seconds"] for row in shell.table("plan", *asked)}
     assert planned["reach of neurons, tiny-a"] > 0
