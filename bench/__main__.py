@@ -60,7 +60,7 @@ def run(module: str, arguments: list[str]) -> str:
             words += ["--home", home]
         environment = {**os.environ, "CATALOG_HOME": home, "HF_HUB_OFFLINE": "1"}
         answer = subprocess.run([sys.executable, *words], env=environment, stdout=subprocess.PIPE, text=True, check=False)
-        stop = "from catalog import embedded; embedded.stop()"
+        stop = "from catalog.server import embedded; embedded.stop()"
         subprocess.run([sys.executable, "-c", stop], env=environment, check=False, capture_output=True)
     print(answer.stdout, flush=True)
     if answer.returncode:

@@ -20,11 +20,11 @@ from sqlalchemy import Connection, text
 import catalog
 from bench import ROOT
 from catalog.errors import NotFoundError
-from catalog.known import model_names, require_models
+from catalog.questions.known import model_names, require_models
 from cli.markdown import plain, table
 from cli.progress import watch
-from ingest.intervene import intervene
-from ingest.measure_settings import InterveneSettings
+from ingest.asked.intervene import intervene
+from ingest.asked.settings import InterveneSettings
 from ingest.progress import Progress
 from ingest.roles.intervention import FIXED_AT
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from catalog.api import Catalog, connect, connect_rows
-    from catalog.neuron_page import NeuronPage, NeuronRef
-    from catalog.queries import LabelFilter
-    from catalog.universal import UniversalFilter
+    from catalog.questions.neuron_page import NeuronPage, NeuronRef
+    from catalog.questions.queries import LabelFilter
+    from catalog.questions.universal import UniversalFilter
 
 __all__ = ["Catalog", "LabelFilter", "NeuronPage", "NeuronRef", "UniversalFilter", "connect", "connect_rows"]
 
@@ -31,10 +31,10 @@ _HOME = {
     "Catalog": "catalog.api",
     "connect": "catalog.api",
     "connect_rows": "catalog.api",
-    "LabelFilter": "catalog.queries",
-    "UniversalFilter": "catalog.universal",
-    "NeuronPage": "catalog.neuron_page",
-    "NeuronRef": "catalog.neuron_page",
+    "LabelFilter": "catalog.questions.queries",
+    "UniversalFilter": "catalog.questions.universal",
+    "NeuronPage": "catalog.questions.neuron_page",
+    "NeuronRef": "catalog.questions.neuron_page",
 }
 
 

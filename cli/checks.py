@@ -84,7 +84,7 @@ def _home() -> Finding:
 
 
 def _database() -> Iterator[Finding]:
-    from catalog.engine import reader_engine, writer_engine
+    from catalog.server.engine import reader_engine, writer_engine
 
     try:
         engine = writer_engine()
@@ -107,7 +107,7 @@ def _server(engine: "Engine") -> Iterator[Finding]:
     from sqlalchemy import text
 
     from catalog import settings
-    from catalog.engine import address
+    from catalog.server.engine import address
 
     kind = "CATALOG_DATABASE_URL" if settings.database_url() else "embedded"
     yield Finding("database", "ok", f"{kind}: {address(engine.url)}")
@@ -119,8 +119,8 @@ def _server(engine: "Engine") -> Iterator[Finding]:
 
 
 def _schema(engine: "Engine") -> Finding:
-    from catalog import migrate
-    from catalog.engine import check_schema, check_views
+    from catalog.server import migrate
+    from catalog.server.engine import check_schema, check_views
 
     try:
         check_schema(engine)

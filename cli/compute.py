@@ -36,8 +36,9 @@ from cli.options import (
 )
 from cli.output import Format, show_records, talk
 from cli.progress import watch
-from ingest.corpus_files import UTF_8
-from ingest.settings import ABLATION_PAIRS, DEFAULT_PIPELINE, INTERVENTION_TOKENS, NGRAM_TOKENS
+from ingest.corpus.files import UTF_8
+from ingest.corpus.syntax import DEFAULT_PIPELINE
+from ingest.settings import ABLATION_PAIRS, INTERVENTION_TOKENS, NGRAM_TOKENS
 
 UNFINISHED = "nothing was published; the same command resumes"
 
@@ -94,7 +95,7 @@ def ingest(
     ] = 5.0,
 ) -> None:
     """Compute and publish statistics, matches and labels of neurons."""
-    from ingest.pipeline import ingest as run_ingest
+    from ingest.pipeline.main_path import ingest as run_ingest
     from ingest.settings import IngestSettings
 
     settings = IngestSettings(
@@ -157,8 +158,8 @@ def worker(
     ] = None,
 ) -> None:
     """Do the jobs of runs that were enqueued, on this device."""
-    from catalog.engine import check_catalog
-    from ingest.worker_settings import WorkerSettings
+    from catalog.server.engine import check_catalog
+    from ingest.workers.settings import WorkerSettings
 
     settings = WorkerSettings(
         device=device,
@@ -173,7 +174,7 @@ def worker(
     settings.validate()
     with when_interrupted("its job is done again by another worker"), watch() as progress:
         check_catalog(settings.database_url)
-        from ingest.worker import work
+        from ingest.workers.worker import work
 
         work(settings, progress)
 

@@ -26,7 +26,7 @@ def sql(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """The rows of one SQL statement. It runs as the role catalog_reader, which may only read."""
-    from catalog.sql import run_reader_sql
+    from catalog.questions.sql import run_reader_sql
 
     show_rows(run_reader_sql(statement), format)
 
@@ -34,7 +34,7 @@ def sql(
 @contextmanager
 def opened() -> "Iterator[Engine]":
     """The writer's engine, closed afterwards."""
-    from catalog.engine import writer_engine
+    from catalog.server.engine import writer_engine
 
     engine = writer_engine()
     try:
@@ -46,7 +46,7 @@ def opened() -> "Iterator[Engine]":
 @app.command()
 def upgrade() -> None:
     """Create the schema and its views, or bring them up to this version."""
-    from catalog import migrate
+    from catalog.server import migrate
 
     with opened() as engine:
         before = migrate.current(engine)
@@ -58,8 +58,8 @@ def upgrade() -> None:
 @app.command()
 def check() -> None:
     """Whether schema and views are those that are needed; exit 1 if not."""
-    from catalog import migrate
-    from catalog.engine import check_schema, check_views
+    from catalog.server import migrate
+    from catalog.server.engine import check_schema, check_views
 
     with opened() as engine:
         check_schema(engine)
@@ -72,7 +72,7 @@ def url(
     show_password: Annotated[bool, typer.Option("--show-password", help="Print the password, too.")] = False,
 ) -> None:
     """The database's address, for psql and other clients."""
-    from catalog.engine import address, database_url, has_password
+    from catalog.server.engine import address, database_url, has_password
 
     found = database_url()
     write(address(found, hide_password=not show_password) + "\n")
@@ -83,7 +83,7 @@ def url(
 @app.command()
 def start() -> None:
     """Start the embedded PostgreSQL. CATALOG_DATABASE_URL names a server of your own instead."""
-    from catalog import embedded
+    from catalog.server import embedded
 
     _refuse_own_server("start")
     was_running = embedded.running()
@@ -97,7 +97,7 @@ def start() -> None:
 @app.command()
 def stop() -> None:
     """Stop the embedded PostgreSQL; its data stay."""
-    from catalog import embedded
+    from catalog.server import embedded
 
     _refuse_own_server("stop")
     talk("the embedded PostgreSQL is stopped" if embedded.stop() else "the embedded PostgreSQL was not running")

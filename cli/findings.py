@@ -15,7 +15,7 @@ from cli.options import FamilyOption, ModelOption, RunOption
 from cli.output import Format, Record, show_object, tell_why, write
 
 if TYPE_CHECKING:
-    from catalog.findings import Family, Findings, FindingsFilter
+    from catalog.questions.findings import Family, Findings, FindingsFilter
 
 SHOWN_NGRAMS = 6
 SHOWN_SUBTYPES = 12
@@ -54,7 +54,7 @@ def findings(
 
     What it is, its rule, its best neurons and where they are active; or what comes closest, where no neuron has it."""
     from catalog import LabelFilter, connect_rows
-    from catalog.findings import FindingsFilter
+    from catalog.questions.findings import FindingsFilter
 
     wanted = FindingsFilter(family, model, run, limit)
     with connect_rows() as store:
@@ -65,7 +65,7 @@ def findings(
             write(page(found, wanted))
         labels = sum(len(one.best) for one in found.families)
         asked = LabelFilter(family=family, model=model, run=run)
-        tell_why(labels, lambda: store.why(import_module("catalog.why_empty").labels, asked))
+        tell_why(labels, lambda: store.why(import_module("catalog.questions.why_empty").labels, asked))
 
 
 def page(found: "Findings", wanted: "FindingsFilter") -> str:

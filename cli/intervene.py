@@ -61,7 +61,7 @@ def intervene(
     changes = [(kind, value) for kind, text in given for value in parse_values(f"--{kind}", text)]
     changes += [(kind, 0.0) for kind, wanted in without_value if wanted]
     with when_interrupted("nothing was stored"), watch() as progress:
-        from ingest.measure_settings import InterveneSettings, check_asked
+        from ingest.asked.settings import InterveneSettings, check_asked
         from ingest.roles.intervention import FIXED_AT
 
         settings = InterveneSettings(
@@ -75,7 +75,7 @@ def intervene(
         )
         check_asked(settings)
         # seconds, in which a person may change their mind
-        from ingest.intervene import intervene as run_interventions
+        from ingest.asked.intervene import intervene as run_interventions
 
         found = run_interventions(settings, progress)
     show_rows(found, format)
@@ -96,13 +96,13 @@ def ablate(
     One row per head: its attention to BOS and the norms of what it writes, and their changes, which are stored as well."""
     asked = parse_neuron(neuron), tuple(parse_head(head) for head in heads)
     with when_interrupted("nothing was stored"), watch() as progress:
-        from ingest.measure_settings import AblateSettings, check_asked
+        from ingest.asked.settings import AblateSettings, check_asked
 
         settings = AblateSettings(
             model=model, neuron=asked[0], heads=asked[1], tokens=tokens, run=run, device=device, batch_tokens=batch_tokens
         )
         check_asked(settings)
-        from ingest.ablate import ablate as run_ablations
+        from ingest.asked.ablate import ablate as run_ablations
 
         found = run_ablations(settings, progress)
     show_rows(found, format)

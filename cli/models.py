@@ -20,4 +20,4 @@ def models(format: FormatOption = Format.TABLE) -> None:
     with connect_rows() as store:
         found = store.models()
         show_rows(found, format)
-        tell_why(len(found), lambda: store.why(import_module("catalog.why_empty").nothing))
+        tell_why(len(found), lambda: store.why(import_module("catalog.questions.why_empty").nothing))

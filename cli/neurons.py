@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def why_empty() -> ModuleType:
     """The reasons of empty answers, which load only where an answer is empty."""
-    return import_module("catalog.why_empty")
+    return import_module("catalog.questions.why_empty")
 
 
 def find(

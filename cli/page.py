@@ -34,12 +34,12 @@ def show(
 ) -> None:
     """One neuron: statistics, matches, tokens, labels, examples."""
     from catalog import NeuronRef, connect_rows
-    from catalog.neuron_page import titles
+    from catalog.questions.neuron_page import titles
 
     ref = NeuronRef(*parse_model_neuron(model, neuron))
     with connect_rows() as store:
         page = store.neuron(ref, run=run)
-        reasons = store.why(import_module("catalog.why_empty").page, page)
+        reasons = store.why(import_module("catalog.questions.why_empty").page, page)
     known_as = page.identity["model"]
     if known_as != ref.model:
         talk(f"{ref.model} is {known_as} in the catalog")
@@ -60,7 +60,7 @@ def show(
 
 
 def _section(name: str, rows: "Rows") -> Section:
-    from catalog.neuron_page import titles
+    from catalog.questions.neuron_page import titles
 
     return Section(name, titles()[name], rows.names, rows.rows)
 
@@ -78,7 +78,7 @@ def _readable(name: str, rows: "Rows") -> "Rows":
 
 def _told(rows: "Rows") -> "Rows":
     """Labels with their evidence in words."""
-    from catalog.evidence import in_words
+    from catalog.questions.evidence import in_words
     from catalog.text import visible
 
     evidence = zip(rows.column("family"), rows.column("evidence"), strict=True)

@@ -34,12 +34,13 @@ from cli.options import (
 )
 from cli.output import Format, show_records, talk
 from cli.progress import watch
-from ingest.corpus_files import UTF_8
-from ingest.settings import ABLATION_PAIRS, DEFAULT_PIPELINE, INTERVENTION_TOKENS, NGRAM_TOKENS
+from ingest.corpus.files import UTF_8
+from ingest.corpus.syntax import DEFAULT_PIPELINE
+from ingest.settings import ABLATION_PAIRS, INTERVENTION_TOKENS, NGRAM_TOKENS
 
 if TYPE_CHECKING:
-    from ingest.phase_estimates import PhaseEstimate
-    from ingest.preview import Preview
+    from ingest.preview.overview import Preview
+    from ingest.preview.phases import PhaseEstimate
 
 COLUMNS = (
     *("phase", "seconds", "tokens", "job", "kind", "what", "after"),
@@ -120,7 +121,7 @@ def plan(
     check_plan(settings)
     with watch() as progress:
         # seconds, in which a person may change their mind
-        from ingest.preview import preview
+        from ingest.preview.overview import preview
 
         found = preview(settings, progress)
     show_records(COLUMNS, [_record(phase) for phase in found.phases], format)

@@ -28,7 +28,7 @@ def report(run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
     """The first answers of a catalog, on one page."""
     from catalog import LabelFilter, UniversalFilter, connect_rows
 
-    why = import_module("catalog.why_empty")
+    why = import_module("catalog.questions.why_empty")
     with connect_rows() as store:
         shares = store.layer_profiles(run=run).select(*SHARES)
         most = most_universal(store, n_models=len(set(shares.column("model"))), run=run)

@@ -35,7 +35,7 @@ def verify(
     Exit 1 if anything differs."""
     from catalog import connect_rows
     from catalog.errors import CatalogError
-    from catalog.verify import verify as verify_rows
+    from catalog.verify.checks import verify as verify_rows
     from ingest.settings import check_device_name
 
     check_device_name(device)
@@ -44,7 +44,7 @@ def verify(
         talk(f"checksums and structure of run {run} …")
         findings = verify_rows(store.engine, run)
         if recompute:
-            from ingest.verify import recompute as recompute_sample
+            from ingest.recompute.neurons import recompute as recompute_sample
 
             seed = secrets.randbelow(2**32) if seed is None else seed
             talk(f"the sample is drawn by --seed {seed}")

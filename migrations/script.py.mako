@@ -1,7 +1,7 @@
 """${message}
 
 House law: SQL frozen as text, never importing `catalog`; reversible; no statement that waits for readers; data moves in
-a migration of its own; no views, for `catalog.unfrozen` makes them from the code.
+a migration of its own; no views, for `catalog.views.unfrozen` makes them from the code.
 """
 
 from alembic import op

@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import URL
 
-from catalog.engine import writer_engine
+from catalog.server.engine import writer_engine
 from cli.main import main
 from tests.published import publish_small_family
 

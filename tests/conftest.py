@@ -18,8 +18,8 @@ from psycopg import sql
 from sqlalchemy import URL, Engine, make_url
 
 import ingest  # noqa: F401  (before torch, for it says how threads wait)
-from catalog import embedded, migrate
-from catalog.engine import writer_engine
+from catalog.server import embedded, migrate
+from catalog.server.engine import writer_engine
 
 SESSION = "CATALOG_TEST_SESSION"
 """Name of the session, which its workers inherit; its templates are called so."""

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine
 
-from catalog import labels
+from catalog.publishing.relabel import relabel
 from tests.database.helpers import execute
 from tests.every_role import write_roles
 from tests.published import D_MLP, MODELS, publish_small_family
@@ -49,7 +49,7 @@ def publish_every_family(engine: Engine) -> int:
     )  # fmt: skip
     execute(engine, f"UPDATE explanations SET variance_reduction = 0.01 WHERE {NEURON}", **(place(3) | {"model": MODELS[2]}))
     write_roles(engine, run)
-    labels.relabel(engine)
+    relabel(engine)
     return run
 
 

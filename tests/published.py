@@ -12,10 +12,10 @@ from sqlalchemy import Engine
 
 from catalog.documents import DocumentCounts
 from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
-from catalog.run_handle import RunHandle, RunSpec
-from catalog.runs import begin_run
+from catalog.runs.handle import RunHandle, RunSpec
+from catalog.runs.life import begin_run
 from catalog.text import escape
-from ingest.behaviour import ModelIdentity
+from ingest.checkpoints.behaviour import ModelIdentity
 
 MODELS = ("pocket-gpt2-a", "pocket-gpt2-b", "pocket-gpt2-c")
 N_LAYERS, D_MLP = 2, 16

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
 
-from ingest.checkpoint import NONLINEARITY, Checkpoint, open_checkpoint, parse_model_argument
-from ingest.corpus_cache import TokenCorpus
-from ingest.corpus_meta import CorpusMeta
+from ingest.checkpoints.architectures import NONLINEARITY
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ingest.corpus.meta import CorpusMeta
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.roles.heads import Pair
-from ingest.tokenizer import tokenizer_identity
 from tests.factories import load_raw, mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt
 
 ROPE = {"rope_type": "default", "rope_theta": 50.0, "partial_rotary_factor": 0.5}

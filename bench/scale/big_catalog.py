@@ -21,7 +21,7 @@ from bench.report import machine
 from bench.scale import synthetic, synthetic_causes
 from bench.scale.synthetic import FAMILIES, FEATURES, Family
 from catalog.rows import GroupRow, ModelIds, PublishRows
-from catalog.runs import RunHandle, RunSpec, begin_run
+from catalog.runs.life import RunHandle, RunSpec, begin_run
 from cli.markdown import table
 
 N_MODELS = 10
@@ -258,8 +258,8 @@ def sizes(engine: Engine) -> list[dict[str, object]]:
 
 def opened(arguments: argparse.Namespace) -> Engine:
     """The engine of `--url`, or of an embedded server in `--home`, with the newest schema."""
-    from catalog import migrate
-    from catalog.engine import writer_engine
+    from catalog.server import migrate
+    from catalog.server.engine import writer_engine
 
     if arguments.url is None:
         os.environ.pop("CATALOG_DATABASE_URL", None)

@@ -18,8 +18,8 @@ from psycopg import sql
 
 from bench.report import machine
 from bench.scale.big_catalog import database_options, opened
-from catalog import staging
 from catalog.copy import copy_columns
+from catalog.publishing import staging
 from cli.markdown import table
 
 RUN = 2_000_000_001

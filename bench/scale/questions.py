@@ -17,9 +17,9 @@ from sqlalchemy import Engine, text
 from bench.report import machine
 from bench.scale.big_catalog import database_options, opened
 from catalog.api import Catalog
-from catalog.neuron_page import NeuronRef
-from catalog.queries import LabelFilter
-from catalog.universal import UniversalFilter
+from catalog.questions.neuron_page import NeuronRef
+from catalog.questions.queries import LabelFilter
+from catalog.questions.universal import UniversalFilter
 from cli.markdown import table
 
 Ask = Callable[[], object]

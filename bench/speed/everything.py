@@ -26,10 +26,10 @@ from bench.report import machine
 from bench.speed.workers import command
 from catalog import parts
 from cli.markdown import table
-from ingest.prepare import load_inputs
+from ingest.corpus.syntax.cache import open_syntax
+from ingest.inputs import load_inputs
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
-from ingest.syntax.cache import open_syntax
 
 BASE = "activations,correlations"
 EVERYTHING = ",".join(part for part in parts.names() if part not in parts.groups()["roles"])
@@ -55,7 +55,7 @@ def annotate(home: Path, tokens: int) -> tuple[float, int]:
         inputs = load_inputs(settings, Silent())
         assert inputs.corpus is not None
         began = time.perf_counter()
-        syntax = open_syntax(settings, inputs.corpus, inputs.tokenizer, Silent())
+        syntax = open_syntax(settings.spacy_model, settings.syntax_subsets, inputs.corpus, inputs.tokenizer, Silent())
         return time.perf_counter() - began, int(syntax.annotated.sum()) * inputs.context
 
 

@@ -22,10 +22,11 @@ from bench import POCKET_MODELS
 from bench.report import machine
 from bench.speed import pocket
 from cli.markdown import table
-from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.roles.intervention import FIXED_AT, Intervention
 from ingest.roles.interventions import run_interventions
-from ingest.tokenizer import tokenizer_identity
 
 
 def neurons_of(checkpoint: Checkpoint, layer: int, count: int) -> list[tuple[int, int]]:

@@ -47,11 +47,12 @@ def one(folder: Path, tokens: int, memory_gib: float) -> dict[str, Any]:
     import torch
 
     torch.manual_seed(0)
-    from catalog import migrate
-    from catalog.engine import writer_engine
-    from ingest import inline, run_work
-    from ingest.estimate import peak_bytes
-    from ingest.pipeline import ingest
+    from catalog.server import migrate
+    from catalog.server.engine import writer_engine
+    from ingest.jobs import inline
+    from ingest.pipeline import phases
+    from ingest.pipeline.main_path import ingest
+    from ingest.preview.cost import peak_bytes
     from ingest.progress import Silent
     from ingest.settings import IngestSettings
 
@@ -78,7 +79,7 @@ def one(folder: Path, tokens: int, memory_gib: float) -> dict[str, Any]:
         found["planned"] = max(peak_bytes(plan, job, context.settings.batch_tokens) for job in plan.jobs)
         found["measured"] = peak[0] - before
 
-    run_work.run_jobs = measured  # type: ignore[assignment]
+    phases.run_jobs = measured  # type: ignore[assignment]
     engine = writer_engine()
     migrate.upgrade(engine)
     models = tuple(str(folder / name) for name in ("a", "b"))
@@ -109,7 +110,8 @@ def measure(tokens: int) -> dict[str, Any]:
             if answer.returncode:
                 raise SystemExit(answer.stderr)
             results[name] = json.loads(answer.stdout.splitlines()[-1])
-        subprocess.run([sys.executable, "-c", "from catalog import embedded; embedded.stop()"], env=environment, check=True)
+        stop = "from catalog.server import embedded; embedded.stop()"
+        subprocess.run([sys.executable, "-c", stop], env=environment, check=True)
     whole, half = (result["values"] for result in results.values())
     differences = [
         abs(one - other)

@@ -19,10 +19,10 @@ from cli.markdown import table
 
 PROGRAM = """
 import json, sys, time
-from catalog import embedded, migrate
-from catalog.engine import writer_engine
+from catalog.server import embedded, migrate
+from catalog.server.engine import writer_engine
 from ingest.settings import IngestSettings
-from ingest.pipeline import ingest
+from ingest.pipeline.main_path import ingest
 
 class Phases:
     def __init__(self):

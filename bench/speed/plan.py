@@ -22,10 +22,10 @@ from cli.markdown import table
 
 def measure(models: int, tokens: int, intervention_tokens: int) -> dict[str, Any]:
     """Plan, then ingest."""
-    from catalog import embedded, migrate
-    from catalog.engine import writer_engine
-    from ingest.pipeline import ingest
-    from ingest.preview import preview
+    from catalog.server import embedded, migrate
+    from catalog.server.engine import writer_engine
+    from ingest.pipeline.main_path import ingest
+    from ingest.preview.overview import preview
     from ingest.progress import Silent, Stopwatch
     from ingest.settings import IngestSettings
 

@@ -8,16 +8,18 @@ from torch import Tensor
 
 from bench import POCKET_CORPUS, POCKET_MODELS
 from catalog.settings import home
-from ingest.activations import Buffers, Pivots, kept_activations, pivots, token_batches
-from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
-from ingest.corpus import TokenCorpus, tokenise
-from ingest.documents import CorpusSource
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ingest.corpus.batches import Buffers, Pivots, kept_activations, pivots, token_batches
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import tokenizer_identity
+from ingest.jobs.sums import JobSums
 from ingest.parts.shapes import CorpusShape, ModelShape
-from ingest.plan import Item, MomentItem, OwnItem, Plan, TileItem
+from ingest.plan.items import Item, MomentItem, OwnItem, Plan, TileItem
 from ingest.statistics.span import TokenBatch
 from ingest.statistics.tiles import LayerSpan
-from ingest.sums import JobSums
-from ingest.tokenizer import tokenizer_identity
 
 CPU = torch.device("cpu")
 BATCH_TOKENS = 8192

@@ -19,7 +19,7 @@ from torch import Tensor
 from bench.report import machine
 from bench.speed import pocket
 from cli.markdown import table
-from ingest.activations import kept_activations, token_batches
+from ingest.corpus.batches import kept_activations, token_batches
 from ingest.statistics.correlation import NeuronSums, Products, correlate
 from ingest.statistics.precision import exact_in, has_bf16
 

@@ -23,12 +23,13 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
 from bench.report import machine
-from catalog import NeuronRef, embedded, migrate, parts
+from catalog import NeuronRef, parts
 from catalog.api import Catalog
-from catalog.engine import writer_engine
+from catalog.server import embedded, migrate
+from catalog.server.engine import writer_engine
 from catalog.words import VECTOR_KINDS
 from cli.markdown import table
-from ingest.pipeline import ingest
+from ingest.pipeline.main_path import ingest
 from ingest.settings import IngestSettings
 
 NEAREST, ASKED = 50, 40

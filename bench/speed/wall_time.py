@@ -56,8 +56,11 @@ class Clock:
 
 def instrument(clock: Clock) -> None:
     """Put the clock around the parts of the main job."""
-    from ingest import activations, checkpoint, compute, run_work
+    from ingest.checkpoints import checkpoint
+    from ingest.corpus import batches
+    from ingest.jobs import job
     from ingest.parts import moments
+    from ingest.pipeline import phases
     from ingest.statistics import correlation, token_sums
 
     inner = checkpoint.Checkpoint.visit_activations
@@ -75,17 +78,18 @@ def instrument(clock: Clock) -> None:
     clock.wrap(correlation.Products, "flush", "flushes to float64")
     clock.wrap(moments.ModelMoments, "update", "moments")
     clock.wrap(token_sums.TokenSumAccumulator, "update", "sums per token")
-    clock.wrap(compute, "_finished", "rotation, best partners, explanations")
-    clock.wrap(activations, "pivots", "pivots")
-    clock.wrap(run_work.RunWork, "_process_weights", "folding and checking weights")
-    clock.wrap(run_work.RunWork, "_publish", "rows, COPY, publication")
+    clock.wrap(job, "_finished", "rotation, best partners, explanations")
+    clock.wrap(batches, "pivots", "pivots")
+    clock.wrap(phases.RunWork, "_process_weights", "folding and checking weights")
+    clock.wrap(phases.RunWork, "_publish", "rows, COPY, publication")
 
 
 def measure(tokens: int | None) -> dict[str, Any]:
     """One ingest, timed."""
-    from catalog import embedded, migrate
-    from catalog.engine import writer_engine
-    from ingest import from_files, pipeline
+    from catalog.server import embedded, migrate
+    from catalog.server.engine import writer_engine
+    from ingest.pipeline import from_files
+    from ingest.pipeline.main_path import ingest
     from ingest.progress import Silent
     from ingest.settings import IngestSettings
 
@@ -98,7 +102,7 @@ def measure(tokens: int | None) -> dict[str, Any]:
     began = time.perf_counter()
     with clock.part("everything else"):
         settings = IngestSettings(tuple(POCKET_MODELS), POCKET_CORPUS, model_family="pocket", max_tokens=tokens, only=MAIN_JOB)
-        pipeline.ingest(settings, Silent())
+        ingest(settings, Silent())
     wall = time.perf_counter() - began
     embedded.stop()
     rows = [

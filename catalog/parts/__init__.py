@@ -62,7 +62,7 @@ def _own() -> "tuple[Part, ...]":
 
 
 def _parts() -> "tuple[Part, ...]":
-    from catalog.base import EXTENSION
+    from catalog.schema.base import EXTENSION
 
     own, more = _own(), _more()
     for table in _tables(more) - _frozen():

@@ -2,9 +2,9 @@
 
 from sqlalchemy import BigInteger, DateTime, Text
 
-from catalog.base import check, column, number, of_head, of_model, of_neuron, of_rows, table
 from catalog.parts.part import Check, Part, Rows, View
 from catalog.parts.view_text import NEURON
+from catalog.schema.base import check, column, number, of_head, of_model, of_neuron, of_rows, table
 
 head_norms = table(
     "head_norms",

@@ -2,11 +2,11 @@
 
 from sqlalchemy import BigInteger, Boolean
 
-from catalog.base import check, column, number, of_neuron, table
 from catalog.parts.part import Part, Rows, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import shown
+from catalog.schema.base import check, column, number, of_neuron, table
 
 activation_statistics = table(
     "activation_statistics",

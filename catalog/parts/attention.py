@@ -2,11 +2,11 @@
 
 from sqlalchemy import ARRAY, REAL, Boolean, SmallInteger
 
-from catalog.base import column, index, of_head, of_model, of_neuron, table
 from catalog.parts.part import Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, threshold
 from catalog.parts.view_text import LABEL, LABELS, NEURON
 from catalog.parts.words import shown, signed
+from catalog.schema.base import column, index, of_head, of_model, of_neuron, table
 
 head_scores = table(
     "head_scores",

@@ -2,9 +2,9 @@
 
 from sqlalchemy import BigInteger, Integer
 
-from catalog.base import check, column, number, of_neuron, refers, table
 from catalog.parts.part import Part, Rows, View
 from catalog.parts.view_text import LABEL, LABELS
+from catalog.schema.base import check, column, number, of_neuron, refers, table
 
 class_activity = table(
     "class_activity",

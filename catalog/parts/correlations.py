@@ -2,11 +2,11 @@
 
 from sqlalchemy import REAL, Boolean, Identity, Integer, SmallInteger, false, text
 
-from catalog.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
 from catalog.parts.correlation_checks import CHECKS
 from catalog.parts.part import Part, Rows, Section, View
 from catalog.parts.rule import Threshold
 from catalog.parts.words import RANK_IN_LAYER
+from catalog.schema.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
 from catalog.schema.runs import run_pairs
 from catalog.words import UNIVERSAL
 

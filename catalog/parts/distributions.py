@@ -4,12 +4,12 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Column, Text
 
-from catalog.base import check, column, number, of_neuron, table
 from catalog.parts.explained import OF_SUBSETS, OF_TOPICS, SUBTYPE, best_feature, explained_by
 from catalog.parts.part import Check, Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import shown
+from catalog.schema.base import check, column, number, of_neuron, table
 from catalog.words import QUANTILES
 
 histograms = table(

@@ -4,11 +4,11 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Double, Integer, Text, text
 
-from catalog.base import check, column, index, number, of_neuron, of_rows, refers, table
 from catalog.parts.part import Check, Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, threshold
 from catalog.parts.view_text import LABEL, LABELS, NEURON
 from catalog.parts.words import shown, signed
+from catalog.schema.base import check, column, index, number, of_neuron, of_rows, refers, table
 from catalog.words import CONTROLS, METRICS
 
 PURPOSES = ("candidate", "control", "asked")

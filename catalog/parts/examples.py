@@ -7,8 +7,8 @@ bounded by the corpus; windows of 26 tokens of each example would take 130 bytes
 
 from sqlalchemy import ARRAY, REAL, Integer, SmallInteger, Text
 
-from catalog.base import check, column, index, of_neuron, refers, table
 from catalog.parts.part import Check, Part, Publication, Rows, Section, View
+from catalog.schema.base import check, column, index, of_neuron, refers, table
 from catalog.words import EXAMPLE_KINDS
 
 examples = table(
@@ -88,7 +88,7 @@ SELECT 'neuron ' || neuron_id || ' with rank ' || rank AS what
 
 
 def _store_rows(publication: Publication) -> None:
-    from catalog.corpus_rows import store_rows
+    from catalog.parts.corpus_rows import store_rows
 
     store_rows(publication.connection, publication.driver, publication.run_id, publication.corpus_id, publication.corpus)
 

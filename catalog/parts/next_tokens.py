@@ -2,8 +2,8 @@
 
 from sqlalchemy import BigInteger, Double, Integer, SmallInteger
 
-from catalog.base import check, column, of_neuron, refers, table
 from catalog.parts.part import Part, Rows, Section, View
+from catalog.schema.base import check, column, of_neuron, refers, table
 
 next_token_statistics = table(
     "next_token_statistics",

@@ -2,11 +2,11 @@
 
 from sqlalchemy import ARRAY, REAL, BigInteger, Integer, SmallInteger
 
-from catalog.base import check, column, of_neuron, table
 from catalog.parts.ngram_views import VIEWS
 from catalog.parts.part import Part, Rows, Section
 from catalog.parts.rule import Evidence, Rule, Threshold, threshold
 from catalog.parts.words import shown
+from catalog.schema.base import check, column, of_neuron, table
 from catalog.words import DETECTING, LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY
 
 ngram_statistics = table(

@@ -34,7 +34,7 @@ class View:
     select: str
     """SQL with `{members}` for the relation (run_id, model_id, model, family) and `{schema}` for its own schema."""
     words: dict[str, str] = field(default_factory=dict)
-    """What columns are that are not a table's column under its own comment; see `catalog.view_columns`."""
+    """What columns are that are not a table's column under its own comment; see `catalog.views.view_columns`."""
 
 
 @dataclass(frozen=True)

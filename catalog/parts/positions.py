@@ -3,11 +3,11 @@
 from sqlalchemy import ARRAY, REAL, Integer, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, number, of_neuron, table
 from catalog.parts.part import Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import percent, shown
+from catalog.schema.base import check, column, number, of_neuron, table
 
 POSITION_PATTERNS = ("oscillatory", "both_extremes", "one_extreme", "other")
 

@@ -2,10 +2,10 @@
 
 from sqlalchemy import Double, Integer, SmallInteger
 
-from catalog.base import check, column, index, number, of_neuron, refers, table
 from catalog.parts.part import Part, Rows, Section, View
 from catalog.parts.view_text import LABELS, NEURON
 from catalog.parts.words import EFFECTS
+from catalog.schema.base import check, column, index, number, of_neuron, refers, table
 
 logit_explanations = table(
     "logit_explanations",

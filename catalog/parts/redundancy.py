@@ -2,11 +2,11 @@
 
 from sqlalchemy import REAL, Boolean, Integer, SmallInteger, Text
 
-from catalog.base import Halfvec, check, column, index, of_neuron, refers, table
 from catalog.parts.part import Check, Part, Rows, Section, View
 from catalog.parts.rule import PARTNER, Evidence, Rule, Threshold, threshold
 from catalog.parts.view_text import LABEL, LABELS, NEURON
 from catalog.parts.words import shown
+from catalog.schema.base import Halfvec, check, column, index, of_neuron, refers, table
 from catalog.words import VECTOR_KINDS
 
 COSINE = "BETWEEN -1.00001 AND 1.00001"

@@ -1,4 +1,4 @@
-"""Rules of labels: what says that a neuron is of a family, with its thresholds and its words; see `catalog.labels`."""
+"""Rules of labels: what says that a neuron is of a family, its thresholds and words; see `catalog.labels.labelling`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

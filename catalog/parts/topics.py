@@ -2,9 +2,9 @@
 
 from sqlalchemy import Integer
 
-from catalog.base import column, refers, table
 from catalog.parts.explained import OF_TOPICS, explained_by
 from catalog.parts.part import Part, Rows, View
+from catalog.schema.base import column, refers, table
 
 run_topics = table(
     "run_topics",

@@ -2,11 +2,11 @@
 
 from sqlalchemy import BigInteger, Double, Integer, SmallInteger, Text
 
-from catalog.base import check, column, number, of_neuron, refers, table
 from catalog.parts.explained import OF_TOKENS, SUBTYPE, best_feature, by_score, explained_by
 from catalog.parts.part import Part, Rows, Section
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.words import percent, shown
+from catalog.schema.base import check, column, number, of_neuron, refers, table
 
 letter_scores = table(
     "letter_scores",

@@ -2,11 +2,11 @@
 
 from sqlalchemy import REAL, Integer, SmallInteger, Text
 
-from catalog.base import check, column, number, of_neuron, table
 from catalog.parts.part import Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, in_force, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import EFFECTS, OF_FAMILY, percent, shown, signed
+from catalog.schema.base import check, column, number, of_neuron, table
 
 weight_statistics = table(
     "weight_statistics",

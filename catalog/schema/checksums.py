@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Integer, Numeric, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from catalog.base import column, refers, table
+from catalog.schema.base import column, refers, table
 
 run_checksums = table(
     "run_checksums",

@@ -13,7 +13,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, index, refers, table, unique
+from catalog.schema.base import check, column, index, refers, table, unique
 
 OF_MODELS = "(SELECT model_id FROM run_models WHERE run_id = :run_id)"
 OF_CORPUS = "(SELECT corpus_id FROM runs WHERE id = :run_id)"

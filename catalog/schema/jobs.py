@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Double, Integer, LargeBinary, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from catalog.base import check, column, refers, table
+from catalog.schema.base import check, column, refers, table
 from catalog.schema.runs import Moment
 
 run_jobs = table(

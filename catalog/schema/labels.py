@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, DateTime, Double, Identity, Integer, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
+from catalog.schema.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
 from catalog.schema.identity import OF_TOKENIZERS
 
 FEATURE_FAMILIES = (

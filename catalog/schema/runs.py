@@ -3,7 +3,7 @@
 from sqlalchemy import Boolean, DateTime, Identity, Integer, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.base import check, column, index, refers, table
+from catalog.schema.base import check, column, index, refers, table
 
 Moment = DateTime(timezone=True)
 

@@ -1,10 +1,10 @@
-"""Tables of sums over a run's rows, so that summaries and counts need not read those rows; see `catalog.summaries`."""
+"""Tables of sums over a run's rows, so that counts need not read those rows; see `catalog.publishing.summaries`."""
 
 from typing import Any
 
 from sqlalchemy import Column, Double, Integer, SmallInteger, Text
 
-from catalog.base import column, number, refers, table
+from catalog.schema.base import column, number, refers, table
 
 
 def _of_model() -> tuple[Column[Any], Column[Any]]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ingest.activations import Pivots
+from ingest.corpus.batches import Pivots
 
 Arrays = dict[str, np.ndarray]
 Columns = dict[str, np.ndarray]

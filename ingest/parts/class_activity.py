@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from catalog.rows import FeatureRow
-from ingest.corpus_features import vocabulary_of, vocabulary_rows
-from ingest.labels.vocabulary import FeatureTable
+from ingest.features.of_corpus import vocabulary_of, vocabulary_rows
+from ingest.features.vocabulary import FeatureTable
 from ingest.parts.arrays import Arrays, TableRows
 from ingest.parts.effects import explanations_of, statistics_of
 from ingest.parts.ground import Ground

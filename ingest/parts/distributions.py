@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from catalog.rows import FeatureRow
-from ingest.labels.scores import LEAST_SUPPORT, class_statistics, kept_rows
+from ingest.features.scores import LEAST_SUPPORT, class_statistics, kept_rows
 from ingest.parts.arrays import Arrays, Ids, TableRows, object_array
 from ingest.parts.explained import explanation_columns, neurons_of
 from ingest.parts.ground import Ground

@@ -9,7 +9,7 @@ from dataclasses import fields
 import numpy as np
 import torch
 
-from ingest.corpus_features import vocabulary_of
+from ingest.features.of_corpus import vocabulary_of
 from ingest.parts.arrays import PLACE, Arrays
 from ingest.parts.ground import Ground
 from ingest.parts.measure import Advance, ModelMeasure

@@ -12,8 +12,8 @@ import torch
 
 from catalog.errors import InputError
 from catalog.words import CONTROLS
-from ingest.architectures import final_norm
-from ingest.checkpoint import Checkpoint
+from ingest.checkpoints.architectures import final_norm
+from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
 from ingest.parts.effects import statistics_of
 from ingest.parts.ground import Ground

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ingest.labels.scores import LEAST_SUPPORT, Neurons, class_statistics, kept_rows
+from ingest.features.scores import LEAST_SUPPORT, Neurons, class_statistics, kept_rows
 from ingest.parts.arrays import Arrays, Ids, TableRows
 from ingest.statistics.features import FeatureAccumulator
 from ingest.statistics.moments import LEAST_VARIANCE

@@ -6,17 +6,17 @@ from typing import Any, TypeVar
 
 import torch
 
-from ingest.checkpoint import Checkpoint
-from ingest.corpus import TokenCorpus
-from ingest.corpus_features import CorpusFeatures
-from ingest.counts import kept_windows
-from ingest.output_weights import OutputWeights
+from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.checkpoints.output_weights import OutputWeights
+from ingest.corpus.counts import kept_windows
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenizer import TokenizerInfo
+from ingest.features.of_corpus import CorpusFeatures
 from ingest.parts.arrays import SHARE, Arrays, decode, decode_pivots
 from ingest.parts.moments import ModelMoments, merged_moments
 from ingest.roles.attention import rows_needed
 from ingest.settings import IngestSettings
 from ingest.statistics.ngrams import NgramIndex, index_ngrams
-from ingest.tokenizer import TokenizerInfo
 
 ORDERS = (1, 2, 3)
 """Lengths of the n-grams."""

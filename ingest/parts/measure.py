@@ -17,9 +17,9 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 
 from catalog.rows import FeatureRow, GroupRow, ModelIds
-from ingest.activations import FeatureSource
-from ingest.checkpoint import Checkpoint
-from ingest.labels.vocabulary import FeatureTable
+from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.corpus.batches import FeatureSource
+from ingest.features.vocabulary import FeatureTable
 from ingest.parts.arrays import PLACE, Arrays, Ids, TableRows, decode
 from ingest.parts.ground import Ground
 from ingest.parts.shapes import LayerPivots, Layers, LayerShape, ModelShape, Share, Size

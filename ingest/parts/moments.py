@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ingest.activations import Pivots
+from ingest.corpus.batches import Pivots
 from ingest.parts.arrays import decode
 from ingest.statistics.correlation import NeuronSums
 from ingest.statistics.moments import FrequencyAccumulator, MomentAccumulator

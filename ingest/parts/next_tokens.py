@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from catalog.rows import FeatureRow
-from ingest.labels.divisions import Divisions, divide, divided_statistics
-from ingest.labels.scores import LEAST_SUPPORT, LEAST_WITHIN, TOP, Classes, Neurons, ratio
-from ingest.labels.vocabulary import FeatureTable
+from ingest.features.divisions import Divisions, divide, divided_statistics
+from ingest.features.scores import LEAST_SUPPORT, LEAST_WITHIN, TOP, Classes, Neurons, ratio
+from ingest.features.vocabulary import FeatureTable
 from ingest.parts.arrays import Arrays, Ids, TableRows
 from ingest.parts.explained import neurons_of
 from ingest.parts.ground import Ground

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from catalog.words import DETECTING, LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY
-from ingest.output_weights import OutputWeights
+from ingest.checkpoints.output_weights import OutputWeights
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
 from ingest.parts.ground import ORDERS, CorpusNgrams, Ground
 from ingest.parts.measure import LayerMeasure, Written

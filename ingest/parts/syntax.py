@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from catalog.rows import FeatureRow
-from ingest.activations import FeatureSource
-from ingest.corpus_features import SYNTAX_ROWS
+from ingest.corpus.batches import FeatureSource
+from ingest.corpus.syntax.cache import open_syntax
+from ingest.features.of_corpus import SYNTAX_ROWS
 from ingest.parts.arrays import Arrays, Ids, TableRows
 from ingest.parts.explained import explain_features, explanation_columns
 from ingest.parts.ground import Ground
@@ -12,7 +13,6 @@ from ingest.parts.measure import LayerMeasure, Written
 from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
 from ingest.progress import Progress
 from ingest.statistics.features import FeatureAccumulator
-from ingest.syntax.cache import open_syntax
 
 
 class Syntax(LayerMeasure[FeatureAccumulator]):
@@ -24,7 +24,8 @@ class Syntax(LayerMeasure[FeatureAccumulator]):
         return SYNTAX_ROWS
 
     def source(self, ground: Ground, progress: Progress) -> FeatureSource:
-        return open_syntax(ground.settings, ground.corpus, ground.tokenizer, progress)
+        asked = ground.settings
+        return open_syntax(asked.spacy_model, asked.syntax_subsets, ground.corpus, ground.tokenizer, progress)
 
     def size(self, shape: LayerShape) -> Size:
         n, n_features = shape.n_neurons, len(SYNTAX_ROWS)

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from catalog.rows import FeatureRow
-from ingest.activations import FeatureSource
-from ingest.corpus_features import TokenTable
-from ingest.labels.vocabulary import FeatureTable
+from ingest.corpus.batches import FeatureSource
+from ingest.features.of_corpus import TokenTable
+from ingest.features.vocabulary import FeatureTable
 from ingest.parts.arrays import Arrays, Ids, TableRows
 from ingest.parts.explained import explain_features, explanation_columns
 from ingest.parts.ground import Ground

@@ -6,8 +6,8 @@ from dataclasses import fields
 import numpy as np
 
 from catalog.rows import FeatureRow
-from ingest.labels.explanations import Explanations, LetterScores, TopTokens, explain, top_tokens
-from ingest.labels.vocabulary import FeatureTable
+from ingest.features.explanations import Explanations, LetterScores, TopTokens, explain, top_tokens
+from ingest.features.vocabulary import FeatureTable
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows
 from ingest.parts.explained import explanation_columns
 from ingest.parts.ground import Ground

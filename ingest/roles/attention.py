@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ingest.architectures import ATTENTION_NORM, blocks
+from ingest.checkpoints.architectures import ATTENTION_NORM, blocks
 
 
 class AttentionWeights(Protocol):

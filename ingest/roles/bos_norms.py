@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.architectures import ATTENTION_NORM, blocks
+from ingest.checkpoints.architectures import ATTENTION_NORM, blocks
 from ingest.roles.attention import (
     AttentionModel,
     Corpus,

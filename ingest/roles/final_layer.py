@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from ingest.architectures import final_norm
+from ingest.checkpoints.architectures import final_norm
 from ingest.roles.later_layers import Model
 from ingest.roles.prediction_metrics import Nominal, TokenMetrics, centre, dot, intervened_metrics, mean_square, variant_metrics
 from ingest.roles.vocabulary_sums import vocabulary_sums

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ingest.architectures import final_norm, nonlinearities
+from ingest.checkpoints.architectures import final_norm, nonlinearities
 from ingest.roles.final_layer import FinalLayer
 from ingest.roles.intervention import Intervention
 from ingest.roles.later_layers import Edit, Model, Seen, forward, forward_after, unembed

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ingest.architectures import LAYERS, blocks, final_norm, nonlinearities
+from ingest.checkpoints.architectures import LAYERS, blocks, final_norm, nonlinearities
 
 
 class Model(Protocol):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from ingest.labels.divisions import Divisions, divide
-from ingest.labels.vocabulary import FeatureTable
+from ingest.features.divisions import Divisions, divide
+from ingest.features.vocabulary import FeatureTable
 from ingest.statistics.effects import EffectSums, SumMoments, TokenClasses, moments_of
 
 Columns = dict[str, np.ndarray]

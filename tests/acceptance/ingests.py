@@ -6,7 +6,7 @@ import pandas as pd
 from sqlalchemy import create_engine, make_url, text
 
 from catalog import parts
-from ingest.pipeline import ingest
+from ingest.pipeline.main_path import ingest
 from ingest.progress import Silent
 from ingest.settings import IngestReport, IngestSettings
 from tests import factories

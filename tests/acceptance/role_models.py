@@ -8,12 +8,13 @@ import torch
 from sqlalchemy import URL
 
 from catalog import parts
-from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
-from ingest.corpus import TokenCorpus
-from ingest.prepare import load_inputs
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenizer import tokenizer_identity
+from ingest.inputs import load_inputs
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
-from ingest.tokenizer import tokenizer_identity
 from tests import factories
 from tests.acceptance.ingests import run_ingest, small_corpus
 from tests.conftest import database

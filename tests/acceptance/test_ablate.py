@@ -9,20 +9,21 @@ import pytest
 import torch
 from scipy import stats
 
-from catalog import asked, later
-from catalog.engine import writer_engine
 from catalog.errors import InputError, NotFoundError, RunError
-from catalog.published_model import model_of_run
-from catalog.verify import verify
-from ingest.ablate import ablate
-from ingest.intervene import intervene
-from ingest.measure_settings import AblateSettings, InterveneSettings
+from catalog.publishing import asked_rows
+from catalog.questions import asked
+from catalog.questions.published_model import model_of_run
+from catalog.server.engine import writer_engine
+from catalog.verify.checks import verify
+from ingest.asked.ablate import ablate
+from ingest.asked.intervene import intervene
+from ingest.asked.settings import AblateSettings, InterveneSettings
+from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.parts.ablations import CAUSES, ablation_columns
 from ingest.progress import Silent
 from ingest.roles.heads import Pair
 from ingest.roles.path_ablation import ablate_paths
 from ingest.roles.path_summary import summarise
-from ingest.tokenizer import tokenizer_identity
 from tests import factories
 from tests.acceptance.ingests import rows, run_ingest
 from tests.acceptance.role_models import (
@@ -154,8 +155,9 @@ def test_what_was_asked_for_is_replaced_and_undefined_numbers_are_null(url: str)
 
     def store(pair: Pair, n: int, n_rows: int, run: int = of_run.run_id) -> None:
         """Other numbers, as another device might have found."""
-        found = [summarise(pair, **{name: np.random.default_rng(3).random(n) for name in POINTS})]
-        later.store(engine, run, ablation_columns(found, of_run.neuron_ids, of_run.d_mlp, n_rows, "asked"), "code", "device")
+        measured = [summarise(pair, **{name: np.random.default_rng(3).random(n) for name in POINTS})]
+        columns = ablation_columns(measured, of_run.neuron_ids, of_run.d_mlp, n_rows, "asked")
+        asked_rows.store(engine, run, columns, "code", "device")
 
     store(Pair(layer, neuron, head_layer, head), 9, TOKENS // CONTEXT)
     assert (rows(url, EVERY_ROW), rows(url, EVERY_RELATION)) == before

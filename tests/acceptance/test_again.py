@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from catalog.engine import writer_engine
 from catalog.errors import InputError
+from catalog.server.engine import writer_engine
 from cli.main import main
-from ingest import from_files, hub, remembered
-from ingest.model_arguments import parse_model_argument
+from ingest.checkpoints import hub
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.pipeline import from_files
 from ingest.progress import Silent
-from ingest.remembered_check import SUBJECT
-from ingest.remembered_inputs import recall_model
+from ingest.recompute.neurons import recompute
+from ingest.recompute.remembered import SUBJECT
+from ingest.remembered import entries
+from ingest.remembered.inputs import recall_model
 from ingest.settings import IngestReport
-from ingest.verify import recompute
 from tests import factories
 from tests.acceptance.ingests import rows, run_ingest, small_corpus, tiny_family
 from tests.commands import Answer
@@ -40,7 +42,7 @@ except SystemExit as end:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A memory of its own, in which files that were just written count as settled."""
     monkeypatch.setenv("CATALOG_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(remembered, "MOMENT", -1e6)
+    monkeypatch.setattr(entries, "MOMENT", -1e6)
     return tmp_path / "home"
 
 
@@ -124,7 +126,7 @@ def test_what_reading_tells_is_told_without_it(tmp_path, database_url, models, u
 
 
 def ingest_said(url: str, models: list[Path], corpus: Path, progress: Silent) -> IngestReport:
-    from ingest.pipeline import ingest
+    from ingest.pipeline.main_path import ingest
     from ingest.settings import IngestSettings
 
     return ingest(IngestSettings(tuple(map(str, models)), str(corpus), only=PARTS, database_url=url), progress)
@@ -152,7 +154,7 @@ def test_other_content_of_the_same_size_and_time_is_noticed(content, models, aga
 
 
 def test_large_files_are_known_by_their_times_alone(models, again, monkeypatch):
-    monkeypatch.setattr(remembered, "SMALL", 0)
+    monkeypatch.setattr(entries, "SMALL", 0)
     again()
     assert known(models[0])
     path = models[0] / "model.safetensors"
@@ -223,28 +225,28 @@ def test_a_name_of_the_hub_is_what_the_hub_says_now(models, again, tmp_path, mon
     assert recall_model(source) is not None
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     for now, remembered_still in ((commit, True), ("1" * 40, False), (None, False)):
-        monkeypatch.setattr("ingest.remembered_inputs.ask_hub", lambda *_, now=now: hub.HubAnswer("there", commit=now))
+        monkeypatch.setattr("ingest.remembered.inputs.ask_hub", lambda *_, now=now: hub.HubAnswer("there", commit=now))
         assert (recall_model(source) is not None) == remembered_still
 
 
 def test_files_written_a_moment_before_are_not_remembered(models, again, monkeypatch, home):
-    monkeypatch.setattr(remembered, "MOMENT", 3600.0)
+    monkeypatch.setattr(entries, "MOMENT", 3600.0)
     again(again=True)
     assert not known(models[0]) and not list((home / "remembered").rglob("*.json"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"code": 1}', "\x00"])
 def test_a_broken_memory_is_none(text, models, again, home):
-    entries = list((home / "remembered").rglob("*.json"))
-    assert len(entries) == 3
-    for entry in entries:
+    files = list((home / "remembered").rglob("*.json"))
+    assert len(files) == 3
+    for entry in files:
         entry.write_text(text)
     assert not known(models[0])
     assert again().outcome == "already_published" and known(models[0])
 
 
 def test_another_version_of_the_code_believes_nothing(models, again, monkeypatch):
-    monkeypatch.setattr(remembered, "code_version", lambda: "another")
+    monkeypatch.setattr(entries, "code_version", lambda: "another")
     assert not known(models[0])
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from catalog.engine import writer_engine
-from catalog.sql import run_reader_sql
+from catalog.questions.sql import run_reader_sql
+from catalog.server.engine import writer_engine
 from cli.output import plain_value
 from tests.commands import run_catalog
 from tests.conftest import READER_PASSWORD, database

@@ -19,20 +19,20 @@ ROOT = Path(__file__).parents[2]
 WAITING = """
 import signal, sys, time, types
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
-module = types.ModuleType("ingest.pipeline")
+module = types.ModuleType("ingest.pipeline.main_path")
 def ingest(settings, progress):
     progress.phase("accumulate", 100, "tokens")
     progress.advance(40)
     progress.say("waiting")
     time.sleep(60)
 module.ingest = ingest
-sys.modules["ingest.pipeline"] = module
+sys.modules["ingest.pipeline.main_path"] = module
 checks = types.ModuleType("ingest.first_checks")
 checks.check_ingest = lambda settings: None
 sys.modules["ingest.first_checks"] = checks
-schema = types.ModuleType("catalog.first_schema")
+schema = types.ModuleType("catalog.server.first_schema")
 schema.open_for_ingest = lambda url, say: types.SimpleNamespace(dispose=lambda: None)
-sys.modules["catalog.first_schema"] = schema
+sys.modules["catalog.server.first_schema"] = schema
 from cli.main import main
 main(["ingest", "a", "b", "--corpus", "c"])
 """

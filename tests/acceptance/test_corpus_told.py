@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.prepare import open_corpus
+from ingest.corpus.tokenizer import tokenizer_identity
+from ingest.inputs import open_corpus
 from ingest.progress import Silent
 from ingest.settings import from_record
-from ingest.tokenizer import tokenizer_identity
 from tests import factories
 from tests.acceptance.ingests import rows, tiny_family
 from tests.commands import run_catalog

@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from catalog.settings import home
-from ingest.checkpoint import open_checkpoint, parse_model_argument
-from ingest.corpus import TokenCorpus, tokenise
-from ingest.documents import CorpusSource
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import open_checkpoint
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.statistics.hashing import place_hashes
-from ingest.tokenizer import tokenizer_identity
 from tests import factories
 from tests.acceptance.ingests import rows, run_ingest, small_corpus, tiny_family
 

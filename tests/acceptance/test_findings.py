@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 import catalog as library
-from catalog.evidence import in_words
-from catalog.findings import FindingsFilter
+from catalog.questions.evidence import in_words
+from catalog.questions.findings import FindingsFilter
 from catalog.text import escape
 from cli.findings import page
 from cli.markdown import named, plain

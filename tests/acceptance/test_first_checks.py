@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from catalog.errors import InputError
-from ingest import hub
-from ingest.architectures import LAYERS
-from ingest.model_checks import check_models
+from ingest.checkpoints import hub
+from ingest.checkpoints.architectures import LAYERS
+from ingest.checkpoints.first_looks import check_models
 from tests.commands import use_published_family
 from tests.published import MODELS
 
@@ -183,7 +183,7 @@ def test_what_the_hub_says_of_a_name(monkeypatch, tmp_path, state, said):
     """The hub's answer is not ours to bring about, so here it is given."""
     monkeypatch.chdir(tmp_path)
     answer = hub.HubAnswer(state, model_type="bert" if state == "there" else None, reason="no route")
-    monkeypatch.setattr("ingest.model_checks.ask_hub", lambda kind, name, revision: answer)
+    monkeypatch.setattr("ingest.checkpoints.first_looks.ask_hub", lambda kind, name, revision: answer)
     if said is None:
         assert not check_models(["owner/name"], ("weights",), None)[0].is_local
         return

@@ -2,7 +2,7 @@
 
 import pytest
 
-from catalog import embedded
+from catalog.server import embedded
 from tests.acceptance.ingests import rows, tiny_family
 from tests.commands import run_catalog
 from tests.conftest import folder_of_a_server

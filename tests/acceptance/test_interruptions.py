@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.pipeline import ingest
+from ingest.pipeline.main_path import ingest
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
 from tests.acceptance.ingests import small_corpus, tiny_family

@@ -10,12 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from catalog import jobs, parts, runs
-from catalog.engine import writer_engine
+from catalog import parts
 from catalog.errors import RunEnded
+from catalog.runs import jobs, life
+from catalog.server.engine import writer_engine
 from ingest.parts import MODEL_MEASURES
-from ingest.pipeline import ingest
-from ingest.preview import preview
+from ingest.pipeline.main_path import ingest
+from ingest.preview.overview import preview
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
 from tests.acceptance.ingests import assert_same, rows, run_ingest, small_corpus, tiny_family
@@ -160,7 +161,7 @@ class Cancels(Silent):
         if self.now == self.wanted:
             self.heard += 1
             engine = writer_engine(self.url)
-            runs.cancel_run(engine, 1)
+            life.cancel_run(engine, 1)
             engine.dispose()
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog.engine import writer_engine
 from catalog.errors import InputError
-from catalog.verify import verify
+from catalog.server.engine import writer_engine
+from catalog.verify.checks import verify
 from ingest.progress import Silent
-from ingest.verify import recompute
+from ingest.recompute.neurons import recompute
 from tests import factories
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest, small_corpus
 from tests.database.helpers import execute

@@ -4,7 +4,7 @@ import pytest
 from typer.main import get_command
 
 from catalog import UniversalFilter, connect_rows
-from catalog.sql import run_reader_sql
+from catalog.questions.sql import run_reader_sql
 from cli.main import app
 from tests.acceptance.test_cli_options import NO_TWIN
 from tests.commands import run_catalog, use_published_family

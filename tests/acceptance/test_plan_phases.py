@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import URL
 
 from catalog import parts as all_parts
-from ingest.pipeline import ingest
-from ingest.preview import preview
+from ingest.pipeline.main_path import ingest
+from ingest.preview.overview import preview
 from ingest.progress import Silent, Stopwatch
 from ingest.settings import IngestSettings
 from tests import factories
@@ -45,7 +45,7 @@ def url(server: URL, template: str) -> Iterator[str]:
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rows and syntax that nobody keeps."""
-    for module in ("ingest.prepare", "ingest.syntax.cache"):
+    for module in ("ingest.inputs", "ingest.corpus.syntax.cache"):
         monkeypatch.setattr(f"{module}.home", lambda: tmp_path)
 
 

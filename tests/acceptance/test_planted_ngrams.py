@@ -8,14 +8,16 @@ import torch
 from sqlalchemy import URL
 
 from cli.main import main
-from ingest.activations import token_batches
-from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
-from ingest.corpus import TokenCorpus, tokenise
-from ingest.documents import CorpusSource
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ingest.corpus.batches import token_batches
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.parts.ground import CorpusNgrams
 from ingest.parts.ngrams import describe_ngrams
 from ingest.statistics.ngrams import ActivityAccumulator
-from ingest.tokenizer import tokenizer_identity
 from tests.acceptance.ingests import contract, rows, run_ingest
 from tests.acceptance.planted_labels import SHORT, assert_labels, ingested, labels_of
 from tests.planted import CONTEXT, D_MLP, N_LAYERS, PlantedFamily

@@ -10,12 +10,14 @@ import torch
 from sqlalchemy import URL
 
 from catalog.settings import home
-from ingest.activations import token_batches
-from ingest.checkpoint import open_checkpoint, parse_model_argument
-from ingest.corpus import CorpusSource, tokenise
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import open_checkpoint
+from ingest.corpus.batches import token_batches
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.statistics.distributions import QUANTILES
 from ingest.statistics.span import EARLY
-from ingest.tokenizer import tokenizer_identity
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest
 from tests.acceptance.planted_labels import assert_labels, ingested
 from tests.planted_places import CODE, CONTEXT, D_MLP, HIGH_OFTEN, PROSE, PlacesFamily, places_family

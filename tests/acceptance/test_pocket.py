@@ -13,16 +13,17 @@ import pytest
 import torch
 
 from catalog.settings import home
-from ingest.checkpoint import open_checkpoint, parse_model_argument
-from ingest.corpus import TokenCorpus, tokenise
-from ingest.counts import count_tokens
-from ingest.documents import CorpusSource
-from ingest.labels.topics import BY_MACHINE, Topics, topic_features, topic_model
-from ingest.labels.unigrams import unigram_features
-from ingest.labels.vocabulary import FeatureTable, vocabulary_features
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import open_checkpoint
+from ingest.corpus.counts import count_tokens, row_counts
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
+from ingest.features.topics import BY_MACHINE, Topics, topic_features, topic_model
+from ingest.features.unigrams import unigram_features
+from ingest.features.vocabulary import FeatureTable, vocabulary_features
 from ingest.statistics.correlation import rotation
-from ingest.tokenizer import TokenizerInfo, tokenizer_identity
-from ingest.topic_inputs import row_counts
 from tests import factories, references
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest
 

@@ -10,8 +10,9 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from catalog import partitions, run_handle
-from catalog.engine import reader_engine, transaction
+from catalog.publishing import partitions
+from catalog.runs import handle
+from catalog.server.engine import reader_engine, transaction
 from tests.acceptance.ingests import BUT_SYNTAX, run_ingest, small_corpus, tiny_family
 from tests.conftest import text_of
 from tests.database.helpers import rows
@@ -122,7 +123,7 @@ def test_no_reader_begins_while_the_partition_of_a_run_appears(engine: Engine, m
             yield
             modes.append(" ".join(mode for (mode,) in rows(engine, statement)))
 
-    monkeypatch.setattr(run_handle, "transaction", looking)
+    monkeypatch.setattr(handle, "transaction", looking)
     publish_small_family(engine)
     assert [held for held in modes if "AccessExclusiveLock" in held], modes
 

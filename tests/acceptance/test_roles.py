@@ -10,17 +10,19 @@ import torch
 from sqlalchemy import create_engine, make_url
 
 from catalog import parts
-from catalog.engine import writer_engine
 from catalog.errors import InputError, NotFoundError
-from catalog.verify import checks, verify
-from ingest.checkpoint import Checkpoint, nonlinearities
-from ingest.intervene import intervene
-from ingest.measure_settings import InterveneSettings
-from ingest.pipeline import ingest
+from catalog.server.engine import writer_engine
+from catalog.verify import checks
+from catalog.verify.checks import verify
+from ingest.asked.intervene import intervene
+from ingest.asked.settings import InterveneSettings
+from ingest.checkpoints.architectures import nonlinearities
+from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.corpus.tokenizer import tokenizer_identity
+from ingest.pipeline.main_path import ingest
 from ingest.progress import Silent
 from ingest.roles.head_scores import bos_keys
 from ingest.settings import IngestSettings
-from ingest.tokenizer import tokenizer_identity
 from tests import factories
 from tests.acceptance.ingests import rows, run_ingest
 from tests.acceptance.role_models import (

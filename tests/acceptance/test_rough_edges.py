@@ -9,7 +9,7 @@ import torch
 
 from catalog import parts
 from catalog.errors import InputError
-from ingest.pipeline import ingest
+from ingest.pipeline.main_path import ingest
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
 from tests import factories

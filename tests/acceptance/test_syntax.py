@@ -7,16 +7,18 @@ import pandas as pd
 import pytest
 
 from catalog.errors import InputError
-from ingest.activations import token_batches
-from ingest.checkpoint import open_checkpoint, parse_model_argument
-from ingest.corpus import CorpusSource, tokenise
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import open_checkpoint
+from ingest.corpus.batches import token_batches
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.syntax import DEFAULT_PIPELINE
+from ingest.corpus.syntax.cache import syntax_of
+from ingest.corpus.syntax.features import NAMES
+from ingest.corpus.syntax.subsets import syntax_subsets
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.device import resolve_device
 from ingest.progress import Silent
-from ingest.settings import DEFAULT_PIPELINE
-from ingest.syntax.cache import syntax_of
-from ingest.syntax.features import NAMES
-from ingest.syntax.subsets import syntax_subsets
-from ingest.tokenizer import tokenizer_identity
 from tests.acceptance.ingests import contract, rows, run_ingest, small_corpus, tiny_family
 from tests.factories import random_texts, write_jsonl
 

@@ -30,10 +30,10 @@ if NAME in os.environ.get(MORE, "").split(","):
     import torch
     from torch import Tensor
 
-    from catalog.base import check, number, of_neuron, table
     from catalog.parts.part import Check, Part, Rows, Section, View
     from catalog.parts.rule import Rule, Threshold, measured, threshold
     from catalog.parts.view_text import LABEL, LABELS
+    from catalog.schema.base import check, number, of_neuron, table
     from ingest.parts.arrays import Arrays, Ids, TableRows
     from ingest.parts.ground import Ground
     from ingest.parts.measure import Advance, Keys, LayerMeasure, ModelMeasure, Written

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from catalog.errors import InputError
-from ingest.activations import token_batches
-from ingest.checkpoint import open_checkpoint, parse_model_argument
-from ingest.corpus import CorpusSource, tokenise
-from ingest.tokenizer import tokenizer_identity
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import open_checkpoint
+from ingest.corpus.batches import token_batches
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import tokenizer_identity
 from tests.acceptance.ingests import contract, rows, run_ingest
 from tests.factories import byte_bpe_tokenizer, tiny_gpt2, write_jsonl
 from tests.planted_places import CODE, CONTEXT, PlacesFamily, places_family

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from sqlalchemy import URL, Connection, Engine, text
 
-from catalog import checksums, parts
-from catalog.engine import writer_engine
-from catalog.labels import relabel
+from catalog import parts
+from catalog.publishing import checksums
+from catalog.publishing.relabel import relabel
+from catalog.server.engine import writer_engine
 from catalog.verify import checks
 from cli.main import main
 from tests.acceptance.ingests import BUT_SYNTAX, run_ingest, small_corpus, tiny_family

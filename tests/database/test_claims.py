@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from catalog import jobs, runs
 from catalog.errors import JobTaken, RunEnded, RunError
-from catalog.run_handle import RunHandle
-from ingest.plan import Job
-from ingest.queue import open_queue
-from ingest.store import RunStore
+from catalog.runs import jobs, life
+from catalog.runs.handle import RunHandle
+from ingest.jobs.queue import open_queue
+from ingest.jobs.store import RunStore
+from ingest.plan.items import Job
 from tests.database.helpers import execute, one, rows
 from tests.published import publish_small_family, spec_of, stage_small_family
 
@@ -30,7 +30,7 @@ JOB = Job(1, "accumulate", (), 0, 8, (0,))
 @pytest.fixture
 def handle(engine: Engine) -> Iterator[RunHandle]:
     """A run of two jobs, the second of which waits for the first."""
-    begun = runs.begin_run(engine, spec_of("jobs"))
+    begun = life.begin_run(engine, spec_of("jobs"))
     with engine.begin() as connection:
         made = [jobs.JobRow(0, "pivots", [], 0, 0, 0.0), jobs.JobRow(1, "accumulate", [0], 256, 0, 0.0)]
         jobs.record_plan(connection, begun.run_id, {}, made)
@@ -66,7 +66,7 @@ def test_a_claim_that_lost_its_lock_writes_nothing(engine: Engine, handle: RunHa
 def test_a_run_that_lost_its_lock_is_not_published(engine: Engine, handle: RunHandle) -> None:
     publication = stage_small_family(handle)
     execute(engine, CUT.format(ONE_KEY))
-    with runs.begin_run(engine, spec_of("jobs")) as other:
+    with life.begin_run(engine, spec_of("jobs")) as other:
         with pytest.raises(GONE):
             handle.publish(publication)
         assert not handle.published
@@ -77,7 +77,7 @@ def test_a_run_that_lost_its_lock_is_not_published(engine: Engine, handle: RunHa
 def test_a_cancelled_run_ends_its_jobs(engine: Engine, handle: RunHandle) -> None:
     with jobs.claim(engine, handle.run_id, 0, "one") as claim:
         assert claim is not None
-        runs.cancel_run(engine, handle.run_id)
+        life.cancel_run(engine, handle.run_id)
         for last_word in (lambda: claim.beat(64), lambda: claim.finish({"pivots:0": b"late"}, None)):
             with pytest.raises(RunEnded, match="cancelled"):
                 last_word()
@@ -118,7 +118,7 @@ def test_what_a_kill_after_publication_left_is_tidied(engine: Engine, tmp_path: 
     left = tmp_path / "run-1"
     left.mkdir()
     execute(engine, "UPDATE runs SET staging_folder = :folder WHERE id = :id", folder=str(left), id=run_id)
-    assert runs.take_queued(engine, run_id) is None, "a publication that is delivered twice finds nothing to do"
+    assert life.take_queued(engine, run_id) is None, "a publication that is delivered twice finds nothing to do"
     assert not left.exists() and one(engine, "SELECT staging_folder FROM runs") is None
 
 

@@ -10,13 +10,13 @@ import psutil
 import psycopg
 import pytest
 
-from catalog import embedded
-from catalog.engine import address, writer_engine
 from catalog.errors import DatabaseError
+from catalog.server import embedded
+from catalog.server.engine import address, writer_engine
 from tests.conftest import folder_of_a_server
 from tests.database.helpers import ROOT, python_until
 
-START = "from catalog import embedded; print(embedded.start())"
+START = "from catalog.server import embedded; print(embedded.start())"
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_initdb_that_was_killed_is_begun_again(home):
     program = """
 import time
 from pathlib import Path
-from catalog import embedded
+from catalog.server import embedded
 def rename(*_):
     print("made", flush=True)
     time.sleep(600)

@@ -3,8 +3,9 @@
 import pytest
 
 import catalog
-from catalog import LabelFilter, NeuronRef, UniversalFilter, why_empty
+from catalog import LabelFilter, NeuronRef, UniversalFilter
 from catalog.errors import InputError
+from catalog.questions import why_empty
 from tests.database.helpers import execute, one, rows
 from tests.published import DEAD, MODELS, publish_small_family
 

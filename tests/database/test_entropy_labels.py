@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from catalog import labels
+from catalog.publishing.relabel import relabel
 from tests.database.helpers import execute, one, rows
 from tests.every_family import publish_every_family
 from tests.every_role import ENTROPY
@@ -27,7 +27,7 @@ def neuron(engine):
 
 
 def signs(engine, neuron: object) -> list[tuple]:
-    labels.relabel(engine)
+    relabel(engine)
     found = "SELECT family FROM labels WHERE neuron_id = :neuron AND family IN ('entropy', 'anti_entropy')"
     return rows(engine, found, neuron=neuron)
 

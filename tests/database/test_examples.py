@@ -3,9 +3,10 @@
 import pytest
 
 import catalog
-from catalog import api, runs
+from catalog import api
 from catalog.errors import InputError, NotFoundError
-from catalog.neuron_page import NeuronRef
+from catalog.questions.neuron_page import NeuronRef
+from catalog.runs import life
 from catalog.text import escape
 from tests.database.helpers import execute, one, rows
 from tests.database.test_plans import nodes, plans_of
@@ -69,7 +70,7 @@ def test_rows_of_the_corpus_are_stored_once_and_go_with_it(engine, store, run):
 
 
 def test_a_corpus_without_subsets_has_examples_without_one(engine):
-    with runs.begin_run(engine, spec_of("plain")) as handle:
+    with life.begin_run(engine, spec_of("plain")) as handle:
         made = stage_small_family(handle)
         read = made.corpus.read_rows
         corpus = made.corpus._replace(subsets={}, read_rows=lambda numbers: read(numbers)._replace(subsets=None))

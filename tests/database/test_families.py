@@ -2,8 +2,9 @@
 
 import pytest
 
-from catalog import api, parts, runs
+from catalog import api, parts
 from catalog.errors import InputError
+from catalog.runs import life
 from tests.database.helpers import execute, one, rows
 from tests.published import D_MLP, MODELS, N_LAYERS, PARTS, publish_small_family, spec_of, stage_small_family
 
@@ -19,7 +20,7 @@ def store(engine):
 
 def publish(engine, *parts: str) -> int:
     """The small family, its rows all there, as a run that has these parts only."""
-    with runs.begin_run(engine, spec_of(" ".join(parts))) as handle:
+    with life.begin_run(engine, spec_of(" ".join(parts))) as handle:
         publication = stage_small_family(handle)
         handle.publish(type(publication)(**{**vars(publication), "parts": dict.fromkeys(parts, 1)}))
         return handle.run_id

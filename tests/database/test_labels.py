@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from catalog import api, labels, parts, rules
+from catalog import api, parts
 from catalog.errors import InputError, NotFoundError
-from catalog.queries import LabelFilter
-from catalog.universal import UniversalFilter
-from catalog.verify import verify
+from catalog.labels import thresholds
+from catalog.publishing.relabel import relabel
+from catalog.questions.queries import LabelFilter
+from catalog.questions.universal import UniversalFilter
+from catalog.verify.checks import verify
 from tests.database.helpers import execute, one, rows
 from tests.every_role import write_roles
 from tests.published import D_MLP, MODELS, publish_small_family
@@ -87,7 +89,7 @@ BEST_FEATURE = [
 def test_the_best_feature_gives_the_label(engine, run, found, expected):
     neuron = neuron_id(engine, 5)
     explain(engine, run, neuron, *found)
-    labels.relabel(engine)
+    relabel(engine)
     assert labels_of(engine, neuron) == expected
 
 
@@ -109,7 +111,7 @@ LETTERS = [
 def test_the_alphabet_rule(engine, run, score, means, expected):
     neuron = neuron_id(engine, 5)
     score_letter(engine, neuron, score, means)
-    labels.relabel(engine)
+    relabel(engine)
     assert labels_of(engine, neuron) == ([("alphabet", "s", round(score, 3))] if expected else [])
 
 
@@ -120,7 +122,7 @@ def test_an_alphabet_neuron_is_a_unigram_neuron_if_that_rule_holds_as_well(engin
 def test_the_evidence_says_what_the_rule_looked_at(engine, run):
     neuron = neuron_id(engine, 5)
     explain(engine, run, neuron, ("is_digit", "current", 0.75), ("contains_comma", "previous", 0.25))
-    labels.relabel(engine)
+    relabel(engine)
     evidence = one(engine, "SELECT evidence FROM labels WHERE neuron_id = :neuron", neuron=neuron)
     assert evidence == {
         "feature": "is_digit", "shift": "current", "variance_reduction": 0.75, "n_in": 500, "n_out": 11500,
@@ -179,12 +181,12 @@ DETECTORS = [
 ]
 
 
-@pytest.mark.parametrize(("columns", "thresholds", "expected"), DETECTORS)
-def test_a_detector_is_active_on_its_tokens_and_nearly_nowhere_else(engine, run, store, columns, thresholds, expected):
+@pytest.mark.parametrize(("columns", "values", "expected"), DETECTORS)
+def test_a_detector_is_active_on_its_tokens_and_nearly_nowhere_else(engine, run, store, columns, values, expected):
     neuron = neuron_id(engine, LETTER_NEURON)
     before = labels_of(engine, neuron)
     change_ngrams(engine, neuron, **columns)
-    for rule, value in thresholds.items():
+    for rule, value in values.items():
         store.set_rule(rule, value)
     store.relabel()
     share = round(1980 / columns.get("activations_1", 2000), 3)
@@ -313,7 +315,7 @@ def test_a_neuron_is_dead_only_on_enough_tokens(engine, run, store, activations,
 def test_thresholds_change_by_a_draft_that_relabelling_publishes(engine, run, store):
     neuron = neuron_id(engine, 5)
     score_letter(engine, neuron, 0.3, (3.0, 2.0, 1.0))
-    labels.relabel(engine)
+    relabel(engine)
     assert labels_of(engine, neuron) == []
 
     assert store.set_rule("alphabet.min_variance_reduction", 0.3) == NEWEST + 1
@@ -351,12 +353,12 @@ def test_a_new_run_gets_the_published_rules_and_not_the_draft(engine, store):
 def test_relabelling_is_one_transaction(engine, run, monkeypatch):
     before = rows(engine, "SELECT * FROM labels ORDER BY neuron_id, family")
     with engine.begin() as connection:
-        rules.set_rule(connection, "previous_token.min_variance_reduction", 0.9)
+        thresholds.set_rule(connection, "previous_token.min_variance_reduction", 0.9)
     publish_small_family(engine, "second")
     broken = replace(parts.part_named("vocabulary").rules[0], select="SELECT 1, '', 1 / (:run_id - 2), '{}'::jsonb")
     monkeypatch.setattr(parts, "rules", lambda: (broken,))
     with pytest.raises(Exception, match="division by zero"):
-        labels.relabel(engine)
+        relabel(engine)
     assert rows(engine, "SELECT * FROM labels WHERE run_id = :run ORDER BY neuron_id, family", run=run) == before
     assert one(engine, "SELECT count(*) FROM rule_versions WHERE published_at IS NULL") == 1
 
@@ -366,7 +368,7 @@ def test_relabelling_needs_no_activations(engine, run):
     before = rows(engine, "SELECT neuron_id, family, subtype, score FROM labels ORDER BY 1, 2")
     for table in ("activation_statistics", "pairs", "top_tokens", "token_counts", "universality_by_model", "feature_tokens"):
         execute(engine, f"TRUNCATE {table}")
-    labels.relabel(engine)
+    relabel(engine)
     assert rows(engine, "SELECT neuron_id, family, subtype, score FROM labels ORDER BY 1, 2") == before
 
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine
 
-from catalog import jobs, runs
 from catalog.errors import RunEnded, WorkerRefusal
-from catalog.jobs import Due
-from catalog.run_handle import RunHandle
-from ingest.outlook import Outlook, Refill, Refusals, look
-from ingest.queue import open_queue
-from ingest.run_context import check_left
+from catalog.runs import jobs, life
+from catalog.runs.handle import RunHandle
+from catalog.runs.jobs import Due
+from ingest.jobs.queue import open_queue
+from ingest.workers.opened_run import check_left
+from ingest.workers.outlook import Outlook, Refill, Refusals, look
 from tests.database.helpers import execute, one, rows
 from tests.published import spec_of, stage_small_family
 
@@ -24,7 +24,7 @@ ASKED = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def handle(engine: Engine) -> Iterator[RunHandle]:
     """A run of three jobs that is left to workers: the last waits for the other two."""
-    begun = runs.begin_run(engine, spec_of("left"))
+    begun = life.begin_run(engine, spec_of("left"))
     with engine.begin() as connection:
         made = [("pivots", []), ("accumulate", []), ("combine", [0, 1])]
         ledger = [jobs.JobRow(job, kind, after, 0, 0, 0.0) for job, (kind, after) in enumerate(made)]
@@ -102,26 +102,26 @@ def test_a_publication_that_broke_off_is_still_left_to_workers(engine: Engine, h
     finish(engine, handle.run_id, 0, 1, 2)
     handle.close()
     with pytest.raises(ZeroDivisionError):
-        taken = runs.take_queued(engine, handle.run_id)
+        taken = life.take_queued(engine, handle.run_id)
         assert taken is not None
         with taken:
             raise ZeroDivisionError
     assert one(engine, "SELECT status FROM runs") == "failed" and due(engine) == [None]
     with engine.connect() as connection:
         check_left(connection, handle.run_id)
-    runs.requeue_run(engine, handle.run_id)
+    life.requeue_run(engine, handle.run_id)
     assert one(engine, "SELECT status FROM runs") == "queued"
     execute(engine, "UPDATE runs SET status = 'running'")
-    runs.tidy(engine)
+    life.tidy(engine)
     assert rows(engine, "SELECT status, error FROM runs") == [("interrupted", "its process is gone")] and due(engine) == [None]
 
 
 @pytest.mark.parametrize(
     ("end", "said"),
     [
-        (lambda engine, run: runs.cancel_run(engine, run), "run 1 was cancelled; the same"),
-        (lambda engine, run: runs.end_run(engine, run, "no luck"), "run 1 has failed \\(no luck\\); the same"),
-        (lambda engine, run: runs.delete_run(engine, run), "is deleted"),
+        (lambda engine, run: life.cancel_run(engine, run), "run 1 was cancelled; the same"),
+        (lambda engine, run: life.end_run(engine, run, "no luck"), "run 1 has failed \\(no luck\\); the same"),
+        (lambda engine, run: life.delete_run(engine, run), "is deleted"),
         (lambda engine, run: execute(engine, "UPDATE runs SET left_to_workers = false"), "is no longer left to workers"),
     ],
     ids=["cancelled", "given up", "deleted", "taken back"],
@@ -132,7 +132,7 @@ def test_a_run_that_ended_is_not_put_back(
     handle.close()
     end(engine, handle.run_id)
     assert not refill(engine).due and rows(engine, LOCKS) == []
-    assert runs.take_queued(engine, handle.run_id) is None
+    assert life.take_queued(engine, handle.run_id) is None
     with engine.connect() as connection, pytest.raises(RunEnded, match=said):
         check_left(connection, handle.run_id)
 

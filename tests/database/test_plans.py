@@ -13,11 +13,11 @@ from sqlalchemy import event, text
 from bench.scale.big_catalog import Plan, build
 from bench.scale.synthetic import D_MLP
 from catalog import answers, api, parts
-from catalog.engine import writer_engine
-from catalog.neuron_page import NeuronRef
-from catalog.queries import LabelFilter
-from catalog.summaries import total_labels
-from catalog.universal import UniversalFilter
+from catalog.labels.totals import total_labels
+from catalog.questions.neuron_page import NeuronRef
+from catalog.questions.queries import LabelFilter
+from catalog.questions.universal import UniversalFilter
+from catalog.server.engine import writer_engine
 from tests.conftest import database
 from tests.database.helpers import one, rows
 from tests.database.test_summaries import differences

@@ -7,8 +7,8 @@ import time
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from catalog import runs
 from catalog.errors import InputError, RunError
+from catalog.runs import life
 from tests.database.helpers import execute, one, python_until, rows, visible
 from tests.published import (
     D_MLP,
@@ -24,9 +24,9 @@ from tests.published import (
 
 KILLED = """
 import sys, time
-from catalog import publish
-from catalog.engine import writer_engine
-from catalog.runs import begin_run
+from catalog.publishing import publish
+from catalog.server.engine import writer_engine
+from catalog.runs.life import begin_run
 from tests.published import spec_of, stage_small_family
 
 def stop_here(*arguments, **more):
@@ -58,7 +58,7 @@ def test_a_killed_process_leaves_nothing_visible_and_the_next_takes_over(engine,
     assert visible(engine) == before
     assert rows(engine, "SELECT status, published_at FROM runs") == [("running", None)]
 
-    with runs.begin_run(engine, spec_of("killed")) as handle:
+    with life.begin_run(engine, spec_of("killed")) as handle:
         assert handle.resumed
         assert rows(engine, "SELECT id, status FROM runs") == [(handle.run_id, "running")]
         assert one(engine, "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'") == 0
@@ -73,7 +73,7 @@ def test_the_result_after_a_kill_is_that_of_an_undisturbed_run(engine, database_
     process.communicate()
     publish_small_family(engine, "killed")
     disturbed = views_without_keys(engine)
-    runs.delete_run(engine, one(engine, "SELECT id FROM runs"))
+    life.delete_run(engine, one(engine, "SELECT id FROM runs"))
     publish_small_family(engine, "undisturbed")
     assert views_without_keys(engine) == disturbed
 
@@ -86,7 +86,7 @@ def views_without_keys(engine):
 
 def test_a_failure_is_recorded_and_leaves_nothing_else(engine):
     before = visible(engine)
-    with pytest.raises(ZeroDivisionError), runs.begin_run(engine, spec_of("failing")) as handle:
+    with pytest.raises(ZeroDivisionError), life.begin_run(engine, spec_of("failing")) as handle:
         stage_small_family(handle)
         raise ZeroDivisionError("a fault")
     assert visible(engine) == before
@@ -100,30 +100,30 @@ def test_a_failure_is_recorded_and_leaves_nothing_else(engine):
     ids=["Ctrl-C", "SIGTERM", "exit"],
 )
 def test_an_interruption_is_no_failure(engine, error, told):
-    with pytest.raises(type(error)), runs.begin_run(engine, spec_of("stopped")):
+    with pytest.raises(type(error)), life.begin_run(engine, spec_of("stopped")):
         raise error
     assert rows(engine, "SELECT status, error FROM runs") == [("interrupted", told)]
-    with runs.begin_run(engine, spec_of("stopped")) as handle:
+    with life.begin_run(engine, spec_of("stopped")) as handle:
         assert handle.resumes == f"run 1 was interrupted ({told})"
         handle.publish(stage_small_family(handle))
     assert rows(engine, "SELECT status, error FROM runs") == [("published", None)]
 
 
 def test_a_cancelled_run_is_called_so_by_whoever_publishes_or_resumes_it(engine):
-    with pytest.raises(RunError, match="run 1 was cancelled meanwhile"), runs.begin_run(engine, spec_of("cancelled")) as handle:
+    with pytest.raises(RunError, match="run 1 was cancelled meanwhile"), life.begin_run(engine, spec_of("cancelled")) as handle:
         publication = stage_small_family(handle)
-        runs.cancel_run(engine, handle.run_id)
+        life.cancel_run(engine, handle.run_id)
         handle.publish(publication)
     assert rows(engine, "SELECT status, error FROM runs") == [("cancelled", None)]
     with pytest.raises(RunError, match="run 1 is cancelled; only a queued or running run"):
-        runs.cancel_run(engine, 1)
-    with runs.begin_run(engine, spec_of("cancelled")) as handle:
+        life.cancel_run(engine, 1)
+    with life.begin_run(engine, spec_of("cancelled")) as handle:
         assert handle.resumes == "run 1 was cancelled"
 
 
 def test_an_error_inside_the_publication_undoes_all_of_it(engine):
     before = visible(engine)
-    with pytest.raises(KeyError), runs.begin_run(engine, spec_of("failing")) as handle:
+    with pytest.raises(KeyError), life.begin_run(engine, spec_of("failing")) as handle:
         publication = stage_small_family(handle)
         publication.statistics_run_of.clear()
         handle.publish(publication)
@@ -132,7 +132,7 @@ def test_an_error_inside_the_publication_undoes_all_of_it(engine):
 
 def test_a_database_that_goes_away_in_the_middle_is_an_error_and_no_partial_run(engine):
     before = visible(engine)
-    with pytest.raises(OperationalError), runs.begin_run(engine, spec_of("cut off")) as handle:
+    with pytest.raises(OperationalError), life.begin_run(engine, spec_of("cut off")) as handle:
         publication = stage_small_family(handle)
         execute(
             engine,
@@ -142,19 +142,19 @@ def test_a_database_that_goes_away_in_the_middle_is_an_error_and_no_partial_run(
         handle.set_phase("publish")
         handle.publish(publication)
     assert visible(engine) == before
-    with runs.begin_run(engine, spec_of("cut off")) as handle:
+    with life.begin_run(engine, spec_of("cut off")) as handle:
         assert handle.resumed
         handle.publish(stage_small_family(handle))
 
 
 def test_the_same_run_cannot_be_begun_twice_at_once(engine, monkeypatch):
-    monkeypatch.setattr(runs, "TAKE_OVER_SECONDS", 0.2)
-    with runs.begin_run(engine, spec_of("same")):
+    monkeypatch.setattr(life, "TAKE_OVER_SECONDS", 0.2)
+    with life.begin_run(engine, spec_of("same")):
         with pytest.raises(RunError, match="another process is at work on this very run"):
-            runs.begin_run(engine, spec_of("same"))
-        with runs.begin_run(engine, spec_of("different")) as other:
+            life.begin_run(engine, spec_of("same"))
+        with life.begin_run(engine, spec_of("different")) as other:
             assert not other.resumed
-    with runs.begin_run(engine, spec_of("same")) as handle:
+    with life.begin_run(engine, spec_of("same")) as handle:
         assert handle.resumed
 
 
@@ -162,12 +162,12 @@ def test_two_publications_follow_each_other(engine):
     order = []
 
     def second():
-        with runs.begin_run(engine, spec_of("second")) as handle:
+        with life.begin_run(engine, spec_of("second")) as handle:
             publication = stage_small_family(handle, ("d", "e"))
             order.append("second staged")
             handle.publish(publication)
 
-    with runs.begin_run(engine, spec_of("first")) as handle:
+    with life.begin_run(engine, spec_of("first")) as handle:
         publication = stage_small_family(handle)
         thread = threading.Thread(target=second)
         thread.start()
@@ -187,7 +187,7 @@ def test_done_again_a_run_supersedes_the_former(engine):
     ]
     assert rows(engine, "SELECT DISTINCT run_id FROM neuron_profiles") == [(second,)]
     assert rows(engine, "SELECT DISTINCT run_id FROM history.neuron_profiles ORDER BY 1") == [(first,), (second,)]
-    record = runs.published_run(engine, "again")
+    record = life.published_run(engine, "again")
     assert record is not None and (record.id, record.parts) == (second, PARTS)
 
 
@@ -195,11 +195,11 @@ def test_a_part_of_another_definition_is_replaced_in_place(engine):
     run_id = publish_small_family(engine, "parts")
     before = views_without_keys(engine)
     newer = {part: 2 for part in PARTS}
-    with runs.begin_parts(engine, run_id, spec_of("parts", newer)) as handle:
+    with life.begin_parts(engine, run_id, spec_of("parts", newer)) as handle:
         publication = stage_small_family(handle)
         handle.publish(type(publication)(**{**vars(publication), "parts": newer}))
         assert handle.run_id == run_id
-    record = runs.published_run(engine, "parts")
+    record = life.published_run(engine, "parts")
     assert record is not None and record.parts == newer
     assert views_without_keys(engine) == before
 
@@ -209,7 +209,7 @@ def test_models_keep_their_keys_and_names_are_not_given_twice(engine):
     before = rows(engine, "SELECT * FROM neurons ORDER BY id")
     publish_small_family(engine, "second")
     assert rows(engine, "SELECT * FROM neurons ORDER BY id") == before
-    with runs.begin_run(engine, spec_of("other")) as handle:
+    with life.begin_run(engine, spec_of("other")) as handle:
         models = [row for row, _ in stage_small_family(handle).models]
         with pytest.raises(InputError, match=r"another model named 'pocket-gpt2-a' with other weights; .*NEWNAME="):
             handle.reserve([identified(models[0]._replace(weights_sha256="other"))], TOKENIZER.sha256)
@@ -224,29 +224,29 @@ def test_deleting_a_run_takes_all_its_rows_and_gives_its_names_away(engine):
     empty = visible(engine)
     run_id = publish_small_family(engine)
     with pytest.raises(RunError, match="there is no run 77"):
-        runs.delete_run(engine, 77)
-    runs.delete_run(engine, run_id)
+        life.delete_run(engine, 77)
+    life.delete_run(engine, run_id)
     after = visible(engine)
     assert {name for name in after if after[name] != empty[name]} <= {
         f"public.{table}" for table in ("models", "neurons", "tokenizers", "tokens", "features", "feature_tokens")
     } | {"history.model_names"}
     assert rows(engine, "SELECT * FROM runs") == []
-    with runs.begin_run(engine, spec_of("new weights")) as handle:
+    with life.begin_run(engine, spec_of("new weights")) as handle:
         models = [identified(row._replace(weights_sha256="other")) for row, _ in stage_small_family(handle).models]
         assert all(ids.is_new for ids in handle.reserve(models, TOKENIZER.sha256))
 
 
 def test_a_run_at_work_is_not_deleted(engine):
-    with runs.begin_run(engine, spec_of("busy")) as handle:
+    with life.begin_run(engine, spec_of("busy")) as handle:
         with pytest.raises(RunError, match="is being worked on"):
-            runs.delete_run(engine, handle.run_id)
+            life.delete_run(engine, handle.run_id)
 
 
 def test_what_orphans_staged_is_cleared_by_the_next_run(engine):
-    with runs.begin_run(engine, spec_of("orphan")) as handle:
+    with life.begin_run(engine, spec_of("orphan")) as handle:
         stage_small_family(handle)
         handle.close()  # as if the process had been killed
-    with runs.begin_run(engine, spec_of("next")):
+    with life.begin_run(engine, spec_of("next")):
         staged = "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'"
         assert one(engine, staged) == 0
         ended = rows(engine, "SELECT status, error FROM runs WHERE identity = 'orphan'")
@@ -255,7 +255,7 @@ def test_what_orphans_staged_is_cleared_by_the_next_run(engine):
 
 def test_rows_of_an_earlier_run_are_taken_over(engine):
     first = publish_small_family(engine, "first")
-    with runs.begin_run(engine, spec_of("second")) as handle:
+    with life.begin_run(engine, spec_of("second")) as handle:
         publication = stage_small_family(handle)
         ids = [own for _, own in publication.models]
         for table in ("activation_statistics", "pairs"):

@@ -12,7 +12,7 @@ from sqlalchemy import event
 import catalog
 from catalog import LabelFilter, NeuronRef, UniversalFilter
 from catalog.errors import InputError, NotFoundError
-from catalog.summaries import total_labels
+from catalog.labels.totals import total_labels
 from tests.database.helpers import ROOT, execute, rows
 from tests.published import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N, publish_small_family
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
-from catalog.engine import writer_engine
+from catalog.server.engine import writer_engine
 from catalog.text import escape
 from tests.conftest import database
 from tests.database.helpers import rows

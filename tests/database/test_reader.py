@@ -4,9 +4,9 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from catalog.engine import reader_engine
 from catalog.errors import CatalogError, DatabaseError
-from catalog.sql import run_reader_sql
+from catalog.questions.sql import run_reader_sql
+from catalog.server.engine import reader_engine
 from tests.conftest import READER_PASSWORD
 from tests.database.helpers import one, rows, visible
 from tests.published import MODELS, N, publish_small_family, spec_of, stage_small_family
@@ -117,7 +117,7 @@ def test_what_the_role_may(published):
 
 
 def test_what_is_staged_cannot_be_read(engine, database_url):
-    from catalog.runs import begin_run
+    from catalog.runs.life import begin_run
 
     with begin_run(engine, spec_of("staged")) as handle:
         stage_small_family(handle)
@@ -134,7 +134,7 @@ def test_pairs_of_a_new_run_are_readable_at_once(published, database_url):
 
 
 def test_a_statement_that_takes_too_long_is_ended(published, database_url, monkeypatch):
-    monkeypatch.setattr("catalog.sql.TIME_LIMIT_SECONDS", 0.2)
+    monkeypatch.setattr("catalog.questions.sql.TIME_LIMIT_SECONDS", 0.2)
     with pytest.raises(CatalogError, match=r"took longer than 0.2 s; narrow it down\."):
         run_reader_sql("SELECT pg_sleep(30)", database_url)
 
@@ -151,7 +151,7 @@ def test_without_a_schema_the_sentence_names_the_command(empty_database_url, ser
 
 
 def test_the_password_is_stored_as_a_hash_and_told_to_nobody(engine, monkeypatch, caplog):
-    from catalog import migrate
+    from catalog.server import migrate
 
     # the same one in every test: roles belong to the server, and other tests log in at the same time
     monkeypatch.setenv("CATALOG_READER_PASSWORD", READER_PASSWORD)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from catalog import runs
 from catalog.errors import RunError
-from catalog.reuse import ModelKey, best_matches, known_results, run_of_weights
+from catalog.runs import life
+from catalog.runs.reuse import ModelKey, best_matches, known_results, run_of_weights
 from tests.database.helpers import execute, rows
 from tests.published import DEAD, MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of, stage_small_family
 
@@ -83,8 +83,8 @@ def test_best_matches_come_back_in_flat_order(engine, keys):
 
 
 def test_a_run_that_is_deleted_in_the_meantime_is_not_half_used(engine, keys):
-    with runs.begin_run(engine, spec_of("late")) as handle:
-        runs.delete_run(engine, 1)
+    with life.begin_run(engine, spec_of("late")) as handle:
+        life.delete_run(engine, 1)
         ids = [own for _, own in stage_small_family(handle).models]
         with pytest.raises(RunError, match="run 1, whose results were to be used again, is deleted"):
             handle.stage_from_run("activation_statistics", 1, "activations", model=ids[0])
@@ -92,7 +92,7 @@ def test_a_run_that_is_deleted_in_the_meantime_is_not_half_used(engine, keys):
 
 def test_a_run_in_use_is_not_deleted_under_the_hands_of_another(engine, keys):
     """Deleting waits for the publication that copies from it, and here gives up first."""
-    with runs.begin_run(engine, spec_of("copying")) as handle:
+    with life.begin_run(engine, spec_of("copying")) as handle:
         stage_small_family(handle)
         with engine.connect() as connection:
             connection.exec_driver_sql("SET lock_timeout = '200ms'")

@@ -4,9 +4,9 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from catalog import engine as engines
-from catalog.engine import address, writer_engine
 from catalog.errors import DatabaseError
+from catalog.server import engine as engines
+from catalog.server.engine import address, writer_engine
 
 
 def refused(url: str) -> str:

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import URL, Engine
 
 from catalog.api import Catalog
-from catalog.engine import writer_engine
 from catalog.errors import InputError, NotFoundError
-from catalog.neuron_page import NeuronRef
+from catalog.questions.neuron_page import NeuronRef
 from catalog.rows import ModelIds, ModelRow, PublishRows
-from catalog.runs import begin_run, delete_run
+from catalog.runs.life import begin_run, delete_run
+from catalog.server.engine import writer_engine
 from tests.conftest import database
 from tests.database.helpers import one
 from tests.published import TOKENIZER, TOKENS, identified, publish_small_family, spec_of

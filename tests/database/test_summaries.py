@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy import Engine
 
-from catalog import api, runs
-from catalog.summaries import summarise
+from catalog import api
+from catalog.publishing.summaries import summarise
+from catalog.runs import life
 from tests.database.helpers import execute, one, rows
 from tests.published import MODELS, publish_small_family, spec_of, stage_small_family
 
@@ -108,7 +109,7 @@ def test_superseding_and_deleting(engine, run):
     second, other = publish_small_family(engine, "first"), publish_small_family(engine, "other", MODELS[1:])
     assert_all_follows(engine)
     assert {key for (key,) in rows(engine, "SELECT DISTINCT run_id FROM label_totals")} == {run, second, other}
-    runs.delete_run(engine, second)
+    life.delete_run(engine, second)
     assert_all_follows(engine)
     assert {key for (key,) in rows(engine, "SELECT DISTINCT run_id FROM depth_summaries")} == {run, other}
 
@@ -126,7 +127,7 @@ CORRELATION_TABLES = ("pairs", "universality", "universality_by_model")
 
 def test_a_part_that_comes_later(engine):
     """Labels first, correlations afterwards: the labels learn the excess correlation."""
-    with runs.begin_run(engine, spec_of("parts")) as handle:
+    with life.begin_run(engine, spec_of("parts")) as handle:
         rows_of_all = stage_small_family(handle)
         for table in CORRELATION_TABLES:
             execute(engine, f"DROP TABLE staging.run_{handle.run_id}_{table}")
@@ -134,7 +135,7 @@ def test_a_part_that_comes_later(engine):
         handle.publish(type(rows_of_all)(**{**vars(rows_of_all), "groups": [], "pair_run_of": {}, "parts": parts}))
     assert_all_follows(engine)
     assert rows(engine, "SELECT count(*) > 0, count(excess_corr) FROM labels") == [(True, 0)]
-    with runs.begin_parts(engine, handle.run_id, spec_of("parts")) as handle:
+    with life.begin_parts(engine, handle.run_id, spec_of("parts")) as handle:
         rows_of_all = stage_small_family(handle)
         for (table,) in rows(engine, "SELECT tablename FROM pg_tables WHERE schemaname = 'staging'"):
             if not table.endswith(tuple(f"_{name}" for name in CORRELATION_TABLES)):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine
 
-from catalog import checksums, labels, runs
+from catalog.publishing import checksums
+from catalog.publishing.relabel import relabel
 from catalog.rows import FeatureRow, PublishRows
+from catalog.runs import life
 from tests import published
 from tests.database.helpers import execute, one, rows
 from tests.published import MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of
@@ -31,7 +33,7 @@ def publish_syntax(engine: Engine, found: Found, identity: str = "small family",
     """Add explanations by syntax to the published small family."""
     run_id = one(engine, "SELECT id FROM runs WHERE identity = :identity AND status = 'published'", identity=identity)
     parts = {"syntax": version}
-    with runs.begin_parts(engine, run_id, spec_of(identity, parts)) as handle:
+    with life.begin_parts(engine, run_id, spec_of(identity, parts)) as handle:
         models = [published._model(seed, name) for seed, name in enumerate(MODELS)]
         ids = handle.reserve(models, TOKENIZER.sha256)
         feature_ids = handle.feature_ids(SYNTAX)
@@ -99,7 +101,7 @@ def test_the_best_feature_of_all_gives_the_label(engine, run):
         (26, "unigram", "s", 0.8),
     ]
     assert rows(engine, statement, model=MODELS[0]) == expected
-    labels.relabel(engine)
+    relabel(engine)
     assert rows(engine, statement, model=MODELS[0]) == expected
     # the other seeds have no syntax
     assert rows(engine, statement, model=MODELS[1])[0] == (3, "token_class", "is_digit", 0.6)
@@ -125,7 +127,7 @@ def test_a_part_by_another_definition_replaces_its_own_rows_only(engine, run):
     assert one(engine, n) == 1 and one(engine, "SELECT count(*) FROM explanations") == 1 + N * len(MODELS)
 
     newer = {part: 2 for part in PARTS}
-    with runs.begin_parts(engine, run, spec_of("small family", newer)) as handle:
+    with life.begin_parts(engine, run, spec_of("small family", newer)) as handle:
         publication = published.stage_small_family(handle)
         handle.publish(type(publication)(**{**vars(publication), "parts": newer}))
     assert one(engine, n) == 1 and one(engine, "SELECT count(*) FROM explanations") == 1 + N * len(MODELS)
@@ -134,7 +136,7 @@ def test_a_part_by_another_definition_replaces_its_own_rows_only(engine, run):
 
 @pytest.mark.parametrize(("part", "expected"), [("syntax", 9), ("vocabulary", N)])
 def test_another_run_takes_over_the_rows_of_a_part(engine, run, part, expected):
-    with runs.begin_run(engine, spec_of("second")) as handle:
+    with life.begin_run(engine, spec_of("second")) as handle:
         own = handle.reserve([published._model(0, MODELS[0])], TOKENIZER.sha256)[0]
         assert handle.stage_from_run("explanations", run, part, model=own) == expected
 

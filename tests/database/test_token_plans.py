@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from catalog.engine import writer_engine
+from catalog.server.engine import writer_engine
 from tests.conftest import database
 from tests.database.helpers import one, rows
 from tests.database.test_plans import LARGE, nodes, plans_of

@@ -5,9 +5,10 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from catalog import runs, views
-from catalog.labels import decide_universal
-from catalog.summaries import summarise
+from catalog.labels.labelling import decide_universal
+from catalog.publishing.summaries import summarise
+from catalog.runs import life
+from catalog.views import overview
 from tests.database.helpers import execute, one, rows
 from tests.published import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N, publish_small_family, spec_of, stage_small_family
 
@@ -72,7 +73,7 @@ def test_views_have_the_columns_that_other_tools_read(engine, schema, view):
         view=view,
     )
     assert {*PROMISED[view].split(), "run_id"} <= {name for (name,) in found}
-    assert {view.name for view in views.views()} == set(PROMISED)
+    assert {view.name for view in overview.views()} == set(PROMISED)
 
 
 def test_nothing_undefined_is_a_number(engine):
@@ -124,7 +125,7 @@ def test_each_model_is_shown_by_its_newest_run(engine):
 
 
 def test_a_run_that_is_not_published_is_in_no_view(engine):
-    with runs.begin_run(engine, spec_of("unpublished")) as handle:
+    with life.begin_run(engine, spec_of("unpublished")) as handle:
         stage_small_family(handle)
         for schema in ("public", "history"):
             for view in PROMISED:
@@ -132,7 +133,7 @@ def test_a_run_that_is_not_published_is_in_no_view(engine):
 
 
 def test_revisions_of_one_name_are_told_apart(engine):
-    with runs.begin_run(engine, spec_of("revisions")) as handle:
+    with life.begin_run(engine, spec_of("revisions")) as handle:
         publication = stage_small_family(handle)
         models = [
             (row._replace(name="gpt", revision=revision), ids)
@@ -145,7 +146,7 @@ def test_revisions_of_one_name_are_told_apart(engine):
 
 
 def test_one_revision_alone_goes_by_its_name(engine):
-    with runs.begin_run(engine, spec_of("revision")) as handle:
+    with life.begin_run(engine, spec_of("revision")) as handle:
         publication = stage_small_family(handle)
         models = [(row._replace(revision="main"), ids) for row, ids in publication.models]
         handle.publish(type(publication)(**{**vars(publication), "models": models}))
@@ -214,7 +215,7 @@ def test_layer_profiles_count_and_take_medians(engine):
 def test_weights_alone_make_profiles_without_activations(engine):
     """`--only weights` needs no corpus: the other columns are NULL."""
     parts = {"weights": 1}
-    with runs.begin_run(engine, spec_of("weights", parts)) as handle:
+    with life.begin_run(engine, spec_of("weights", parts)) as handle:
         publication = stage_small_family(handle)
         for table in ("activation_statistics", "pairs", "universality", "universality_by_model", "explanations"):
             execute(engine, f"DROP TABLE staging.run_{handle.run_id}_{table}")

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from catalog.run_handle import PHASES
+from catalog.runs.handle import PHASES
 from tests.faults.launcher import Launcher
 from tests.faults.place import Place
 from tests.faults.report import HalfWay, Outcome, fault_rows, half_way_rows, write_tables

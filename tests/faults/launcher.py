@@ -94,8 +94,8 @@ class Process:
 
 def _mother() -> None:
     """Load everything, then fork a child for each order."""
-    import ingest.from_files
-    import ingest.worker  # noqa: F401
+    import ingest.pipeline.from_files
+    import ingest.workers.worker  # noqa: F401
     from cli.main import main
 
     # a shell lets its background jobs ignore it, which every process would inherit

@@ -17,7 +17,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from catalog.run_handle import PHASES
+from catalog.runs.handle import PHASES
 from tests.acceptance.ingests import BUT_SYNTAX, contract, small_corpus, tiny_family
 from tests.faults.launcher import ROOT, Launcher, Process
 

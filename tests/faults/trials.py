@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import make_url
 
-from catalog.run_handle import PHASES
-from ingest import sums_files
-from ingest.queue import open_queue
+from catalog.runs.handle import PHASES
+from ingest.jobs import sums_files
+from ingest.jobs.queue import open_queue
 from tests.acceptance.ingests import assert_same
 from tests.faults.launcher import Process
 from tests.faults.place import Place, Together, lengths, phase_of, wait_for

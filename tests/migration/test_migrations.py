@@ -19,10 +19,11 @@ from sqlalchemy import text
 from sqlalchemy.schema import CreateSchema, DropSchema
 
 import catalog.schema  # noqa: F401  (fills the metadata)
-from catalog import functions, index_words, migrate, views
-from catalog.base import metadata
-from catalog.engine import check_schema, check_views, driver_of, writer_engine
 from catalog.errors import DatabaseError, SchemaError
+from catalog.schema.base import metadata
+from catalog.server import migrate
+from catalog.server.engine import check_schema, check_views, driver_of, writer_engine
+from catalog.views import functions, index_words, overview
 from tests.database.helpers import everything, execute, one, rows
 
 VERSIONS = sorted((migrate.MIGRATIONS / "versions").glob("*.py"))
@@ -145,7 +146,7 @@ def test_migrated_is_declared_in_every_word(engine, bare):
         connection.execute(text("CREATE EXTENSION vector"))
         connection.execute(CreateSchema("history"))
         metadata.create_all(connection)
-        for statement in [*index_words.statements(), *functions.statements(), *views.statements()]:
+        for statement in [*index_words.statements(), *functions.statements(), *overview.statements()]:
             driver_of(connection).execute(statement)
     execute(engine, "DROP TABLE alembic_version")
     migrated, declared = everything(engine, "public", "history"), everything(bare, "public", "history")
@@ -198,7 +199,7 @@ def test_every_constraint_has_a_name_of_ours(engine):
 
 
 def test_upgrades_at_once_wait_for_each_other(bare, empty_database_url):
-    program = f"from catalog import engine, migrate; migrate.upgrade(engine.writer_engine({empty_database_url!r}))"
+    program = f"from catalog.server import engine, migrate; migrate.upgrade(engine.writer_engine({empty_database_url!r}))"
     processes = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(3)]
     assert [process.communicate()[1] for process in processes] == [b""] * 3
     assert [process.returncode for process in processes] == [0] * 3

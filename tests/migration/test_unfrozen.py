@@ -3,13 +3,14 @@
 import pytest
 from sqlalchemy import Column, Engine, ForeignKey, Integer, Table
 
-from catalog import migrate, views
-from catalog.base import EXTENSION, index, metadata
-from catalog.engine import check_schema, check_views, writer_engine
 from catalog.errors import DatabaseError, SchemaError
 from catalog.parts.part import View
-from catalog.runs import begin_run
-from catalog.verify import verify
+from catalog.runs.life import begin_run
+from catalog.schema.base import EXTENSION, index, metadata
+from catalog.server import migrate
+from catalog.server.engine import check_schema, check_views, writer_engine
+from catalog.verify.checks import verify
+from catalog.views import overview
 from tests.database.helpers import everything, execute, one, rows
 from tests.published import publish_small_family, spec_of, stage_small_family
 
@@ -42,7 +43,7 @@ def state(engine: Engine) -> tuple[object, ...]:
 
 def with_view(monkeypatch: pytest.MonkeyPatch, view: View) -> None:
     """The code of a version that has one more view."""
-    monkeypatch.setattr(views, "OVERVIEW", (*views.OVERVIEW, view))
+    monkeypatch.setattr(overview, "OVERVIEW", (*overview.OVERVIEW, view))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from ingest.corpus import CorpusSource, TokenCorpus, tokenise
-from ingest.tokenizer import TokenizerInfo, tokenizer_identity
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
 from tests.factories import byte_bpe_tokenizer
 
 CONTEXT = 16

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.roles.attention import causal_mask, centred, layer_attention, rotation, score_scale, squared_norm, visit_attention
 from ingest.roles.bos_norms import bos_norm_ratio, folded_value_bias
 from ingest.roles.heads import Pair, check_head, check_pair

@@ -11,11 +11,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from catalog.errors import InputError
-from ingest.behaviour import READS, ModelIdentity, behaviour_of, changed, difference
-from ingest.model_arguments import parse_model_argument
-from ingest.model_config import read_config
-from ingest.model_files import load_model, weights_sha256
-from ingest.quiet import quiet
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.behaviour import READS, ModelIdentity, behaviour_of, changed, difference
+from ingest.checkpoints.config import read_config
+from ingest.checkpoints.files import load_model, weights_sha256
+from ingest.checkpoints.quiet import quiet
 from tests.factories import tiny_gpt2, tiny_neox, tiny_opt
 
 MAKERS: dict[str, Callable[..., Path]] = {"gpt2": tiny_gpt2, "gpt_neox": tiny_neox, "opt": tiny_opt}
@@ -199,6 +199,6 @@ def test_a_tied_and_a_separate_head_of_equal_weights_are_two_models(tmp_path: Pa
 
 
 def test_every_architecture_says_what_it_reads() -> None:
-    from ingest.architectures import LAYERS
+    from ingest.checkpoints.architectures import LAYERS
 
     assert list(READS) == list(LAYERS) == list(MAKERS)

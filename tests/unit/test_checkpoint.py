@@ -14,9 +14,10 @@ from tokenizers import normalizers
 from torch import Tensor
 
 from catalog.errors import InputError
-from ingest.checkpoint import Checkpoint, check_family, open_checkpoint, parse_model_argument
-from ingest.quiet import quiet
-from ingest.tokenizer import tokenizer_identity
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import Checkpoint, check_family, open_checkpoint
+from ingest.checkpoints.quiet import quiet
+from ingest.corpus.tokenizer import tokenizer_identity
 from tests.factories import (
     byte_bpe_tokenizer,
     load_raw,
@@ -127,7 +128,7 @@ def test_facts_of_the_configuration(model: tuple[Checkpoint, Path, Any]) -> None
 
 @pytest.mark.parametrize("wrong", ["log-probabilities", "weights"])
 def test_a_model_that_processing_changes_is_refused(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ingest import processing
+    from ingest.checkpoints import processing
 
     boot = processing._boot
 

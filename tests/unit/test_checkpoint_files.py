@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from catalog.errors import InputError
-from ingest.checkpoint import Checkpoint, open_checkpoint
-from ingest.model_arguments import parse_model_argument
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from tests.factories import byte_bpe_tokenizer, load_raw, save_checkpoint, tiny_gpt2, tiny_neox
 
 

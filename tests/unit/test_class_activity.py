@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ingest.checkpoint import open_checkpoint, parse_model_argument
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import open_checkpoint
 from ingest.roles.class_activity import class_activity
 from tests import factories
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from catalog.documents import DocumentCounts
 from catalog.errors import InputError
-from ingest import corpus as corpus_module
+from ingest.corpus import tokenising
 from tests.factories import END_OF_TEXT, random_texts, write_jsonl
 
 CONTEXT = 16
@@ -169,7 +169,7 @@ def test_values_that_are_no_text_are_counted_and_lone_surrogates_become_u_fffd(t
 
 
 def test_progress_hears_of_every_document(tmp_path: Path, make_corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "BATCH_DOCUMENTS", 7)
+    monkeypatch.setattr(tokenising, "BATCH_DOCUMENTS", 7)
     heard: list[int] = []
     make_corpus(write_jsonl(tmp_path / "c.jsonl", [*random_texts(20), "short"]), progress=heard.append)
     assert heard == [7, 7, 7]
@@ -245,7 +245,7 @@ def test_places_without_a_corpus_are_refused_at_once(tmp_path: Path, make_corpus
 
 
 def test_a_column_of_unique_values_names_no_subsets(tmp_path: Path, make_corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "MOST_SUBSETS", 10)
+    monkeypatch.setattr(tokenising, "MOST_SUBSETS", 10)
     path = write_jsonl(tmp_path / "c.jsonl", [{"text": t, "subset": str(i)} for i, t in enumerate(random_texts(11))])
     with pytest.raises(InputError, match="more than 10 values"):
         make_corpus(path)

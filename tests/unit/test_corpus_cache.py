@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from catalog.errors import InputError
-from ingest import corpus as corpus_module
-from ingest.corpus import CorpusSource, tokenise
-from ingest.tokenizer import tokenizer_identity
+from ingest.corpus import tokenising
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import tokenizer_identity
 from tests.factories import byte_bpe_tokenizer, random_texts, write_jsonl
 
 CONTEXT = 16
@@ -21,7 +22,7 @@ CONTEXT = 16
 def test_a_second_call_reads_the_cache(tmp_path: Path, make_corpus: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_jsonl(tmp_path / "c.jsonl", random_texts(20))
     first = make_corpus(path)
-    monkeypatch.setattr(corpus_module, "_fill", None)
+    monkeypatch.setattr(tokenising, "_fill", None)
     again = make_corpus(path)
     assert again.meta == first.meta
     np.testing.assert_array_equal(again.tokens, first.tokens)

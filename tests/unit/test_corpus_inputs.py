@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from catalog.documents import DocumentCounts
 from catalog.errors import InputError
-from ingest import corpus_told, json_lines
-from ingest.corpus_files import CorpusSource, check_source
-from ingest.documents import read_documents
-from ingest.json_lines import json_values
+from ingest.corpus import json_lines, told
+from ingest.corpus.documents import read_documents
+from ingest.corpus.files import CorpusSource, check_source
+from ingest.corpus.json_lines import json_values
 from tests.factories import random_texts, write_jsonl
 
 TEXTS = random_texts(30)
@@ -157,8 +157,8 @@ def test_documents_without_text_are_counted_by_reason(tmp_path: Path, make_corpu
     fresh, cached = make_corpus(path), make_corpus(path)
     counts = DocumentCounts(kept=len(TEXTS) + 2, repaired=1, null=3, not_text=5, empty=2, short=2)
     assert fresh.meta.documents == counts == cached.meta.documents and counts.total == len(values)
-    assert corpus_told.sentences(fresh.meta) == corpus_told.sentences(cached.meta)
-    dropped, repaired = corpus_told.sentences(cached.meta)
+    assert told.sentences(fresh.meta) == told.sentences(cached.meta)
+    dropped, repaired = told.sentences(cached.meta)
     assert dropped == (
         f"12 of {len(values)} documents of {path} are dropped: 3 null or absent, 5 no text but numbers, lists or the like, "
         "2 empty, 2 of 50 characters or fewer"
@@ -174,8 +174,8 @@ def test_a_lone_surrogate_is_the_replacement_character_and_a_pair_is_its_charact
 
 def test_a_corpus_read_whole_is_not_talked_about(tmp_path: Path, make_corpus: Any) -> None:
     corpus = make_corpus(write_jsonl(tmp_path / "c.jsonl", documents(TEXTS)))
-    assert corpus_told.sentences(corpus.meta) == []
-    assert corpus_told.record(corpus.meta) == {
+    assert told.sentences(corpus.meta) == []
+    assert told.record(corpus.meta) == {
         "documents": {"kept": 30, "repaired": 0, "null": 0, "not_text": 0, "empty": 0, "short": 0},
         "n_files_left_out": 0,
         "files_left_out": {},
@@ -200,7 +200,7 @@ def test_a_line_that_is_no_object_is_refused_with_its_number(odd: Any, kind: str
 
 
 def test_the_column_of_text_is_not_looked_for_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.documents.ROWS_WITHOUT_TEXT", 5)
+    monkeypatch.setattr("ingest.corpus.documents.ROWS_WITHOUT_TEXT", 5)
     path = tmp_path / "c.jsonl"
     path.write_bytes(lines([{"body": LONG}] * 5) + b"never read")
     assert "has no column 'text', its columns are body" in refusal(path)
@@ -210,7 +210,7 @@ def test_a_subset_too_small_for_a_row_is_told(tmp_path: Path, make_corpus: Any) 
     values = [{"text": text, "subset": "large"} for text in TEXTS] + [{"text": LONG, "subset": "tiny"}]
     corpus = make_corpus(write_jsonl(tmp_path / "c.jsonl", values), context=100)
     assert corpus.meta.subsets_without_rows == ["tiny"]
-    assert corpus_told.sentences(corpus.meta) == ["subsets with too few tokens for one row are left out: tiny"]
+    assert told.sentences(corpus.meta) == ["subsets with too few tokens for one row are left out: tiny"]
 
 
 def test_subsets_may_be_null_or_numbers(tmp_path: Path, make_corpus: Any) -> None:
@@ -349,7 +349,7 @@ def test_what_is_left_out_of_a_folder_is_listed(tmp_path: Path, make_corpus: Any
     fresh, cached = make_corpus(folder), make_corpus(folder)
     assert fresh.meta.left_out == cached.meta.left_out == expected
     assert fresh.meta.documents == DocumentCounts(kept=30)
-    (said,) = corpus_told.sentences(cached.meta)
+    (said,) = told.sentences(cached.meta)
     assert said.startswith(f"9 files are left out of the folder {folder}: ")
     for part in (
         "3 with another ending (README.md, data/x.csv, data/y.TXT)",
@@ -357,7 +357,7 @@ def test_what_is_left_out_of_a_folder_is_listed(tmp_path: Path, make_corpus: Any
         "1 hidden (.cache/old.jsonl)",
     ):
         assert part in said
-    assert corpus_told.record(cached.meta)["files_left_out"] == expected
+    assert told.record(cached.meta)["files_left_out"] == expected
     (folder / "later.txt").write_text("x")
     assert make_corpus(folder).meta.left_out == expected | {"later.txt": "with another ending"}
 
@@ -451,8 +451,8 @@ def test_names_that_are_no_text_are_told_and_recorded(tmp_path: Path, make_corpu
     folder = tree(tmp_path / "c", a_jsonl=documents(TEXTS))
     Path(os.fsdecode(os.fsencode(folder) + b"/b\xff.txt")).write_text("x")
     meta = make_corpus(folder).meta
-    assert list(corpus_told.record(meta)["files_left_out"]) == ["b\N{REPLACEMENT CHARACTER}.txt"]
-    assert "b\N{REPLACEMENT CHARACTER}.txt" in corpus_told.sentences(meta)[0]
+    assert list(told.record(meta)["files_left_out"]) == ["b\N{REPLACEMENT CHARACTER}.txt"]
+    assert "b\N{REPLACEMENT CHARACTER}.txt" in told.sentences(meta)[0]
 
 
 def test_what_changes_the_text_changes_the_cache_entry(tmp_path: Path, make_corpus: Any) -> None:

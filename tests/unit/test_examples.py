@@ -8,16 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.activations import Pivots
+from ingest.corpus.batches import Pivots
+from ingest.jobs.sums import JobSums
 from ingest.parts.examples import describe_examples, example_columns
 from ingest.parts.shapes import CorpusShape, ModelShape, Size
-from ingest.plan import LayerItem, Plan
+from ingest.plan.items import LayerItem, Plan
 from ingest.statistics import examples as module
 from ingest.statistics.examples import BANDS, NOWHERE, SAMPLES, TOP, ExampleAccumulator
 from ingest.statistics.hashing import STEP, context_hashes, mixed, place_hashes
 from ingest.statistics.span import TokenBatch
 from ingest.statistics.tiles import LayerSpan
-from ingest.sums import JobSums
 
 CPU = torch.device("cpu")
 BOS, NEWLINE = 0, 1

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.labels.explanations import Explanations, explain, top_tokens
-from ingest.labels.unigrams import LetterClasses, letter_classes
-from ingest.labels.vocabulary import FeatureTable
+from ingest.features.explanations import Explanations, explain, top_tokens
+from ingest.features.unigrams import LetterClasses, letter_classes
+from ingest.features.vocabulary import FeatureTable
 from tests import references
 
 STRINGS = ["a", " a", "A", "an", " at", "b", " b", "bed", "x", " of", "?", "\n", "12", "the"]

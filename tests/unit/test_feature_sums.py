@@ -8,15 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.activations import token_batches
-from ingest.corpus_cache import TokenCorpus
-from ingest.corpus_meta import CorpusMeta
+from ingest.corpus.batches import token_batches
+from ingest.corpus.meta import CorpusMeta
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.syntax.cache import SyntaxCorpus
+from ingest.corpus.syntax.features import N_FEATURES
 from ingest.parts.explained import explain_features, explanation_columns
 from ingest.statistics import loops
 from ingest.statistics.features import FeatureAccumulator, add_members, add_squares
 from ingest.statistics.span import FeatureBatch, TokenBatch
-from ingest.syntax.cache import SyntaxCorpus
-from ingest.syntax.features import N_FEATURES
 
 N, FEATURES, NEURONS = 600, 4, 7
 

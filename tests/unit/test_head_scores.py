@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ingest.checkpoint import Checkpoint
+from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.roles.head_scores import HeadScores, head_scores, random_baseline
 from ingest.roles.head_selection import SelectedScores, choose_pairs, select_scores
 from ingest.roles.heads import Pair

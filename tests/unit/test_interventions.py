@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ingest.architectures import final_norm
-from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
+from ingest.checkpoints.architectures import final_norm
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.roles import interventions as engine
 from ingest.roles.intervention import KINDS, Intervention
 from ingest.roles.interventions import run_interventions

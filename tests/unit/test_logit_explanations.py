@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kurtosis, skew
 
-from ingest.labels.vocabulary import FeatureTable
+from ingest.features.vocabulary import FeatureTable
 from ingest.roles.prediction import EffectExplainer
 from ingest.statistics.effects import BlockSize, effect_sums
 from tests import references

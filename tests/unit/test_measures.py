@@ -14,17 +14,18 @@ from hypothesis import strategies as st
 
 import ingest.parts as measures
 from catalog import parts
-from ingest.checkpoint import Checkpoint, open_checkpoint, parse_model_argument
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.parts import MEASURES, MODEL_MEASURES, OF_MODELS, measures_of_models
 from ingest.parts.arrays import PLACE
 from ingest.parts.effects import Effects
 from ingest.parts.measure import ModelMeasure
 from ingest.parts.shapes import CorpusShape, ModelShape, Share
-from ingest.plan import ModelItem, Plan, from_json
-from ingest.planner import Work, with_measures
+from ingest.plan.cut import Work, with_measures
+from ingest.plan.items import ModelItem, Plan, from_json
 from ingest.settings import IngestSettings
 from ingest.statistics import effects
-from ingest.tokenizer import tokenizer_identity
 from tests import factories
 
 BUDGET = 10**6

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.labels.vocabulary import FeatureTable
+from ingest.features.vocabulary import FeatureTable
 from ingest.parts.next_tokens import describe_next_tokens, next_token_columns
 from ingest.statistics import loops
 from ingest.statistics.next_tokens import NextTokenAccumulator, add_following

@@ -17,25 +17,26 @@ from scipy.stats import percentileofscore
 from transformers import AutoTokenizer
 
 from bench import POCKET, POCKET_CORPUS
-from ingest.checkpoint import open_checkpoint, parse_model_argument
-from ingest.corpus import tokenise
-from ingest.corpus_cache import TokenCorpus
-from ingest.corpus_meta import CorpusMeta
-from ingest.counts import kept_windows
-from ingest.documents import CorpusSource
-from ingest.output_weights import OutputWeights
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import open_checkpoint
+from ingest.checkpoints.output_weights import OutputWeights
+from ingest.corpus.counts import kept_windows
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.meta import CorpusMeta
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.parts import ngrams as ngram_part
 from ingest.parts.arrays import Arrays
 from ingest.parts.ground import CorpusNgrams
 from ingest.parts.ngrams import describe_ngrams, ngram_columns
 from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape
-from ingest.plan import LayerItem
-from ingest.planner import Work, make_plan
+from ingest.plan.cut import Work, make_plan
+from ingest.plan.items import LayerItem
 from ingest.statistics import ngrams
 from ingest.statistics.bit_loops import pack_positive
 from ingest.statistics.ngrams import ActivityAccumulator, index_ngrams, pack_words, smallest_cover
 from ingest.statistics.span import TokenBatch
-from ingest.tokenizer import tokenizer_identity
 from tests.factories import mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt, write_jsonl
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ingest.checkpoint import Checkpoint
+from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.roles.heads import Pair
 from ingest.roles.path_ablation import PathPoints, ablate_paths, path_points
 from ingest.roles.path_summary import RELATIONS, relation, summarise

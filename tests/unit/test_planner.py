@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from catalog.errors import InputError
 from ingest.parts import LAYER_MEASURES
 from ingest.parts.shapes import CorpusShape, ModelShape
-from ingest.plan import Job, LayerItem, MomentItem, OwnItem, Plan, TileItem, bytes_of, from_json, own_key
-from ingest.planner import FINISHED, OF_ONE_MODEL, Work, cost, make_plan
+from ingest.plan.cut import FINISHED, OF_ONE_MODEL, Work, cost, make_plan
+from ingest.plan.items import Job, LayerItem, MomentItem, OwnItem, Plan, TileItem, bytes_of, from_json, own_key
 from ingest.statistics.ngrams import INDEX_BYTES
 
 N_ROWS, CONTEXT = 40, 16

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from ingest.checkpoint import open_checkpoint, parse_model_argument
-from ingest.corpus import CorpusSource, tokenise
-from ingest.labels.unigrams import unigram_features
-from ingest.labels.vocabulary import vocabulary_features
-from ingest.tokenizer import TokenizerInfo, tokenizer_identity
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.checkpoint import open_checkpoint
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
+from ingest.features.unigrams import unigram_features
+from ingest.features.vocabulary import vocabulary_features
 from tests.planted import CONTEXT, D_MLP, FOLLOWED, LETTERS, N_LAYERS, UNIGRAM, PlantedFamily, planted_family
 
 LEAST_REDUCTION = {"unigram": 0.9, "alphabet": 0.9, "token_class": 0.5, "previous_token": 0.3}

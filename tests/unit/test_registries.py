@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from catalog import parts
-from catalog.base import metadata
+from catalog.schema.base import metadata
 from tests.database.helpers import ROOT
 
 PACKAGES = ("catalog", "ingest", "cli")

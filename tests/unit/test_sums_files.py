@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from catalog.errors import InputError, RunError
-from ingest import sums_files
-from ingest.staging_folder import check_writable
+from ingest.jobs import sums_files
+from ingest.jobs.staging_folder import check_writable
 
 ARRAYS = {"own:0:1/total": np.arange(12.0).reshape(3, 4), "n": np.array(7)}
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from spacy.language import Language
 
 from catalog.errors import InputError
-from ingest.settings import DEFAULT_PIPELINE
-from ingest.syntax.alignment import MULTI, NONE, SpacyTokens, align, row_text
-from ingest.syntax.annotate import annotate, cut_text, load_pipeline
-from ingest.syntax.features import ALIASES, FEATURES, N_BYTES, N_FEATURES, NAMES
-from ingest.tokenizer import TokenizerInfo, text_encoder, tokenizer_identity
+from ingest.corpus.syntax import DEFAULT_PIPELINE
+from ingest.corpus.syntax.alignment import MULTI, NONE, SpacyTokens, align, row_text
+from ingest.corpus.syntax.annotate import annotate, cut_text, load_pipeline
+from ingest.corpus.syntax.features import ALIASES, FEATURES, N_BYTES, N_FEATURES, NAMES
+from ingest.corpus.tokenizer import TokenizerInfo, text_encoder, tokenizer_identity
 from tests.factories import byte_bpe_tokenizer, random_texts
 from tests.tokenizer_factories import llama_tokenizer, unigram_tokenizer
 

@@ -12,13 +12,12 @@ import numpy as np
 import psutil
 import pytest
 
-from ingest.corpus import TokenCorpus
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.syntax import DEFAULT_PIPELINE, cache, processes
+from ingest.corpus.syntax.annotate import annotate, load_pipeline
+from ingest.corpus.syntax.cache import SyntaxCorpus, syntax_of
+from ingest.corpus.tokenizer import TokenizerInfo
 from ingest.progress import Silent
-from ingest.settings import DEFAULT_PIPELINE
-from ingest.syntax import cache, processes
-from ingest.syntax.annotate import annotate, load_pipeline
-from ingest.syntax.cache import SyntaxCorpus, syntax_of
-from ingest.tokenizer import TokenizerInfo
 from tests.factories import random_texts, write_jsonl
 
 
@@ -119,10 +118,11 @@ class Killing:
         os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":  # what stands above is imported by every process
-    from ingest.corpus import CorpusSource, tokenise
-    from ingest.syntax import processes
-    from ingest.syntax.cache import syntax_of
-    from ingest.tokenizer import tokenizer_identity
+    from ingest.corpus.files import CorpusSource
+from ingest.corpus.tokenising import tokenise
+    from ingest.corpus.syntax import processes
+    from ingest.corpus.syntax.cache import syntax_of
+    from ingest.corpus.tokenizer import tokenizer_identity
     from tests.factories import byte_bpe_tokenizer
 
     path, cache = sys.argv[1:]

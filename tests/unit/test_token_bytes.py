@@ -11,9 +11,9 @@ from tokenizers import AddedToken, decoders, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from catalog.errors import InputError
-from ingest.labels.vocabulary import vocabulary_features
-from ingest.token_bytes import byte_alphabet
-from ingest.tokenizer import TokenizerInfo, text_encoder, tokenizer_identity
+from ingest.corpus.token_bytes import byte_alphabet
+from ingest.corpus.tokenizer import TokenizerInfo, text_encoder, tokenizer_identity
+from ingest.features.vocabulary import vocabulary_features
 from tests.factories import byte_bpe_tokenizer
 from tests.tokenizer_factories import (
     SCRIPTS,

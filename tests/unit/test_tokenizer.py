@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from catalog.errors import InputError
-from ingest.tokenizer import tokenizer_identity
+from ingest.corpus.tokenizer import tokenizer_identity
 from tests.factories import END_OF_TEXT, byte_bpe_tokenizer, random_texts
 
 

@@ -17,10 +17,12 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from catalog.errors import InputError
-from ingest.corpus import CorpusSource, TokenCorpus, tokenise
-from ingest.model_arguments import parse_model_argument
-from ingest.model_files import load_tokenizer
-from ingest.tokenizer import TokenizerInfo, text_encoder, tokenizer_identity
+from ingest.checkpoints.arguments import parse_model_argument
+from ingest.checkpoints.files import load_tokenizer
+from ingest.corpus.files import CorpusSource
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenising import tokenise
+from ingest.corpus.tokenizer import TokenizerInfo, text_encoder, tokenizer_identity
 from tests.factories import END_OF_TEXT, byte_bpe_tokenizer, random_texts, write_jsonl
 from tests.tokenizer_factories import SCRIPTS, SPECIAL, llama_tokenizer, unigram_tokenizer, wrapped
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from catalog.errors import InputError
-from ingest.corpus_cache import TokenCorpus
-from ingest.corpus_features import TokenTable
-from ingest.corpus_meta import CorpusMeta
-from ingest.labels import topics as core
-from ingest.labels.topics import BY_FILE, BY_MACHINE, Topic, Topics, association, components, topic_features, topic_model
-from ingest.topic_files import read_topics
-from ingest.topic_inputs import row_counts
+from ingest.corpus.counts import row_counts
+from ingest.corpus.meta import CorpusMeta
+from ingest.corpus.rows import TokenCorpus
+from ingest.features import topics as core
+from ingest.features.of_corpus import TokenTable
+from ingest.features.topic_files import read_topics
+from ingest.features.topics import BY_FILE, BY_MACHINE, Topic, Topics, association, components, topic_features, topic_model
 
 PLANTED = ([5, 6, 7, 8], [20, 21, 22, 23, 24])
 STRINGS = [f" word{i}" for i in range(300)]
@@ -87,7 +87,7 @@ def test_masked_tokens_and_later_rows_do_not_count(monkeypatch: pytest.MonkeyPat
     tokens = np.random.default_rng(0).integers(0, 9, (50, 8))
     counts = row_counts(corpus_of(tokens, (0, 3)), 9).toarray()
     assert counts.tolist() == [[0 if i in (0, 3) else int((row == i).sum()) for i in range(9)] for row in tokens]
-    monkeypatch.setattr("ingest.topic_inputs.MODEL_TOKENS", 8 * 20)
+    monkeypatch.setattr("ingest.corpus.counts.MODEL_TOKENS", 8 * 20)
     np.testing.assert_array_equal(row_counts(corpus_of(tokens, (0, 3)), 9).toarray(), counts[:20])
 
 

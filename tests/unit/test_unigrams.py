@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.labels.unigrams import classes, letter_classes, normal_form, unigram_features
-from ingest.labels.vocabulary import FeatureTable
+from ingest.features.unigrams import classes, letter_classes, normal_form, unigram_features
+from ingest.features.vocabulary import FeatureTable
 from tests.unit.test_vocabulary import gpt2_strings
 
 OF = ["of", " of", "Of", " Of"]

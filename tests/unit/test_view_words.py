@@ -2,9 +2,10 @@
 
 import pytest
 
-from catalog import index_words, parts, view_columns, views
-from catalog.base import metadata
+from catalog import parts
 from catalog.parts.part import View
+from catalog.schema.base import metadata
+from catalog.views import index_words, overview, view_columns
 
 SELECT = """SELECT m.run_id, n.layer, n."index" AS neuron, a.mean, (SELECT max(x, y) FROM public.pairs p) AS most,
        CASE WHEN a.var > 0 THEN 'a, b' ELSE ' FROM ' END AS sign, t.median_kurt
@@ -43,9 +44,9 @@ def test_words_come_from_the_view_then_the_name_then_the_table():
 
 def test_a_column_without_words_is_refused(monkeypatch):
     silent = View("silent", "A view.", "SELECT m.run_id, count(*) AS heads\n  FROM {members} m")
-    monkeypatch.setattr(views, "OVERVIEW", (*views.OVERVIEW, silent))
+    monkeypatch.setattr(overview, "OVERVIEW", (*overview.OVERVIEW, silent))
     with pytest.raises(KeyError, match=r"column heads of view silent needs words"):
-        views.statements()
+        overview.statements()
 
 
 @pytest.mark.parametrize("source", ["a.mean AS average", "abs(a.mean) AS mean", "b.mean"])
@@ -58,11 +59,11 @@ def test_what_is_no_column_of_a_table_needs_words_of_its_own(source):
 
 
 def test_words_without_a_column_are_refused(monkeypatch):
-    (matrix,) = (view for view in views.views() if view.name == "depth_matrix")
+    (matrix,) = (view for view in overview.views() if view.name == "depth_matrix")
     said = View("depth_matrix", matrix.comment, matrix.select, {**matrix.words, "gone": "Gone."})
-    monkeypatch.setattr(views, "OVERVIEW", (*views.OVERVIEW, said))
+    monkeypatch.setattr(overview, "OVERVIEW", (*overview.OVERVIEW, said))
     with pytest.raises(KeyError, match="view depth_matrix has no column gone"):
-        views.statements()
+        overview.statements()
 
 
 def test_every_key_and_every_index_says_what_it_serves():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.labels.vocabulary import FeatureTable, all_features, vocabulary_features
+from ingest.features.vocabulary import FeatureTable, all_features, vocabulary_features
 
 # Feature and n, the number of the 50,257 ids for which it is true, in SPEC's column order.
 COUNTS = {

@@ -1,0 +1,200 @@
+"""Every question a reader asks, one typed function each, answered with `catalog.answers.Rows`.
+
+With `run` a question goes to the views of schema `history`, restricted to that run; without, to the views of `public`,
+which know the newest published run of each model. Values are bound; only names from fixed lists enter the text.
+
+Lists ask each model for its first rows, which an index hands out in order, and merge them: so the work follows the
+number of rows asked for, not the number of rows there are.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from catalog.answers import Rows, Values, ask
+from catalog.documents import as_read
+from catalog.errors import InputError
+from catalog.questions.known import check_family, check_model_if_any, check_run, schema_of
+from catalog.questions.statements import check_finite, joined, members_asked, of_layers, of_members, order_of, pages, where
+
+
+@dataclass(frozen=True)
+class LabelFilter:
+    """Which labels; None asks for all."""
+
+    family: str | None = None
+    subtype: str | None = None
+    model: str | None = None
+    layers: tuple[int, int] | None = None
+    """First and last layer, both included."""
+    min_excess: float | None = None
+    min_score: float | None = None
+    universal: bool = False
+    run: int | None = None
+    sort: str = "score"
+    limit: int = 50
+    """0: all."""
+    offset: int = 0
+
+
+LABEL_ORDERS = {
+    "score": ("l.family, l.sort_key", 'l.layer, l."index", l.subtype'),
+    "excess": ("l.excess_corr DESC NULLS LAST", 'l.layer, l."index", l.family, l.subtype'),
+    "neuron": ("", 'l.layer, l."index", l.family, l.subtype'),
+}
+"""What decides first, and what decides among equals of one model; between the two stands the model's name.
+
+Scores of different families have different units, so that by score one family follows the other.
+"""
+
+FAMILY_COUNTS = {
+    "layer": ("family_counts_by_layer", "v.model, v.layer, v.family"),
+    "model": ("family_counts", "v.model, v.family"),
+}
+"""The view that counts, and its key."""
+
+
+def find_labels(connection: Connection, wanted: LabelFilter) -> Rows:
+    """One row per label: model, layer, neuron, family, subtype, score, excess_corr, universal.
+
+    The order is total. By score: family, then score, the best first, then model, layer, neuron, subtype. The best is the
+    highest score, or the lowest where the family's rule says so (dead, for one). By excess: the highest
+    first, then model, layer, neuron, family, subtype.
+
+    Raises:
+        NotFoundError: no such family, model or run; the sentence lists those that exist.
+        InputError: no such order, a range of layers that is none, a number that is not finite, or a least excess beside
+            `universal`.
+    """
+    order = order_of(wanted.sort, LABEL_ORDERS)
+    members, conditions, values = _labels_wanted(connection, wanted)
+    first, page = pages(wanted.limit, wanted.offset, values)
+    return ask(
+        connection,
+        f"""WITH m AS MATERIALIZED ({members})
+            SELECT m.model, l.layer, l."index" AS neuron, l.family, l.subtype, l.score, l.excess_corr, l.universal
+            FROM m CROSS JOIN LATERAL (
+                SELECT l.layer, l."index", l.family, l.subtype, l.score, l.sort_key, l.excess_corr, l.universal
+                  FROM public.labels l
+                {where(["l.run_id = m.run_id", "l.model_id = m.model_id", *conditions])}
+                ORDER BY {joined(order[0], order[1])} {first}) l
+            ORDER BY {joined(order[0], "m.model", order[1])} {page}""",
+        values,
+    )
+
+
+def count_labels(connection: Connection, wanted: LabelFilter) -> int:
+    """How many rows `find_labels` has without limit and offset."""
+    members, conditions, values = _labels_wanted(connection, wanted)
+    counted, source = "count(*)", "labels"
+    if wanted.min_excess is None and wanted.min_score is None:
+        counted, source = "sum(l.universal_labels)" if wanted.universal else "sum(l.labels)", "label_totals"
+        conditions = [condition for condition in conditions if condition != _UNIVERSAL]
+    statement = f"""WITH m AS MATERIALIZED ({members})
+        SELECT COALESCE(sum(l.n), 0) FROM m CROSS JOIN LATERAL (
+            SELECT {counted} AS n FROM public.{source} l
+            {where(["l.run_id = m.run_id", "l.model_id = m.model_id", *conditions])}) l"""
+    return int(connection.execute(text(statement), values).scalar_one())
+
+
+_UNIVERSAL = "l.universal"
+
+
+def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, list[str], Values]:
+    """The members and the conditions on labels `l` that a filter asks for, once all that it names is known."""
+    check_run(connection, wanted.run)
+    model = check_model_if_any(connection, wanted.model, wanted.run)
+    if wanted.family is not None:
+        check_family(connection, wanted.family, wanted.run)
+    check_finite("--min-score", wanted.min_score)
+    check_finite("--min-excess", wanted.min_excess)
+    if wanted.universal and wanted.min_excess is not None:
+        raise InputError(
+            f"--universal asks for an excess correlation above that of the rules, and --min-excess {wanted.min_excess:g} for "
+            "another; leave one of them out."
+        )
+    members, values = members_asked(model, wanted.run)
+    conditions = of_layers("l", wanted.layers, values)
+    for column, value, test in (
+        ("l.family", wanted.family, "="),
+        ("l.subtype", wanted.subtype, "="),
+        ("l.score", wanted.min_score, ">="),
+        ("l.excess_corr", wanted.min_excess, ">="),
+    ):
+        if value is not None:
+            name = column.replace(".", "_")
+            conditions.append(f"{column} {test} :{name}")
+            values[name] = value
+    if wanted.universal:
+        conditions.append(_UNIVERSAL)
+    return members, conditions, values
+
+
+def family_counts(connection: Connection, model: str | None = None, run: int | None = None, by: str = "layer") -> Rows:
+    """Distinct neurons per model, layer and family, or per model and family, in that order.
+
+    A family that was looked for and not found is there with 0; one whose part the run lacks is not there.
+
+    Raises:
+        InputError: `by` is neither layer nor model.
+    """
+    if by not in FAMILY_COUNTS:
+        raise InputError(f"--by {by!r} is no way to count; choose from {', '.join(FAMILY_COUNTS)}.")
+    view, order = FAMILY_COUNTS[by]
+    return _of_model(connection, view, f"{order}, v.neurons, v.universal_neurons", order, model, run)
+
+
+def layer_profiles(connection: Connection, model: str | None = None, run: int | None = None) -> Rows:
+    """One row per model and layer, in that order."""
+    return _of_model(connection, "layer_profiles", "v.*", "v.model, v.layer", model, run)
+
+
+def depth_matrix(connection: Connection, model: str | None = None, run: int | None = None) -> Rows:
+    """Fraction of each layer's neurons whose best match lies in each layer of the other models."""
+    columns = "v.model, v.layer, v.other_layer, v.fraction"
+    return _of_model(connection, "depth_matrix", columns, "v.model, v.layer, v.other_layer", model, run)
+
+
+def _of_model(connection: Connection, view: str, columns: str, order: str, model: str | None, run: int | None) -> Rows:
+    check_run(connection, run)
+    model = check_model_if_any(connection, model, run)
+    conditions, values = of_members("v", model, run)
+    return ask(connection, f"SELECT {columns} FROM {schema_of(run)}.{view} v {where(conditions)} ORDER BY {order}", values)
+
+
+def models(connection: Connection) -> Rows:
+    """One row per model of a published run, by name."""
+    return ask(
+        connection,
+        """SELECT b.model, b.family, m.architecture, m.activation_function, m.n_layers, m.d_model, m.d_mlp,
+                  m.n_layers * m.d_mlp AS neurons, m.d_vocab, m.n_ctx, b.run_id, m.source,
+                  (SELECT string_agg(a.name, ', ' ORDER BY a.name) FROM model_aliases a WHERE a.model_id = m.id) AS aliases
+           FROM public.members b JOIN public.models m ON m.id = b.model_id ORDER BY b.model""",
+    )
+
+
+def runs(connection: Connection) -> Rows:
+    """One row per run, newest first."""
+    return ask(
+        connection,
+        """SELECT r.id AS run, r.status, r.phase, r.superseded, r.model_family,
+                  (SELECT count(*) FROM run_models m WHERE m.run_id = r.id) AS models,
+                  (SELECT string_agg(p.part, ', ' ORDER BY p.part) FROM run_parts p WHERE p.run_id = r.id) AS parts,
+                  c.name AS corpus, c.n_tokens AS tokens, r.started_at, r.published_at, r.error
+           FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id ORDER BY r.id DESC""",
+    )
+
+
+def run_details(connection: Connection, run: int) -> Values:
+    """Everything recorded of one run."""
+    check_run(connection, run, published=False)
+    (row,) = ask(
+        connection,
+        """SELECT r.id AS run, r.*, c.name AS corpus, c.n_tokens AS tokens, c.n_kept AS kept_tokens, c.token_sha256,
+                  (SELECT string_agg(n.model, ', ' ORDER BY m.ordinal) FROM run_models m
+                     JOIN history.model_names n ON n.model_id = m.model_id WHERE m.run_id = r.id) AS models
+           FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id WHERE r.id = :run""",
+        {"run": run},
+    ).records()
+    found = {key: value for key, value in row.items() if key not in ("id", "corpus_id")}
+    return found | as_read(row["settings"])

@@ -1,0 +1,1 @@
+"""What people ask to be measured of a published model: `catalog intervene`, `catalog ablate`."""

@@ -1,0 +1,143 @@
+"""A checkpoint's tokenizer and weights, read whole or refused: nothing of a file is dropped without a word."""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+from transformers.utils import cached_file
+
+from catalog.errors import InputError
+from ingest.checkpoints.arguments import ModelSource
+from ingest.checkpoints.libraries import load
+
+HARMLESS = re.compile(r"\.(attn|attention)\.(bias|masked_bias)$|\.rotary_emb\.inv_freq$")
+"""Tensors that old checkpoints carry and models no longer take: causal masks, and frequencies that follow from the config."""
+
+IGNORED = "_keys_to_ignore_on_load_unexpected"
+"""Where the library lists tensors that it does not report."""
+
+
+def load_tokenizer(source: ModelSource, d_vocab: int) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        InputError: there is none (the library would make up an empty one), or it gives ids that the model does not embed.
+    """
+    tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained)
+    if _pads_by_chance(source, tokenizer):
+        tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained, pad_token=None)
+    ids = set(tokenizer.get_vocab().values())
+    if ids <= set(tokenizer.all_special_ids):
+        raise InputError(f"{source.location} has no tokenizer; put the tokenizer files that the model was trained with there.")
+    if max(ids) >= d_vocab:
+        raise InputError(
+            f"the tokenizer of {source.location} has ids up to {max(ids)} and the model embeds {d_vocab}; use the tokenizer "
+            "that the model was trained with."
+        )
+    return tokenizer
+
+
+def _pads_by_chance(source: ModelSource, tokenizer: Any) -> bool:
+    """Whether its PAD is only what a padding that was on in tokenizer.json filled up with, which is no token of the model."""
+    padding = getattr(getattr(tokenizer, "backend_tokenizer", None), "padding", None)
+    if padding is None or padding["pad_token"] != tokenizer.pad_token:
+        return False
+    return not load(source, "tokenizer", get_tokenizer_config).get("pad_token")
+
+
+def load_model(source: ModelSource, config: Any) -> Any:
+    """The raw model in fp32, whatever dtype it was saved in and its configuration names.
+
+    Raises:
+        InputError: parameters are missing or of another shape, which the library would fill with random numbers; tensors
+            of the file have no place in the model; an adapter lies beside it; or the model cannot be run.
+    """
+    refuse_adapter(source)
+    options = {"config": config, "dtype": torch.float32, "attn_implementation": "sdpa", "output_loading_info": True}
+    with _all_told(config):
+        model, report = load(source, "weights", AutoModelForCausalLM.from_pretrained, **options)
+    absent = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
+    if absent:
+        raise InputError(
+            f"the weights of {source.location} lack {absent[0]} ({len(absent)} tensors in all are missing); give a complete "
+            "Hugging Face checkpoint."
+        )
+    refuse_left_over(source, report["unexpected_keys"])
+    load(source, "model", lambda *_, **__: _try(model))
+    return model
+
+
+@torch.inference_mode()
+def _try(model: Any) -> None:
+    """A pass over two tokens: what a configuration makes impossible is told before anything is computed."""
+    model.eval()(torch.zeros(1, 2, dtype=torch.long), use_cache=False)
+
+
+@contextmanager
+def _all_told(config: Any) -> Iterator[None]:
+    """The library reports every tensor that it leaves out; its own patterns for harmless ones meet real biases as well."""
+    model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    owner = next(kind for kind in model_class.__mro__ if IGNORED in vars(kind))
+    before = getattr(owner, IGNORED)
+    setattr(owner, IGNORED, None)
+    try:
+        yield
+    finally:
+        setattr(owner, IGNORED, before)
+
+
+def refuse_left_over(source: ModelSource, names: Collection[str]) -> None:
+    """Raises:
+    InputError: tensors of the file, apart from known buffers, that the model has no place for.
+    """
+    left = sorted(name for name in names if not HARMLESS.search(name))
+    if left:
+        raise InputError(
+            f"the weights of {source.location} hold {len(left)} tensors that config.json has no place for, such as {left[0]}, "
+            "so another model would be computed; correct config.json (its number of layers, biases, adapters), or give the "
+            "whole model."
+        )
+
+
+def refuse_adapter(source: ModelSource) -> None:
+    """Raises:
+    InputError: an adapter (LoRA) lies beside the base model, which would be left out.
+    """
+    name = "adapter_config.json"
+    revision = {"revision": source.revision} if source.revision else {}
+    found = load(
+        source,
+        "adapter",
+        lambda location, **options: cached_file(location, name, _raise_exceptions_for_missing_entries=False, **options),
+        **revision,
+    )
+    if found is not None:
+        raise InputError(
+            f"{source.location} has an adapter beside the model ({name}), which would be left out; merge it into the weights "
+            "(peft: merge_and_unload) and give the folder of the result."
+        )
+
+
+def weights_sha256(model: nn.Module, source: ModelSource) -> str:
+    """sha256 over names, dtypes, shapes and bytes of all parameters, tied ones once; independent of the file layout.
+
+    Args:
+        model: in fp32, on the CPU.
+
+    Raises:
+        InputError: a parameter holds NaN or infinity; the sentence names it.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.named_parameters(), key=lambda item: item[0]):
+        values = tensor.detach().contiguous()
+        if not torch.isfinite(values).all():
+            raise InputError(f"the weights of {source.location} are not finite in {name}; get an undamaged checkpoint.")
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
+        digest.update(values.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,139 @@
+"""Batches of tokens and the centred activations of every model on them.
+
+The pivot of a neuron is its mean over the first 4,096 kept tokens, whatever the batch size, so that a result does not
+depend on how the tokens were cut (DECISIONS, Numbers).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.corpus.rows import TokenCorpus
+from ingest.statistics.span import FeatureBatch, TokenBatch
+
+PIVOT_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Pivots:
+    """(neurons,) fp32 each, flat order."""
+
+    pre: Tensor
+    post: Tensor
+
+
+class FeatureSource(Protocol):
+    """Says which features the positions of a corpus have."""
+
+    def of_kept(self, first_row: int, rows: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Of (rows, context) tokens of consecutive rows, of which `kept` says the positions that count.
+
+        Returns:
+            (known, 2 * features) bool of the token and of the one before it in the row; and which of the kept positions
+            these are, (known,) int64, or None for all.
+        """
+
+
+def token_batches(
+    corpus: TokenCorpus,
+    batch_tokens: int,
+    device: torch.device,
+    first_row: int = 0,
+    end_row: int | None = None,
+    features: Mapping[str, FeatureSource] | None = None,
+) -> Iterator[TokenBatch]:
+    """Rows of the corpus in order, about `batch_tokens` tokens at a time (one row at least), with their features."""
+    context = corpus.tokens.shape[1]
+    step = max(1, batch_tokens // context)
+    end = corpus.n_rows if end_row is None else end_row
+    first_kept = corpus.count_kept(first_row)
+    for start in range(first_row, end, step):
+        rows = np.asarray(corpus.tokens[start : min(start + step, end)], dtype=np.int64)
+        mask = torch.from_numpy(corpus.kept_mask(rows)).flatten()
+        tokens = torch.from_numpy(rows)
+        previous = torch.full_like(tokens, -1)
+        previous[:, 1:] = tokens[:, :-1]
+        kept = mask.nonzero().squeeze(1)
+        subsets = torch.from_numpy(corpus.subset_ids[start : start + len(rows)].astype(np.int64))
+        columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept], subsets)
+        of_rows = {
+            name: _feature_batch(*source.of_kept(start, rows, mask.view(tokens.shape).numpy()), device)
+            for name, source in (features or {}).items()
+        }
+        moved = [_to_device(column, device) for column in columns]
+        yield TokenBatch(start, rows.shape[0], first_kept, moved[0], moved[1], moved[2], moved[3], moved[4], of_rows)
+        first_kept += len(kept)
+
+
+def _feature_batch(features: np.ndarray, places: np.ndarray | None, device: torch.device) -> FeatureBatch:
+    moved = None if places is None else _to_device(torch.from_numpy(places), device)
+    return FeatureBatch(_to_device(torch.from_numpy(features), device), moved)
+
+
+def _to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Without waiting for the device: a copy from pinned memory runs beside its work."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+
+
+Observe = Callable[[int, Tensor, Tensor], None]
+"""Takes a layer, and its pre and post at every position, (rows * context, d_mlp) fp32, which it must not keep."""
+
+
+class Buffers:
+    """Memory for the activations of one batch of each model, used again by the next: what comes anew costs time and grows."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def __call__(self, checkpoint: Checkpoint, batch: TokenBatch) -> Tensor:
+        """(2, tokens, neurons) fp32, at least as many tokens as the batch has."""
+        held = self._held.get(checkpoint.identity.sha256)
+        if held is None or held.shape[1] < batch.tokens.numel():
+            neurons = checkpoint.n_layers * checkpoint.d_mlp
+            held = torch.empty(2, batch.tokens.numel(), neurons, device=batch.tokens.device)
+            self._held[checkpoint.identity.sha256] = held
+        return held
+
+
+def kept_activations(
+    checkpoint: Checkpoint, batch: TokenBatch, observe: Observe | None = None, buffers: Buffers | None = None
+) -> tuple[Tensor, Tensor]:
+    """Pre- and post-activations of all layers at the kept positions, (kept, neurons) fp32 each, flat order.
+
+    Args:
+        observe: is shown every layer as the forward pass reaches it.
+        buffers: where the activations go, until the next batch; None: into memory of their own.
+    """
+    d_mlp = checkpoint.d_mlp
+    pre, post = (buffers or Buffers())(checkpoint, batch)[:, : len(batch.kept)]
+
+    def keep(layer: int, layer_pre: Tensor, layer_post: Tensor) -> None:
+        neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
+        torch.index_select(layer_pre, 0, batch.kept, out=pre[:, neurons])
+        torch.index_select(layer_post, 0, batch.kept, out=post[:, neurons])
+        if observe is not None:
+            observe(layer, layer_pre, layer_post)
+
+    checkpoint.visit_activations(batch.tokens, keep)
+    return pre, post
+
+
+def pivots(checkpoint: Checkpoint, corpus: TokenCorpus, batch_tokens: int, device: torch.device) -> Pivots:
+    """Means over the first `PIVOT_TOKENS` kept tokens (all of them, if there are fewer)."""
+    sums = torch.zeros(2, checkpoint.n_layers * checkpoint.d_mlp, dtype=torch.float64, device=device)
+    missing = PIVOT_TOKENS
+    for batch in token_batches(corpus, batch_tokens, device):
+        pre, post = kept_activations(checkpoint, batch)
+        sums[0] += pre[:missing].double().sum(0)
+        sums[1] += post[:missing].double().sum(0)
+        missing -= min(missing, len(pre))
+        if missing == 0:
+            break
+    n = PIVOT_TOKENS - missing
+    mean = (sums / max(n, 1)).float()
+    return Pivots(pre=mean[0], post=mean[1])

@@ -1,0 +1,36 @@
+"""What is known of rows of tokens on disk without opening them."""
+
+from dataclasses import dataclass, field, replace
+
+from catalog.documents import DocumentCounts
+from ingest.corpus.files import CorpusFiles, CorpusSource
+
+TOKENS_FILE, SUBSETS_FILE, META_FILE = CACHED_FILES = ("tokens.int32", "subsets.int16", "meta.json")
+
+
+@dataclass(frozen=True)
+class CorpusMeta:
+    """What is written beside the rows."""
+
+    name: str
+    source: str
+    revision: str | None
+    split: str | None
+    context: int
+    n_rows: int
+    subset_names: list[str]
+    token_sha256: str
+    documents: DocumentCounts = field(default_factory=DocumentCounts)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why files of a folder are not read, by name relative to it."""
+    subsets_without_rows: list[str] = field(default_factory=list)
+    """Subsets with too few tokens for one row."""
+
+
+def as_given(meta: CorpusMeta, source: CorpusSource, files: CorpusFiles | None) -> CorpusMeta:
+    """The same rows as those of this source: equal text found under another name is the same tokens, but not the same
+    source; and names alone leave more files out."""
+    left_out = dict(sorted((meta.left_out | (files.left_out if files is not None else {})).items()))
+    return replace(
+        meta, name=source.name, source=source.location, revision=source.revision, split=source.split, left_out=left_out
+    )

@@ -1,0 +1,132 @@
+"""The accumulators of one job, and their state as named arrays: for checkpoints, and for jobs that add sums up."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ingest.corpus.batches import Pivots
+from ingest.parts import LAYER_MEASURES
+from ingest.parts.moments import ModelMoments
+from ingest.parts.shapes import LayerPivots, LayerShape
+from ingest.plan.items import Item, LayerItem, MomentItem, OwnItem, Plan, TileItem
+from ingest.statistics.correlation import Products
+from ingest.statistics.span import SpanAccumulator, TokenBatch
+from ingest.statistics.tiles import CrossTile
+
+
+def _without_gradients(task: Callable[[], None]) -> None:
+    """Inference mode is a thread's own."""
+    with torch.inference_mode():
+        task()
+
+
+class JobSums:
+    """Everything a job accumulates, by the keys of its items."""
+
+    def __init__(
+        self,
+        items: tuple[Item, ...],
+        plan: Plan,
+        pivots: dict[int, Pivots],
+        device: torch.device,
+        precision: str,
+        seed: int = 0,
+    ) -> None:
+        """Args:
+        seed: of what is sampled.
+        """
+        self.moments: dict[int, ModelMoments] = {}
+        self.own: dict[OwnItem, Products] = {}
+        self.layers: dict[LayerItem, SpanAccumulator] = {}
+        self.tiles: dict[TileItem, CrossTile] = {}
+        # loops of the CPU are of one thread each, and so are the accumulators of a layer: they share nothing
+        n_threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self._threads = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+        for item in items:
+            match item:
+                case MomentItem(model):
+                    self.moments[model] = ModelMoments(pivots[model])
+                case OwnItem(_, layer):
+                    self.own[item] = Products(layer.n_neurons, layer.n_neurons, device, precision=precision, symmetric=True)
+                case LayerItem(measure, model, layers):
+                    shape = LayerShape(layers.n_neurons, plan.shapes[model].d_vocab, plan.corpus, seed)
+                    of_layers = LayerPivots(pivots[model].pre[layers.neurons], pivots[model].post[layers.neurons])
+                    self.layers[item] = LAYER_MEASURES[measure].start(shape, of_layers)
+                case TileItem(_, _, rows, columns):
+                    self.tiles[item] = CrossTile(rows, columns, device, precision=precision)
+
+    def observe(self, batch: TokenBatch, model: int, layer: int, pre: Tensor, post: Tensor) -> None:
+        """Add what needs every position, as a forward pass reaches a layer.
+
+        Args:
+            pre, post: (rows * context, d_mlp) fp32, post as it is.
+        """
+        tasks = []
+        for item, accumulator in self.layers.items():
+            if item.model == model and layer in item.layers.layers:
+                start = item.layers.starts()[layer]
+                tasks.append(partial(accumulator.observe, batch, pre, post, slice(start, start + item.layers.d_mlp)))
+        self._together(tasks)
+
+    def update(self, batch: TokenBatch, pre: dict[int, Tensor], post: dict[int, Tensor]) -> None:
+        """Add a batch: per model (kept, neurons) fp32, pre as it is, post about its pivot."""
+        tasks: list[Callable[[], None]] = []
+        for item, accumulator in self.layers.items():
+            neurons = item.layers.neurons
+            tasks.append(partial(accumulator.update, batch, pre[item.model][:, neurons], post[item.model][:, neurons]))
+        self._together(tasks)
+        # pre is centred in place, after everything else has seen it
+        self._together([partial(moments.update, pre[model], post[model]) for model, moments in self.moments.items()])
+        for own_item, products in self.own.items():
+            layer = post[own_item.model][:, own_item.layer.neurons]
+            products.update(layer, layer)
+        for tile_item, tile in self.tiles.items():
+            tile.update(post[tile_item.a], post[tile_item.b])
+
+    def _together(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Do what touches different sums, as many at a time as there are threads; each sum is added to in order."""
+        if self._threads is None or len(tasks) < 2:
+            for task in tasks:
+                task()
+        else:
+            list(self._threads.map(_without_gradients, tasks))
+
+    def state(self) -> dict[str, Tensor]:
+        """Every sum but the moments under `key/name`: the live tensors, not copies."""
+        parts = {item.key: products for item, products in self.own.items()}
+        parts |= {item.key: tile.products for item, tile in self.tiles.items()}
+        named = {f"{key}/{name}": sums for key, products in parts.items() for name, sums in products.state().items()}
+        return named | {f"{item.key}/{name}": sums for item, held in self.layers.items() for name, sums in held.state().items()}
+
+    def moment_state(self) -> dict[str, Tensor]:
+        """The same of the moments."""
+        return {
+            f"moments:{model}/{name}": sums for model, moments in self.moments.items() for name, sums in moments.state().items()
+        }
+
+    def add(self, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
+        """Add arrays of `state` and `moment_state` of other rows, one after the other.
+
+        Those of one accumulator may be anywhere among the others, but come all before it has the same of further rows.
+        """
+        live = self.state()
+        layers = {item.key: accumulator for item, accumulator in self.layers.items()}
+        moments: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+        whole: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+        for name, sums in arrays:
+            key, _, part = name.partition("/")
+            if key.startswith("moments:"):
+                moments[key][part] = sums
+            elif key in layers:
+                whole[key][part] = sums
+                if whole[key].keys() == layers[key].state().keys():
+                    layers[key].merge(whole.pop(key))
+            else:
+                live[name] += torch.from_numpy(sums).to(live[name].device)
+        for key, state in moments.items():
+            self.moments[int(key.partition(":")[2])].merge(state)

@@ -1,0 +1,8 @@
+"""The main path: from what was asked to a published run.
+
+main_path     the first question: is there anything to do
+recognise     a published run that has all that is asked for
+from_files    files are read: prepare, plan, compute, stage, publish
+planning      the stored plan, if it still holds, or a new one
+phases        the phases of one run, for whoever does them
+"""

@@ -1,0 +1,131 @@
+"""The main path once files are to be read: checkpoints and a corpus in, one published run out.
+
+1. `prepare`    open the checkpoints and the corpus; find the run's identity
+2. recognise    a published run with this identity that has every part is answered at once
+3. `compute`    passes over the tokens: moments, sums per token, correlations (phase accumulate)
+4. `stage`      results per neuron id through binary COPY into staging (phase stage)
+5. `merge`      what earlier runs know already, best matches in every other model, groups (phase merge)
+6. `publish`    one transaction: readers see all of it or nothing (phase publish)
+"""
+
+import time
+
+from sqlalchemy import Engine
+
+from catalog.errors import RunError
+from catalog.runs import jobs, life, reuse
+from catalog.runs.handle import RunHandle, RunSpec
+from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.corpus import told
+from ingest.identity import code_version, number_settings, run_identity, versions_of
+from ingest.inputs import Inputs, load_inputs
+from ingest.jobs.queue import open_queue
+from ingest.jobs.staging_folder import check_writable
+from ingest.pipeline.phases import RunWork
+from ingest.pipeline.planning import RunPlanner
+from ingest.pipeline.recognise import recognise
+from ingest.progress import Progress
+from ingest.settings import IngestReport, IngestSettings, recorded
+
+
+def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, started: float) -> IngestReport:
+    """Read what `settings` names, and compute and publish it, unless a published run has it already.
+
+    Args:
+        started: by the monotonic clock.
+    Raises:
+        CatalogError: bad input, or the same run at work elsewhere; nothing is published.
+    """
+    inputs = load_inputs(settings, progress)
+    found = recognise(engine, settings, inputs.asked)
+    if found.answer is not None:
+        return found.report(engine, started)
+    if settings.enqueue and found.run is not None:
+        raise RunError(
+            f"run {found.run.id} is published and lacks only {', '.join(found.missing)}; leave out --enqueue to add them here."
+        )
+    for sentence in found.rename(engine, inputs.checkpoints):
+        progress.say(sentence)
+    spec = _spec(settings, inputs)
+    if found.run is None:
+        _say_what_is_hidden(engine, settings, inputs, progress)
+    with life.begin_run(engine, spec) if found.run is None else life.begin_parts(engine, found.run.id, spec) as handle:
+        if handle.resumes is not None:
+            progress.say(f"{handle.resumes} before and goes on")
+        if settings.enqueue:
+            return _enqueue(engine, handle, RunPlanner(engine, handle, settings, inputs, found.missing), progress, started)
+        try:
+            RunWork(engine, handle, settings, inputs, found.missing).run(progress)
+        except (KeyboardInterrupt, SystemExit):
+            if not handle.published:
+                raise
+        outcome = "published" if found.run is None else "parts_added"
+        done = "is published" if found.run is None else f"now has {', '.join(found.missing)} as well"
+        seconds = time.monotonic() - started
+        message = f"run {handle.run_id} {done}, after {seconds:.0f} s"
+        return IngestReport(handle.run_id, outcome, handle.resumed, seconds, message)
+
+
+def _enqueue(engine: Engine, handle: RunHandle, planner: RunPlanner, progress: Progress, started: float) -> IngestReport:
+    """Plan the run and leave its jobs to workers.
+
+    Raises:
+        InputError: there is nothing for workers to do, or the staging folder cannot be written.
+    """
+    planned = planner.plan(progress)
+    check_writable(planner.store().folder)
+    with engine.connect() as connection:
+        states = jobs.states(connection, handle.run_id)
+    with open_queue(engine.url) as queue:
+        if all(state.done for state in states):
+            queue.put_finish(handle.run_id)
+        else:
+            queue.put(handle.run_id, jobs.ready(states))
+    handle.queue()
+    n = len(planned.plan.jobs)
+    message = (
+        f"run {handle.run_id} is queued as {n} jobs; start `catalog worker` as often as you have devices, "
+        f"`catalog runs watch {handle.run_id}` shows how far it is"
+    )
+    return IngestReport(handle.run_id, "queued", handle.resumed, time.monotonic() - started, message)
+
+
+def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
+    """What the run is recorded as; everything that is needed to repeat it."""
+    token_sha256 = inputs.corpus.token_sha256 if inputs.corpus is not None else None
+    numbers = number_settings(settings)
+    record = {
+        **numbers,
+        "models": list(settings.models),
+        "model_identities": inputs.identities,
+        "corpus": settings.corpus,
+        "token_sha256": token_sha256,
+        "context": inputs.context,
+        "max_tokens": settings.max_tokens,
+        "read": None if inputs.corpus is None else told.record(inputs.corpus.meta),
+        "ingest": recorded(settings, [_argument(checkpoint) for checkpoint in inputs.checkpoints]),
+    }
+    return RunSpec(
+        identity=run_identity(inputs.identities, inputs.tokenizer.sha256, token_sha256, settings),
+        settings=record,
+        definition_versions=versions_of(settings.parts),
+        code_version=code_version(),
+        device=inputs.device_description,
+        model_family=settings.model_family,
+        parts=settings.parts,
+    )
+
+
+def _argument(checkpoint: Checkpoint) -> str:
+    """The model as an argument that means the same in any folder."""
+    revision = f"@{checkpoint.revision}" if checkpoint.revision else ""
+    return f"{checkpoint.name}={checkpoint.source}{revision}"
+
+
+def _say_what_is_hidden(engine: Engine, settings: IngestSettings, inputs: Inputs, progress: Progress) -> None:
+    """A new run is what readers see of its models from then on, even where an older one has more parts."""
+    for run, parts in reuse.hidden_parts(engine, inputs.model_keys, settings.parts).items():
+        progress.say(
+            f"this will be a new run, which readers see in place of run {run}, without {', '.join(parts)}; these stay in "
+            "schema history, and to have them in the new run as well name them with --only"
+        )

@@ -1,0 +1,101 @@
+"""Whether a published run has what an ingest asks for, and under which names it keeps the models."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine
+
+from catalog import aliases
+from catalog.aliases import KnownModel
+from catalog.runs import life, reuse
+from catalog.runs.life import RunRecord
+from ingest.identity import run_identity, versions_of
+from ingest.remembered.inputs import Asked
+from ingest.settings import IngestReport, IngestSettings
+
+if TYPE_CHECKING:
+    from ingest.checkpoints.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What is published of what an ingest asks for."""
+
+    asked: Asked
+    run: RunRecord | None
+    """The run with these models, tokens and settings."""
+    missing: tuple[str, ...]
+    """Parts asked for that it lacks, or has by another definition."""
+    known: list[KnownModel | None]
+    """The models as the run has them; without a run, those that were asked for by another name of theirs."""
+    answer: tuple[int, str] | None
+    """The run that has all that is asked for, and the sentence that says so."""
+
+    def report(self, engine: Engine, started: float) -> IngestReport:
+        """Say that nothing is left to compute.
+
+        Args:
+            started: by the monotonic clock.
+        """
+        assert self.answer is not None
+        life.tidy(engine)
+        run_id, message = self.answer
+        refused = aliases.record(engine, self._other_names())
+        return IngestReport(run_id, "already_published", False, time.monotonic() - started, "; ".join([message, *refused]))
+
+    def rename(self, engine: Engine, checkpoints: Sequence["Checkpoint"]) -> list[str]:
+        """Models that the catalog knows go by the names that it has for them; the other names are kept, or it is told why
+        they cannot be."""
+        told = aliases.record(engine, self._other_names())
+        for model, checkpoint in zip(self.known, checkpoints, strict=True):
+            if model is not None and (checkpoint.name, checkpoint.revision or "") != (model.name, model.revision):
+                told.append(f"{checkpoint.name} is {model.shown} in the catalog")
+                checkpoint.name, checkpoint.revision = model.name, model.revision or None
+        return told
+
+    def _other_names(self) -> dict[str, KnownModel]:
+        return {shown: model for shown, model in _pairs(self.asked, self.known)}
+
+
+def recognise(engine: Engine, settings: IngestSettings, asked: Asked) -> Recognised:
+    """Look for a published run that has what is asked for, unless it is to be computed again."""
+    known = [aliases.model_named(engine, model) for model in asked.models]
+    nothing = Recognised(asked, None, settings.parts, known, None)
+    if settings.again:
+        return nothing
+    of_weights = _run_of_weights(engine, settings, asked)
+    if of_weights is not None:
+        parts = ", ".join(settings.parts)
+        return Recognised(asked, None, (), known, (of_weights, f"run {of_weights} has {parts} of these models already"))
+    identities = [model.identity for model in asked.models]
+    identity = run_identity(identities, asked.models[0].tokenizer_sha256, asked.token_sha256, settings)
+    run = life.published_run(engine, identity)
+    if run is None:
+        return nothing
+    by_identity = {model.identity: model for model in aliases.models_of_run(engine, run.id)}
+    known = [by_identity.get(one) for one in identities]
+    missing = tuple(part for part, version in versions_of(settings.parts).items() if run.parts.get(part) != version)
+    if missing:
+        return Recognised(asked, run, missing, known, None)
+    named = ", ".join(f"{shown} as {model.shown}" for shown, model in _pairs(asked, known))
+    message = f"run {run.id} has it all{f' ({named})' if named else ''}, published {run.published_at:%Y-%m-%d %H:%M}"
+    return Recognised(asked, run, (), known, (run.id, message))
+
+
+def _pairs(asked: Asked, known: list[KnownModel | None]) -> list[tuple[str, KnownModel]]:
+    """Names that were asked for with the models that they stand for, where the catalog has other names for these."""
+    return [
+        (aliases.shown(model.name, model.revision), found)
+        for model, found in zip(asked.models, known, strict=True)
+        if found is not None and (found.name, found.revision) != (model.name, model.revision)
+    ]
+
+
+def _run_of_weights(engine: Engine, settings: IngestSettings, asked: Asked) -> int | None:
+    """A run that answers a question about weights alone: a new one would hide what that run knows beside them."""
+    if settings.needs_corpus:
+        return None
+    context = asked.context if "attention" in settings.parts else None
+    return reuse.run_of_weights(engine, asked.models, versions_of(settings.parts), context)

@@ -1,0 +1,95 @@
+"""The plan of a run, together with what it stands on: kept with the run, so that an interrupted one goes on with it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, text
+
+from catalog.runs import jobs
+from catalog.runs.jobs import JobRow
+from catalog.runs.reuse import Known
+from ingest.features.topics import Topic, Topics
+from ingest.plan.cut import Work
+from ingest.plan.items import Plan, from_json
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run computes, and how."""
+
+    plan: Plan
+    work: Work
+    known: Known
+    """What earlier runs have, which is copied."""
+    models: list[str]
+    """Identities of the models, in the order of the plan's indices."""
+    versions: dict[str, int]
+    """Definition version of each part."""
+    topics: Topics | None = None
+    """Found before the work is cut, for all who do it; None where they are not asked for."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.versions)
+
+    def record(self, connection: Connection, run_id: int) -> None:
+        """Write it, in place of an earlier plan and its results."""
+        plan = self.plan
+        rows = [
+            JobRow(
+                job=job.number,
+                kind=job.kind,
+                after=list(job.after),
+                tokens=plan.tokens(job),
+                bytes=plan.bytes_needed(job),
+                flop=plan.product_flop(job) + plan.forward_flop(job),
+            )
+            for job in plan.jobs
+        ]
+        document = {
+            "plan": plan.as_json(),
+            "work": {"of_pairs": list(self.work.pairs), "by_part": self.work.by_part, "measured": self.work.measured},
+            "known_models": self.known.models,
+            "known_pairs": [[*pair, run] for pair, run in self.known.pairs.items()],
+            "models": self.models,
+            "versions": self.versions,
+            "topics": None if self.topics is None else _topics_json(self.topics),
+        }
+        jobs.record_plan(connection, run_id, document, rows)
+
+
+def stored_plan(connection: Connection, run_id: int) -> RunPlan | None:
+    """The run's plan, if it has one and the runs it copies from are still there."""
+    document = jobs.plan_of(connection, run_id)
+    if document is None:
+        return None
+    found = _from_document(document)
+    sources = {*found.known.models.values(), *found.known.pairs.values()}
+    published = text("SELECT count(*) FROM runs WHERE status = 'published' AND id = ANY(:ids)")
+    n = connection.execute(published, {"ids": list(sources)}).scalar_one()
+    return found if n == len(sources) else None
+
+
+def _from_document(document: dict[str, Any]) -> RunPlan:
+    work = document["work"]
+    return RunPlan(
+        plan=from_json(document["plan"]),
+        work=Work(
+            pairs=tuple((a, b) for a, b in work["of_pairs"]),
+            by_part={part: tuple(models) for part, models in work["by_part"].items()},
+            measured={part: tuple(models) for part, models in work["measured"].items()},
+        ),
+        known=Known(document["known_models"], {(one, other): run for one, other, run in document["known_pairs"]}),
+        models=document["models"],
+        versions=document["versions"],
+        topics=None if document["topics"] is None else _topics(*document["topics"]),
+    )
+
+
+def _topics_json(found: Topics) -> list[Any]:
+    return [found.family, [[topic.name, topic.token_ids.tolist()] for topic in found.topics]]
+
+
+def _topics(family: str, topics: list[tuple[str, list[int]]]) -> Topics:
+    return Topics(family, [Topic(name, np.array(ids, dtype=np.int64)) for name, ids in topics])

@@ -1,0 +1,171 @@
+"""`catalog plan`: the phases and jobs an ingest would have, and what they take, before anything is computed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from catalog.errors import InputError
+from ingest.checkpoints.arguments import ModelSource, parse_model_argument
+from ingest.checkpoints.config import read_config
+from ingest.checkpoints.files import load_tokenizer
+from ingest.checkpoints.first_looks import context_length
+from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
+from ingest.device import check_precision, memory_budget, resolve_device
+from ingest.features.topics import COMPONENTS
+from ingest.first_checks import check_plan
+from ingest.inputs import open_corpus
+from ingest.parts.shapes import CorpusShape, ModelShape
+from ingest.plan.cut import Work, make_plan, with_measures
+from ingest.plan.items import LayerItem, Plan
+from ingest.preview.cost import JobEstimate, Known, estimate
+from ingest.preview.phases import Outlook, PhaseEstimate, Reading
+from ingest.preview.reading_rates import reading
+from ingest.preview.rehearsal import Rehearsal, rehearse
+from ingest.preview.sum_rates import Rates, measure, rehearsed
+from ingest.preview.write_rates import write_rates
+from ingest.progress import Progress
+from ingest.settings import IngestSettings
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A plan and what it costs."""
+
+    phases: list[PhaseEstimate]
+    """In the order in which the ingest reports them; each job is one of its own."""
+    rates: Rates
+    budget_bytes: int
+    context: int
+    tokens: int
+    unknown: list[str]
+    """Why some phases have no estimate, a sentence each."""
+
+    @property
+    def jobs(self) -> list[JobEstimate]:
+        return [phase.job for phase in self.phases if phase.job is not None]
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """What is read; None where it is not at hand."""
+
+    tokenizer: Any
+    info: TokenizerInfo | None
+    corpus: TokenCorpus | None
+    shape: CorpusShape
+
+    @property
+    def n_tokens(self) -> int:
+        return self.shape.n_rows * self.shape.context
+
+
+def preview(settings: IngestSettings, progress: Progress) -> Preview:
+    """Plan an ingest; reads configurations and tokenizer, and the corpus unless only a number of tokens is given.
+
+    Raises:
+        InputError: a model or setting that cannot be used, or a budget that is too small.
+    """
+    check_plan(settings)
+    device = resolve_device(settings.device)
+    check_precision(settings.precision, device)
+    sources = [parse_model_argument(argument) for argument in settings.models]
+    configs = [read_config(source) for source in sources]
+    shapes = [_shape(config) for config in configs]
+    context = context_length(settings.context, [config.max_position_embeddings for config in configs])
+    tokens = _tokens(settings, sources[0], configs[0], context, progress)
+    budget = memory_budget(device, settings.memory_gb)
+    work = Work.of(settings.parts, len(shapes))
+    plan = make_plan(work, shapes, tokens.shape, budget, settings.at_least_jobs)
+    plan = with_measures(plan, work, settings, budget)
+    rehearsals, rates = _rehearse(settings, configs, shapes, tokens, plan, device, budget, progress)
+    progress.phase("try the database")
+    written = write_rates(settings.database_url)
+    progress.phase("try reading")
+    names = [source.name for source in sources]
+    measured = [{} if rehearsal is None else rehearsal.measured for rehearsal in rehearsals]
+    outlook = Outlook(
+        settings=settings,
+        shapes=shapes,
+        n_subsets=tokens.shape.n_subsets,
+        jobs=estimate(plan, Known(names, rates, measured, settings.batch_tokens, settings.baseline_draws)),
+        rehearsals=rehearsals,
+        reading=_reading(settings, tokens),
+        rates=written,
+    )
+    phases = list(outlook.phases())
+    return Preview(phases, rates, budget, context, tokens.n_tokens, list(_reasons(phases, tokens, written is not None)))
+
+
+def _rehearse(
+    settings: IngestSettings,
+    configs: list[Any],
+    shapes: list[ModelShape],
+    tokens: _Tokens,
+    plan: Plan,
+    device: torch.device,
+    budget: int,
+    progress: Progress,
+) -> tuple[list[Rehearsal | None], Rates]:
+    """One rehearsal for each kind of model, and the rates of the largest one."""
+    largest = max(range(len(shapes)), key=lambda model: shapes[model].n_neurons)
+    rates = measure(device, shapes[largest], settings.precision)
+    info = tokens.info
+    if info is None:
+        return [None] * len(shapes), rates
+    measures = {item.measure for job in plan.jobs for item in job.items if isinstance(item, LayerItem)}
+    done: dict[tuple[str, ModelShape], Rehearsal] = {}
+    progress.phase("rehearse with a small model")
+    for model in (largest, *range(len(shapes))):
+        key = (configs[model].model_type, shapes[model])
+        if key in done:
+            continue
+        of_model = (configs[model], tokens.tokenizer, info, tokens.corpus, tokens.shape.context)
+        with rehearse(*of_model, settings, device, budget) as rehearsal:
+            done[key] = rehearsal
+            if model == largest and measures:
+                rates = rehearsed(rates, rehearsal, settings, sorted(measures))
+    return [done[config.model_type, shape] for config, shape in zip(configs, shapes, strict=True)], rates
+
+
+def _reading(settings: IngestSettings, tokens: _Tokens) -> Reading:
+    if tokens.info is None:
+        return Reading()
+    return reading(settings, tokens.tokenizer, tokens.info, tokens.corpus, tokens.n_tokens, tokens.shape.context)
+
+
+def _tokens(settings: IngestSettings, source: ModelSource, config: Any, context: int, progress: Progress) -> _Tokens:
+    """Without a corpus the tokenizer may be missing."""
+    if settings.corpus is not None and settings.needs_corpus:
+        tokenizer = load_tokenizer(source, config.vocab_size)
+        info = tokenizer_identity(tokenizer)
+        corpus = open_corpus(settings, info, tokenizer, context, progress)
+        shape = CorpusShape(corpus.n_rows, context, corpus.n_subsets, COMPONENTS, settings.ngram_tokens)
+        return _Tokens(tokenizer, info, corpus, shape)
+    n_rows = max(1, (settings.max_tokens or 0) // context) if settings.needs_corpus else 0
+    shape = CorpusShape(n_rows, context, 1, COMPONENTS, settings.ngram_tokens)
+    try:
+        tokenizer = load_tokenizer(source, config.vocab_size)
+        return _Tokens(tokenizer, tokenizer_identity(tokenizer), None, shape)
+    except InputError:
+        return _Tokens(None, None, None, shape)
+
+
+def _reasons(phases: Iterable[PhaseEstimate], tokens: _Tokens, writes: bool) -> Iterable[str]:
+    unknown = [phase.phase for phase in phases if phase.seconds is None]
+    if tokens.info is None and unknown:
+        yield "the first model's tokenizer is not at hand, without which most phases cannot be rehearsed"
+    if not writes:
+        yield "writing was not tried, for there is no database that can be reached; `catalog db upgrade` makes one"
+    if "annotate syntax" in unknown and tokens.info is not None:
+        yield "the spaCy pipeline is not installed, so annotating syntax was not tried"
+
+
+def _shape(config: Any) -> ModelShape:
+    d_model = config.hidden_size
+    d_mlp = next(
+        (value for name in ("n_inner", "intermediate_size", "ffn_dim") if (value := getattr(config, name, None))), 4 * d_model
+    )
+    return ModelShape(config.num_hidden_layers, d_model, d_mlp, config.vocab_size)
