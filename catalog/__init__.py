@@ -4,12 +4,12 @@
     with catalog.connect() as store:
         store.find_labels(catalog.LabelFilter(family="alphabet"))       # a DataFrame
 
-1. `parts` say what is known about neurons, a module each: tables, views, rules, checks, sections of a neuron's page; `schema`
-   has the tables that are no part's, and `migrations/` make them;
-2. `runs`, `staging`, `copy` and `publish` bring a run into the database, at once or not at all;
-3. `labels` and `rules` turn statistics into families, again and again without computing anything;
-4. `queries`, `universal`, `groups`, `neuron_page` and `similar` ask, `why_empty` says why there is no answer, `sql` lets anyone
-   ask; the answers are `Rows`, and `api` puts the questions on one object, which makes DataFrames of them.
+1. `schema` has the tables that are no part's, `parts` say what is known about neurons, a module each: tables, views, rules, checks,
+   sections of a neuron's page; `views` are made of both, `migrations/` make the tables, and `server` is where they are;
+2. `labels` turn statistics into families by rules, again and again without computing anything;
+3. `publishing` brings a run's rows into the database, at once or not at all; `runs` are its life, its jobs and the right to it;
+4. `questions` are asked, and say why there is no answer; answers are `Rows`; `verify` asks whether the rows hang together;
+5. `api` puts the questions on one object, which makes DataFrames of the answers.
 
 Words: a part is one kind of knowledge about neurons and the unit of a run; a rule makes the labels of one family; rows are
 what a part fills of a table. A run has members, its models, and jobs, which a plan cuts its work into (`ingest`). A role is a

@@ -8,7 +8,7 @@ import typer
 
 from catalog.errors import InputError
 from cli.options import FormatOption
-from cli.output import Format, show_rows, talk, write
+from cli.output import Format, show_rows, talk, tell_why, write
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -28,7 +28,9 @@ def sql(
     """The rows of one SQL statement. It runs as the role catalog_reader, which may only read."""
     from catalog.questions.sql import run_reader_sql
 
-    show_rows(run_reader_sql(statement), format)
+    answer = run_reader_sql(statement)
+    show_rows(answer, format)
+    tell_why(len(answer), lambda: "the statement has no rows")
 
 
 @contextmanager

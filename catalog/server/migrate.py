@@ -19,7 +19,7 @@ from catalog.errors import DatabaseError, SchemaError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
 ATTEMPTS = 50
 """Tries, a tenth of a second apart, while another database of the same server is given rights on the role that they share."""
 _REVISION = r'^(revision|down_revision) = (?:"(\w+)"|None)$'

@@ -27,6 +27,8 @@ SMALL = 16 * 2**20
 """Bytes up to which a model's file is hashed each time."""
 MOST_FILES = 10_000
 """Of which the state is taken; a folder of more is no checkpoint."""
+SOURCES = ("catalog", "ingest", "ingest/checkpoints", "ingest/corpus", "ingest/remembered")
+"""Folders of the code that reads files."""
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "datasets", "pyarrow")
 
 State = dict[str, list[Any]]
@@ -105,9 +107,10 @@ def entry_path(kind: str, key: list[Any]) -> Path:
 def code_version() -> str:
     """sha256 over all that decides what is found in files: this code's sources, and the libraries that read them."""
     digest = hashlib.sha256(str(FORMAT_VERSION).encode())
-    here = Path(__file__).parent
-    for path in sorted([*here.glob("*.py"), *(here.parent / "catalog").glob("*.py")]):
-        digest.update(path.read_bytes())
+    root = Path(__file__).parents[2]
+    for folder in SOURCES:
+        for path in sorted((root / folder).glob("*.py")):
+            digest.update(path.read_bytes())
     for name in LIBRARIES:
         digest.update(f"{name} {metadata.version(name)}\n".encode())
     return digest.hexdigest()

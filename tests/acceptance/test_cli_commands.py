@@ -111,6 +111,11 @@ def test_find_and_sql_agree(catalog):
     assert found == by_sql
 
 
+def test_sql_says_that_there_are_no_rows(catalog):
+    answer = catalog("sql", "SELECT name FROM models WHERE name = 'nobody'", "--format", "csv")
+    assert (answer.code, answer.out, answer.err) == (0, "name\n", "the statement has no rows\n")
+
+
 def test_show_has_every_section_and_visible_tokens(catalog):
     text = catalog("show", MODELS[0], "1.10").out
     for title in (
