@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from catalog.documents import DocumentCounts
+from catalog.parts.part import Definition
 
 
 class ModelRow(NamedTuple):
@@ -121,5 +122,5 @@ class PublishRows:
     pair_run_of: dict[tuple[int, int], int]
     """The run that computed each pair of model ids (smaller, larger)."""
     groups: list[GroupRow]
-    parts: dict[str, int]
-    """Definition version of each part that is published."""
+    parts: dict[str, Definition]
+    """What the numbers of each part that is published follow."""

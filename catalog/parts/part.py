@@ -88,6 +88,15 @@ class Section:
     """Other parts that fill it, each enough by itself."""
 
 
+class Definition(NamedTuple):
+    """What the numbers of a part follow: results of two definitions are never mixed."""
+
+    version: int = 1
+    """Of the code and the formulas."""
+    settings: dict[str, Any] = {}  # noqa: RUF012
+    """Values, as a document has them, of the settings that the part declares, by name."""
+
+
 class Publication(NamedTuple):
     """Where a part's `after_rows` stands: within the transaction that publishes a run, its rows in place."""
 
@@ -111,6 +120,10 @@ class Part:
     """Deleted in this order."""
     version: int = 1
     """Of the definitions: raised whenever a number changes its meaning, for results of other versions are never mixed."""
+    settings: tuple[str, ...] = ()
+    """Names of settings of an ingest that change its numbers, beyond those that make a run. Another value of one has the part
+    measured again, and no other. What makes a run (context, seed, precision) is named by parts that read no corpus: a run of
+    weights is made of its models alone, and any run may answer for its parts."""
     group: str = ""
     """What else `--only` calls it, together with others."""
     views: tuple[View, ...] = ()

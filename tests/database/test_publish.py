@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from catalog import runs
 from catalog.errors import InputError, RunError
+from catalog.parts.part import Definition
 from tests.database.helpers import execute, one, python_until, rows, visible
 from tests.published import (
     D_MLP,
@@ -194,7 +195,7 @@ def test_done_again_a_run_supersedes_the_former(engine):
 def test_a_part_of_another_definition_is_replaced_in_place(engine):
     run_id = publish_small_family(engine, "parts")
     before = views_without_keys(engine)
-    newer = {part: 2 for part in PARTS}
+    newer = {part: Definition(2) for part in PARTS}
     with runs.begin_parts(engine, run_id, spec_of("parts", newer)) as handle:
         publication = stage_small_family(handle)
         handle.publish(type(publication)(**{**vars(publication), "parts": newer}))
