@@ -12,7 +12,8 @@
    ask; the answers are `Rows`, and `api` puts the questions on one object, which makes DataFrames of them.
 
 Words: a part is one kind of knowledge about neurons and the unit of a run; a rule makes the labels of one family; rows are
-what a part fills of a table. A run has members, its models, and jobs, which a plan cuts its work into (`ingest`). A role is a
+what a part fills of a table; its definition is what its numbers follow, a version and the settings that are the part's alone.
+A run has members, its models, and jobs, which a plan cuts its work into (`ingest`). A role is a
 part of the group `roles`: what neurons do.
 """
 

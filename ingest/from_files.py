@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from catalog import jobs, reuse, runs
 from catalog.run_handle import RunHandle, RunSpec
 from ingest import corpus_told
-from ingest.identity import code_version, run_identity, run_settings, settings_of_parts, versions_of
+from ingest.identity import code_version, parts_by_setting, run_identity, run_settings, versions_of
 from ingest.prepare import Inputs, load_inputs
 from ingest.progress import Progress
 from ingest.queue import open_queue
@@ -98,7 +98,7 @@ def _spec(settings: IngestSettings, inputs: Inputs, missing: tuple[str, ...]) ->
     """What the run is recorded as, and what those who do its jobs are asked for: everything that is needed to repeat it."""
     token_sha256 = inputs.corpus.token_sha256 if inputs.corpus is not None else None
     asked = recorded(replace(settings, only=missing), inputs.arguments)
-    of_parts = settings_of_parts()
+    of_parts = parts_by_setting()
     record = {
         **run_settings(settings, inputs.context),
         "models": list(settings.models),

@@ -79,9 +79,13 @@ def _sha256(path: Path) -> str:
         raise InputError(f"--topics {path} cannot be read ({error.strerror}); give a CSV file.") from error
 
 
-def settings_of_parts() -> set[str]:
-    """The settings that concern parts and do not make a run."""
-    return {name for part in parts.PARTS for name in part.settings} - {*OF_RUN}
+def parts_by_setting() -> dict[str, tuple[str, ...]]:
+    """The parts that a setting concerns, of those that do not make a run."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in parts.PARTS:
+        for name in set(part.settings) - {*OF_RUN}:
+            found[name] = (*found.get(name, ()), part.name)
+    return found
 
 
 def option_of(name: str) -> str:
