@@ -291,10 +291,14 @@ def _groups(connection: Connection, driver: psycopg.Connection[Any], run_id: int
 
 
 def _mark(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishRows, corpus_id: int | None) -> None:
+    # parts may be added to a run that is superseded itself; what was to be added to those that are now is not wanted any more
     connection.execute(
         text(
-            """UPDATE runs SET superseded = true
-               WHERE identity = :identity AND id <> :run_id AND published_at IS NOT NULL"""
+            """UPDATE runs r SET superseded = true, left_to_workers = false,
+                      status = 'published', error = CASE WHEN r.status = 'published' THEN r.error END
+                 FROM runs own
+                WHERE own.id = :run_id AND r.identity = :identity AND r.id <> :run_id
+                  AND r.published_at <= COALESCE(own.published_at, now())"""
         ),
         {"identity": spec.identity, "run_id": run_id},
     )

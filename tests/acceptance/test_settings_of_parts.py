@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from ingest.verify import recompute
 from tests.acceptance.ingests import CONTRACT, FEW_TOKENS, assert_same, contract, rows, small_corpus, tiny_family
 from tests.acceptance.places import a_place
 from tests.conftest import database, text_of
-from tests.faults.place import Place, wait_for
+from tests.faults.place import Place
 
 place = a_place
 
@@ -260,7 +261,10 @@ def test_a_kill_leaves_the_old_rows_and_is_resumed(place: Place, small: list[str
     place.run(*small)
     before, rare = state(place), [*small, "--min-count", str(RARE)]
     process = place.start(*rare)
-    wait_for(process, phase)
+    at_work = f"SELECT 1 FROM runs WHERE status = 'running' AND phase = '{phase}'"
+    while not place.rows(at_work):
+        assert process.poll() is None, process.said
+        time.sleep(0.01)
     process.signal(signal.SIGKILL)
     process.wait()
     assert state(place) == before
