@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine, text
 
 from catalog import parts
-from catalog.parts.part import Definition
+from catalog.rows import Definition
 
 
 def tables_of(part: str) -> tuple[str, ...]:

@@ -2,12 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from catalog.documents import DocumentCounts
-from catalog.parts.part import Definition
+
+
+class Definition(NamedTuple):
+    """What the numbers of a part follow: results of two definitions are never mixed."""
+
+    version: int = 1
+    """Of the code and the formulas."""
+    settings: dict[str, Any] = {}
+    """Values, as a document has them, of the settings that the part declares, by name."""
 
 
 class ModelRow(NamedTuple):

@@ -19,9 +19,8 @@ from catalog import aliases, locks, partitions, parts, reuse, staging
 from catalog.endings import interruption, record_end
 from catalog.engine import driver_of, give_back, transaction
 from catalog.errors import CatalogError, InputError, RunError
-from catalog.parts.part import Definition
 from catalog.publish import publish
-from catalog.rows import FeatureRow, ModelIds, ModelRow, PublishRows
+from catalog.rows import Definition, FeatureRow, ModelIds, ModelRow, PublishRows
 
 ANALYZE_ONLY = 180000
 """The first version of PostgreSQL that analyzes a partitioned table without its partitions."""

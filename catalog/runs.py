@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, text
 from catalog import endings, locks, partitions, parts, staging
 from catalog.engine import driver_of, give_back, lock_session
 from catalog.errors import JobTaken, RunError, no_such_run
-from catalog.parts.part import Definition
+from catalog.rows import Definition
 from catalog.run_handle import RunHandle, RunSpec
 
 TAKE_OVER_SECONDS = 3.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catalog import parts
 from catalog.errors import InputError
-from catalog.parts.part import Definition
+from catalog.rows import Definition
 from ingest.settings import IngestSettings
 
 OF_RUN = ("context", "seed", "precision")

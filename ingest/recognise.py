@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from catalog import aliases, reuse, runs
 from catalog.aliases import KnownModel
-from catalog.parts.part import Definition
+from catalog.rows import Definition
 from catalog.runs import RunRecord
 from ingest.identity import definitions_of, option_of, run_identity
 from ingest.remembered_inputs import Asked

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from catalog import jobs, reuse
 from catalog.jobs import JobRow
-from catalog.parts.part import Definition
 from catalog.reuse import Known
+from catalog.rows import Definition
 from ingest.labels.topics import Topic, Topics
 from ingest.plan import Plan, from_json
 from ingest.planner import Work

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from catalog import jobs, reuse
-from catalog.parts.part import Definition
+from catalog.rows import Definition
 from catalog.run_handle import RunHandle
 from ingest.identity import definitions_of, run_settings
 from ingest.labels.topics import BY_FILE, BY_MACHINE, Topic, Topics, topic_model

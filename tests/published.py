@@ -11,8 +11,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from catalog.documents import DocumentCounts
-from catalog.parts.part import Definition
-from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
+from catalog.rows import CorpusRow, Definition, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
 from catalog.run_handle import RunHandle, RunSpec
 from catalog.runs import begin_run
 from catalog.text import escape

@@ -20,8 +20,7 @@ from sqlalchemy import Engine, text
 from bench.report import machine
 from bench.scale import synthetic, synthetic_causes
 from bench.scale.synthetic import FAMILIES, FEATURES, Family
-from catalog.parts.part import Definition
-from catalog.rows import GroupRow, ModelIds, PublishRows
+from catalog.rows import Definition, GroupRow, ModelIds, PublishRows
 from catalog.runs import RunHandle, RunSpec, begin_run
 from cli.markdown import table
 

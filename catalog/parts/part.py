@@ -88,15 +88,6 @@ class Section:
     """Other parts that fill it, each enough by itself."""
 
 
-class Definition(NamedTuple):
-    """What the numbers of a part follow: results of two definitions are never mixed."""
-
-    version: int = 1
-    """Of the code and the formulas."""
-    settings: dict[str, Any] = {}  # noqa: RUF012
-    """Values, as a document has them, of the settings that the part declares, by name."""
-
-
 class Publication(NamedTuple):
     """Where a part's `after_rows` stands: within the transaction that publishes a run, its rows in place."""
 

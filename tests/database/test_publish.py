@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from catalog import runs
 from catalog.errors import InputError, RunError
-from catalog.parts.part import Definition
+from catalog.rows import Definition
 from tests.database.helpers import execute, one, python_until, rows, visible
 from tests.published import (
     D_MLP,

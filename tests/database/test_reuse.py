@@ -5,8 +5,8 @@ import pytest
 
 from catalog import runs
 from catalog.errors import RunError
-from catalog.parts.part import Definition
 from catalog.reuse import ModelKey, best_matches, known_results, run_of_weights
+from catalog.rows import Definition
 from tests.database.helpers import execute, rows
 from tests.published import DEAD, MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of, stage_small_family
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Engine
 
 from catalog import api, runs
-from catalog.parts.part import Definition
+from catalog.rows import Definition
 from catalog.summaries import summarise
 from tests.database.helpers import execute, one, rows
 from tests.published import MODELS, publish_small_family, spec_of, stage_small_family

@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from catalog import checksums, labels, runs
-from catalog.parts.part import Definition
-from catalog.rows import FeatureRow, PublishRows
+from catalog.rows import Definition, FeatureRow, PublishRows
 from tests import published
 from tests.database.helpers import execute, one, rows
 from tests.published import MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of

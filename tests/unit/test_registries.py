@@ -11,7 +11,7 @@ import pytest
 from catalog import parts
 from catalog.base import metadata
 from catalog.errors import InputError
-from catalog.parts.part import Definition
+from catalog.rows import Definition
 from ingest.identity import OF_RUN, definitions_of, parts_by_setting
 from ingest.settings import IngestSettings
 from tests.database.helpers import ROOT
