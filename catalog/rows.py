@@ -14,7 +14,7 @@ class Definition(NamedTuple):
 
     version: int = 1
     """Of the code and the formulas."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {}  # noqa: RUF012 – nobody writes into it
     """Values, as a document has them, of the settings that the part declares, by name."""
 
 
