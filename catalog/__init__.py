@@ -4,15 +4,16 @@
     with catalog.connect() as store:
         store.find_labels(catalog.LabelFilter(family="alphabet"))       # a DataFrame
 
-1. `schema` has the tables that are no part's, `parts` say what is known about neurons, a module each: tables, views, rules, checks,
-   sections of a neuron's page; `views` are made of both, `migrations/` make the tables, and `server` is where they are;
+1. `schema` has the tables that are no part's, `parts` say what is known about neurons, a module each: tables, views, rules,
+   checks, sections of a neuron's page; `views` are made of both, `migrations/` make the tables, and `server` is where they are;
 2. `labels` turn statistics into families by rules, again and again without computing anything;
 3. `publishing` brings a run's rows into the database, at once or not at all; `runs` are its life, its jobs and the right to it;
 4. `questions` are asked, and say why there is no answer; answers are `Rows`; `verify` asks whether the rows hang together;
 5. `api` puts the questions on one object, which makes DataFrames of the answers.
 
 Words: a part is one kind of knowledge about neurons and the unit of a run; a rule makes the labels of one family; rows are
-what a part fills of a table. A run has members, its models, and jobs, which a plan cuts its work into (`ingest`). A role is a
+what a part fills of a table; its definition is what its numbers follow, a version and the settings that are the part's alone.
+A run has members, its models, and jobs, which a plan cuts its work into (`ingest`). A role is a
 part of the group `roles`: what neurons do.
 """
 

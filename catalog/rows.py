@@ -2,11 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from catalog.documents import DocumentCounts
+
+
+class Definition(NamedTuple):
+    """What the numbers of a part follow: results of two definitions are never mixed."""
+
+    version: int = 1
+    """Of the code and the formulas."""
+    settings: dict[str, Any] = {}  # noqa: RUF012 – nobody writes into it
+    """Values, as a document has them, of the settings that the part declares, by name."""
 
 
 class ModelRow(NamedTuple):
@@ -121,5 +130,5 @@ class PublishRows:
     pair_run_of: dict[tuple[int, int], int]
     """The run that computed each pair of model ids (smaller, larger)."""
     groups: list[GroupRow]
-    parts: dict[str, int]
-    """Definition version of each part that is published."""
+    parts: dict[str, Definition]
+    """What the numbers of each part that is published follow."""

@@ -5,134 +5,31 @@ from typing import Annotated
 import typer
 
 from cli.failures import when_interrupted
-from cli.options import (
-    AblationPairsOption,
-    BaselineDrawsOption,
-    BatchTokensOption,
-    ContextOption,
-    CorpusOption,
-    CorpusRevisionOption,
-    DeviceOption,
-    EncodingOption,
-    ExcludeOption,
-    FormatOption,
-    IncludeOption,
-    InterventionTokensOption,
-    JobsOption,
-    MemoryOption,
-    ModelsArgument,
-    NgramTokensOption,
-    OnlyOption,
-    PrecisionOption,
-    SpacyModelOption,
-    SplitOption,
-    SubsetColumnOption,
-    SyntaxSubsetsOption,
-    TextColumnOption,
-    TopicsOption,
-    TopKOption,
-    finite,
-    parse_names,
-)
+from cli.ingest_options import IngestCommand, asks_for_an_ingest
+from cli.options import DeviceOption, FormatOption, MemoryOption, finite
 from cli.output import Format, show_records, talk
 from cli.progress import watch
-from ingest.corpus.files import UTF_8
-from ingest.corpus.syntax import DEFAULT_PIPELINE
-from ingest.settings import ABLATION_PAIRS, INTERVENTION_TOKENS, NGRAM_TOKENS
+from ingest.settings import IngestSettings
 
 UNFINISHED = "nothing was published; the same command resumes"
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (ingest, worker, relabel):
+    app.command(cls=IngestCommand)(ingest)
+    for command in (worker, relabel):
         app.command()(command)
 
 
-def ingest(
-    models: ModelsArgument,
-    corpus: CorpusOption = None,
-    model_family: Annotated[
-        str | None, typer.Option("--model-family", help="What these seeds of one architecture are called together.")
-    ] = None,
-    context: ContextOption = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", help="Tokens to keep, after rows are shuffled; else all.")
-    ] = None,
-    device: DeviceOption = "auto",
-    memory: MemoryOption = None,
-    precision: PrecisionOption = "fp32",
-    seed: Annotated[int, typer.Option("--seed", help="Of the shuffle and of the rotated baseline.")] = 0,
-    baseline_draws: BaselineDrawsOption = 1,
-    top_k: TopKOption = 50,
-    only: OnlyOption = None,
-    again: Annotated[bool, typer.Option("--again", help="Compute a run that is published already.")] = False,
-    batch_tokens: BatchTokensOption = 4096,
-    subset_column: SubsetColumnOption = "subset",
-    text_column: TextColumnOption = "text",
-    split: SplitOption = None,
-    corpus_revision: CorpusRevisionOption = None,
-    encoding: EncodingOption = UTF_8,
-    include: IncludeOption = None,
-    exclude: ExcludeOption = None,
-    keep_eos: Annotated[bool, typer.Option("--keep-eos", help="Keep end-of-text tokens between documents.")] = False,
-    min_count: Annotated[
-        int, typer.Option("--min-count", help="Occurrences that a token needs to be among a neuron's top tokens.")
-    ] = 75,
-    ngram_tokens: NgramTokensOption = NGRAM_TOKENS,
-    intervention_tokens: InterventionTokensOption = INTERVENTION_TOKENS,
-    ablation_pairs: AblationPairsOption = ABLATION_PAIRS,
-    spacy_model: SpacyModelOption = DEFAULT_PIPELINE,
-    syntax_subsets: SyntaxSubsetsOption = None,
-    topics: TopicsOption = None,
-    jobs: JobsOption = None,
-    enqueue: Annotated[bool, typer.Option("--enqueue", help="Leave the jobs to `catalog worker` processes.")] = False,
-    staging: Annotated[
-        str | None, typer.Option("--staging", help="Folder of sums and checkpoints, which all workers must reach.")
-    ] = None,
-    checkpoint_minutes: Annotated[
-        float, typer.Option("--checkpoint-minutes", callback=finite, help="A longer job saves its sums so often.")
-    ] = 5.0,
-) -> None:
-    """Compute and publish statistics, matches and labels of neurons."""
-    from ingest.pipeline.main_path import ingest as run_ingest
-    from ingest.settings import IngestSettings
+@asks_for_an_ingest
+def ingest(settings: IngestSettings) -> None:
+    """Compute and publish statistics, matches and labels of neurons.
 
-    settings = IngestSettings(
-        models=tuple(models),
-        corpus=corpus,
-        model_family=model_family,
-        context=context,
-        max_tokens=max_tokens,
-        device=device,
-        memory_gb=memory,
-        precision=precision,
-        seed=seed,
-        baseline_draws=baseline_draws,
-        top_k=top_k,
-        only=parse_names(only),
-        again=again,
-        batch_tokens=batch_tokens,
-        text_column=text_column,
-        subset_column=subset_column,
-        split=split,
-        corpus_revision=corpus_revision,
-        encoding=encoding,
-        include=parse_names(include),
-        exclude=parse_names(exclude),
-        keep_eos=keep_eos,
-        min_count=min_count,
-        ngram_tokens=ngram_tokens,
-        intervention_tokens=intervention_tokens,
-        ablation_pairs=ablation_pairs,
-        spacy_model=spacy_model,
-        syntax_subsets=parse_names(syntax_subsets),
-        topics=topics,
-        jobs=jobs,
-        enqueue=enqueue,
-        staging=staging,
-        checkpoint_minutes=checkpoint_minutes,
-    )
+    Where a published run has these models and tokens, the parts that it lacks are added to it. An option that is for some parts
+    has these measured again alone; whoever reads sees the run as it was until that is done.
+    """
+    from ingest.pipeline.main_path import ingest as run_ingest
+
     with when_interrupted(UNFINISHED), watch() as progress:
         report = run_ingest(settings, progress)
     talk(report.message)

@@ -38,7 +38,8 @@ for group in (runs, rules, db):
     app.add_typer(group.app)
 for level in (app, runs.app, rules.app, db.app):
     for command in level.registered_commands:
-        command.cls = Command
+        if command.cls is None or not issubclass(command.cls, Command):
+            command.cls = Command
 
 
 @dataclass

@@ -10,17 +10,8 @@ from typing import Annotated
 
 import typer
 
-from catalog import parts
 from catalog.errors import InputError
 from cli.output import Format
-
-
-def _parts() -> str:
-    """Names of parts for the help; what cannot be imported is told by the command that needs it."""
-    try:
-        return ", ".join(parts.names())
-    except InputError:
-        return ", ".join(parts.OWN)
 
 
 def finite(parameter: typer.CallbackParam, value: float | None) -> float | None:
@@ -45,58 +36,11 @@ RunOption = Annotated[
 LimitOption = Annotated[int, typer.Option("--limit", min=0, help="Most rows; 0 for all.")]
 OffsetOption = Annotated[int, typer.Option("--offset", min=0, help="Rows to skip.")]
 
-ModelsArgument = Annotated[
-    list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, each [NAME=]LOCATION[@REVISION].")
-]
-CorpusOption = Annotated[
-    str | None, typer.Option("--corpus", help="A JSON Lines or Parquet file, a folder of them, or a data set on the hub.")
-]
-SubsetColumnOption = Annotated[str, typer.Option("--subset-column", help="The corpus's column of subset names; '' for none.")]
-TextColumnOption = Annotated[str, typer.Option("--text-column", help="The corpus's column of text.")]
-SplitOption = Annotated[str | None, typer.Option("--split", help="Split of a data set on the hub.")]
-CorpusRevisionOption = Annotated[str | None, typer.Option("--corpus-revision", help="Revision of a data set on the hub.")]
-EncodingOption = Annotated[str, typer.Option("--encoding", help="Of JSON Lines, such as latin-1.")]
-IncludeOption = Annotated[
-    str | None, typer.Option("--include", help="Patterns, with commas, of a folder's files to read: 'en/*.jsonl'; else all.")
-]
-ExcludeOption = Annotated[
-    str | None, typer.Option("--exclude", help="Patterns, with commas, of a folder's files to leave out: '**/*.json'.")
-]
-ContextOption = Annotated[
-    int | None,
-    typer.Option("--context", "--context-length", help="Tokens per row with BOS; else the smaller of 512 and n_ctx."),
-]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")]
 MemoryOption = Annotated[
     float | None, typer.Option("--memory", callback=finite, help="GiB for the running sums; else half of what is free.")
 ]
-PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="Of products: fp32; bf16, where the device has it; tf32 on a CUDA device.")
-]
-OnlyOption = Annotated[
-    str | None,
-    typer.Option("--only", help=f"Parts, with commas: {_parts()}; roles: what neurons do; else all."),
-]
 BatchTokensOption = Annotated[int, typer.Option("--batch-tokens", help="Tokens per forward pass.")]
-NgramTokensOption = Annotated[
-    int, typer.Option("--ngram-tokens", help="Tokens whose n-grams are counted, a bit per neuron each.")
-]
-InterventionTokensOption = Annotated[
-    int, typer.Option("--intervention-tokens", help="Tokens on which neurons are held, or taken from heads.")
-]
-AblationPairsOption = Annotated[
-    int, typer.Option("--ablation-pairs", help="Neurons and heads of each sign of h whose path is ablated.")
-]
-BaselineDrawsOption = Annotated[int, typer.Option("--baseline-draws", help="Rotations that the baseline averages.")]
-TopKOption = Annotated[int, typer.Option("--top-k", help="Matches to keep per neuron and other model.")]
-SpacyModelOption = Annotated[str, typer.Option("--spacy-model", help="The installed spaCy pipeline for syntax.")]
-SyntaxSubsetsOption = Annotated[
-    str | None, typer.Option("--syntax-subsets", help="Subsets to annotate, with commas; else those of English prose.")
-]
-TopicsOption = Annotated[
-    str | None, typer.Option("--topics", help="CSV of token_id,topic; else topics are found in the corpus.")
-]
-JobsOption = Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")]
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, as in `catalog models`.")]
 NeuronArgument = Annotated[str, typer.Argument(metavar="LAYER.INDEX", help="A neuron: 3.10 is layer 3, neuron 10.")]

@@ -1,42 +1,14 @@
 """`catalog plan`: what an ingest would compute, and what it would cost."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from cli.options import (
-    AblationPairsOption,
-    BaselineDrawsOption,
-    BatchTokensOption,
-    ContextOption,
-    CorpusOption,
-    CorpusRevisionOption,
-    DeviceOption,
-    EncodingOption,
-    ExcludeOption,
-    FormatOption,
-    IncludeOption,
-    InterventionTokensOption,
-    JobsOption,
-    MemoryOption,
-    ModelsArgument,
-    NgramTokensOption,
-    OnlyOption,
-    PrecisionOption,
-    SpacyModelOption,
-    SplitOption,
-    SubsetColumnOption,
-    SyntaxSubsetsOption,
-    TextColumnOption,
-    TopicsOption,
-    TopKOption,
-    parse_names,
-)
+from cli.ingest_options import IngestCommand, asks_for_an_ingest
+from cli.options import FormatOption
 from cli.output import Format, show_records, talk
 from cli.progress import watch
-from ingest.corpus.files import UTF_8
-from ingest.corpus.syntax import DEFAULT_PIPELINE
-from ingest.settings import ABLATION_PAIRS, INTERVENTION_TOKENS, NGRAM_TOKENS
+from ingest.settings import IngestSettings
 
 if TYPE_CHECKING:
     from ingest.preview.overview import Preview
@@ -51,79 +23,32 @@ GIB = 2**30
 
 def register(app: typer.Typer) -> None:
     """Add this module's command."""
-    app.command()(plan)
+    app.command(cls=IngestCommand)(plan)
 
 
-def plan(
-    models: ModelsArgument,
-    corpus: CorpusOption = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", help="Tokens to keep; without --corpus, tokens of any corpus.")
-    ] = None,
-    context: ContextOption = None,
-    device: DeviceOption = "auto",
-    memory: MemoryOption = None,
-    precision: PrecisionOption = "fp32",
-    jobs: JobsOption = None,
-    only: OnlyOption = None,
-    batch_tokens: BatchTokensOption = 4096,
-    ngram_tokens: NgramTokensOption = NGRAM_TOKENS,
-    intervention_tokens: InterventionTokensOption = INTERVENTION_TOKENS,
-    ablation_pairs: AblationPairsOption = ABLATION_PAIRS,
-    baseline_draws: BaselineDrawsOption = 1,
-    top_k: TopKOption = 50,
-    spacy_model: SpacyModelOption = DEFAULT_PIPELINE,
-    syntax_subsets: SyntaxSubsetsOption = None,
-    topics: TopicsOption = None,
-    subset_column: SubsetColumnOption = "subset",
-    text_column: TextColumnOption = "text",
-    split: SplitOption = None,
-    corpus_revision: CorpusRevisionOption = None,
-    encoding: EncodingOption = UTF_8,
-    include: IncludeOption = None,
-    exclude: ExcludeOption = None,
-    format: FormatOption = Format.TABLE,
-) -> None:
+@asks_for_an_ingest
+def plan(settings: IngestSettings, format: FormatOption = Format.TABLE) -> None:
     """Show the phases and jobs of an ingest, and their cost.
 
-    A time that cannot be estimated is left empty, and said to be unknown.
+    It takes the words of the ingest; without --corpus, --max-tokens says how many tokens there are. Of a published run only
+    what the ingest would compute is shown, if models and corpus have been read before. A time that cannot be estimated is
+    left empty, and said to be unknown.
     """
     from ingest.first_checks import check_plan
-    from ingest.settings import IngestSettings
+    from ingest.preview.foreseen import foresee
 
-    settings = IngestSettings(
-        models=tuple(models),
-        corpus=corpus,
-        max_tokens=max_tokens,
-        context=context,
-        device=device,
-        memory_gb=memory,
-        precision=precision,
-        jobs=jobs,
-        only=parse_names(only),
-        batch_tokens=batch_tokens,
-        ngram_tokens=ngram_tokens,
-        intervention_tokens=intervention_tokens,
-        ablation_pairs=ablation_pairs,
-        baseline_draws=baseline_draws,
-        top_k=top_k,
-        spacy_model=spacy_model,
-        syntax_subsets=parse_names(syntax_subsets),
-        topics=topics,
-        subset_column=subset_column,
-        text_column=text_column,
-        split=split,
-        corpus_revision=corpus_revision,
-        encoding=encoding,
-        include=parse_names(include),
-        exclude=parse_names(exclude),
-    )
     check_plan(settings)
+    foreseen = foresee(settings)
+    for sentence in foreseen.told:
+        talk(sentence)
+    if foreseen.settings is None:
+        show_records(COLUMNS, [], format)
+        return
     with watch() as progress:
         # seconds, in which a person may change their mind
         from ingest.preview.overview import preview
 
-        found = preview(settings, progress)
+        found = preview(foreseen.settings, progress)
     show_records(COLUMNS, [_record(phase) for phase in found.phases], format)
     _summary(found)
 

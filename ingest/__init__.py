@@ -2,7 +2,7 @@
 
 The way of the data, each room standing on those before it:
 
-1. `checkpoints` are opened, checked and folded; `corpus` makes rows of tokens of texts; `features` are what may explain neurons;
+1. `checkpoints` are opened, checked and folded; `corpus` makes rows of tokens of texts; `features` may explain neurons;
 2. `statistics` are sums over tokens, `roles` what neurons do to predictions and heads: mathematics without a database;
 3. `settings` say what is asked for, `inputs` are what was opened for it, `remembered` is what need not be opened again;
 4. `parts` say how each part is measured: a `LayerMeasure` sums over the corpus layer by layer, a `PairMeasure` over pairs of

@@ -1,4 +1,4 @@
-"""What makes two runs the same: models, tokens, settings and the definition versions of the statistics used."""
+"""What makes two runs the same (models, tokens, context, seed, precision), and two results of a part: its definition."""
 
 import hashlib
 import json
@@ -8,34 +8,65 @@ from pathlib import Path
 
 from catalog import parts
 from catalog.errors import InputError
-from ingest.settings import ABLATION_PAIRS, INTERVENTION_TOKENS, IngestSettings
+from catalog.rows import Definition
+from ingest.settings import IngestSettings
+
+OF_RUN = ("context", "seed", "precision")
+"""Settings that make a run which reads tokens."""
 
 
-def number_settings(settings: IngestSettings) -> dict[str, object]:
-    """The settings that change a number. Device, memory and batch size do not: a plan never changes a result."""
+def run_settings(settings: IngestSettings, context: int) -> dict[str, object]:
+    """What makes a run beside its models and tokens; nothing of a run that reads none. Device, memory and batch size change no
+    number, and what concerns a part alone is the part's: see `definitions_of`.
+
+    Args:
+        context: tokens of a row.
+    """
     if not settings.needs_corpus:
-        # h of rotary positions is a mean over those of a row
-        return {"context": settings.context} if "attention" in settings.parts else {}
-    return {
-        "seed": settings.seed,
-        "precision": settings.precision,
-        "baseline_draws": settings.baseline_draws,
-        "top_k": settings.top_k,
-        "min_count": settings.min_count,
-        "ngram_tokens": settings.ngram_tokens,
-        "keep_eos": settings.keep_eos,
-        "spacy_model": settings.spacy_model,
-        "syntax_subsets": sorted(settings.syntax_subsets),
-        "topics": None if settings.topics is None else _sha256(Path(settings.topics)),
-        **_of_roles(settings),
+        return {}
+    return {name: _value(name, settings, context) for name in OF_RUN}
+
+
+def run_identity(models: list[str], tokenizer: str, token_sha256: str | None, settings: IngestSettings, context: int) -> str:
+    """sha256 over the set of models, the tokens and the settings of the run; parts carry their definitions themselves.
+
+    Args:
+        models: identity of each, of weights and behaviour.
+        tokenizer: its sha256; the vocabulary enters features even where no token is read.
+        token_sha256: of the corpus, if one is read.
+        context: tokens of a row.
+    """
+    content = {
+        "models": sorted(models),
+        "tokenizer": tokenizer,
+        "tokens": token_sha256,
+        "settings": run_settings(settings, context),
     }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _of_roles(settings: IngestSettings) -> dict[str, object]:
-    """Only where they are not the usual ones: runs from before there were roles are the same runs."""
-    chosen = {"intervention_tokens": settings.intervention_tokens, "ablation_pairs": settings.ablation_pairs}
-    usual = {"intervention_tokens": INTERVENTION_TOKENS, "ablation_pairs": ABLATION_PAIRS}
-    return {} if chosen == usual else {"roles": chosen}
+def definitions_of(names: Iterable[str], settings: IngestSettings, context: int) -> dict[str, Definition]:
+    """What the numbers of each of the parts follow.
+
+    Args:
+        context: tokens of a row.
+    Raises:
+        InputError: a file that a setting names cannot be read.
+    """
+    found = {}
+    for part in map(parts.part_named, names):
+        found[part.name] = Definition(part.version, {name: _value(name, settings, context) for name in part.settings})
+    return found
+
+
+def _value(name: str, settings: IngestSettings, context: int) -> object:
+    """A setting as a document has it: files by what they hold, sets in order."""
+    if name == "context":
+        return context
+    if name == "topics" and settings.topics is not None:
+        return _sha256(Path(settings.topics))
+    value = getattr(settings, name)
+    return sorted(value) if isinstance(value, tuple) else value
 
 
 def _sha256(path: Path) -> str:
@@ -48,21 +79,18 @@ def _sha256(path: Path) -> str:
         raise InputError(f"--topics {path} cannot be read ({error.strerror}); give a CSV file.") from error
 
 
-def run_identity(models: list[str], tokenizer: str, token_sha256: str | None, settings: IngestSettings) -> str:
-    """sha256 over the set of models, the tokens and the settings; parts carry their definition versions themselves.
+def parts_by_setting() -> dict[str, tuple[str, ...]]:
+    """The parts that a setting concerns, of those that do not make a run."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in parts.PARTS:
+        for name in set(part.settings) - {*OF_RUN}:
+            found[name] = (*found.get(name, ()), part.name)
+    return found
 
-    Args:
-        models: identity of each, of weights and behaviour.
-        tokenizer: its sha256; the vocabulary enters features even where no token is read.
-        token_sha256: of the corpus, if one is read.
-    """
-    content = {
-        "models": sorted(models),
-        "tokenizer": tokenizer,
-        "tokens": token_sha256,
-        "settings": number_settings(settings),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+def option_of(name: str) -> str:
+    """The option that gives a setting."""
+    return f"--{name.replace('_', '-')}"
 
 
 def versions_of(names: Iterable[str]) -> dict[str, int]:

@@ -42,6 +42,11 @@ class Inputs:
         """sha256 over weights and behaviour of each model."""
         return [checkpoint.identity.sha256 for checkpoint in self.checkpoints]
 
+    @property
+    def arguments(self) -> list[str]:
+        """The models as arguments that mean the same in any folder."""
+        return [f"{c.name}={c.source}{f'@{c.revision}' if c.revision else ''}" for c in self.checkpoints]
+
     def pair_key(self, a: int, b: int) -> tuple[str, str]:
         """What identifies a pair of models in the catalog: the smaller identity first."""
         first, second = sorted((self.identities[a], self.identities[b]))

@@ -34,7 +34,8 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 @dataclass(frozen=True)
 class IngestSettings:
-    """The settings of `catalog ingest`; those that change a number are part of the run's identity."""
+    """The settings of `catalog ingest`. Those that change numbers are part of the run's identity, or concern some of its parts,
+    which declare it (`catalog.parts.part.Part.settings`)."""
 
     models: tuple[str, ...]
     """Folders or hub names, each `[NAME=]LOCATION[@REVISION]`."""
@@ -208,7 +209,7 @@ def check_interval(option: str, value: float) -> None:
 
 
 def recorded(settings: IngestSettings, models: list[str]) -> dict[str, Any]:
-    """The settings as they are kept with a run: folders in full, no address of a database.
+    """The settings as they are kept for those who read the same again: folders in full, no address of a database.
 
     Args:
         models: the models, each as NAME=LOCATION with its revision.

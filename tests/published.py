@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from catalog.documents import DocumentCounts
-from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
+from catalog.rows import CorpusRow, Definition, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
 from catalog.runs.handle import RunHandle, RunSpec
 from catalog.runs.life import begin_run
 from catalog.text import escape
@@ -32,13 +32,14 @@ TOKENIZER = TokenizerRow("f" * 64, len(TOKENS), 0, 1, list(TOKENS), [escape(raw)
 FEATURE_TOKENS = {"contains_comma": [5], "is_digit": [6], "s_unigram": [2, 3, 10]}
 PARTS = dict.fromkeys(
     ("weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens"),
-    1,
+    Definition(),
 )
 
 
-def spec_of(identity: str, parts: dict[str, int] = PARTS) -> RunSpec:
+def spec_of(identity: str, parts: dict[str, Definition] = PARTS) -> RunSpec:
     """What a run of the family is recorded as."""
-    return RunSpec(identity, {"seed": 0}, parts, "0" * 40, "cpu", "pocket-gpt2", tuple(parts))
+    versions = {part: definition.version for part, definition in parts.items()}
+    return RunSpec(identity, {"seed": 0}, versions, "0" * 40, "cpu", "pocket-gpt2", {})
 
 
 def publish_small_family(engine: Engine, identity: str = "small family", names: Sequence[str] = MODELS) -> int:

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, text
 from bench.report import machine
 from bench.scale import synthetic, synthetic_causes
 from bench.scale.synthetic import FAMILIES, FEATURES, Family
-from catalog.rows import GroupRow, ModelIds, PublishRows
+from catalog.rows import Definition, GroupRow, ModelIds, PublishRows
 from catalog.runs.life import RunHandle, RunSpec, begin_run
 from cli.markdown import table
 
@@ -84,8 +84,7 @@ def build(engine: Engine, scale: float, seed: int = 0, plans: Sequence[Plan] = P
 def spec_of(plan: Plan) -> RunSpec:
     """What the run is recorded as."""
     names = ("weights", "activations", "correlations", *(MORE_PARTS if plan.vocabulary else ()))
-    parts = dict.fromkeys(names, 1)
-    return RunSpec(plan.identity, {"seed": 0, "k": plan.k}, parts, "0" * 40, "none", "synthetic", tuple(parts))
+    return RunSpec(plan.identity, {"seed": 0, "k": plan.k}, dict.fromkeys(names, 1), "0" * 40, "none", "synthetic", {})
 
 
 def stage(handle: RunHandle, family: Family, plan: Plan, number: int, scale: float) -> tuple[PublishRows, int]:
@@ -113,7 +112,7 @@ def stage(handle: RunHandle, family: Family, plan: Plan, number: int, scale: flo
         statistics_run_of={own.model_id: handle.run_id for own in ids},
         pair_run_of={(a.model_id, b.model_id): handle.run_id for a in ids for b in ids if a.model_id < b.model_id},
         groups=_groups(family, plan, ids),
-        parts=spec_of(plan).definition_versions,
+        parts={part: Definition(version) for part, version in spec_of(plan).definition_versions.items()},
     )
     return rows, n_rows
 

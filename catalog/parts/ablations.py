@@ -85,6 +85,7 @@ PART = Part(
     name="ablations",
     about="what heads do without it",
     reads="corpus",
+    settings=("intervention_tokens", "ablation_pairs"),
     group="roles",
     rows=(
         Rows(ablation_relations, "some", own=_OWN_RELATIONS, asked_too=True, measurement=_KEY),

@@ -189,6 +189,7 @@ PART = Part(
     name="attention",
     about="heads of later layers that it turns towards BOS or away",
     reads="weights",
+    settings=("context", "seed"),
     group="roles",
     rows=(Rows(head_scores, "some"), Rows(head_baselines, "model"), Rows(head_compositions, "some")),
     views=VIEWS,

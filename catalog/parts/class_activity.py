@@ -29,6 +29,7 @@ PART = Part(
     name="class_activity",
     about="whether it is active before the tokens that it acts on",
     reads="corpus",
+    settings=("intervention_tokens",),
     group="roles",
     rows=(Rows(class_activity, "some"),),
     views=(

@@ -228,6 +228,7 @@ PART = Part(
     name="correlations",
     about="partners in other models, universality, groups",
     reads="corpus",
+    settings=("baseline_draws", "top_k"),
     rows=(
         Rows(pairs, "pair"),
         Rows(universality, "neuron", of_all_models=True),

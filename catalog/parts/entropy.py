@@ -182,6 +182,7 @@ PART = Part(
     name="entropy",
     about="what is predicted when it is held at a value",
     reads="corpus",
+    settings=("intervention_tokens",),
     group="roles",
     rows=(Rows(interventions, "some", own="{t}.purpose <> 'asked'", asked_too=True),),
     views=VIEWS,

@@ -150,6 +150,7 @@ PART = Part(
     name="ngrams",
     about="on how few tokens, bigrams and trigrams it is active",
     reads="corpus",
+    settings=("ngram_tokens",),
     rows=(Rows(ngram_statistics, "neuron"), Rows(detected_ngrams, "some")),
     views=VIEWS,
     rules=(

@@ -111,6 +111,10 @@ class Part:
     """Deleted in this order."""
     version: int = 1
     """Of the definitions: raised whenever a number changes its meaning, for results of other versions are never mixed."""
+    settings: tuple[str, ...] = ()
+    """Names of settings of an ingest that change its numbers, beyond those that make a run. Another value of one has the part
+    measured again, and no other. What makes a run (context, seed, precision) is named by parts that read no corpus: a run of
+    weights is made of its models alone, and any run may answer for its parts."""
     group: str = ""
     """What else `--only` calls it, together with others."""
     views: tuple[View, ...] = ()

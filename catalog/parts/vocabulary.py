@@ -164,6 +164,7 @@ PART = Part(
     name="vocabulary",
     about="features of the token, and of the token before, that explain it",
     reads="corpus",
+    settings=("min_count",),
     rows=(explained_by(OF_TOKENS), Rows(letter_scores, "some"), Rows(top_tokens, "some")),
     rules=RULES,
     page=(

@@ -25,7 +25,8 @@ def store(
     """
     with engine.begin() as connection:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.PUBLISH})"))
-        found = connection.execute(text("SELECT 1 FROM runs WHERE id = :id AND status = 'published'"), {"id": run_id}).first()
+        published = text("SELECT 1 FROM runs WHERE id = :id AND published_at IS NOT NULL")
+        found = connection.execute(published, {"id": run_id}).first()
         if found is None:
             raise RunError(f"run {run_id} was deleted meanwhile, so there is nothing to keep what was measured with.")
         for name, columns in tables:

@@ -67,17 +67,20 @@ def _check_wanted(connection: Connection, run_id: int) -> None:
 
 
 def _forget_parts(connection: Connection, run_id: int, names: list[str]) -> None:
-    """Parts that the run has by another definition make room; readers see the old rows until they see the new ones."""
+    """Parts that the run has by another definition make room; readers see the old rows until they see the new ones.
+
+    All partitions go at one time: a reader who waits for one of them holds none of the others.
+    """
     replaced = connection.execute(
         text("DELETE FROM run_parts WHERE run_id = :run_id AND part = ANY(:parts) RETURNING part"),
         {"run_id": run_id, "parts": names},
     )
-    for part in replaced.scalars().all():
-        rows = parts.rows_of(part)
-        partitions.drop(driver_of(connection), run_id, [own.name for own in rows])
-        for own in rows:
+    rows = [own for part in replaced.scalars().all() for own in parts.rows_of(part)]
+    for own in rows:
+        if own.name not in parts.partitioned():
             statement = f"DELETE FROM {own.name} t WHERE t.run_id = :run_id AND {own.own_of('t')}"
             connection.execute(text(statement), {"run_id": run_id})
+    partitions.drop(driver_of(connection), run_id, [own.name for own in rows])
 
 
 def _tokenizer(connection: Connection, driver: psycopg.Connection[Any], row: TokenizerRow) -> int:
@@ -221,13 +224,13 @@ def _members(connection: Connection, run_id: int, rows: PublishRows) -> None:
             {"run_id": run_id, "one": one, "other": other, "source": source},
         )
     models = models_sha256([model.identity for model, _ in rows.models])
-    for part, version in rows.parts.items():
+    for part, (version, settings) in rows.parts.items():
         connection.execute(
             text(
-                """INSERT INTO run_parts (run_id, part, definition_version, models_sha256)
-                   VALUES (:run_id, :part, :version, :of)"""
+                """INSERT INTO run_parts (run_id, part, definition_version, settings, models_sha256)
+                   VALUES (:run_id, :part, :version, CAST(:settings AS jsonb), :of)"""
             ),
-            {"run_id": run_id, "part": part, "version": version, "of": models},
+            {"run_id": run_id, "part": part, "version": version, "settings": json.dumps(settings), "of": models},
         )
 
 
@@ -289,14 +292,19 @@ def _groups(connection: Connection, driver: psycopg.Connection[Any], run_id: int
 
 
 def _mark(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishRows, corpus_id: int | None) -> None:
+    # parts may be added to a run that is superseded itself; what was to be added to those that are now is not wanted any more
     connection.execute(
         text(
-            """UPDATE runs SET superseded = true
-               WHERE identity = :identity AND id <> :run_id AND status = 'published'"""
+            """UPDATE runs r SET superseded = true, left_to_workers = false,
+                      status = 'published', error = CASE WHEN r.status = 'published' THEN r.error END
+                 FROM runs own
+                WHERE own.id = :run_id AND r.identity = :identity AND r.id <> :run_id
+                  AND r.published_at <= COALESCE(own.published_at, now())"""
         ),
         {"identity": spec.identity, "run_id": run_id},
     )
     connection.execute(text("DELETE FROM run_job_results WHERE run_id = :run_id"), {"run_id": run_id})
+    versions = {part: definition.version for part, definition in rows.parts.items()}
     connection.execute(
         text(
             """UPDATE runs SET status = 'published', phase = 'publish', finished_at = now(), error = NULL,
@@ -305,5 +313,5 @@ def _mark(connection: Connection, run_id: int, spec: "RunSpec", rows: PublishRow
                       definition_versions = definition_versions || CAST(:versions AS jsonb)
                WHERE id = :run_id"""
         ),
-        {"run_id": run_id, "corpus_id": corpus_id, "versions": json.dumps(rows.parts)},
+        {"run_id": run_id, "corpus_id": corpus_id, "versions": json.dumps(versions)},
     )

@@ -17,7 +17,7 @@ def relabel(engine: Engine) -> dict[int, dict[str, int]]:
     with engine.begin() as connection:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.PUBLISH})"))
         version = newest_version(connection, drafts=True)
-        runs = connection.execute(text("SELECT id FROM runs WHERE status = 'published' ORDER BY id")).scalars().all()
+        runs = connection.execute(text("SELECT id FROM runs WHERE published_at IS NOT NULL ORDER BY id")).scalars().all()
         counts = {run: label_run(connection, run, version) for run in runs}
         for run in runs:
             summaries.sum_layers(connection, run)

@@ -22,9 +22,9 @@ def check_run(connection: Connection, run: int | None, published: bool = True) -
     """
     if run is None:
         return
-    condition = "AND status = 'published'" if published else ""
+    condition = "AND published_at IS NOT NULL" if published else ""
     if connection.execute(text(f"SELECT 1 FROM runs WHERE id = :run {condition}"), {"run": run}).first() is None:
-        known = connection.execute(text("SELECT id FROM runs WHERE status = 'published' ORDER BY id")).scalars().all()
+        known = connection.execute(text("SELECT id FROM runs WHERE published_at IS NOT NULL ORDER BY id")).scalars().all()
         listed = ", ".join(map(str, known)) or "none"
         raise NotFoundError(f"there is no published run {run}, the published ones are: {listed}; see `catalog runs list`.")
 

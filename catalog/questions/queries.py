@@ -192,7 +192,9 @@ def run_details(connection: Connection, run: int) -> Values:
         connection,
         """SELECT r.id AS run, r.*, c.name AS corpus, c.n_tokens AS tokens, c.n_kept AS kept_tokens, c.token_sha256,
                   (SELECT string_agg(n.model, ', ' ORDER BY m.ordinal) FROM run_models m
-                     JOIN history.model_names n ON n.model_id = m.model_id WHERE m.run_id = r.id) AS models
+                     JOIN history.model_names n ON n.model_id = m.model_id WHERE m.run_id = r.id) AS models,
+                  (SELECT jsonb_object_agg(p.part, p.settings ORDER BY p.part) FROM run_parts p
+                    WHERE p.run_id = r.id AND p.settings <> '{}') AS settings_of_parts
            FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id WHERE r.id = :run""",
         {"run": run},
     ).records()

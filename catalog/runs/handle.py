@@ -3,7 +3,7 @@
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,8 @@ from catalog.endings import interruption, record_end
 from catalog.errors import CatalogError, InputError, RunError
 from catalog.publishing import partitions, staging
 from catalog.publishing.publish import publish
-from catalog.rows import FeatureRow, ModelIds, ModelRow, PublishRows
+from catalog.rows import Definition, FeatureRow, ModelIds, ModelRow, PublishRows
+from catalog.runs import reuse
 from catalog.server.engine import driver_of, give_back, transaction
 
 ANALYZE_ONLY = 180000
@@ -38,7 +39,8 @@ class RunSpec:
     code_version: str
     device: str
     model_family: str | None
-    parts: tuple[str, ...]
+    asked: dict[str, Any]
+    """What the attempt is asked for, as those need to know who do its jobs."""
 
 
 class RunHandle:
@@ -177,10 +179,18 @@ class RunHandle:
             RunError: the earlier run has been deleted since it was found; from `reserve` on it cannot be.
         """
         values = {"run_id": from_run}
-        published = text("SELECT 1 FROM runs WHERE id = :run_id AND status = 'published'")
+        published = text("SELECT 1 FROM runs WHERE id = :run_id AND published_at IS NOT NULL")
         if self._connection.execute(published, values).first() is None:
             raise RunError(f"run {from_run}, whose results were to be used again, is deleted; repeat the command.")
         return staging.fill_from_run(self._driver, self.run_id, table, from_run, model, pairs_of, part)
+
+    def check_sources(self, runs: Collection[int], definitions: Mapping[str, Definition]) -> None:
+        """Raises:
+        RunError: an earlier run, whose results are to be used again, has been deleted or has the parts by other settings.
+        """
+        if not reuse.serves(self._connection, runs, definitions):
+            named = ", ".join(map(str, sorted(runs)))
+            raise RunError(f"what was to be used again of run {named} is not there any more; repeat the command.")
 
     def index_staged(self) -> None:
         """Build the indexes of what will be partitions, once; `publish` does it if nobody has."""

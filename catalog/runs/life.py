@@ -1,4 +1,5 @@
-"""A run's life: begun under a lock, staged, published at once, or left behind without a trace for readers.
+"""A run's life: begun under a lock, staged, published at once, or left behind without a trace for readers. Later attempts may
+add parts to a published run, or measure some of them again, in the same way: readers see it as it was until they are done.
 
 The lock is an advisory one of the handle's own session: a killed process gives it back, and whoever asks for the same
 run next finds the row, sees that nobody holds the lock, and takes it over.
@@ -18,6 +19,7 @@ from sqlalchemy import Connection, Engine, text
 from catalog import endings, locks, parts
 from catalog.errors import JobTaken, RunError, no_such_run
 from catalog.publishing import partitions, staging
+from catalog.rows import Definition
 from catalog.runs.handle import RunHandle, RunSpec
 from catalog.server.engine import driver_of, give_back, lock_session
 
@@ -32,8 +34,8 @@ class RunRecord:
     """A published run."""
 
     id: int
-    parts: dict[str, int]
-    """Definition version by part."""
+    parts: dict[str, Definition]
+    """What the numbers of each part follow."""
     published_at: datetime
 
 
@@ -42,7 +44,7 @@ def published_run(engine: Engine, identity: str) -> RunRecord | None:
     with engine.connect() as connection:
         row = connection.execute(
             text(
-                """SELECT id, published_at FROM runs WHERE identity = :identity AND status = 'published'
+                """SELECT id, published_at FROM runs WHERE identity = :identity AND published_at IS NOT NULL
                    AND NOT superseded ORDER BY published_at DESC, id DESC LIMIT 1"""
             ),
             {"identity": identity},
@@ -50,9 +52,9 @@ def published_run(engine: Engine, identity: str) -> RunRecord | None:
         if row is None:
             return None
         parts = connection.execute(
-            text("SELECT part, definition_version FROM run_parts WHERE run_id = :run_id"), {"run_id": row.id}
+            text("SELECT part, definition_version, settings FROM run_parts WHERE run_id = :run_id"), {"run_id": row.id}
         )
-        return RunRecord(row.id, {part: version for part, version in parts}, row.published_at)
+        return RunRecord(row.id, {part: Definition(version, settings) for part, version, settings in parts}, row.published_at)
 
 
 def begin_run(engine: Engine, spec: RunSpec) -> RunHandle:
@@ -60,48 +62,85 @@ def begin_run(engine: Engine, spec: RunSpec) -> RunHandle:
 
     Raises:
         JobTaken: another process is at work on the same run.
+        RunError: it is left to workers.
     """
     connection = _locked_connection(engine, spec.identity)
     clean_up(connection)
     row = connection.execute(
-        text("SELECT id, status, error FROM runs WHERE identity = :identity AND status <> 'published'"),
+        text("SELECT id, status, error FROM runs WHERE identity = :identity AND published_at IS NULL"),
         {"identity": spec.identity},
     ).first()
-    if row is not None and row.status == "queued":
-        give_back(connection)
-        raise RunError(
-            f"run {row.id} is queued for workers; `catalog runs watch {row.id}` shows how far it is, and "
-            f"`catalog runs cancel {row.id}` takes it back."
-        )
+    _check_not_queued(connection, row)
     values = _record(spec)
     if row is None:
         statement = """INSERT INTO runs (identity, status, phase, model_family, settings, definition_versions,
-                                         code_version, device, host)
+                                         code_version, device, host, asked)
                        VALUES (:identity, 'running', 'tokenise', :model_family, CAST(:settings AS jsonb),
-                               CAST(:versions AS jsonb), :code_version, :device, CAST(:host AS jsonb)) RETURNING id"""
+                               CAST(:versions AS jsonb), :code_version, :device, CAST(:host AS jsonb),
+                               CAST(:asked AS jsonb)) RETURNING id"""
     else:
         values["run_id"] = row.id
         statement = """UPDATE runs SET status = 'running', phase = 'tokenise', started_at = now(), finished_at = NULL,
                               error = NULL, model_family = :model_family, settings = CAST(:settings AS jsonb),
                               definition_versions = CAST(:versions AS jsonb), code_version = :code_version,
-                              device = :device, host = CAST(:host AS jsonb), left_to_workers = false
+                              device = :device, host = CAST(:host AS jsonb), left_to_workers = false,
+                              asked = CAST(:asked AS jsonb)
                        WHERE id = :run_id RETURNING id"""
     run_id = connection.execute(text(statement), values).scalar_one()
-    staging.drop(driver_of(connection), run_id)
-    resumes = None if row is None else endings.ended(run_id, row.status, row.error)
-    return RunHandle(engine, connection, run_id, spec, resumes)
+    return _begun(engine, connection, run_id, spec, row)
 
 
 def begin_parts(engine: Engine, run_id: int, spec: RunSpec) -> RunHandle:
-    """Begin to add parts to a published run, which stays published all the time.
+    """Begin to measure parts of a published run, which readers see as it is all the time.
 
     Raises:
         JobTaken: another process is at work on the same run.
+        RunError: it is left to workers, or was deleted.
     """
     connection = _locked_connection(engine, spec.identity)
     clean_up(connection)
+    values = {"run_id": run_id}
+    row = connection.execute(text("SELECT id, status, error FROM runs WHERE id = :run_id"), values).first()
+    if row is None:
+        give_back(connection)
+        raise RunError(f"run {run_id} was deleted meanwhile; repeat the command.")
+    _check_not_queued(connection, row)
+    statement = """UPDATE runs SET status = 'running', phase = 'tokenise', started_at = now(), finished_at = NULL,
+                          error = NULL, left_to_workers = false, asked = CAST(:asked AS jsonb) WHERE id = :run_id"""
+    connection.execute(text(statement), values | {"asked": json.dumps(spec.asked)})
+    return _begun(engine, connection, run_id, spec, row)
+
+
+def _check_not_queued(connection: Connection, row: Any) -> None:
+    """Raises:
+    RunError: the run is left to workers.
+    """
+    if row is None or row.status != "queued":
+        return
+    give_back(connection)
+    raise RunError(
+        f"run {row.id} is queued for workers; `catalog runs watch {row.id}` shows how far it is, and "
+        f"`catalog runs cancel {row.id}` takes it back."
+    )
+
+
+def _begun(engine: Engine, connection: Connection, run_id: int, spec: RunSpec, before: Any) -> RunHandle:
+    """A run that nobody else is at.
+
+    Args:
+        before: its row as an earlier attempt left it, if there was one.
+    """
     staging.drop(driver_of(connection), run_id)
-    return RunHandle(engine, connection, run_id, spec)
+    ended = before is not None and before.status in endings.WORDS
+    return RunHandle(engine, connection, run_id, spec, endings.ended(run_id, before.status, before.error) if ended else None)
+
+
+def leave_as_published(engine: Engine, run_id: int) -> None:
+    """Parts of a published run that an attempt did not reach are no longer wanted: it is what its publication made it."""
+    with engine.begin() as connection:
+        statement = """UPDATE runs SET status = 'published', error = NULL WHERE id = :id AND published_at IS NOT NULL
+                       AND status = ANY(:ended) AND NOT left_to_workers"""
+        connection.execute(text(statement), {"id": run_id, "ended": list(endings.WORDS)})
 
 
 def take_queued(engine: Engine, run_id: int) -> RunHandle | None:
@@ -118,7 +157,7 @@ def take_queued(engine: Engine, run_id: int) -> RunHandle | None:
     row = connection.execute(
         text(
             """UPDATE runs SET status = 'running', error = NULL WHERE id = :id AND left_to_workers
-               RETURNING settings, definition_versions, code_version, device, model_family"""
+               RETURNING settings, definition_versions, code_version, device, model_family, asked"""
         ),
         {"id": run_id},
     ).first()
@@ -127,9 +166,7 @@ def take_queued(engine: Engine, run_id: int) -> RunHandle | None:
         give_back(connection)
         return None
     staging.drop(driver_of(connection), run_id)
-    parts = tuple(row.definition_versions)
-    spec = RunSpec(identity, row.settings, row.definition_versions, row.code_version, row.device, row.model_family, parts)
-    return RunHandle(engine, connection, run_id, spec)
+    return RunHandle(engine, connection, run_id, RunSpec(identity, *row))
 
 
 def cancel_run(engine: Engine, run_id: int) -> None:
@@ -251,6 +288,7 @@ def _record(spec: RunSpec) -> dict[str, Any]:
         "identity": spec.identity,
         "model_family": spec.model_family,
         "settings": json.dumps(spec.settings),
+        "asked": json.dumps(spec.asked),
         "versions": json.dumps(spec.definition_versions),
         "code_version": spec.code_version,
         "device": spec.device,

@@ -1,14 +1,15 @@
 """What earlier published runs already know, so that a sixth seed costs only its five new pairs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from catalog import parts
+from catalog.rows import Definition
 
 
 def tables_of(part: str) -> tuple[str, ...]:
@@ -23,7 +24,7 @@ def tables_of_pairs(part: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Known:
-    """Results of earlier runs with equal tokens, settings and definition versions."""
+    """Results of earlier runs with equal tokens, settings and definitions."""
 
     models: dict[str, int]
     """Identity of a model -> the newest run that has every wanted part of the model."""
@@ -45,18 +46,21 @@ _GIVEN = """({m}.identity, {m}.name, {m}.revision, (SELECT t.sha256 FROM tokeniz
     (SELECT * FROM unnest(CAST(:identities AS text[]), CAST(:names AS text[]), CAST(:revisions AS text[]),
                           CAST(:tokenizers AS text[])))"""
 
-# One row per run that could serve: equal numbers, equal tokens, and every wanted part in the wanted version.
-_SERVING = """
+_HAS_PARTS = """NOT EXISTS (
+        SELECT 1 FROM unnest(CAST(:parts AS text[]), CAST(:versions AS int[]), CAST(:settings AS text[]))
+                      AS wanted(part, version, settings)
+        WHERE NOT EXISTS (SELECT 1 FROM run_parts p
+                          WHERE p.run_id = r.id AND p.part = wanted.part AND p.definition_version = wanted.version
+                            AND p.settings = CAST(wanted.settings AS jsonb)))"""
+
+# One row per run that could serve: equal numbers, equal tokens, and every wanted part by the wanted definition.
+_SERVING = f"""
     SELECT r.id
     FROM runs r
     JOIN corpora c ON c.id = r.corpus_id
-    WHERE r.status = 'published' AND r.id <> :except_run
-      AND c.token_sha256 = :token_sha256 AND r.settings @> CAST(:settings AS jsonb)
-      AND r.settings -> 'roles' IS NOT DISTINCT FROM CAST(:settings AS jsonb) -> 'roles'
-      AND NOT EXISTS (
-        SELECT 1 FROM unnest(CAST(:parts AS text[]), CAST(:versions AS int[])) AS wanted(part, version)
-        WHERE NOT EXISTS (SELECT 1 FROM run_parts p
-                          WHERE p.run_id = r.id AND p.part = wanted.part AND p.definition_version = wanted.version))
+    WHERE r.published_at IS NOT NULL AND r.id <> :except_run
+      AND c.token_sha256 = :token_sha256 AND r.settings @> CAST(:of_run AS jsonb)
+      AND {_HAS_PARTS}
 """
 
 
@@ -65,16 +69,20 @@ def known_results(
     models: Sequence[ModelKey],
     token_sha256: str,
     settings: dict[str, object],
-    versions: dict[str, int],
+    definitions: Mapping[str, Definition],
     except_run: int,
 ) -> Known:
-    """Models and pairs of models that need no computing; a model known by another name is another model."""
+    """Models and pairs of models that need no computing; a model known by another name is another model.
+
+    Args:
+        settings: those that make a run.
+        definitions: of the wanted parts.
+    """
     values = {
         "token_sha256": token_sha256,
-        "settings": json.dumps(settings),
-        "parts": list(versions),
-        "versions": list(versions.values()),
+        "of_run": json.dumps(settings),
         "except_run": except_run,
+        **_wanted(definitions),
         **_columns(models),
     }
     with engine.connect() as connection:
@@ -96,30 +104,34 @@ def known_results(
     return Known(found_models, found_pairs)
 
 
-def run_of_weights(engine: Engine, models: Sequence[ModelKey], versions: dict[str, int], context: int | None) -> int | None:
-    """The newest published run that has these parts, which read no corpus, of all these models, whatever else it has.
-
-    Args:
-        context: the tokens of a row, if the parts depend on it.
-    """
+def run_of_weights(engine: Engine, models: Sequence[ModelKey], definitions: Mapping[str, Definition]) -> int | None:
+    """The newest published run that has these parts, which read no corpus, of all these models, whatever else it has."""
     statement = f"""
         SELECT max(r.id) FROM (
           SELECT rm.run_id AS id, count(*) AS n FROM run_models rm
           JOIN models m ON m.id = rm.model_id AND {_GIVEN.format(m="m")}
-          JOIN runs published ON published.id = rm.run_id AND published.status = 'published'
-           AND (CAST(:context AS int) IS NULL OR (published.settings ->> 'context')::int = :context)
+          JOIN runs published ON published.id = rm.run_id AND published.published_at IS NOT NULL
           GROUP BY rm.run_id) r
         WHERE r.n = :n
-          AND NOT EXISTS (
-            SELECT 1 FROM unnest(CAST(:parts AS text[]), CAST(:versions AS int[])) AS wanted(part, version)
-            WHERE NOT EXISTS (SELECT 1 FROM run_parts p
-                              WHERE p.run_id = r.id AND p.part = wanted.part AND p.definition_version = wanted.version))"""
+          AND {_HAS_PARTS}"""
     with engine.connect() as connection:
-        values = {
-            **_columns(models), "parts": list(versions), "versions": list(versions.values()), "n": len(models),
-            "context": context,
-        }  # fmt: skip
+        values = {**_columns(models), **_wanted(definitions), "n": len(models)}
         return connection.execute(text(statement), values).scalar()
+
+
+def serves(connection: Connection, runs: Collection[int], definitions: Mapping[str, Definition]) -> bool:
+    """Whether published runs, all of them, still have these parts by these definitions."""
+    statement = f"SELECT count(*) FROM runs r WHERE r.published_at IS NOT NULL AND r.id = ANY(:ids) AND {_HAS_PARTS}"
+    n = connection.execute(text(statement), {"ids": list(runs), **_wanted(definitions)}).scalar_one()
+    return bool(n == len(runs))
+
+
+def _wanted(definitions: Mapping[str, Definition]) -> dict[str, list[Any]]:
+    return {
+        "parts": list(definitions),
+        "versions": [definition.version for definition in definitions.values()],
+        "settings": [json.dumps(definition.settings) for definition in definitions.values()],
+    }
 
 
 def hidden_parts(engine: Engine, models: Sequence[ModelKey], parts: Sequence[str]) -> dict[int, list[str]]:

@@ -28,7 +28,7 @@ run_jobs = table(
     column("sums_file", Text, "File of the sums it leaves for other jobs, below the run's staging folder.", null=True),
     column("error", Text, "Why the latest attempt ended early.", null=True),
     column("failures", Integer, "Attempts by workers that ended in an error.", server_default=text("0")),
-    comment="The pieces of work of each run.",
+    comment="The pieces of work of each run: of the latest attempt at it, or at parts of it.",
     serves="runs watch and workers: the jobs of a run in order",
 )
 

@@ -10,11 +10,12 @@ Moment = DateTime(timezone=True)
 runs = table(
     "runs",
     column("id", Integer, "Surrogate key.", Identity(), key=True),
-    column("identity", Text, "sha256 over models, tokens and the settings that change a number."),
+    column("identity", Text, "sha256 over models, tokens, context, seed and precision: what makes a run."),
     column(
         "status",
         Text,
-        "queued (workers compute it), running, published, failed (error), interrupted (Ctrl-C, SIGTERM, killed) or cancelled.",
+        "How the latest attempt is, at the run or at parts of it: queued (workers compute it), running, published, failed "
+        "(error), interrupted (Ctrl-C, SIGTERM, killed) or cancelled. Readers see whatever has a published_at.",
         check("status_known", "status IN ('queued', 'running', 'published', 'failed', 'interrupted', 'cancelled')"),
     ),
     column("phase", Text, "The phase reached: tokenise, accumulate, stage, merge, publish.", null=True),
@@ -27,7 +28,13 @@ runs = table(
         null=True,
     ),
     column("model_family", Text, "The family named at ingest.", null=True),
-    column("settings", JSONB, "All settings, those that change no number included."),
+    column("settings", JSONB, "What it was read from, and how; the numbers of parts are in run_parts."),
+    column(
+        "asked",
+        JSONB,
+        "What the latest attempt was asked for, as those need to know who do its jobs.",
+        server_default=text("'{}'::jsonb"),
+    ),
     column("definition_versions", JSONB, "Definition version of each part computed."),
     column("code_version", Text, "git commit of the code."),
     column("device", Text, "What computed it."),
@@ -35,9 +42,9 @@ runs = table(
     column("created_at", Moment, "When it was first asked for.", server_default=func.now()),
     column("started_at", Moment, "When the latest attempt began.", server_default=func.now()),
     column("finished_at", Moment, "When the latest attempt ended, well or badly.", null=True),
-    column("published_at", Moment, "When readers could first see it.", null=True),
+    column("published_at", Moment, "When readers could first see it, which they do from then on; NULL before.", null=True),
     column("error", Text, "Why the latest attempt failed, or what interrupted it.", null=True),
-    column("plan", JSONB, "How the work is cut into jobs; NULL before it is planned.", null=True),
+    column("plan", JSONB, "How the work of the latest attempt is cut into jobs; NULL before it is planned.", null=True),
     column("staging_folder", Text, "Folder of sums and checkpoints; NULL once it is removed.", null=True),
     column(
         "left_to_workers",
@@ -46,7 +53,7 @@ runs = table(
         server_default=text("false"),
     ),
     column("failures", Integer, "Publications by workers that ended in an error.", server_default=text("0")),
-    check("published_has_time", "(status = 'published') = (published_at IS NOT NULL)"),
+    check("published_has_time", "status <> 'published' OR published_at IS NOT NULL"),
     comment="Computations. Views show published runs only.",
     serves="runs show, and the joins of views with the run that measured a row",
     used="t.id = :run_id",
@@ -57,7 +64,7 @@ index(
     "begin_run, which takes an interrupted run over, and forbids two of them",
     runs.c.identity,
     unique=True,
-    postgresql_where=text("status <> 'published'"),
+    postgresql_where=text("published_at IS NULL"),
 )
 
 run_models = table(
@@ -91,9 +98,15 @@ run_pairs = table(
 run_parts = table(
     "run_parts",
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
-    column("part", Text, "weights, activations, correlations or vocabulary.", key=True),
+    column("part", Text, "Its name, such as weights.", key=True),
     column("definition_version", Integer, "Version of the definitions that the numbers follow."),
-    column("published_at", Moment, "When readers could first see the part.", server_default=func.now()),
+    column(
+        "settings",
+        JSONB,
+        "Values of the settings that concern the part, by name; topics by the sha256 of their file.",
+        server_default=text("'{}'::jsonb"),
+    ),
+    column("published_at", Moment, "When readers could first see the part as it is.", server_default=func.now()),
     column(
         "models_sha256",
         Text,

@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from catalog import settings
-from catalog.errors import DatabaseError, SchemaError
+from catalog.errors import CatalogError, DatabaseError, SchemaError
 from catalog.server import embedded, migrate
 
 READER = "catalog_reader"
@@ -56,6 +56,16 @@ def writer_engine(url: str | None = None) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def engine_if_there(url: str | None = None) -> Engine | None:
+    """The writer's engine; None where there is no database yet, or none that can be reached. Nothing is created."""
+    if not (url or settings.database_url() or (embedded.data_folder() / "PG_VERSION").exists()):
+        return None
+    try:
+        return writer_engine(url)
+    except CatalogError:
+        return None
 
 
 def reader_engine(url: str | None = None) -> Engine:

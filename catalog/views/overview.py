@@ -39,7 +39,7 @@ HELPERS = (
         "Every model of every published run.",
         """SELECT rm.run_id, rm.model_id, names.model, names.family
   FROM public.run_models rm
-  JOIN public.runs r ON r.id = rm.run_id AND r.status = 'published'
+  JOIN public.runs r ON r.id = rm.run_id AND r.published_at IS NOT NULL
   JOIN history.model_names names ON names.model_id = rm.model_id""",
         _MEMBERS,
     ),
@@ -48,7 +48,7 @@ HELPERS = (
         "Each model with the newest published run that contains it.",
         """SELECT DISTINCT ON (rm.model_id) rm.run_id, rm.model_id, names.model, names.family
   FROM public.run_models rm
-  JOIN public.runs r ON r.id = rm.run_id AND r.status = 'published'
+  JOIN public.runs r ON r.id = rm.run_id AND r.published_at IS NOT NULL
   JOIN history.model_names names ON names.model_id = rm.model_id
  ORDER BY rm.model_id, r.published_at DESC, rm.run_id DESC""",
         _MEMBERS,

@@ -152,7 +152,7 @@ def settings_again(settings: MeasureSettings, of_run: ModelOfRun) -> IngestSetti
             f"run {of_run.run_id}{newest} read no corpus to measure on; ingest the model with --corpus, or name another run "
             "with --run."
         )
-    record = from_record(of_run.settings.get("ingest", of_run.settings))
+    record = from_record(of_run.settings["read_as"])
     revision = f"@{of_run.revision}" if of_run.revision else ""
     (model,) = [given for given in record.models if given.startswith(f"{of_run.name}=") and given.endswith(revision)][:1] or (
         of_run.name,

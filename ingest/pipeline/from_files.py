@@ -9,21 +9,20 @@
 """
 
 import time
+from dataclasses import replace
 
 from sqlalchemy import Engine
 
-from catalog.errors import RunError
 from catalog.runs import jobs, life, reuse
 from catalog.runs.handle import RunHandle, RunSpec
-from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.corpus import told
-from ingest.identity import code_version, number_settings, run_identity, versions_of
+from ingest.identity import code_version, parts_by_setting, run_identity, run_settings, versions_of
 from ingest.inputs import Inputs, load_inputs
 from ingest.jobs.queue import open_queue
 from ingest.jobs.staging_folder import check_writable
 from ingest.pipeline.phases import RunWork
 from ingest.pipeline.planning import RunPlanner
-from ingest.pipeline.recognise import recognise
+from ingest.pipeline.recognise import Recognised, recognise
 from ingest.progress import Progress
 from ingest.settings import IngestReport, IngestSettings, recorded
 
@@ -40,13 +39,9 @@ def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, s
     found = recognise(engine, settings, inputs.asked)
     if found.answer is not None:
         return found.report(engine, started)
-    if settings.enqueue and found.run is not None:
-        raise RunError(
-            f"run {found.run.id} is published and lacks only {', '.join(found.missing)}; leave out --enqueue to add them here."
-        )
-    for sentence in found.rename(engine, inputs.checkpoints):
+    for sentence in [*found.rename(engine, inputs.checkpoints), *found.measured_again(settings)]:
         progress.say(sentence)
-    spec = _spec(settings, inputs)
+    spec = _spec(settings, inputs, found.missing)
     if found.run is None:
         _say_what_is_hidden(engine, settings, inputs, progress)
     with life.begin_run(engine, spec) if found.run is None else life.begin_parts(engine, found.run.id, spec) as handle:
@@ -59,11 +54,20 @@ def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, s
         except (KeyboardInterrupt, SystemExit):
             if not handle.published:
                 raise
-        outcome = "published" if found.run is None else "parts_added"
-        done = "is published" if found.run is None else f"now has {', '.join(found.missing)} as well"
         seconds = time.monotonic() - started
-        message = f"run {handle.run_id} {done}, after {seconds:.0f} s"
+        message = f"run {handle.run_id} {_done(found)}, after {seconds:.0f} s"
+        outcome = "published" if found.run is None else "parts_added"
         return IngestReport(handle.run_id, outcome, handle.resumed, seconds, message)
+
+
+def _done(found: Recognised) -> str:
+    """What became of a run."""
+    if found.run is None:
+        return "is published"
+    added = ", ".join(part for part in found.missing if part not in found.run.parts)
+    again = ", ".join(part for part in found.missing if part in found.run.parts)
+    told = [*([f"now has {added} as well"] if added else []), *([f"has {again} anew"] if again else [])]
+    return " and ".join(told)
 
 
 def _enqueue(engine: Engine, handle: RunHandle, planner: RunPlanner, progress: Progress, started: float) -> IngestReport:
@@ -90,36 +94,30 @@ def _enqueue(engine: Engine, handle: RunHandle, planner: RunPlanner, progress: P
     return IngestReport(handle.run_id, "queued", handle.resumed, time.monotonic() - started, message)
 
 
-def _spec(settings: IngestSettings, inputs: Inputs) -> RunSpec:
-    """What the run is recorded as; everything that is needed to repeat it."""
+def _spec(settings: IngestSettings, inputs: Inputs, missing: tuple[str, ...]) -> RunSpec:
+    """What the run is recorded as, and what those who do its jobs are asked for: everything that is needed to repeat it."""
     token_sha256 = inputs.corpus.token_sha256 if inputs.corpus is not None else None
-    numbers = number_settings(settings)
+    asked = recorded(replace(settings, only=missing), inputs.arguments)
+    of_parts = parts_by_setting()
     record = {
-        **numbers,
+        **run_settings(settings, inputs.context),
         "models": list(settings.models),
         "model_identities": inputs.identities,
         "corpus": settings.corpus,
         "token_sha256": token_sha256,
-        "context": inputs.context,
         "max_tokens": settings.max_tokens,
         "read": None if inputs.corpus is None else told.record(inputs.corpus.meta),
-        "ingest": recorded(settings, [_argument(checkpoint) for checkpoint in inputs.checkpoints]),
+        "read_as": {name: value for name, value in asked.items() if name not in of_parts},
     }
     return RunSpec(
-        identity=run_identity(inputs.identities, inputs.tokenizer.sha256, token_sha256, settings),
+        identity=run_identity(inputs.identities, inputs.tokenizer.sha256, token_sha256, settings, inputs.context),
         settings=record,
-        definition_versions=versions_of(settings.parts),
+        definition_versions=versions_of(missing),
         code_version=code_version(),
         device=inputs.device_description,
         model_family=settings.model_family,
-        parts=settings.parts,
+        asked=asked,
     )
-
-
-def _argument(checkpoint: Checkpoint) -> str:
-    """The model as an argument that means the same in any folder."""
-    revision = f"@{checkpoint.revision}" if checkpoint.revision else ""
-    return f"{checkpoint.name}={checkpoint.source}{revision}"
 
 
 def _say_what_is_hidden(engine: Engine, settings: IngestSettings, inputs: Inputs, progress: Progress) -> None:

@@ -14,7 +14,6 @@ from catalog.runs.handle import RunHandle
 from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.corpus.counts import TokenCounts
 from ingest.features.of_corpus import members
-from ingest.identity import versions_of
 from ingest.inputs import Inputs
 from ingest.jobs.inline import features_of, job_context, run_jobs
 from ingest.parts import MEASURES
@@ -75,6 +74,7 @@ class RunWork:
         ids = self.handle.reserve(
             [self._model_row(checkpoint) for checkpoint in self.inputs.checkpoints], self.inputs.tokenizer.sha256
         )
+        self.handle.check_sources({*planned.known.models.values(), *planned.known.pairs.values()}, planned.definitions)
         features = self._feature_rows(ground)
         keys = Keys(ids, self.handle.feature_ids(features))
         self._stage_all(planned, keys, ground)
@@ -86,7 +86,7 @@ class RunWork:
         self.handle.index_staged()
         progress.phase("publish", None, "transaction")
         self.handle.set_phase("publish")
-        self.handle.publish(self._publish_rows(keys, features, ground, groups, planned.known))
+        self.handle.publish(self._publish_rows(keys, features, ground, groups, planned))
 
     # --- phase stage ---
 
@@ -149,9 +149,9 @@ class RunWork:
     # --- phase publish ---
 
     def _publish_rows(
-        self, keys: Keys, features: list[FeatureRow], ground: Ground, groups: list[GroupRow], known: reuse.Known
+        self, keys: Keys, features: list[FeatureRow], ground: Ground, groups: list[GroupRow], planned: RunPlan
     ) -> PublishRows:
-        tokenizer, ids = self.inputs.tokenizer, keys.models
+        tokenizer, ids, known = self.inputs.tokenizer, keys.models, planned.known
         n = len(ids)
         return PublishRows(
             models=list(zip([self._model_row(c) for c in self.inputs.checkpoints], ids, strict=True)),
@@ -179,7 +179,7 @@ class RunWork:
                 if "correlations" in self.parts
             },
             groups=groups,
-            parts=versions_of(self.parts),
+            parts=planned.definitions,
         )
 
     def _corpus_row(self, counts: TokenCounts) -> CorpusRow:

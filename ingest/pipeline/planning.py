@@ -6,12 +6,13 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from catalog.rows import Definition
 from catalog.runs import jobs, reuse
 from catalog.runs.handle import RunHandle
 from ingest.corpus.counts import row_counts
 from ingest.features.topic_files import read_topics
 from ingest.features.topics import BY_FILE, BY_MACHINE, Topic, Topics, topic_model
-from ingest.identity import number_settings, versions_of
+from ingest.identity import definitions_of, run_settings
 from ingest.inputs import Inputs
 from ingest.jobs.store import RunStore
 from ingest.parts import measures_of_models
@@ -32,6 +33,11 @@ class RunPlanner:
     inputs: Inputs
     parts: tuple[str, ...]
     """The parts to compute; a published run that is added to has the others."""
+
+    @property
+    def definitions(self) -> dict[str, Definition]:
+        """What the numbers of the parts follow."""
+        return definitions_of(self.parts, self.settings, self.inputs.context)
 
     def store(self) -> RunStore:
         """Where the run's jobs leave what they found."""
@@ -66,7 +72,7 @@ class RunPlanner:
             stored = stored_plan(connection, self.handle.run_id)
             states = jobs.states(connection, self.handle.run_id)
             kept = jobs.has_results(connection, self.handle.run_id)
-        if stored is None or (stored.models, stored.versions) != (self.inputs.identities, versions_of(self.parts)):
+        if stored is None or (stored.models, stored.definitions) != (self.inputs.identities, self.definitions):
             return None
         # what a publication has taken is not there for another, which has parts by a newer definition
         begun = kept and any(s.done and stored.plan.jobs[s.job].kind != "pivots" for s in states)
@@ -94,7 +100,7 @@ class RunPlanner:
             self.settings.at_least_jobs,
         )
         planned = with_measures(plan, work, self.settings, self.inputs.memory_bytes)
-        return RunPlan(planned, work, known, self.inputs.identities, versions_of(self.parts), topics)
+        return RunPlan(planned, work, known, self.inputs.identities, self.definitions, topics)
 
     def _topics(self, known: reuse.Known, progress: Progress) -> Topics:
         """Those of the file, of the run whose results are used again, or those of the corpus."""
@@ -119,8 +125,8 @@ class RunPlanner:
             self.engine,
             self.inputs.model_keys,
             token_sha256=self.inputs.corpus.token_sha256,
-            settings=number_settings(self.settings),
-            versions=versions_of(self.parts),
+            settings=run_settings(self.settings, self.inputs.context),
+            definitions=self.definitions,
             except_run=self.handle.run_id,
         )
 

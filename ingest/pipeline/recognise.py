@@ -1,5 +1,6 @@
 """Whether a published run has what an ingest asks for, and under which names it keeps the models."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from sqlalchemy import Engine
 
 from catalog import aliases
 from catalog.aliases import KnownModel
+from catalog.rows import Definition
 from catalog.runs import life, reuse
 from catalog.runs.life import RunRecord
-from ingest.identity import run_identity, versions_of
+from ingest.identity import definitions_of, option_of, run_identity
 from ingest.remembered.inputs import Asked
 from ingest.settings import IngestReport, IngestSettings
 
@@ -27,7 +29,7 @@ class Recognised:
     run: RunRecord | None
     """The run with these models, tokens and settings."""
     missing: tuple[str, ...]
-    """Parts asked for that it lacks, or has by another definition."""
+    """Parts asked for that it lacks, or has by another definition; all of them without a run."""
     known: list[KnownModel | None]
     """The models as the run has them; without a run, those that were asked for by another name of theirs."""
     answer: tuple[int, str] | None
@@ -40,8 +42,9 @@ class Recognised:
             started: by the monotonic clock.
         """
         assert self.answer is not None
-        life.tidy(engine)
         run_id, message = self.answer
+        life.tidy(engine)
+        life.leave_as_published(engine, run_id)
         refused = aliases.record(engine, self._other_names())
         return IngestReport(run_id, "already_published", False, time.monotonic() - started, "; ".join([message, *refused]))
 
@@ -55,6 +58,17 @@ class Recognised:
                 checkpoint.name, checkpoint.revision = model.name, model.revision or None
         return told
 
+    def measured_again(self, settings: IngestSettings) -> list[str]:
+        """What becomes of parts that the run has by another definition, a sentence each."""
+        if self.run is None:
+            return []
+        wanted = definitions_of(self.missing, settings, self.asked.context)
+        return [
+            f"run {self.run.id}: {part} is measured again {_changed(self.run.parts[part], wanted[part], settings)}"
+            for part in self.missing
+            if part in self.run.parts
+        ]
+
     def _other_names(self) -> dict[str, KnownModel]:
         return {shown: model for shown, model in _pairs(self.asked, self.known)}
 
@@ -65,18 +79,20 @@ def recognise(engine: Engine, settings: IngestSettings, asked: Asked) -> Recogni
     nothing = Recognised(asked, None, settings.parts, known, None)
     if settings.again:
         return nothing
-    of_weights = _run_of_weights(engine, settings, asked)
+    wanted = definitions_of(settings.parts, settings, asked.context)
+    # a new run would hide what that run knows beside them
+    of_weights = None if settings.needs_corpus else reuse.run_of_weights(engine, asked.models, wanted)
     if of_weights is not None:
         parts = ", ".join(settings.parts)
         return Recognised(asked, None, (), known, (of_weights, f"run {of_weights} has {parts} of these models already"))
     identities = [model.identity for model in asked.models]
-    identity = run_identity(identities, asked.models[0].tokenizer_sha256, asked.token_sha256, settings)
+    identity = run_identity(identities, asked.models[0].tokenizer_sha256, asked.token_sha256, settings, asked.context)
     run = life.published_run(engine, identity)
     if run is None:
         return nothing
     by_identity = {model.identity: model for model in aliases.models_of_run(engine, run.id)}
     known = [by_identity.get(one) for one in identities]
-    missing = tuple(part for part, version in versions_of(settings.parts).items() if run.parts.get(part) != version)
+    missing = tuple(part for part, definition in wanted.items() if run.parts.get(part) != definition)
     if missing:
         return Recognised(asked, run, missing, known, None)
     named = ", ".join(f"{shown} as {model.shown}" for shown, model in _pairs(asked, known))
@@ -93,9 +109,23 @@ def _pairs(asked: Asked, known: list[KnownModel | None]) -> list[tuple[str, Know
     ]
 
 
-def _run_of_weights(engine: Engine, settings: IngestSettings, asked: Asked) -> int | None:
-    """A run that answers a question about weights alone: a new one would hide what that run knows beside them."""
-    if settings.needs_corpus:
-        return None
-    context = asked.context if "attention" in settings.parts else None
-    return reuse.run_of_weights(engine, asked.models, versions_of(settings.parts), context)
+def _changed(before: Definition, now: Definition, settings: IngestSettings) -> str:
+    """What a part is measured by, and was."""
+    told = []
+    if before.version != now.version:
+        told.append(f"by definition {now.version} (was {before.version})")
+    for name, value in now.settings.items():
+        was = before.settings.get(name)
+        if was != value:
+            given = getattr(settings, name) if isinstance(value, str) else value
+            told.append(f"with {option_of(name)} {_shown(given)} (was {_shown(was)})")
+    return " and ".join(told)
+
+
+def _shown(value: object) -> str:
+    """A value of a setting; files are known by what they hold."""
+    if isinstance(value, list):
+        return ",".join(map(str, value)) or "not given"
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value):
+        return f"a file with sha256 {value[:12]}"
+    return "not given" if value is None else str(value)

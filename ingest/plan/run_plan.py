@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-from catalog.runs import jobs
+from catalog.rows import Definition
+from catalog.runs import jobs, reuse
 from catalog.runs.jobs import JobRow
 from catalog.runs.reuse import Known
 from ingest.features.topics import Topic, Topics
@@ -24,14 +25,14 @@ class RunPlan:
     """What earlier runs have, which is copied."""
     models: list[str]
     """Identities of the models, in the order of the plan's indices."""
-    versions: dict[str, int]
-    """Definition version of each part."""
+    definitions: dict[str, Definition]
+    """What the numbers of each part follow."""
     topics: Topics | None = None
     """Found before the work is cut, for all who do it; None where they are not asked for."""
 
     @property
     def parts(self) -> tuple[str, ...]:
-        return tuple(self.versions)
+        return tuple(self.definitions)
 
     def record(self, connection: Connection, run_id: int) -> None:
         """Write it, in place of an earlier plan and its results."""
@@ -53,22 +54,20 @@ class RunPlan:
             "known_models": self.known.models,
             "known_pairs": [[*pair, run] for pair, run in self.known.pairs.items()],
             "models": self.models,
-            "versions": self.versions,
+            "definitions": self.definitions,
             "topics": None if self.topics is None else _topics_json(self.topics),
         }
         jobs.record_plan(connection, run_id, document, rows)
 
 
 def stored_plan(connection: Connection, run_id: int) -> RunPlan | None:
-    """The run's plan, if it has one and the runs it copies from are still there."""
+    """The run's plan, if it has one and the runs it copies from still have what it copies."""
     document = jobs.plan_of(connection, run_id)
     if document is None:
         return None
     found = _from_document(document)
     sources = {*found.known.models.values(), *found.known.pairs.values()}
-    published = text("SELECT count(*) FROM runs WHERE status = 'published' AND id = ANY(:ids)")
-    n = connection.execute(published, {"ids": list(sources)}).scalar_one()
-    return found if n == len(sources) else None
+    return found if reuse.serves(connection, sources, found.definitions) else None
 
 
 def _from_document(document: dict[str, Any]) -> RunPlan:
@@ -82,7 +81,7 @@ def _from_document(document: dict[str, Any]) -> RunPlan:
         ),
         known=Known(document["known_models"], {(one, other): run for one, other, run in document["known_pairs"]}),
         models=document["models"],
-        versions=document["versions"],
+        definitions={part: Definition(*definition) for part, definition in document["definitions"].items()},
         topics=None if document["topics"] is None else _topics(*document["topics"]),
     )
 

@@ -7,11 +7,8 @@ import numpy as np
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from catalog import settings
 from catalog.copy import copy_columns
-from catalog.errors import CatalogError
-from catalog.server import embedded
-from catalog.server.engine import driver_of, writer_engine
+from catalog.server.engine import driver_of, engine_if_there
 
 ROWS = 50_000
 
@@ -28,12 +25,8 @@ class WriteRates:
 
 def write_rates(database_url: str | None) -> WriteRates | None:
     """The rates of the catalog's database; None where there is none yet, or it cannot be written."""
-    there = database_url or settings.database_url() or (embedded.data_folder() / "PG_VERSION").exists()
-    if not there:
-        return None
-    try:
-        engine = writer_engine(database_url)
-    except CatalogError:
+    engine = engine_if_there(database_url)
+    if engine is None:
         return None
     try:
         with engine.connect() as connection:

@@ -131,7 +131,7 @@ def recompute(engine: Engine, run_id: int, size: int, seed: int, device: str, pr
 
 def _settings(recorded: dict[str, Any], device: str) -> IngestSettings:
     """The settings that the run was computed with, as far as they decide what is read."""
-    settings = from_record(recorded.get("ingest", recorded))
+    settings = from_record(recorded["read_as"])
     return replace(settings, device=device, precision="fp32", only=("activations",), database_url=None)
 
 

@@ -42,14 +42,14 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     with engine.connect() as connection:
         check_left(connection, run_id)
         row = connection.execute(
-            text("SELECT identity, settings, staging_folder FROM runs WHERE id = :id"), {"id": run_id}
+            text("SELECT identity, settings, asked, staging_folder FROM runs WHERE id = :id"), {"id": run_id}
         ).one()
         planned = stored_plan(connection, run_id)
     if planned is None:
         life.end_run(engine, run_id, "what it stands on is gone")
         raise RunEnded(f"what run {run_id} stands on is gone; the same `catalog ingest` plans it anew.")
-    _check_definitions(run_id, planned.versions)
-    settings = _settings(row.settings["ingest"], worker)
+    _check_definitions(run_id, {part: definition.version for part, definition in planned.definitions.items()})
+    settings = _settings(row.asked, worker)
     try:
         inputs = load_inputs(settings, progress)
     except CatalogError as error:

@@ -250,6 +250,7 @@ CREATE TABLE runs (
     corpus_id INTEGER,
     model_family TEXT,
     settings JSONB NOT NULL,
+    asked JSONB DEFAULT '{}'::jsonb NOT NULL,
     definition_versions JSONB NOT NULL,
     code_version TEXT NOT NULL,
     device TEXT NOT NULL,
@@ -264,19 +265,20 @@ CREATE TABLE runs (
     left_to_workers BOOLEAN DEFAULT false NOT NULL,
     failures INTEGER DEFAULT 0 NOT NULL,
     CONSTRAINT pk_runs PRIMARY KEY (id),
-    CONSTRAINT ck_runs_published_has_time CHECK ((status = 'published') = (published_at IS NOT NULL)),
+    CONSTRAINT ck_runs_published_has_time CHECK (status <> 'published' OR published_at IS NOT NULL),
     CONSTRAINT fk_runs_corpus_id FOREIGN KEY (corpus_id) REFERENCES corpora (id)
 );
-CREATE UNIQUE INDEX ix_runs_one_unpublished_per_identity ON runs (identity) WHERE status <> 'published';
+CREATE UNIQUE INDEX ix_runs_one_unpublished_per_identity ON runs (identity) WHERE published_at IS NULL;
 COMMENT ON TABLE runs IS 'Computations. Views show published runs only.';
 COMMENT ON COLUMN runs.id IS 'Surrogate key.';
-COMMENT ON COLUMN runs.identity IS 'sha256 over models, tokens and the settings that change a number.';
-COMMENT ON COLUMN runs.status IS 'queued (workers compute it), running, published, failed (error), interrupted (Ctrl-C, SIGTERM, killed) or cancelled.';
+COMMENT ON COLUMN runs.identity IS 'sha256 over models, tokens, context, seed and precision: what makes a run.';
+COMMENT ON COLUMN runs.status IS 'How the latest attempt is, at the run or at parts of it: queued (workers compute it), running, published, failed (error), interrupted (Ctrl-C, SIGTERM, killed) or cancelled. Readers see whatever has a published_at.';
 COMMENT ON COLUMN runs.phase IS 'The phase reached: tokenise, accumulate, stage, merge, publish.';
 COMMENT ON COLUMN runs.superseded IS 'A newer run with the same identity is published.';
 COMMENT ON COLUMN runs.corpus_id IS 'The corpus; NULL before publication and for weights alone.';
 COMMENT ON COLUMN runs.model_family IS 'The family named at ingest.';
-COMMENT ON COLUMN runs.settings IS 'All settings, those that change no number included.';
+COMMENT ON COLUMN runs.settings IS 'What it was read from, and how; the numbers of parts are in run_parts.';
+COMMENT ON COLUMN runs.asked IS 'What the latest attempt was asked for, as those need to know who do its jobs.';
 COMMENT ON COLUMN runs.definition_versions IS 'Definition version of each part computed.';
 COMMENT ON COLUMN runs.code_version IS 'git commit of the code.';
 COMMENT ON COLUMN runs.device IS 'What computed it.';
@@ -284,9 +286,9 @@ COMMENT ON COLUMN runs.host IS 'Machine and library versions, to repeat the run.
 COMMENT ON COLUMN runs.created_at IS 'When it was first asked for.';
 COMMENT ON COLUMN runs.started_at IS 'When the latest attempt began.';
 COMMENT ON COLUMN runs.finished_at IS 'When the latest attempt ended, well or badly.';
-COMMENT ON COLUMN runs.published_at IS 'When readers could first see it.';
+COMMENT ON COLUMN runs.published_at IS 'When readers could first see it, which they do from then on; NULL before.';
 COMMENT ON COLUMN runs.error IS 'Why the latest attempt failed, or what interrupted it.';
-COMMENT ON COLUMN runs.plan IS 'How the work is cut into jobs; NULL before it is planned.';
+COMMENT ON COLUMN runs.plan IS 'How the work of the latest attempt is cut into jobs; NULL before it is planned.';
 COMMENT ON COLUMN runs.staging_folder IS 'Folder of sums and checkpoints; NULL once it is removed.';
 COMMENT ON COLUMN runs.left_to_workers IS 'Workers are to compute and publish it; false again once it is published, cancelled or given up.';
 COMMENT ON COLUMN runs.failures IS 'Publications by workers that ended in an error.';
@@ -333,6 +335,7 @@ CREATE TABLE run_parts (
     run_id INTEGER NOT NULL,
     part TEXT NOT NULL,
     definition_version INTEGER NOT NULL,
+    settings JSONB DEFAULT '{}'::jsonb NOT NULL,
     published_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     models_sha256 TEXT,
     CONSTRAINT pk_run_parts PRIMARY KEY (run_id, part),
@@ -340,9 +343,10 @@ CREATE TABLE run_parts (
 );
 COMMENT ON TABLE run_parts IS 'Which parts a run has.';
 COMMENT ON COLUMN run_parts.run_id IS 'The run.';
-COMMENT ON COLUMN run_parts.part IS 'weights, activations, correlations or vocabulary.';
+COMMENT ON COLUMN run_parts.part IS 'Its name, such as weights.';
 COMMENT ON COLUMN run_parts.definition_version IS 'Version of the definitions that the numbers follow.';
-COMMENT ON COLUMN run_parts.published_at IS 'When readers could first see the part.';
+COMMENT ON COLUMN run_parts.settings IS 'Values of the settings that concern the part, by name; topics by the sha256 of their file.';
+COMMENT ON COLUMN run_parts.published_at IS 'When readers could first see the part as it is.';
 COMMENT ON COLUMN run_parts.models_sha256 IS 'sha256 over the sorted identities, one a line, of the models that the part was computed of.';
 COMMENT ON INDEX pk_run_parts IS 'Serves runs list, and extending a run: the parts that it has.';
 
@@ -365,7 +369,7 @@ CREATE TABLE run_jobs (
     CONSTRAINT pk_run_jobs PRIMARY KEY (run_id, job),
     CONSTRAINT fk_run_jobs_run_id FOREIGN KEY (run_id) REFERENCES runs (id) ON DELETE CASCADE
 );
-COMMENT ON TABLE run_jobs IS 'The pieces of work of each run.';
+COMMENT ON TABLE run_jobs IS 'The pieces of work of each run: of the latest attempt at it, or at parts of it.';
 COMMENT ON COLUMN run_jobs.run_id IS 'The run.';
 COMMENT ON COLUMN run_jobs.job IS 'Number within the run, from 0.';
 COMMENT ON COLUMN run_jobs.kind IS 'pivots, accumulate, combine or measure.';

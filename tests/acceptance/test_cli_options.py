@@ -114,6 +114,19 @@ def test_parameters_are_named_like_their_options():
         assert option.opts[0] == "--" + option.name.replace("_", "-"), words
 
 
+@pytest.mark.parametrize("command", ["ingest", "plan"])
+def test_the_help_says_for_which_parts_an_option_is(command):
+    told = " ".join(context_of((command,)).get_help().split())
+    assert "among a neuron's top tokens. For vocabulary." in told
+    assert "taken from heads. For ablations, class_activity, entropy." in told
+    assert "rotated baseline. [env var" in told, "the seed makes the run"
+
+
+def test_a_plan_takes_the_words_of_the_ingest():
+    asked, planned = ([option.opts for words, option in OPTIONS if words == (name,)] for name in ("ingest", "plan"))
+    assert [option for option in planned if option in asked] == asked != []
+
+
 def test_ingest_passes_every_setting_on():
     """Each field of the settings has an option, apart from the database, which has a variable of its own."""
     from dataclasses import fields

@@ -91,7 +91,7 @@ def test_the_recorded_settings_read_the_same_text_again(catalog, database_url: s
     ((record, sha256),) = rows(
         database_url, "SELECT r.settings, c.token_sha256 FROM runs r JOIN corpora c ON c.id = r.corpus_id"
     )
-    settings = from_record(record["ingest"])
+    settings = from_record(record["read_as"])
     assert (settings.encoding, settings.include) == ("latin-1", ("a.*",))
     tokenizer = factories.byte_bpe_tokenizer()
     again = open_corpus(settings, tokenizer_identity(tokenizer), tokenizer, record["context"], Silent())

@@ -248,7 +248,8 @@ def test_roles_of_weights_need_no_corpus_and_are_known_the_second_time(
     with pytest.raises(NotFoundError, match="run 1, the newest with serial, read no corpus to measure on"):
         intervene(ask(database_url, "serial", ((0, 1),), changes=(("fix", 1.0),)), Silent())
     wide = run_ingest(database_url, [models["serial"]], None, only=parts.of_weights(), context=CONTEXT)
-    assert wide.run_id != first.run_id, "h of another context is another number"
+    assert wide.run_id == first.run_id and wide.message.startswith("run 1 has attention anew"), "h of another context is new"
+    assert rows(database_url, "SELECT settings FROM run_parts WHERE part = 'attention'") == [({"context": CONTEXT, "seed": 0},)]
 
 
 def test_what_was_asked_for_gives_way_to_the_run_itself(database_url: str, models: dict[str, Path], corpus: Path) -> None:
@@ -330,7 +331,7 @@ def test_the_command_prints_rows_and_a_page_shows_the_roles(
         assert refused.code == 1 and refused.err.startswith(f"error: {sentence}") and refused.err.count("\n") == 1
 
 
-def test_settings_of_roles_are_refused_or_told_apart(database_url: str, models: dict[str, Path], corpus: Path) -> None:
+def test_settings_of_roles_are_refused_or_measured_again(database_url: str, models: dict[str, Path], corpus: Path) -> None:
     for setting in ("intervention_tokens", "ablation_pairs"):
         with pytest.raises(InputError, match="0 is too small; give 1 or more"):
             run_ingest(database_url, [models["serial"]], corpus, **{setting: 0})
@@ -338,9 +339,9 @@ def test_settings_of_roles_are_refused_or_told_apart(database_url: str, models: 
         ingest(IngestSettings((str(models["serial"]),), only=("roles",), database_url=database_url), Silent())
     first = run_ingest(database_url, [models["relu"]], corpus, only=("entropy",), intervention_tokens=200)
     other = run_ingest(database_url, [models["relu"]], corpus, only=("entropy",), intervention_tokens=400)
-    assert first.run_id != other.run_id
+    assert first.run_id == other.run_id and other.message.startswith("run 1 has entropy anew")
     engine = create_engine(make_url(database_url).set(drivername="postgresql+psycopg"))
     with engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT DISTINCT run_id, n_rows FROM interventions ORDER BY 1").all()
     engine.dispose()
-    assert len(found) == 2 and found[0][1] < found[1][1]
+    assert found == [(first.run_id, -(-400 // 32))], "rows of the smaller number have made room"

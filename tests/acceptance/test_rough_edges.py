@@ -201,7 +201,8 @@ def test_a_run_that_would_hide_parts_of_another_says_so(database_url: str, tmp_p
     assert told(models, "positions") == [], "it is added to the run that is there"
     file = tmp_path / "topics.csv"
     file.write_text("token_id,topic\n5,five\n")
-    (said,) = told(models, "activations", "topics", topics=str(file))
+    assert told(models, "activations", "topics", topics=str(file)) == [], "a part that is measured again makes no new run"
+    (said,) = told(models, "activations", "topics", seed=1)
     assert "in place of run 1, without positions, vocabulary" in said
     (said,) = told(models[:1], "positions")
     assert "in place of run 2, without activations, topics" in said

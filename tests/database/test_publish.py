@@ -3,11 +3,14 @@
 import signal
 import threading
 import time
+from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from catalog.errors import InputError, RunError
+from catalog.rows import Definition
 from catalog.runs import life
 from tests.database.helpers import execute, one, python_until, rows, visible
 from tests.published import (
@@ -191,10 +194,51 @@ def test_done_again_a_run_supersedes_the_former(engine):
     assert record is not None and (record.id, record.parts) == (second, PARTS)
 
 
+def test_parts_that_come_to_a_superseded_run_do_not_supersede_the_newer_one(engine):
+    first = publish_small_family(engine, "again")
+    second = publish_small_family(engine, "again")
+    newer = {part: Definition(2) for part in PARTS}
+    with life.begin_parts(engine, first, spec_of("again", newer)) as handle:
+        handle.publish(replace(stage_small_family(handle), parts=newer))
+    assert rows(engine, "SELECT id, superseded FROM runs ORDER BY id") == [(first, True), (second, False)]
+    record = life.published_run(engine, "again")
+    assert record is not None and (record.id, record.parts) == (second, PARTS)
+
+
+@pytest.mark.parametrize("end", [RuntimeError("a fault"), KeyboardInterrupt(), None], ids=["error", "Ctrl-C", "workers"])
+def test_readers_see_a_published_run_whatever_becomes_of_what_is_added(engine, end):
+    run_id = publish_small_family(engine, "parts")
+    before = views_without_keys(engine)
+    newer = {part: Definition(1, {"min_count": 3}) for part in PARTS}
+    seen = "SELECT DISTINCT run_id FROM members"
+
+    def attempt() -> None:
+        with life.begin_parts(engine, run_id, spec_of("parts", newer)) as handle:
+            stage_small_family(handle)
+            assert rows(engine, "SELECT status FROM runs") == [("running",)] and rows(engine, seen) == [(run_id,)]
+            if end is not None:
+                raise end
+            handle.queue()
+
+    with pytest.raises(type(end)) if end is not None else nullcontext():
+        attempt()
+    ended = {RuntimeError: "failed", KeyboardInterrupt: "interrupted", type(None): "queued"}[type(end)]
+    assert rows(engine, "SELECT status, published_at IS NOT NULL FROM runs") == [(ended, True)]
+    assert rows(engine, seen) == [(run_id,)] and views_without_keys(engine) == before
+    if end is None:
+        with pytest.raises(RunError, match=f"run {run_id} is queued for workers"):
+            attempt()
+        life.cancel_run(engine, run_id)
+    life.leave_as_published(engine, run_id)
+    assert rows(engine, "SELECT status, error FROM runs") == [("published", None)]
+    record = life.published_run(engine, "parts")
+    assert record is not None and record.parts == PARTS
+
+
 def test_a_part_of_another_definition_is_replaced_in_place(engine):
     run_id = publish_small_family(engine, "parts")
     before = views_without_keys(engine)
-    newer = {part: 2 for part in PARTS}
+    newer = {part: Definition(2) for part in PARTS}
     with life.begin_parts(engine, run_id, spec_of("parts", newer)) as handle:
         publication = stage_small_family(handle)
         handle.publish(type(publication)(**{**vars(publication), "parts": newer}))

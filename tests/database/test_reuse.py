@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from catalog.errors import RunError
+from catalog.rows import Definition
 from catalog.runs import life
 from catalog.runs.reuse import ModelKey, best_matches, known_results, run_of_weights
 from tests.database.helpers import execute, rows
 from tests.published import DEAD, MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of, stage_small_family
 
-SAME = {"token_sha256": "e" * 64, "settings": {"seed": 0}, "versions": PARTS, "except_run": 0}
+SAME = {"token_sha256": "e" * 64, "settings": {"seed": 0}, "definitions": PARTS, "except_run": 0}
 """What the published family was computed with."""
 
 
@@ -34,12 +35,13 @@ def test_everything_is_known_of_the_same_models(engine, keys):
     [
         {"token_sha256": "f" * 64},
         {"settings": {"seed": 1}},
-        {"settings": {"seed": 0, "top_k": 5}},
-        {"versions": {**PARTS, "correlations": 2}},
-        {"versions": {**PARTS, "syntax": 1}},
+        {"settings": {"seed": 0, "precision": "bf16"}},
+        {"definitions": {**PARTS, "correlations": Definition(2)}},
+        {"definitions": {**PARTS, "correlations": Definition(1, {"top_k": 5})}},
+        {"definitions": {**PARTS, "syntax": Definition()}},
         {"except_run": 1},
     ],
-    ids=["tokens", "setting", "one more setting", "definition", "one more part", "the run itself"],
+    ids=["tokens", "setting", "one more setting", "definition", "setting of a part", "one more part", "the run itself"],
 )
 def test_nothing_is_known_when_anything_differs(engine, keys, change):
     known = known_results(engine, keys, **(SAME | change))
@@ -63,14 +65,16 @@ def test_other_weights_another_name_and_another_tokenizer_are_unknown(engine, ke
 def test_a_run_that_is_not_published_is_not_used(engine, keys):
     execute(engine, "UPDATE runs SET status = 'failed', published_at = NULL")
     assert known_results(engine, keys, **SAME).models == {}
-    assert run_of_weights(engine, keys, {"weights": 1}, None) is None
+    assert run_of_weights(engine, keys, {"weights": Definition(1)}) is None
 
 
 def test_weights_are_found_whatever_else_the_run_has(engine, keys):
-    assert run_of_weights(engine, keys, {"weights": 1}, None) == run_of_weights(engine, keys[:1], {"weights": 1}, None) == 1
-    assert run_of_weights(engine, keys, {"weights": 2}, None) is None
-    assert run_of_weights(engine, [keys[0]._replace(tokenizer_sha256="other")], {"weights": 1}, None) is None
-    assert run_of_weights(engine, [*keys, ModelKey("x", "x", "", TOKENIZER.sha256)], {"weights": 1}, None) is None
+    wanted = {"weights": Definition()}
+    assert run_of_weights(engine, keys, wanted) == run_of_weights(engine, keys[:1], wanted) == 1
+    assert run_of_weights(engine, keys, {"weights": Definition(2)}) is None
+    assert run_of_weights(engine, keys, {"weights": Definition(1, {"context": 8})}) is None
+    assert run_of_weights(engine, [keys[0]._replace(tokenizer_sha256="other")], wanted) is None
+    assert run_of_weights(engine, [*keys, ModelKey("x", "x", "", TOKENIZER.sha256)], wanted) is None
 
 
 def test_best_matches_come_back_in_flat_order(engine, keys):

@@ -5,6 +5,7 @@ from sqlalchemy import Engine
 
 from catalog import api
 from catalog.publishing.summaries import summarise
+from catalog.rows import Definition
 from catalog.runs import life
 from tests.database.helpers import execute, one, rows
 from tests.published import MODELS, publish_small_family, spec_of, stage_small_family
@@ -131,7 +132,7 @@ def test_a_part_that_comes_later(engine):
         rows_of_all = stage_small_family(handle)
         for table in CORRELATION_TABLES:
             execute(engine, f"DROP TABLE staging.run_{handle.run_id}_{table}")
-        parts = {part: 1 for part in rows_of_all.parts if part != "correlations"}
+        parts = {part: definition for part, definition in rows_of_all.parts.items() if part != "correlations"}
         handle.publish(type(rows_of_all)(**{**vars(rows_of_all), "groups": [], "pair_run_of": {}, "parts": parts}))
     assert_all_follows(engine)
     assert rows(engine, "SELECT count(*) > 0, count(excess_corr) FROM labels") == [(True, 0)]
@@ -140,7 +141,7 @@ def test_a_part_that_comes_later(engine):
         for (table,) in rows(engine, "SELECT tablename FROM pg_tables WHERE schemaname = 'staging'"):
             if not table.endswith(tuple(f"_{name}" for name in CORRELATION_TABLES)):
                 execute(engine, f"DROP TABLE staging.{table}")
-        handle.publish(type(rows_of_all)(**{**vars(rows_of_all), "parts": {"correlations": 1}}))
+        handle.publish(type(rows_of_all)(**{**vars(rows_of_all), "parts": {"correlations": Definition()}}))
     assert_all_follows(engine)
     assert one(engine, "SELECT count(*) FROM labels WHERE universal") > 0
     assert one(engine, "SELECT sum(universal_neurons) FROM family_counts") > 0

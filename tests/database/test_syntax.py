@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from catalog.publishing import checksums
 from catalog.publishing.relabel import relabel
-from catalog.rows import FeatureRow, PublishRows
+from catalog.rows import Definition, FeatureRow, PublishRows
 from catalog.runs import life
 from tests import published
 from tests.database.helpers import execute, one, rows
@@ -32,7 +32,7 @@ FOUND: Found = {
 def publish_syntax(engine: Engine, found: Found, identity: str = "small family", version: int = 1) -> int:
     """Add explanations by syntax to the published small family."""
     run_id = one(engine, "SELECT id FROM runs WHERE identity = :identity AND status = 'published'", identity=identity)
-    parts = {"syntax": version}
+    parts = {"syntax": Definition(version)}
     with life.begin_parts(engine, run_id, spec_of(identity, parts)) as handle:
         models = [published._model(seed, name) for seed, name in enumerate(MODELS)]
         ids = handle.reserve(models, TOKENIZER.sha256)
@@ -126,7 +126,7 @@ def test_a_part_by_another_definition_replaces_its_own_rows_only(engine, run):
     n = "SELECT count(*) FROM explanations e JOIN features f ON f.id = e.feature_id WHERE starts_with(f.family, 'spacy_')"
     assert one(engine, n) == 1 and one(engine, "SELECT count(*) FROM explanations") == 1 + N * len(MODELS)
 
-    newer = {part: 2 for part in PARTS}
+    newer = {part: Definition(2) for part in PARTS}
     with life.begin_parts(engine, run, spec_of("small family", newer)) as handle:
         publication = published.stage_small_family(handle)
         handle.publish(type(publication)(**{**vars(publication), "parts": newer}))

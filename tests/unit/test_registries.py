@@ -1,13 +1,19 @@
 """Parts, their tables and families are listed by `catalog.parts` and `ingest.parts`, and nowhere else."""
 
 import ast
+import hashlib
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from catalog import parts
+from catalog.errors import InputError
+from catalog.rows import Definition
 from catalog.schema.base import metadata
+from ingest.identity import OF_RUN, definitions_of, parts_by_setting
+from ingest.settings import IngestSettings
 from tests.database.helpers import ROOT
 
 PACKAGES = ("catalog", "ingest", "cli")
@@ -57,3 +63,59 @@ def test_a_list_is_seen(text: str) -> None:
 def test_every_part_is_a_file_in_both_packages() -> None:
     for name in parts.OWN:
         assert all(Path(ROOT, package, "parts", f"{name}.py").exists() for package in ("catalog", "ingest")), name
+
+
+NO_NUMBER = {
+    "models", "corpus", "model_family", "max_tokens", "keep_eos", "text_column", "subset_column", "split", "corpus_revision",
+    "encoding", "include", "exclude", "only", "again", "device", "memory_gb", "batch_tokens", "jobs", "enqueue", "staging",
+    "checkpoint_minutes", "database_url",
+}  # fmt: skip
+"""Settings that say which models and tokens are meant, or how they are computed, which changes no number."""
+
+
+def test_every_setting_makes_a_run_concerns_a_part_or_changes_no_number() -> None:
+    concerned = parts_by_setting()
+    kinds = [NO_NUMBER, {*OF_RUN}, {*concerned}]
+    assert set().union(*kinds) == {field.name for field in fields(IngestSettings)}
+    assert sum(map(len, kinds)) == len(fields(IngestSettings)), "each is one of these alone"
+    assert all({*part.settings} <= {*concerned, *OF_RUN} for part in parts.PARTS)
+
+
+def read_by(tree: ast.AST) -> set[str]:
+    """Settings that a module reads by name."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).rsplit(".", 1)[-1] in ("settings", "ground", "shape")
+    }
+
+
+THROUGH = {"reading": "intervention_tokens", "n_rows_read": "intervention_tokens", "bit_tokens": "ngram_tokens"}
+"""What a measure asks for instead of a setting."""
+
+
+@pytest.mark.parametrize("name", parts.OWN)
+def test_a_measure_reads_no_setting_that_its_part_does_not_declare(name: str) -> None:
+    read = read_by(ast.parse((ROOT / "ingest" / "parts" / f"{name}.py").read_text(encoding="utf-8")))
+    asked = {THROUGH.get(setting, setting) for setting in read} & {*parts_by_setting()}
+    assert asked <= {*parts.part_named(name).settings}
+
+
+def test_settings_that_a_measure_reads_are_seen() -> None:
+    seen = {name: read_by(ast.parse((ROOT / "ingest" / "parts" / f"{name}.py").read_text())) for name in parts.OWN}
+    assert "min_count" in seen["vocabulary"] and {"top_k", "baseline_draws"} <= seen["correlations"]
+    assert "reading" in seen["entropy"] and "bit_tokens" in seen["ngrams"] and "ablation_pairs" in seen["ablations"]
+
+
+def test_what_a_definition_is_made_of(tmp_path: Path) -> None:
+    settings = IngestSettings(("a",), min_count=3, syntax_subsets=("b", "a"))
+    found = definitions_of(("vocabulary", "syntax", "attention", "topics", "weights"), settings, 64)
+    assert found["vocabulary"] == Definition(1, {"min_count": 3}) and found["weights"].settings == {}
+    assert found["syntax"].settings == {"spacy_model": settings.spacy_model, "syntax_subsets": ["a", "b"]}
+    assert found["attention"].settings == {"context": 64, "seed": 0} and found["topics"].settings == {"topics": None}
+    file = tmp_path / "topics.csv"
+    with pytest.raises(InputError, match="cannot be read"):
+        definitions_of(("topics",), replace(settings, topics=str(file)), 64)
+    file.write_text("token_id,topic\n")
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert definitions_of(("topics",), replace(settings, topics=str(file)), 64)["topics"].settings == {"topics": sha256}

@@ -1,0 +1,43 @@
+"""What an ingest would find published already, and so would not compute: for its plan, before torch is imported."""
+
+from dataclasses import dataclass, replace
+
+from catalog.errors import SchemaError
+from catalog.server.engine import check_schema, engine_if_there
+from ingest.pipeline.recognise import recognise
+from ingest.remembered.inputs import recall_inputs
+from ingest.settings import IngestSettings
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What is left to plan."""
+
+    settings: IngestSettings | None
+    """With the parts that would be computed; None where a published run has all of them."""
+    told: list[str]
+    """What would become of a published run, a sentence each."""
+
+
+def foresee(settings: IngestSettings) -> Foreseen:
+    """Look for a published run with what is asked for, if models and corpus are remembered; else all of it is to be planned."""
+    everything = Foreseen(settings, [])
+    without_corpus = settings.needs_corpus and settings.corpus is None
+    asked = None if settings.again or without_corpus else recall_inputs(settings)
+    engine = None if asked is None else engine_if_there(settings.database_url)
+    if asked is None or engine is None:
+        return everything
+    try:
+        check_schema(engine)
+        found = recognise(engine, settings, asked)
+    except SchemaError:
+        return everything
+    finally:
+        engine.dispose()
+    if found.answer is not None:
+        return Foreseen(None, [found.answer[1]])
+    if found.run is None:
+        return everything
+    added = [part for part in found.missing if part not in found.run.parts]
+    told = [f"run {found.run.id}: {', '.join(added)} would be added"] if added else []
+    return Foreseen(replace(settings, only=found.missing), [*found.measured_again(settings), *told])
