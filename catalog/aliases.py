@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import Connection, Engine, text
 
 if TYPE_CHECKING:
-    from catalog.runs.reuse import ModelKey
+    from catalog.rows import ModelKey
 
 
 class KnownModel(NamedTuple):

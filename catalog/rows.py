@@ -18,6 +18,30 @@ class Definition(NamedTuple):
     """Values, as a document has them, of the settings that the part declares, by name."""
 
 
+class ModelKey(NamedTuple):
+    """A model as it was named, with what it is and its tokenizer."""
+
+    identity: str
+    """sha256 over weights and behaviour."""
+    name: str
+    revision: str
+    tokenizer_sha256: str
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a run is recorded as."""
+
+    identity: str
+    settings: dict[str, Any]
+    definition_versions: dict[str, int]
+    code_version: str
+    device: str
+    model_family: str | None
+    asked: dict[str, Any]
+    """What the attempt is asked for, as those need to know who do its jobs."""
+
+
 class ModelRow(NamedTuple):
     """A row of `models`; meanings are the columns' comments."""
 

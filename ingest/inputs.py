@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from catalog.runs.reuse import ModelKey
+from catalog.rows import ModelKey
 from catalog.settings import home
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, check_family, open_checkpoint

@@ -11,8 +11,19 @@ import numpy as np
 from sqlalchemy import Engine
 
 from catalog.documents import DocumentCounts
-from catalog.rows import CorpusRow, Definition, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, TokenRows
-from catalog.runs.handle import RunHandle, RunSpec
+from catalog.rows import (
+    CorpusRow,
+    Definition,
+    FeatureRow,
+    GroupRow,
+    ModelIds,
+    ModelRow,
+    PublishRows,
+    RunSpec,
+    TokenizerRow,
+    TokenRows,
+)
+from catalog.runs.handle import RunHandle
 from catalog.runs.life import begin_run
 from catalog.text import escape
 from ingest.checkpoints.behaviour import ModelIdentity

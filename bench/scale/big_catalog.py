@@ -20,8 +20,9 @@ from sqlalchemy import Engine, text
 from bench.report import machine
 from bench.scale import synthetic, synthetic_causes
 from bench.scale.synthetic import FAMILIES, FEATURES, Family
-from catalog.rows import Definition, GroupRow, ModelIds, PublishRows
-from catalog.runs.life import RunHandle, RunSpec, begin_run
+from catalog.rows import Definition, GroupRow, ModelIds, PublishRows, RunSpec
+from catalog.runs.handle import RunHandle
+from catalog.runs.life import begin_run
 from cli.markdown import table
 
 N_MODELS = 10

@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,27 +19,13 @@ from catalog.endings import interruption, record_end
 from catalog.errors import CatalogError, InputError, RunError
 from catalog.publishing import partitions, staging
 from catalog.publishing.publish import publish
-from catalog.rows import Definition, FeatureRow, ModelIds, ModelRow, PublishRows
+from catalog.rows import Definition, FeatureRow, ModelIds, ModelRow, PublishRows, RunSpec
 from catalog.runs import reuse
 from catalog.server.engine import driver_of, give_back, transaction
 
 ANALYZE_ONLY = 180000
 """The first version of PostgreSQL that analyzes a partitioned table without its partitions."""
 PHASES = ("tokenise", "accumulate", "stage", "merge", "publish")
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """What a run is recorded as."""
-
-    identity: str
-    settings: dict[str, Any]
-    definition_versions: dict[str, int]
-    code_version: str
-    device: str
-    model_family: str | None
-    asked: dict[str, Any]
-    """What the attempt is asked for, as those need to know who do its jobs."""
 
 
 class RunHandle:

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Engine, text
 from catalog import endings, locks, parts
 from catalog.errors import JobTaken, RunError, no_such_run
 from catalog.publishing import partitions, staging
-from catalog.rows import Definition
-from catalog.runs.handle import RunHandle, RunSpec
+from catalog.rows import Definition, RunSpec
+from catalog.runs.handle import RunHandle
 from catalog.server.engine import driver_of, give_back, lock_session
 
 TAKE_OVER_SECONDS = 3.0

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Engine, text
 
 from catalog import parts
-from catalog.rows import Definition
+from catalog.rows import Definition, ModelKey
 
 
 def tables_of(part: str) -> tuple[str, ...]:
@@ -30,16 +30,6 @@ class Known:
     """Identity of a model -> the newest run that has every wanted part of the model."""
     pairs: dict[tuple[str, str], int]
     """(smaller, larger identity) -> the newest run that has the pair."""
-
-
-class ModelKey(NamedTuple):
-    """A model as it was named, with what it is and its tokenizer."""
-
-    identity: str
-    """sha256 over weights and behaviour."""
-    name: str
-    revision: str
-    tokenizer_sha256: str
 
 
 _GIVEN = """({m}.identity, {m}.name, {m}.revision, (SELECT t.sha256 FROM tokenizers t WHERE t.id = {m}.tokenizer_id)) IN

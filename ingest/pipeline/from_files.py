@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
+from catalog.rows import RunSpec
 from catalog.runs import jobs, life, reuse
-from catalog.runs.handle import RunHandle, RunSpec
+from catalog.runs.handle import RunHandle
 from ingest.corpus import told
 from ingest.identity import code_version, parts_by_setting, run_identity, run_settings, versions_of
 from ingest.inputs import Inputs, load_inputs

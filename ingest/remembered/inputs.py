@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog.documents import DocumentCounts
 from catalog.errors import CatalogError
-from catalog.runs.reuse import ModelKey
+from catalog.rows import ModelKey
 from catalog.settings import home
 from ingest.checkpoints.arguments import ModelSource, parse_model_argument
 from ingest.checkpoints.behaviour import ModelIdentity

@@ -49,7 +49,7 @@ handle.publish(rows)
 """
 """A real publication that stops at a place, to be killed there."""
 
-PLACES = ("begun", "staged", "_tokenizer", "_features", "_move_staged", "_groups", "label_run", "_mark")
+PLACES = ("begun", "staged", "enter_tokenizer", "enter_features", "_move_staged", "_groups", "label_run", "_mark")
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from catalog.errors import RunError
-from catalog.rows import Definition
+from catalog.rows import Definition, ModelKey
 from catalog.runs import life
-from catalog.runs.reuse import ModelKey, best_matches, known_results, run_of_weights
+from catalog.runs.reuse import best_matches, known_results, run_of_weights
 from tests.database.helpers import execute, rows
 from tests.published import DEAD, MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of, stage_small_family
 
