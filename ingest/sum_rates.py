@@ -24,8 +24,8 @@ from ingest.plan import LayerItem, Plan
 from ingest.rehearsal import TIMES, Rehearsal
 from ingest.settings import IngestSettings
 from ingest.statistics.correlation import Products
+from ingest.statistics.layers import FeatureBatch, TokenBatch
 from ingest.statistics.moments import MomentAccumulator
-from ingest.statistics.span import FeatureBatch, TokenBatch
 from ingest.statistics.tiles import LayerSpan
 from ingest.sums import JobSums
 

@@ -14,7 +14,7 @@ from ingest.corpus import TokenCorpus, tokenise
 from ingest.documents import CorpusSource
 from ingest.parts.shapes import CorpusShape, ModelShape
 from ingest.plan import Item, MomentItem, OwnItem, Plan, TileItem
-from ingest.statistics.span import TokenBatch
+from ingest.statistics.layers import TokenBatch
 from ingest.statistics.tiles import LayerSpan
 from ingest.sums import JobSums
 from ingest.tokenizer import tokenizer_identity

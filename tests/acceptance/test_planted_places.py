@@ -14,7 +14,7 @@ from ingest.activations import token_batches
 from ingest.checkpoint import open_checkpoint, parse_model_argument
 from ingest.corpus import CorpusSource, tokenise
 from ingest.statistics.distributions import QUANTILES
-from ingest.statistics.span import EARLY
+from ingest.statistics.layers import EARLY
 from ingest.tokenizer import tokenizer_identity
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest
 from tests.acceptance.planted_labels import assert_labels, ingested

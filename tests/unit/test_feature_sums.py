@@ -14,7 +14,7 @@ from ingest.corpus_meta import CorpusMeta
 from ingest.parts.explained import explain_features, explanation_columns
 from ingest.statistics import loops
 from ingest.statistics.features import FeatureAccumulator, add_members, add_squares
-from ingest.statistics.span import FeatureBatch, TokenBatch
+from ingest.statistics.layers import FeatureBatch, TokenBatch
 from ingest.syntax.cache import SyntaxCorpus
 from ingest.syntax.features import N_FEATURES
 
