@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 POCKET := $(foreach seed,a b c d e,pocket/models/pocket-gpt2-$(seed))
 INGEST := $(BIN)/catalog ingest $(POCKET) --corpus pocket/corpus/heldout.jsonl.gz --model-family pocket-gpt2
 
-.PHONY: demo check-demo pocket check-pocket bench faults test lint install help clean
+.PHONY: demo check-demo pocket check-pocket bench docs faults test lint install help clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,9 @@ test: $(INSTALLED) lint ## Everything that CI runs
 
 bench: $(INSTALLED) ## Every benchmark of the computation (about an hour); results go to docs/performance.md
 	$(BIN)/python -m bench
+
+docs: $(INSTALLED) ## Write the tables of README.md and docs/ that follow from the parts
+	$(BIN)/python -m bench.tables
 
 clean: ## Forget the virtual environment
 	rm -rf .venv

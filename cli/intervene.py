@@ -21,7 +21,7 @@ from cli.progress import watch
 from ingest.settings import INTERVENTION_TOKENS
 
 if TYPE_CHECKING:
-    from ingest.roles.intervention import Kind
+    from ingest.roles.intervention import Change
 
 NeuronsArgument = Annotated[
     list[str], typer.Argument(metavar="LAYER.INDEX...", help="Neurons; those joined by commas are held together: 1.3,1.7.")
@@ -56,10 +56,10 @@ def intervene(
 
     Without a change, post is fixed to -0.17, 0, 1 … 6."""
     sets = tuple(tuple(parse_neuron(part) for part in text.split(",")) for text in neurons)
-    given: tuple[tuple[Kind, str | None], ...] = (("fix", fix), ("multiply", multiply), ("threshold", threshold))
-    without_value: tuple[tuple[Kind, bool], ...] = (("zero", zero), ("relu", relu))
-    changes = [(kind, value) for kind, text in given for value in parse_values(f"--{kind}", text)]
-    changes += [(kind, 0.0) for kind, wanted in without_value if wanted]
+    with_values: tuple[tuple[Change, str | None], ...] = (("fix", fix), ("multiply", multiply), ("threshold", threshold))
+    without: tuple[tuple[Change, bool], ...] = (("zero", zero), ("relu", relu))
+    changes = [(change, value) for change, text in with_values for value in parse_values(f"--{change}", text)]
+    changes += [(change, 0.0) for change, wanted in without if wanted]
     with when_interrupted("nothing was stored"), watch() as progress:
         from ingest.asked.settings import InterveneSettings, check_asked
         from ingest.roles.intervention import FIXED_AT

@@ -7,7 +7,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from catalog.schema.base import metadata
-from catalog.views import unfrozen
+from catalog.views import overview, unfrozen
 
 LOCK = 7_215_001
 """Advisory lock that two upgrades of one database compete for."""
@@ -46,12 +46,15 @@ def run(connection: Connection) -> None:
 def move(connection: Connection) -> None:
     """Run the steps of a command. One that moves the database has no views in its way; the newest tables get them back."""
     progress = context.get_context()
-    moves = "destination_rev" in progress.opts
-    if moves and progress.get_current_revision() is not None:
-        unfrozen.drop_views(connection)
+    if "destination_rev" not in progress.opts:
+        context.run_migrations()
+        return
+    statements = overview.statements()
+    if progress.get_current_revision() is not None:
+        unfrozen.drop_views(connection, statements)
     context.run_migrations()
-    if moves and progress.get_current_revision() == context.get_head_revision():
-        unfrozen.create(connection)
+    if progress.get_current_revision() == context.get_head_revision():
+        unfrozen.create(connection, statements)
 
 
 given = context.config.attributes.get("connection")

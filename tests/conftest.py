@@ -17,9 +17,13 @@ import pytest
 from psycopg import sql
 from sqlalchemy import URL, Engine, make_url
 
-import ingest  # noqa: F401  (before torch, for it says how threads wait)
-from catalog.server import embedded, migrate
-from catalog.server.engine import writer_engine
+from tests.shapes import check_annotations_of
+
+check_annotations_of("ingest")  # before any of it is imported
+
+import ingest  # noqa: E402, F401  (before torch, for it says how threads wait)
+from catalog.server import embedded, migrate  # noqa: E402
+from catalog.server.engine import writer_engine  # noqa: E402
 
 SESSION = "CATALOG_TEST_SESSION"
 """Name of the session, which its workers inherit; its templates are called so."""

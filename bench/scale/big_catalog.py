@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,7 @@ PLANS = (
 """The runs in order; the sixth and the seventh supersede the first two, and the last three are what readers see."""
 
 
-def build(engine: Engine, scale: float, seed: int = 0, plans: Sequence[Plan] = PLANS) -> list[dict[str, object]]:
+def build(engine: Engine, scale: float, seed: int = 0, plans: Sequence[Plan] = PLANS) -> list[dict[str, float]]:
     """Publish the runs that are still missing; what each has cost, one row per run."""
     family = Family(N_MODELS, max(2, round(synthetic.D_MLP * scale)), seed)
     costs = []
@@ -167,7 +167,7 @@ def _stage_correlations(
 def _universality(best: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
     """Columns over the other models, from (others, n) best correlations and baselines."""
     others, n = best.shape
-    of = {"max": np.max, "mean": np.mean, "min": np.min}
+    of: dict[str, Callable[..., np.ndarray]] = {"max": np.max, "mean": np.mean, "min": np.min}
     return {
         **{f"{name}_corr": take(best, axis=0) for name, take in of.items()},
         **{f"{name}_baseline": take(base, axis=0) for name, take in of.items()},

@@ -52,7 +52,7 @@ def seconds(connection: psycopg.Connection, load: Callable[[], object]) -> float
     return time.perf_counter() - start
 
 
-def rates(connection: psycopg.Connection, n_rows: int, pairs: int, file: Path) -> list[dict[str, object]]:
+def rates(connection: psycopg.Connection, n_rows: int, pairs: int, file: Path) -> list[dict[str, float]]:
     """Rows a second of both ways, one row per paired run; the order changes from run to run."""
     name, columns = f"staging.{staging.name_of(RUN, 'pairs')}", columns_of(n_rows)
     target, place = sql.Identifier(*name.split(".")), sql.Literal(str(file))

@@ -66,7 +66,7 @@ def ours(x: Tensor, y: Tensor, width: int, rotations: tuple[list[Tensor], list[T
             products.rest()
         if precision != "fp32":
             model_sums[1] = torch.cat([products.total_.diagonal() for products in layers_products])
-    neuron_sums = [NeuronSums(len(x), *model_sums) for model_sums in sums]
+    x_sums, y_sums = (NeuronSums(len(x), *model_sums) for model_sums in sums)
 
     def rotated(model: int, layer: int, turned: list[Tensor]) -> list[Any]:
         neurons = slice(layer * width, (layer + 1) * width)
@@ -74,7 +74,8 @@ def ours(x: Tensor, y: Tensor, width: int, rotations: tuple[list[Tensor], list[T
         return [rotate_layer(layer, turned[layer], own[model][layer].total_, part)]
 
     done = tile.compute(
-        *neuron_sums,
+        x_sums,
+        y_sums,
         rotated_a=lambda layer: rotated(0, layer, rotations[1]),
         rotated_b=lambda layer: rotated(1, layer, rotations[0]),
         k=published.TOP,
@@ -103,10 +104,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Paired runs of all procedures on the same activations."""
     n = arguments.layers * arguments.width
     x, y = activations(arguments.tokens, n, 1), activations(arguments.tokens, n, 2)
-    rotations = tuple(
-        [rotation(0, own, other, layer, 0, arguments.width) for layer in range(arguments.layers)]
-        for own, other in (("x", "y"), ("y", "x"))
-    )
+
+    def rotated(judged: str, other: str) -> list[Tensor]:
+        return [rotation(0, judged, other, layer, 0, arguments.width) for layer in range(arguments.layers)]
+
+    rotations = (rotated("x", "y"), rotated("y", "x"))
     procedures: dict[str, Callable[[], list[Tensor]]] = {
         "published": lambda: published.both_directions(x, y, arguments.width, rotations),
         "ours, fp32": lambda: ours(x, y, arguments.width, rotations, "fp32"),

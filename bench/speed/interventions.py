@@ -12,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,10 @@ def measure(n_tokens: int, runs: int, n_neurons: int) -> dict[str, Any]:
     """Medians of ratios within a turn."""
     checkpoint = open_checkpoint(parse_model_argument(POCKET_MODELS[0]), pocket.CPU)
     info = tokenizer_identity(checkpoint.tokenizer)
-    special = {info.bos_id, info.eos_id, info.pad_id} - {None}
+    special = {i for i in (info.bos_id, info.eos_id, info.pad_id) if i is not None}
     tokens = np.array(pocket.corpus(checkpoint, n_tokens).tokens)
     first, last = (neurons_of(checkpoint, layer, n_neurons) for layer in (0, checkpoint.n_layers - 1))
-    chosen = {
+    chosen: dict[str, list[tuple[tuple[int, int], ...]]] = {
         "last layer": [(neuron,) for neuron in last],
         "first layer": [(neuron,) for neuron in first],
         "first and last layer": list(zip(first, last, strict=True)),
@@ -68,8 +69,8 @@ def measure(n_tokens: int, runs: int, n_neurons: int) -> dict[str, Any]:
     def run(interventions: list[Intervention]) -> None:
         run_interventions(checkpoint, tokens, special, interventions, tokens.size, pocket.BATCH_TOKENS)
 
-    ways = {"forward": lambda: forward(checkpoint, tokens), "nominal": lambda: run([])}
-    ways |= {name: lambda interventions=made: run(interventions) for name, made in work.items()}
+    ways: dict[str, Callable[[], object]] = {"forward": lambda: forward(checkpoint, tokens), "nominal": lambda: run([])}
+    ways |= {name: partial(run, made) for name, made in work.items()}
     forward(checkpoint, tokens)
     turns = [{name: seconds(way) for name, way in ways.items()} for _ in range(runs)]
     rows = [

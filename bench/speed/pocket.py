@@ -18,7 +18,7 @@ from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.jobs.sums import JobSums
 from ingest.parts.shapes import CorpusShape, ModelShape
 from ingest.plan.items import Item, MomentItem, OwnItem, Plan, TileItem
-from ingest.statistics.span import TokenBatch
+from ingest.statistics.layers import TokenBatch
 from ingest.statistics.tiles import LayerSpan
 
 CPU = torch.device("cpu")

@@ -20,7 +20,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 
 from bench.report import machine
 from catalog import NeuronRef, parts
@@ -81,7 +81,7 @@ def write_checkpoint(folder: Path, layers: int, d_model: int, d_mlp: int) -> Non
     config = GPT2Config(n_layer=layers, n_embd=d_model, n_inner=d_mlp, n_head=d_model // 64)
     GPT2LMHeadModel(config).save_pretrained(folder)
     vocabulary = {"vocab": str(data / "encoder.json"), "merges": str(data / "vocab.bpe")}
-    GPT2TokenizerFast(**vocabulary).save_pretrained(folder)
+    GPT2Tokenizer(**vocabulary).save_pretrained(folder)
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -16,11 +16,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import MAIN_JOB, POCKET_CORPUS, POCKET_MODELS
 from bench.report import machine
 from cli.markdown import table
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Clock:
@@ -65,15 +68,15 @@ def instrument(clock: Clock) -> None:
 
     inner = checkpoint.Checkpoint.visit_activations
 
-    def visit(self: checkpoint.Checkpoint, tokens: Any, take: Callable[..., None]) -> None:
+    def visit_timed(self: checkpoint.Checkpoint, tokens: "Tensor", visit: "Callable[[int, Tensor, Tensor], None]") -> None:
         def timed_take(*arguments: Any) -> None:
             with clock.part("copies of activations"):
-                take(*arguments)
+                visit(*arguments)
 
         with clock.part("forward passes"):
             inner(self, tokens, timed_take)
 
-    checkpoint.Checkpoint.visit_activations = visit  # type: ignore[method-assign]
+    checkpoint.Checkpoint.visit_activations = visit_timed  # type: ignore[method-assign]
     clock.wrap(correlation, "add_product", "matrix products")
     clock.wrap(correlation.Products, "flush", "flushes to float64")
     clock.wrap(moments.ModelMoments, "update", "moments")

@@ -64,10 +64,10 @@ def _own() -> "tuple[Part, ...]":
 def _parts() -> "tuple[Part, ...]":
     from catalog.schema.base import EXTENSION
 
-    own, more = _own(), _more()
+    built_in, more = _own(), _more()
     for table in _tables(more) - _frozen():
         table.info[EXTENSION] = True
-    return (*own, *more)
+    return (*built_in, *more)
 
 
 @cache
@@ -100,11 +100,11 @@ def part_named(name: str) -> "Part":
 
 def groups() -> dict[str, tuple[str, ...]]:
     """What else `--only` understands: the parts of each group, by its name."""
-    found: dict[str, tuple[str, ...]] = {}
+    parts: dict[str, tuple[str, ...]] = {}
     for part in _parts():
         if part.group:
-            found[part.group] = (*found.get(part.group, ()), part.name)
-    return found
+            parts[part.group] = (*parts.get(part.group, ()), part.name)
+    return parts
 
 
 def of_weights() -> tuple[str, ...]:
@@ -129,8 +129,8 @@ def parts_of_rule(family: str) -> tuple[str, ...]:
 
 def thresholds() -> "dict[tuple[str, str], Threshold]":
     """All thresholds as they are at first, by family and parameter."""
-    own = {(rule.family, threshold.parameter): threshold for rule in rules() for threshold in rule.thresholds}
-    return own | {(family, threshold.parameter): threshold for part in _parts() for family, threshold in part.thresholds}
+    of_rules = {(rule.family, threshold.parameter): threshold for rule in rules() for threshold in rule.thresholds}
+    return of_rules | {(family, threshold.parameter): threshold for part in _parts() for family, threshold in part.thresholds}
 
 
 def views() -> "list[View]":

@@ -27,18 +27,18 @@ histograms = table(
 )
 
 
-def _quantile_name(kind: str, share: str) -> str:
-    return f"{kind}_p{share.replace('.', '_')}"
+def _quantile_name(values: str, share: str) -> str:
+    return f"{values}_p{share.replace('.', '_')}"
 
 
-def _quantile(kind: str, share: str) -> Column[Any]:
-    return number(_quantile_name(kind, share), f"{share} % of kept tokens have {kind} up to this, within 1/16 of it.")
+def _quantile(values: str, share: str) -> Column[Any]:
+    return number(_quantile_name(values, share), f"{share} % of kept tokens have {values} up to this, within 1/16 of it.")
 
 
 distribution_statistics = table(
     "distribution_statistics",
     *of_neuron(),
-    *(_quantile(kind, share) for kind in ("pre", "post") for share in QUANTILES),
+    *(_quantile(values, share) for values in ("pre", "post") for share in QUANTILES),
     number("bos_activation", "Post on BOS, at position 0 (SPEC 6.7)."),
     number("bos_ratio", "bos_activation over the larger of 0.1 and the 99.9th percentile of post."),
     comment="Quantiles of activations on kept tokens, and the activation on BOS.",

@@ -97,9 +97,9 @@ _CLOSEST = """SELECT m.model, o.layer, o."index" AS neuron, s.cover_{n}, s.activ
 
 
 def _words(found: Evidence) -> str:
-    kind = {1: "tokens", 2: "bigrams", 3: "trigrams"}.get(found["n"], "n-grams")
+    units = {1: "tokens", 2: "bigrams", 3: "trigrams"}.get(found["n"], "n-grams")
     said = (
-        f"{shown(found['cover'])} {kind} cover 95 % of its {shown(found['activations'])} activations; "
+        f"{shown(found['cover'])} {units} cover 95 % of its {shown(found['activations'])} activations; "
         f"{shown(found['detected'])} nearly always activate it"
     )
     if found["mean_effect"] is None:

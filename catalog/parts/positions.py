@@ -56,11 +56,11 @@ SELECT p.neuron_id, p.pattern, p.mutual_information,
 
 
 def _words(found: Evidence) -> str:
-    spans = "; ".join(f"{state} {first}–{last}" for first, last, state in (found.get("runs") or [])[:6])
+    runs = "; ".join(f"{state} {first}–{last}" for first, last, state in (found.get("runs") or [])[:6])
     return (
         f"{shown(found['mutual_information'])} nats about the position; {found['strength']}, "
         f"{shown(found['alternations'])} alternations, at an extreme on {percent(found['coverage'])} of the positions"
-        f"{f': {spans}' if spans else ''}"
+        f"{f': {runs}' if runs else ''}"
     )
 
 
@@ -90,9 +90,9 @@ VIEWS = (
            ON p.run_id = m.run_id AND p.neuron_id = n.id AND p.pattern = 'oscillatory' AND p.strength = 'strong'
          JOIN public.runs r ON r.id = m.run_id
          JOIN public.corpora c ON c.id = r.corpus_id
-        CROSS JOIN LATERAL jsonb_array_elements(p.runs) AS run(span)
-         LEFT JOIN LATERAL generate_series((run.span ->> 0)::int, (run.span ->> 1)::int) AS place(position)
-           ON run.span ->> 2 = 'high'
+        CROSS JOIN LATERAL jsonb_array_elements(p.runs) AS run(ends)
+         LEFT JOIN LATERAL generate_series((run.ends ->> 0)::int, (run.ends ->> 1)::int) AS place(position)
+           ON run.ends ->> 2 = 'high'
         WHERE n.model_id = m.model_id
         GROUP BY n.layer ORDER BY n.layer) t""",
         words={

@@ -1,7 +1,7 @@
 """What is kept beside a run's rows so that questions need not read them: sums, and copies for the sake of indexes.
 
 All of it follows from other tables, and is written again in the transaction that changes those: `summarise` at
-publication; counts of labels are in `catalog.labels.totals`.
+publication; counts of labels are in `catalog.labels.labelling.totals`.
 """
 
 from sqlalchemy import Connection, text

@@ -28,21 +28,27 @@ SELECT c.oid::regclass::text FROM pg_class c
 # The latest first: a reader, too, takes the locks of a view before those of the views that it stands on.
 
 
-def drop_views(connection: Connection) -> None:
+def drop_views(connection: Connection, statements: list[str]) -> None:
     """Drop the catalog's views, those of other versions included: all of `history`, and in `public` those of like names.
+
+    Args:
+        statements: those of `catalog.views.overview`.
 
     A view of somebody's own that stands on one of them makes the server refuse, so that nothing of theirs is lost.
     """
-    found = connection.execute(text(_OURS), {"names": _names(overview.statements())}).scalars().all()
+    found = connection.execute(text(_OURS), {"names": _names(statements)}).scalars().all()
     if found:
         connection.exec_driver_sql(f"DROP VIEW {', '.join(found)}")
     connection.exec_driver_sql("COMMENT ON TABLE alembic_version IS NULL")
 
 
-def create(connection: Connection) -> None:
-    """Make what is missing of extensions' tables and of thresholds, then the views, which must not be there."""
+def create(connection: Connection, statements: list[str]) -> None:
+    """Make what is missing of extensions' tables and of thresholds, then the views, which must not be there.
+
+    Args:
+        statements: those of `catalog.views.overview`.
+    """
     _create_extensions(connection)
-    statements = overview.statements()
     said = f"COMMENT ON TABLE alembic_version IS '{_MADE_FROM}{_sha256(statements)}'"
     granted = f"GRANT SELECT ON {', '.join(_names(statements))} TO catalog_reader"
     _execute(connection, [*statements, granted, said])

@@ -13,7 +13,7 @@ from catalog.server.engine import check_schema, writer_engine
 from ingest.checkpoints.first_looks import check_models
 from ingest.first_checks import check_corpus
 from ingest.roles.heads import Pair, check_pair
-from ingest.roles.intervention import Intervention, Kind
+from ingest.roles.intervention import Change, Intervention
 from ingest.settings import INTERVENTION_TOKENS, IngestSettings, check_device_name, from_record
 
 
@@ -49,8 +49,8 @@ class InterveneSettings(MeasureSettings):
     part: ClassVar[str] = "entropy"
     neurons: tuple[tuple[tuple[int, int], ...], ...]
     """Sets of (layer, index); those of a set are held together."""
-    changes: tuple[tuple[Kind, float], ...]
-    """Kinds of intervention with their values, 0 for kinds without one."""
+    changes: tuple[tuple[Change, float], ...]
+    """Each with its value, 0 for those without one."""
 
     def interventions(self) -> list[Intervention]:
         """Each once.
@@ -59,7 +59,7 @@ class InterveneSettings(MeasureSettings):
             InputError: a value that is not finite, or a neuron that is twice in one set.
         """
         try:
-            made = [Intervention(kind, held, value) for held in self.neurons for kind, value in self.changes]
+            made = [Intervention(change, held, value) for held in self.neurons for change, value in self.changes]
         except ValueError as error:
             raise InputError(str(error)) from None
         return list(dict.fromkeys(made))

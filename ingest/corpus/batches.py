@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.corpus.rows import TokenCorpus
-from ingest.statistics.span import FeatureBatch, TokenBatch
+from ingest.statistics.layers import FeatureBatch, TokenBatch
 
 PIVOT_TOKENS = 4096
 

@@ -25,8 +25,8 @@ class Divisions:
 
     def sums_in(self, sums: Float[np.ndarray, "tokens neurons"], total: Float[np.ndarray, " neurons"]) -> np.ndarray:
         """(features, neurons) sums over the positions with each feature; `total` is over all positions."""
-        own = (self.weights @ sums)[self.of_feature]
-        return np.where(self.swapped[:, None], total - own, own)
+        inside = (self.weights @ sums)[self.of_feature]
+        return np.where(self.swapped[:, None], total - inside, inside)
 
 
 def divide(matrix: Bool[np.ndarray, "features tokens"], counts: Int[np.ndarray, " tokens"], n: int) -> Divisions:
@@ -54,10 +54,10 @@ def divided_statistics(
     total = sums.sum(axis=0) if counts.sum() == n else n * neurons.centre
     n_in = (divisions.weights @ counts).astype(np.int64)
     each = class_statistics(n_in, divisions.weights @ sums, total, n, neurons, least_support)
-    of, swapped = divisions.of_feature, divisions.swapped
+    division, swapped = divisions.of_feature, divisions.swapped
     return Classes(
-        n_in=np.where(swapped, n - n_in[of], n_in[of]),
-        mean_in=np.where(swapped[:, None], each.mean_out[of], each.mean_in[of]),
-        mean_out=np.where(swapped[:, None], each.mean_in[of], each.mean_out[of]),
-        reduction=each.reduction[of],
+        n_in=np.where(swapped, n - n_in[division], n_in[division]),
+        mean_in=np.where(swapped[:, None], each.mean_out[division], each.mean_in[division]),
+        mean_out=np.where(swapped[:, None], each.mean_in[division], each.mean_out[division]),
+        reduction=each.reduction[division],
     )

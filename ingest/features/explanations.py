@@ -145,7 +145,7 @@ def _letter_rows(
     best = best[neuron]
     letter = np.array(alphabet, dtype=object)[best]
     number = np.array([string.ascii_lowercase.index(each) for each in letter], dtype=int)
-    classes = {"mean_a": letters.own, "mean_b": letters.starting, "mean_c": letters.rest}
+    classes = {"mean_a": letters.itself, "mean_b": letters.starting, "mean_c": letters.rest}
     means = {name: _class_means(members, counts, sums) for name, members in classes.items()}
     return {
         "neuron_index": neuron + neurons.start,

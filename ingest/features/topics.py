@@ -60,8 +60,8 @@ def topic_model(counts: csr_array, strings: Sequence[str]) -> list[Topic]:
         chosen = np.flatnonzero(loadings > limit)
         if len(chosen) >= LEAST_TOKENS:
             strongest = ids[chosen[np.argsort(-loadings[chosen], kind="stable")]]
-            found = np.sort(ids[chosen])
-            topics.setdefault(found.tobytes(), Topic(_name([strings[i] for i in strongest]), found))
+            ascending = np.sort(ids[chosen])
+            topics.setdefault(ascending.tobytes(), Topic(_name([strings[i] for i in strongest]), ascending))
     return list(topics.values())
 
 
@@ -75,9 +75,9 @@ def association(counts: csr_array) -> tuple[csr_array, Int[np.ndarray, " tokens"
     of_row, of_token = (np.asarray(weights.sum(axis=axis)).ravel() for axis in (1, 0))
     row, token = entries.coords
     ratio = entries.data * weights.sum() / (of_row[row] * of_token[token])
-    found = coo_array((np.maximum(np.log(ratio), 0), (row, token)), shape=weights.shape).tocsr()
-    found.eliminate_zeros()
-    return found, ids
+    information = coo_array((np.maximum(np.log(ratio), 0), (row, token)), shape=weights.shape).tocsr()
+    information.eliminate_zeros()
+    return information, ids
 
 
 def components(matrix: csr_array) -> Float64[np.ndarray, "components tokens"]:
@@ -98,9 +98,9 @@ def _name(strings: Sequence[str]) -> str:
     return "+".join(list(forms)[:NAMING_TOKENS])[:LONGEST_NAME]
 
 
-def topic_features(found: Topics, n_tokens: int) -> FeatureTable:
+def topic_features(named: Topics, n_tokens: int) -> FeatureTable:
     """Topics as features, by name `topic_<name>#<digest of their tokens>`: of other tokens it is another feature."""
-    family, topics = found
+    family, topics = named
     matrix = np.zeros((len(topics), n_tokens), dtype=bool)
     names = []
     for row, topic in zip(matrix, topics, strict=True):

@@ -26,12 +26,12 @@ def normal_form(text: str) -> str:
 def classes(strings: Sequence[str], excluded_ids: Collection[int]) -> dict[str, list[int]]:
     """Token ids by normal form, without excluded ids, white space and what is no character."""
     excluded = set(excluded_ids)
-    found: dict[str, list[int]] = defaultdict(list)
+    by_form: dict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(strings):
         form = normal_form(text)
         if i not in excluded and form.replace(REPLACEMENT, "").strip():
-            found[form].append(i)
-    return found
+            by_form[form].append(i)
+    return by_form
 
 
 def unigram_features(
@@ -77,7 +77,7 @@ def unigram_features(
 class LetterClasses:
     """For each letter a to z three classes of tokens, without excluded ids (SPEC §6.5)."""
 
-    own: Bool[np.ndarray, "26 tokens"]
+    itself: Bool[np.ndarray, "26 tokens"]
     """A: the letter itself."""
     starting: Bool[np.ndarray, "26 tokens"]
     """B: others that start with it."""
@@ -89,6 +89,6 @@ def letter_classes(strings: Sequence[str], excluded_ids: Collection[int]) -> Let
     """Classes A, B and C of all letters."""
     forms = [normal_form(text) for text in strings]
     real = ~np.isin(np.arange(len(forms)), list(excluded_ids))
-    own = np.array([[form == letter for form in forms] for letter in string.ascii_lowercase])
+    itself = np.array([[form == letter for form in forms] for letter in string.ascii_lowercase])
     starting = np.array([[form.startswith(letter) for form in forms] for letter in string.ascii_lowercase])
-    return LetterClasses(own & real, starting & ~own & real, ~starting & real)
+    return LetterClasses(itself & real, starting & ~itself & real, ~starting & real)

@@ -1,7 +1,7 @@
 """The accumulators of one job, and their state as named arrays: for checkpoints, and for jobs that add sums up."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -14,8 +14,9 @@ from ingest.parts import LAYER_MEASURES
 from ingest.parts.moments import ModelMoments
 from ingest.parts.shapes import LayerPivots, LayerShape
 from ingest.plan.items import Item, LayerItem, MomentItem, OwnItem, Plan, TileItem
+from ingest.statistics.accumulator import Accumulator
 from ingest.statistics.correlation import Products
-from ingest.statistics.span import SpanAccumulator, TokenBatch
+from ingest.statistics.layers import LayerAccumulator, TokenBatch
 from ingest.statistics.tiles import CrossTile
 
 
@@ -42,7 +43,7 @@ class JobSums:
         """
         self.moments: dict[int, ModelMoments] = {}
         self.own: dict[OwnItem, Products] = {}
-        self.layers: dict[LayerItem, SpanAccumulator] = {}
+        self.layers: dict[LayerItem, LayerAccumulator] = {}
         self.tiles: dict[TileItem, CrossTile] = {}
         # loops of the CPU are of one thread each, and so are the accumulators of a layer: they share nothing
         n_threads = torch.get_num_threads() if device.type == "cpu" else 1
@@ -98,35 +99,36 @@ class JobSums:
 
     def state(self) -> dict[str, Tensor]:
         """Every sum but the moments under `key/name`: the live tensors, not copies."""
-        parts = {item.key: products for item, products in self.own.items()}
-        parts |= {item.key: tile.products for item, tile in self.tiles.items()}
-        named = {f"{key}/{name}": sums for key, products in parts.items() for name, sums in products.state().items()}
-        return named | {f"{item.key}/{name}": sums for item, held in self.layers.items() for name, sums in held.state().items()}
+        return _named(self._accumulators())
+
+    def _accumulators(self) -> dict[str, Accumulator]:
+        """All but the moments, by the key of their item."""
+        products: dict[str, Accumulator] = {item.key: products for item, products in self.own.items()}
+        products |= {item.key: tile.products for item, tile in self.tiles.items()}
+        return products | {item.key: accumulator for item, accumulator in self.layers.items()}
+
+    def _moments(self) -> dict[str, Accumulator]:
+        return {f"moments:{model}": moments for model, moments in self.moments.items()}
 
     def moment_state(self) -> dict[str, Tensor]:
         """The same of the moments."""
-        return {
-            f"moments:{model}/{name}": sums for model, moments in self.moments.items() for name, sums in moments.state().items()
-        }
+        return _named(self._moments())
 
     def add(self, arrays: Iterable[tuple[str, np.ndarray]]) -> None:
         """Add arrays of `state` and `moment_state` of other rows, one after the other.
 
         Those of one accumulator may be anywhere among the others, but come all before it has the same of further rows.
         """
-        live = self.state()
-        layers = {item.key: accumulator for item, accumulator in self.layers.items()}
-        moments: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-        whole: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-        for name, sums in arrays:
-            key, _, part = name.partition("/")
-            if key.startswith("moments:"):
-                moments[key][part] = sums
-            elif key in layers:
-                whole[key][part] = sums
-                if whole[key].keys() == layers[key].state().keys():
-                    layers[key].merge(whole.pop(key))
-            else:
-                live[name] += torch.from_numpy(sums).to(live[name].device)
-        for key, state in moments.items():
-            self.moments[int(key.partition(":")[2])].merge(state)
+        accumulators = {**self._accumulators(), **self._moments()}
+        names = {key: accumulator.state().keys() for key, accumulator in accumulators.items()}
+        states: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+        for path, sums in arrays:
+            key, _, name = path.partition("/")
+            states[key][name] = sums
+            if states[key].keys() == names[key]:
+                accumulators[key].merge(states.pop(key))
+
+
+def _named(accumulators: Mapping[str, Accumulator]) -> dict[str, Tensor]:
+    """The state of all."""
+    return {f"{key}/{name}": sums for key, accumulator in accumulators.items() for name, sums in accumulator.state().items()}

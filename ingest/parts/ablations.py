@@ -101,15 +101,16 @@ def ablate(model: int, pairs: Sequence[Pair], ground: Ground, advance: Advance) 
     return ablate_paths(ground.processed(model), ground.corpus, pairs, ground.tokenizer.special_ids, *ground.reading, advance)
 
 
-def ablation_arrays(found: Sequence[PathAblation]) -> Arrays:
+def ablation_arrays(ablations: Sequence[PathAblation]) -> Arrays:
     """One entry for each pair."""
-    places = [(own.pair.layer, own.pair.index, own.pair.head_layer, own.pair.head) for own in found]
-    relations = [[[getattr(own.relations[key], name) for name in FIGURES] for key in RELATIONS] for own in found]
+    pairs = [ablation.pair for ablation in ablations]
+    places = [(pair.layer, pair.index, pair.head_layer, pair.head) for pair in pairs]
+    relations = [[[getattr(ablation.relations[key], name) for name in FIGURES] for key in RELATIONS] for ablation in ablations]
     return {
         "pair": np.array(places, dtype=np.int64).reshape(-1, 4),
-        "n": np.array([own.n for own in found], dtype=np.int64),
+        "n": np.array([ablation.n for ablation in ablations], dtype=np.int64),
         "relations": np.array(relations, dtype=np.float64).reshape(-1, len(RELATIONS), len(FIGURES)),
-        **{name: np.array([getattr(own, name) for own in found], dtype=np.float64) for name in NUMBERS},
+        **{name: np.array([getattr(ablation, name) for ablation in ablations], dtype=np.float64) for name in NUMBERS},
     }
 
 
@@ -126,19 +127,19 @@ def ablations_of(arrays: Arrays) -> list[PathAblation]:
     ]
 
 
-def norm_columns(found: BosNormRatio, model_id: int) -> Iterator[TableRows]:
+def norm_columns(norms: BosNormRatio, model_id: int) -> Iterator[TableRows]:
     """Rows of head_norms."""
-    columns = of_heads(tuple(found.ratio.shape), 0, model_id)
-    numbers = {"bos_norm_ratio": found.ratio, "bos_norm_ratio_with_bias": found.ratio_with_bias}
-    n = np.full(len(columns["head"]), found.n_tokens, dtype=np.int64)
+    columns = of_heads(tuple(norms.ratio.shape), 0, model_id)
+    numbers = {"bos_norm_ratio": norms.ratio, "bos_norm_ratio_with_bias": norms.ratio_with_bias}
+    n = np.full(len(columns["head"]), norms.n_tokens, dtype=np.int64)
     yield "head_norms", {**columns, "n_tokens": n, **{name: v.flatten().cpu().numpy() for name, v in numbers.items()}}
 
 
 def ablation_columns(
-    found: Sequence[PathAblation], ids: Ids, d_mlp: int, n_rows: int, purpose: str = "chosen"
+    ablations: Sequence[PathAblation], ids: Ids, d_mlp: int, n_rows: int, purpose: str = "chosen"
 ) -> Iterator[TableRows]:
     """Rows of path_ablations and of ablation_relations, over so many rows of the corpus."""
-    if not found:
+    if not ablations:
         return
     names = (
         "p_bos",
@@ -151,24 +152,24 @@ def ablation_columns(
         "fractional_o_norm",
     )
     pairs = {
-        "neuron_id": ids[np.array([own.pair.layer * d_mlp + own.pair.index for own in found])],
-        "head_layer": np.array([own.pair.head_layer for own in found], dtype=np.int16),
-        "head": np.array([own.pair.head for own in found], dtype=np.int16),
-        "n_rows": np.full(len(found), n_rows, dtype=np.int32),
+        "neuron_id": ids[np.array([ablation.pair.layer * d_mlp + ablation.pair.index for ablation in ablations])],
+        "head_layer": np.array([ablation.pair.head_layer for ablation in ablations], dtype=np.int16),
+        "head": np.array([ablation.pair.head for ablation in ablations], dtype=np.int16),
+        "n_rows": np.full(len(ablations), n_rows, dtype=np.int32),
     }
     yield (
         "path_ablations",
         {
             **pairs,
-            "purpose": np.full(len(found), purpose, dtype=object),
-            "n_tokens": np.array([own.n for own in found], dtype=np.int64),
-            "activation": np.array([own.act for own in found]),
-            "activation_sd": np.array([own.act_sd for own in found]),
-            **{name: np.array([getattr(own, name) for own in found]) for name in names},
+            "purpose": np.full(len(ablations), purpose, dtype=object),
+            "n_tokens": np.array([ablation.n for ablation in ablations], dtype=np.int64),
+            "activation": np.array([ablation.act for ablation in ablations]),
+            "activation_sd": np.array([ablation.act_sd for ablation in ablations]),
+            **{name: np.array([getattr(ablation, name) for ablation in ablations]) for name in names},
         },
     )
-    related = [relation for own in found for relation in own.relations.items()]
-    each = len(related) // len(found)
+    related = [relation for ablation in ablations for relation in ablation.relations.items()]
+    each = len(related) // len(ablations)
     yield (
         "ablation_relations",
         {

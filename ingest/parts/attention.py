@@ -67,20 +67,20 @@ def composition_columns(scores: Arrays, ids: Ids) -> Columns:
     return {"neuron_id": ids[defined], **{name: values[defined].astype(np.float32) for name, values in scores.items()}}
 
 
-def score_columns(found: SelectedScores, ids: Ids) -> Columns:
+def score_columns(scores: SelectedScores, ids: Ids) -> Columns:
     """Rows of head_scores."""
     return {
-        "neuron_id": ids[found.neuron_index],
-        **{name: getattr(found, name).astype(np.int16) for name in ("head_layer", "head")},
-        **{name: getattr(found, name).astype(np.float32) for name in ("h", "h_sd", "h_scaled")},
-        "head_rank": np.ma.masked_equal(found.head_rank.astype(np.int16), 0),
-        "largest": found.largest,
-        "smallest": found.smallest,
+        "neuron_id": ids[scores.neuron_index],
+        **{name: getattr(scores, name).astype(np.int16) for name in ("head_layer", "head")},
+        **{name: getattr(scores, name).astype(np.float32) for name in ("h", "h_sd", "h_scaled")},
+        "head_rank": np.ma.masked_equal(scores.head_rank.astype(np.int16), 0),
+        "largest": scores.largest,
+        "smallest": scores.smallest,
     }
 
 
-def baseline_columns(found: RandomBaseline, model_id: int) -> Columns:
+def baseline_columns(baseline: RandomBaseline, model_id: int) -> Columns:
     """Rows of head_baselines; no neuron comes before the heads of layer 0."""
-    numbers = {"max_abs_h": found.largest[1:], "sd_h": found.sd[1:]}
-    columns = of_heads(tuple(found.largest.shape), 1, model_id)
+    numbers = {"max_abs_h": baseline.largest[1:], "sd_h": baseline.sd[1:]}
+    columns = of_heads(tuple(baseline.largest.shape), 1, model_id)
     return {**columns, **{name: v.flatten().cpu().numpy().astype(np.float32) for name, v in numbers.items()}}

@@ -48,12 +48,12 @@ class Correlations(PairMeasure):
         matches[a, b], matches[b, a] = forward, backward
         shapes = {(ground.checkpoints[model].n_layers, ground.checkpoints[model].d_mlp) for model in (a, b)}
         diagonal = pair.diagonal if len(shapes) == 1 else None
-        for own, other, directed, match, back in (
+        for model, other, directed, match, back in (
             (a, b, pair.forward, forward, backward),
             (b, a, pair.backward, backward, forward),
         ):
             mutual = mutual_best(match, back)
-            target = (keys.models[own].neuron_ids, keys.models[other].neuron_ids, keys.models[other].model_id)
+            target = (keys.models[model].neuron_ids, keys.models[other].neuron_ids, keys.models[other].model_id)
             for columns in pair_columns(*target, directed, mutual):
                 yield "pairs", columns
             yield "universality_by_model", match_columns(*target, match, diagonal, mutual)
@@ -61,8 +61,8 @@ class Correlations(PairMeasure):
     def rows_of_matches(self, matches: Matches, keys: Keys) -> Iterator[TableRows]:
         models = range(len(keys.models))
         for model in models:
-            found = universality([matches[model, other] for other in models if other != model])
-            yield "universality", universality_columns(keys.models[model].neuron_ids, found)
+            summary = universality([matches[model, other] for other in models if other != model])
+            yield "universality", universality_columns(keys.models[model].neuron_ids, summary)
 
     def groups(self, matches: Matches, keys: Keys) -> list[GroupRow]:
         mutual: dict[tuple[tuple[int, int], tuple[int, int]], float] = {}
@@ -99,17 +99,17 @@ class TileFinish:
         """What is kept of a tile of models a and b, which ends."""
         settings = self._ground.settings
         draws = range(settings.baseline_draws)
-        found = tile.compute(
+        correlations = tile.compute(
             self._neuron_sums(a, tile.rows),
             self._neuron_sums(b, tile.columns),
             rotated_a=lambda layer: [self._rotated(b, a, layer, draw) for draw in draws],
             rotated_b=lambda layer: [self._rotated(a, b, layer, draw) for draw in draws],
             k=settings.top_k,
         )
-        return tile_arrays(found)
+        return tile_arrays(correlations)
 
-    def _neuron_sums(self, model: int, span: LayerSpan) -> NeuronSums:
-        """Sums of all neurons of a model, those of the layers of `span` as they were multiplied.
+    def _neuron_sums(self, model: int, layers: LayerSpan) -> NeuronSums:
+        """Sums of all neurons of a model, those of `layers` as they were multiplied.
 
         Where products round activations, the squares must be of rounded ones, too: most of the error cancels.
         """
@@ -117,23 +117,23 @@ class TileFinish:
         if self._ground.settings.precision == "fp32":
             return sums
         s_xx = sums.s_xx.clone()
-        for layer in span.layers:
-            s_xx[layer * span.d_mlp : (layer + 1) * span.d_mlp] = self._squares(model, layer)
+        for layer in layers.layers:
+            s_xx[layer * layers.d_mlp : (layer + 1) * layers.d_mlp] = self._squares(model, layer)
         return NeuronSums(sums.n, sums.s_x, s_xx)
 
     def _read_squares(self, model: int, layer: int) -> Tensor:
         """(d_mlp,) float64 sums of squares about the pivot, by the products of the layer with itself."""
         return self._own_products(model, layer).diagonal().clone()
 
-    def _rotate(self, own: int, other: int, layer: int, draw: int) -> RotatedLayer:
-        of_own, of_other = (self._ground.checkpoints[model].identity.sha256 for model in (own, other))
-        d_mlp = self._ground.checkpoints[other].d_mlp
+    def _rotate(self, judged: int, rotated: int, layer: int, draw: int) -> RotatedLayer:
+        of_judged, of_rotated = (self._ground.checkpoints[model].identity.sha256 for model in (judged, rotated))
+        d_mlp = self._ground.checkpoints[rotated].d_mlp
         neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
-        sums = self._neuron_sums(other, LayerSpan(layer, layer, d_mlp))
+        sums = self._neuron_sums(rotated, LayerSpan(layer, layer, d_mlp))
         return rotate_layer(
             layer,
-            rotation(self._ground.settings.seed, of_own, of_other, layer, draw, d_mlp),
-            self._own_products(other, layer),
+            rotation(self._ground.settings.seed, of_judged, of_rotated, layer, draw, d_mlp),
+            self._own_products(rotated, layer),
             NeuronSums(sums.n, sums.s_x[neurons], sums.s_xx[neurons]),
         )
 
@@ -194,11 +194,12 @@ def joined(tiles: list[TileCorrelations], top_k: int) -> PairResult:
 
 
 def _join(k: int, parts: list[tuple[slice, slice, DirectedCorrelations]]) -> DirectedCorrelations:
-    """Concatenate spans of neurons, after merging what different tiles know of the same span, in order of partners."""
-    spans: dict[int, list[tuple[int, DirectedCorrelations]]] = defaultdict(list)
+    """Concatenate ranges of neurons, after merging what different tiles know of the same range, in order of partners."""
+    by_start: dict[int, list[tuple[int, DirectedCorrelations]]] = defaultdict(list)
     for neurons, partners, part in parts:
-        spans[neurons.start].append((partners.start, part))
-    merged = [merge_tiles([part for _, part in sorted(spans[start], key=lambda entry: entry[0])], k) for start in sorted(spans)]
+        by_start[neurons.start].append((partners.start, part))
+    in_order = [sorted(by_start[start], key=lambda entry: entry[0]) for start in sorted(by_start)]
+    merged = [merge_tiles([part for _, part in tiles], k) for tiles in in_order]
     names = ("top_values", "top_index", "baseline", "baseline_layer")
     return DirectedCorrelations(*(torch.cat([getattr(part, name) for part in merged]) for name in names))
 

@@ -121,14 +121,14 @@ def describe_subsets(accumulator: SubsetAccumulator) -> Arrays:
     """
     subsets = [accumulator.subset(group) for group in range(len(accumulator.n_) - 1)]
     n_neurons = accumulator.active_.shape[1]
-    found = {"n_tokens": np.array([0 if s is None else s.pre.n for s in subsets], dtype=np.int64)}
+    described = {"n_tokens": np.array([0 if s is None else s.pre.n for s in subsets], dtype=np.int64)}
     columns = [_columns(s, n_neurons) for s in subsets]
-    found |= {name: np.stack([own[name] for own in columns]) for name in columns[0]}
-    found["variance_reduction"], explained = explain_subsets(accumulator)
-    found |= {f"explained.{name}": values for name, values in explained.items()}
+    described |= {name: np.stack([of_subset[name] for of_subset in columns]) for name in columns[0]}
+    described["variance_reduction"], explained = explain_subsets(accumulator)
+    described |= {f"explained.{name}": values for name, values in explained.items()}
     late = accumulator.late()
-    found["late.n_tokens"] = np.array([0 if late is None else late.pre.n])
-    return found | {f"late.{name}": values for name, values in _columns(late, n_neurons).items()}
+    described["late.n_tokens"] = np.array([0 if late is None else late.pre.n])
+    return described | {f"late.{name}": values for name, values in _columns(late, n_neurons).items()}
 
 
 def _columns(part: SubsetMoments | None, n_neurons: int) -> Arrays:
@@ -136,8 +136,8 @@ def _columns(part: SubsetMoments | None, n_neurons: int) -> Arrays:
     if part is None:
         undefined = np.full(n_neurons, np.nan)
         return {name: undefined for name in [*names, "sparsity", *(f"post_{name}" for name in names)]}
-    own = {name: getattr(part.pre, name).cpu().numpy() for name in names}
-    return own | {"sparsity": part.sparsity} | {f"post_{name}": getattr(part.post, name).cpu().numpy() for name in names}
+    of_pre = {name: getattr(part.pre, name).cpu().numpy() for name in names}
+    return of_pre | {"sparsity": part.sparsity} | {f"post_{name}": getattr(part.post, name).cpu().numpy() for name in names}
 
 
 def explain_subsets(accumulator: SubsetAccumulator, least_support: int = LEAST_SUPPORT) -> tuple[np.ndarray, Arrays]:

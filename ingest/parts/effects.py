@@ -41,7 +41,7 @@ class Effects(ModelMeasure):
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
         weights, n_tokens = ground.processed(model).weights, ground.tokenizer.n_tokens
         # blocks of a share are blocks of the whole model, so that every product is the same
-        own = share.slice(weights.b_in.numel(), BLOCK_SIZE.neurons)
+        neurons = share.slice(weights.b_in.numel(), BLOCK_SIZE.neurons)
         explainer = EffectExplainer(vocabulary_of(ground.tokenizer)) if "explanations" in ground.needed else None
 
         def each(sums: EffectSums) -> None:
@@ -50,18 +50,19 @@ class Effects(ModelMeasure):
             advance(sums.neurons.stop - sums.neurons.start)
 
         statistics, effects = weight_statistics(
-            weights.W_in.transpose(1, 2).flatten(0, 1)[own].T[None],
-            weights.b_in.flatten()[own][None],
-            weights.W_out.flatten(0, 1)[own][None],
+            weights.W_in.transpose(1, 2).flatten(0, 1)[neurons].T[None],
+            weights.b_in.flatten()[neurons][None],
+            weights.W_out.flatten(0, 1)[neurons][None],
             weights.W_U[:, :n_tokens],
             classes=None if explainer is None else explainer.classes,
             each=each,
+            size=BLOCK_SIZE,
         )
-        found: Arrays = {PLACE: np.array([model, own.start, own.stop]), "vocab_n": np.array(statistics.vocab_n)}
-        found |= {f"statistics.{name}": getattr(statistics, name).cpu().numpy() for name in STATISTICS}
-        found |= {f"lists.{field.name}": getattr(effects, field.name).numpy() for field in fields(LogitEffects)}
+        arrays: Arrays = {PLACE: np.array([model, neurons.start, neurons.stop]), "vocab_n": np.array(statistics.vocab_n)}
+        arrays |= {f"statistics.{name}": getattr(statistics, name).cpu().numpy() for name in STATISTICS}
+        arrays |= {f"lists.{field.name}": getattr(effects, field.name).numpy() for field in fields(LogitEffects)}
         explained = {} if explainer is None else explainer.result()
-        return found | {f"explanations.{name}": values for name, values in explained.items()}
+        return arrays | {f"explanations.{name}": values for name, values in explained.items()}
 
 
 STATISTICS = tuple(field.name for field in fields(WeightStatistics) if field.name != "vocab_n")
@@ -70,7 +71,7 @@ STATISTICS = tuple(field.name for field in fields(WeightStatistics) if field.nam
 def statistics_of(model: int, ground: Ground) -> WeightStatistics:
     """Columns of all neurons, in flat order."""
     shares = _shares(model, ground)
-    columns = {name: torch.from_numpy(np.concatenate([own[f"statistics.{name}"] for own in shares])) for name in STATISTICS}
+    columns = {name: torch.from_numpy(np.concatenate([share[f"statistics.{name}"] for share in shares])) for name in STATISTICS}
     return WeightStatistics(**columns, vocab_n=int(shares[0]["vocab_n"]))
 
 
@@ -78,13 +79,13 @@ def lists_of(model: int, ground: Ground) -> LogitEffects:
     """Tokens that each neuron promotes and suppresses most, in flat order."""
     shares = _shares(model, ground)
     names = [field.name for field in fields(LogitEffects)]
-    return LogitEffects(*(torch.from_numpy(np.concatenate([own[f"lists.{name}"] for own in shares])) for name in names))
+    return LogitEffects(*(torch.from_numpy(np.concatenate([share[f"lists.{name}"] for share in shares])) for name in names))
 
 
 def explanations_of(model: int, ground: Ground) -> Arrays:
     """What classes of tokens explain of the effects, by flat index and rank; see `EffectExplainer.result`."""
-    found = [_explanations(own) for own in _shares(model, ground)]
-    return {name: np.concatenate([own[name] for own in found]) for name in found[0]}
+    explanations = [_explanations(share) for share in _shares(model, ground)]
+    return {name: np.concatenate([share[name] for share in explanations]) for name in explanations[0]}
 
 
 def _shares(model: int, ground: Ground) -> list[Arrays]:
@@ -93,5 +94,5 @@ def _shares(model: int, ground: Ground) -> list[Arrays]:
 
 def _explanations(share: Arrays) -> Arrays:
     names = [name for name in share if name.startswith("explanations.")]
-    found = {name.removeprefix("explanations."): share[name] for name in names}
-    return found | {"neuron_index": found["neuron_index"] + share[PLACE][1]}
+    explanations = {name.removeprefix("explanations."): share[name] for name in names}
+    return explanations | {"neuron_index": explanations["neuron_index"] + share[PLACE][1]}

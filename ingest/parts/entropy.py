@@ -19,7 +19,7 @@ from ingest.parts.effects import statistics_of
 from ingest.parts.ground import Ground
 from ingest.parts.measure import Advance, Keys, ModelMeasure, Written
 from ingest.parts.shapes import ModelShape, Share
-from ingest.roles import entropy
+from ingest.roles import entropy_candidates
 from ingest.roles.intervention import FIXED_AT, Intervention
 from ingest.roles.interventions import run_interventions
 from ingest.roles.prediction_metrics import METRICS, InterventionResults
@@ -33,7 +33,7 @@ BYTES_PER_LOGIT, LOGIT_MEMORY = 20, 2 * 2**30
 HELD_AT_ONCE, LEAST_HELD = 10, 5
 """Neurons of one share, about, and of one that workers are left: every share begins with a forward pass of the model as it is,
 for 80 or 40 with a neuron held."""
-CHOSEN_BY = replace(entropy.DEFAULTS, n_controls=CONTROLS)
+CHOSEN_BY = replace(entropy_candidates.DEFAULTS, n_controls=CONTROLS)
 HELD_SHARE = 0.001
 """Of the neurons of the last two layers, that may be entropy neurons, about: the largest hundredth by one measure of which few
 are among the smallest hundredth by another."""
@@ -48,7 +48,7 @@ class Measured:
 
     interventions: Sequence[Intervention]
     purposes: Sequence[str]
-    of: Sequence[int]
+    antipode_of: Sequence[int]
     """The flat index of the candidate whose opposite the neuron is; -1 for none."""
     results: InterventionResults
     n_rows: int
@@ -74,23 +74,23 @@ class Candidates(ModelMeasure):
         layer = np.repeat(np.arange(checkpoint.n_layers), checkpoint.d_mlp)
         chosen = (layer, statistics.l2_penalty.cpu().numpy(), statistics.vocab_var.cpu().numpy())
         units = unit_rows(checkpoint.weights.W_out.flatten(0, 1), torch.float32)[0].cpu().numpy()
-        candidates = entropy.candidates(*chosen, units)
-        controls = entropy.controls(*chosen, candidates, ground.settings.seed, CHOSEN_BY)
+        candidates = entropy_candidates.candidates(*chosen, units)
+        controls = entropy_candidates.controls(*chosen, candidates, ground.settings.seed, CHOSEN_BY)
         advance(checkpoint.n_layers * checkpoint.d_mlp)
         return {
             "neuron": np.concatenate([candidates.neurons, controls]).astype(np.int64),
             "candidate": np.arange(len(candidates.neurons) + len(controls)) < len(candidates.neurons),
-            "of": np.concatenate([candidates.antipode_of, np.full(len(controls), -1)]).astype(np.int64),
+            "antipode_of": np.concatenate([candidates.antipode_of, np.full(len(controls), -1)]).astype(np.int64),
         }
 
     def rehearse(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
         """Neurons of all layers, and not those that the weights of a random model choose."""
         self.find(model, share, ground, advance)
-        own = ground.checkpoints[model]
-        flop = 2.0 * ground.n_tokens_read * own.d_model * own.d_vocab * len(FIXED_AT) * own.n_layers
-        n = min(max(1, round(REHEARSED_FLOP / flop)), MOST_REHEARSED, own.d_mlp)
-        neurons = (np.arange(own.n_layers)[:, None] * own.d_mlp + np.arange(n)).ravel()
-        return {"neuron": neurons, "candidate": np.zeros(len(neurons), dtype=bool), "of": np.full(len(neurons), -1)}
+        checkpoint = ground.checkpoints[model]
+        flop = 2.0 * ground.n_tokens_read * checkpoint.d_model * checkpoint.d_vocab * len(FIXED_AT) * checkpoint.n_layers
+        n = min(max(1, round(REHEARSED_FLOP / flop)), MOST_REHEARSED, checkpoint.d_mlp)
+        neurons = (np.arange(checkpoint.n_layers)[:, None] * checkpoint.d_mlp + np.arange(n)).ravel()
+        return {"neuron": neurons, "candidate": np.zeros(len(neurons), dtype=bool), "antipode_of": np.full(len(neurons), -1)}
 
 
 class Interventions(ModelMeasure):
@@ -102,7 +102,7 @@ class Interventions(ModelMeasure):
     reads_corpus = True
 
     def expected(self, shape: ModelShape, settings: IngestSettings) -> int:
-        last = min(entropy.DEFAULTS.last_layers, shape.n_layers) * shape.d_mlp
+        last = min(entropy_candidates.DEFAULTS.last_layers, shape.n_layers) * shape.d_mlp
         return len(FIXED_AT) * (round(HELD_SHARE * last) + min(CONTROLS, last))
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
@@ -120,14 +120,14 @@ class Interventions(ModelMeasure):
         (held,) = ground.found(Candidates.name, model)
         d_mlp, neurons = ground.checkpoints[model].d_mlp, held["neuron"].tolist()
         interventions = [Intervention("fix", (divmod(neuron, d_mlp),), value) for neuron in neurons for value in FIXED_AT]
-        own = share.slice(len(neurons))
-        answered = slice(own.start * len(FIXED_AT), own.stop * len(FIXED_AT))
-        found = hold(model, interventions, ground, advance, answered) if neurons[own] else no_results()
+        wanted = share.slice(len(neurons))
+        answered = slice(wanted.start * len(FIXED_AT), wanted.stop * len(FIXED_AT))
+        results = hold(model, interventions, ground, advance, answered) if neurons[wanted] else no_results()
         return {
-            **{name: np.repeat(values[own], len(FIXED_AT)) for name, values in held.items()},
-            "value": np.tile(FIXED_AT, own.stop - own.start),
-            **vars(found),
-            "n_tokens": np.array(found.n_tokens),
+            **{name: np.repeat(values[wanted], len(FIXED_AT)) for name, values in held.items()},
+            "value": np.tile(FIXED_AT, wanted.stop - wanted.start),
+            **vars(results),
+            "n_tokens": np.array(results.n_tokens),
         }
 
     def count(self, found: Arrays) -> int:
@@ -138,7 +138,7 @@ class Interventions(ModelMeasure):
         measured = Measured(
             [Intervention("fix", (divmod(n, d_mlp),), value) for n, value in zip(neurons, found["value"], strict=True)],
             ["candidate" if candidate else "control" for candidate in found["candidate"]],
-            found["of"].tolist(),
+            found["antipode_of"].tolist(),
             InterventionResults(int(found["n_tokens"]), *(found[name] for name in ("nominal", "mean", "delta", "se"))),
             ground.n_rows_read,
         )
@@ -183,39 +183,40 @@ def hold(
     )  # fmt: skip
 
 
-def intervention_columns(found: Measured, ids: Ids, d_mlp: int) -> Iterator[TableRows]:
+def intervention_columns(measured: Measured, ids: Ids, d_mlp: int) -> Iterator[TableRows]:
     """Rows of interventions."""
-    n = len(found.interventions)
+    n = len(measured.interventions)
     if not n:
         return
     neurons = [
-        sorted(int(ids[layer * d_mlp + index]) for layer, index in intervention.neurons) for intervention in found.interventions
+        sorted(int(ids[layer * d_mlp + index]) for layer, index in intervention.neurons)
+        for intervention in measured.interventions
     ]
-    together = object_array([own[1:] for own in neurons])
-    of = np.array(found.of)
+    together = object_array([held[1:] for held in neurons])
+    antipode_of = np.array(measured.antipode_of)
     metrics: Columns = {}
     for column, name in enumerate(METRICS):
         if name == KL:
             continue
         metrics |= {
-            name: found.results.mean[:, column],
-            f"{name}_delta": found.results.delta[:, column],
-            f"{name}_se": found.results.se[:, column],
+            name: measured.results.mean[:, column],
+            f"{name}_delta": measured.results.delta[:, column],
+            f"{name}_se": measured.results.se[:, column],
         }
     kl = METRICS.index(KL)
     yield (
         "interventions",
         {
-            "neuron_id": np.array([own[0] for own in neurons], dtype=np.int32),
+            "neuron_id": np.array([held[0] for held in neurons], dtype=np.int32),
             "together": together,
-            "kind": np.array([intervention.kind for intervention in found.interventions], dtype=object),
-            "value": np.array([float(intervention.value) for intervention in found.interventions]),
-            "n_rows": np.full(n, found.n_rows, dtype=np.int32),
-            "n_tokens": np.full(n, found.results.n_tokens, dtype=np.int64),
-            "purpose": np.array(found.purposes, dtype=object),
-            "of_neuron_id": np.ma.masked_array(ids[np.clip(of, 0, None)], mask=of < 0),
+            "kind": np.array([intervention.change for intervention in measured.interventions], dtype=object),
+            "value": np.array([float(intervention.value) for intervention in measured.interventions]),
+            "n_rows": np.full(n, measured.n_rows, dtype=np.int32),
+            "n_tokens": np.full(n, measured.results.n_tokens, dtype=np.int64),
+            "purpose": np.array(measured.purposes, dtype=object),
+            "of_neuron_id": np.ma.masked_array(ids[np.clip(antipode_of, 0, None)], mask=antipode_of < 0),
             **metrics,
-            KL: found.results.mean[:, kl],
-            "kl_se": found.results.se[:, kl],
+            KL: measured.results.mean[:, kl],
+            "kl_se": measured.results.se[:, kl],
         },
     )

@@ -38,23 +38,23 @@ class FoundExamples(LayerMeasure[ExampleAccumulator]):
         return Written(kept=68)
 
 
-def describe_examples(found: Examples, tokens: Int[np.ndarray, "rows context"]) -> Arrays:
+def describe_examples(examples: Examples, tokens: Int[np.ndarray, "rows context"]) -> Arrays:
     """One entry per example, neuron after neuron, top first and then the bands upwards; empty entries are left out.
 
     Args:
         tokens: ids of the corpus.
     Returns:
-        neuron (within the span), kind, rank, value, row, position, quantile (NaN for top), token_id.
+        neuron (within the layers), kind, rank, value, row, position, quantile (NaN for top), token_id.
     """
-    n, n_top = found.top_places.shape
-    n_bands, n_samples = found.places.shape[1:]
-    places = np.concatenate([found.top_places, found.places.reshape(n, -1)], axis=1)
-    values = np.concatenate([found.top_values, found.values.reshape(n, -1)], axis=1)
-    quantiles = np.concatenate([np.full((n, n_top), np.nan), found.quantiles.reshape(n, -1)], axis=1)
+    n, n_top = examples.top_places.shape
+    n_bands, n_samples = examples.places.shape[1:]
+    places = np.concatenate([examples.top_places, examples.places.reshape(n, -1)], axis=1)
+    values = np.concatenate([examples.top_values, examples.values.reshape(n, -1)], axis=1)
+    quantiles = np.concatenate([np.full((n, n_top), np.nan), examples.quantiles.reshape(n, -1)], axis=1)
     kinds = np.concatenate([np.full(n_top, TOP_KIND), np.repeat(BAND_KINDS, n_samples)])
     ranks = np.concatenate([np.arange(n_top), np.tile(np.arange(n_samples), n_bands)]) + 1
     neuron, entry = np.nonzero(places != NOWHERE)
-    row, position = np.divmod(places[neuron, entry], found.context)
+    row, position = np.divmod(places[neuron, entry], examples.context)
     return {
         "neuron": neuron.astype(np.int32),
         "kind": kinds[entry].astype(np.int16),

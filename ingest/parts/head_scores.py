@@ -31,8 +31,8 @@ class HeadScores(ModelMeasure):
         scores = head_scores(checkpoint, ground.tokenizer.bos_id, ground.context)
         selected, baseline = select_scores(scores), random_baseline(scores, ground.settings.seed)
         advance(checkpoint.n_layers * checkpoint.d_mlp)
-        found = {f"baseline.{field.name}": getattr(baseline, field.name).cpu().numpy() for field in fields(RandomBaseline)}
-        return found | {field.name: getattr(selected, field.name) for field in fields(SelectedScores)}
+        arrays = {f"baseline.{field.name}": getattr(baseline, field.name).cpu().numpy() for field in fields(RandomBaseline)}
+        return arrays | {field.name: getattr(selected, field.name) for field in fields(SelectedScores)}
 
 
 def scores_of(model: int, ground: Ground) -> tuple[SelectedScores, RandomBaseline]:

@@ -25,7 +25,7 @@ from ingest.parts.ground import Ground
 from ingest.parts.shapes import LayerPivots, Layers, LayerShape, ModelShape, Share, Size
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
-from ingest.statistics.span import SpanAccumulator
+from ingest.statistics.layers import LayerAccumulator
 from ingest.statistics.universality import BestMatches
 
 Advance = Callable[[int], None]
@@ -93,7 +93,7 @@ class Measure(ABC):
         return Written()
 
 
-A = TypeVar("A", bound=SpanAccumulator)
+A = TypeVar("A", bound=LayerAccumulator)
 
 
 class LayerMeasure(Measure, Generic[A]):

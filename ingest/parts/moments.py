@@ -1,18 +1,17 @@
 """Moments of the activations of one model: what rows of activations, correlations and explanations stand on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ingest.corpus.batches import Pivots
 from ingest.parts.arrays import decode
+from ingest.statistics.accumulator import Accumulator
 from ingest.statistics.correlation import NeuronSums
 from ingest.statistics.moments import FrequencyAccumulator, MomentAccumulator
 
 
-class ModelMoments:
+class ModelMoments(Accumulator):
     """Moments of pre and post and the activation frequency of one model, about its pivots."""
 
     def __init__(self, pivots: Pivots) -> None:
@@ -33,18 +32,9 @@ class ModelMoments:
         return NeuronSums(self.post.n, self.post.power_sums_[0], self.post.power_sums_[1])
 
     def state(self) -> dict[str, Tensor]:
-        """All sums; `merge` takes them."""
-        n = torch.tensor([self.pre.n, self.post.n, self.frequency.n])
-        return {"pre": self.pre.power_sums_, "post": self.post.power_sums_, "count": self.frequency.count, "n": n}
-
-    def merge(self, state: Mapping[str, np.ndarray]) -> None:
-        """Add the sums of other rows about the same pivots."""
-        for name, sums in (("pre", self.pre.power_sums_), ("post", self.post.power_sums_), ("count", self.frequency.count)):
-            sums += torch.from_numpy(state[name]).to(sums.device)
-        pre, post, frequency = state["n"].tolist()
-        self.pre.n += pre
-        self.post.n += post
-        self.frequency.n += frequency
+        """The live sums of all three, which may be added to."""
+        states = {"pre": self.pre.state(), "post": self.post.state(), "frequency": self.frequency.state()}
+        return {f"{name}.{key}": sums for name, state in states.items() for key, sums in state.items()}
 
 
 def merged_moments(pivots: Pivots, parts: Iterable[bytes]) -> ModelMoments:

@@ -54,7 +54,7 @@ def describe_ngrams(accumulator: ActivityAccumulator, ngrams: CorpusNgrams) -> A
 
     Returns:
         `activations` and `cover`, (3, neurons) int64 for n = 1, 2, 3, cover 0 where there are no activations; `n_tokens`
-        (1,); `detected_…` arrays by neuron, n and rank: neuron (within the span), n, rank, ids ((entries, 3), filled up
+        (1,); `detected_…` arrays by neuron, n and rank: neuron (within the layers), n, rank, ids ((entries, 3), filled up
         with -1), count, activations.
     """
     indices = ngrams(accumulator.bits_.shape[1])
@@ -66,13 +66,13 @@ def describe_ngrams(accumulator: ActivityAccumulator, ngrams: CorpusNgrams) -> A
         return total, cover, list(_detections(words, number * WORD, total, cover, indices))
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        found = list(threads.map(one_word, range(len(accumulator.bits_))))
+        words = list(threads.map(one_word, range(len(accumulator.bits_))))
     n = accumulator.n_neurons
     return {
         "n_tokens": np.array([n_tokens]),
-        "activations": np.concatenate([total for total, _, _ in found], axis=1)[:, :n],
-        "cover": np.concatenate([cover for _, cover, _ in found], axis=1)[:, :n],
-        **_detected_arrays([entry for _, _, entries in found for entry in entries]),
+        "activations": np.concatenate([total for total, _, _ in words], axis=1)[:, :n],
+        "cover": np.concatenate([cover for _, cover, _ in words], axis=1)[:, :n],
+        **_detected_arrays([entry for _, _, entries in words for entry in entries]),
     }
 
 
@@ -88,16 +88,16 @@ def _detections(
 
 
 def _detected_arrays(entries: list[tuple[int, int, Detected]]) -> Arrays:
-    sizes = [len(found.counts) for _, _, found in entries]
-    ids = [np.pad(found.ids, ((0, 0), (0, 3 - n)), constant_values=-1) for _, n, found in entries]
+    sizes = [len(detected.counts) for _, _, detected in entries]
+    ids = [np.pad(detected.ids, ((0, 0), (0, 3 - n)), constant_values=-1) for _, n, detected in entries]
     none = np.empty(0, dtype=np.int64)
     return {
         "detected_neuron": np.repeat(np.array([neuron for neuron, _, _ in entries], dtype=np.int64), sizes),
         "detected_n": np.repeat(np.array([n for _, n, _ in entries], dtype=np.int16), sizes),
         "detected_rank": np.concatenate([none, *(np.arange(1, size + 1) for size in sizes)]),
         "detected_ids": np.concatenate([np.empty((0, 3), dtype=np.int32), *ids]),
-        "detected_count": np.concatenate([none, *(found.counts for _, _, found in entries)]),
-        "detected_activations": np.concatenate([none, *(found.activations for _, _, found in entries)]),
+        "detected_count": np.concatenate([none, *(detected.counts for _, _, detected in entries)]),
+        "detected_activations": np.concatenate([none, *(detected.activations for _, _, detected in entries)]),
     }
 
 

@@ -13,7 +13,7 @@ from ingest.roles.redundancy import SimilarNeurons, similar_rows
 from ingest.roles.vectors import UnitVectors, effect_vectors, weight_vectors
 from ingest.settings import IngestSettings
 
-KINDS = ("w_in", "w_out")
+WEIGHTS = ("w_in", "w_out")
 """Of weights that are compared, each in a share of its own: every pair of neurons is met once, so that no share has fewer."""
 
 
@@ -25,7 +25,7 @@ class Similarity(ModelMeasure):
     computes_rows_of_run = True
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
-        return len(KINDS)
+        return len(WEIGHTS)
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         return shape.n_neurons**2 * (shape.d_model + 100) / shares
@@ -33,7 +33,7 @@ class Similarity(ModelMeasure):
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
         weights = ground.processed(model).weights
         vectors = (weights.W_in.transpose(1, 2).flatten(0, 1), weights.W_out.flatten(0, 1))
-        return vars(similar_rows(vectors[share.number], advance=advance)) | {"kind": np.array(KINDS[share.number])}
+        return vars(similar_rows(vectors[share.number], advance=advance)) | {"kind": np.array(WEIGHTS[share.number])}
 
     def rows(self, found: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         similar = SimilarNeurons(**{field.name: found[field.name] for field in fields(SimilarNeurons)})
@@ -43,30 +43,30 @@ class Similarity(ModelMeasure):
     def rows_of_run(self, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         """Vectors: effects on the logits of all models share one basis, so they are made together when they are written."""
         checkpoints = [ground.processed(model) for model in range(len(ground.checkpoints))]
-        for own, checkpoint in zip(keys.models, checkpoints, strict=True):
+        for of_model, checkpoint in zip(keys.models, checkpoints, strict=True):
             for kind, vectors in weight_vectors(checkpoint.weights.W_in, checkpoint.weights.W_out).items():
-                yield "neuron_vectors", vector_columns(vectors, kind, own.neuron_ids, own.model_id)
+                yield "neuron_vectors", vector_columns(vectors, kind, of_model.neuron_ids, of_model.model_id)
         n = ground.tokenizer.n_tokens
         effects = effect_vectors([(checkpoint.weights.W_out, checkpoint.weights.W_U[:, :n]) for checkpoint in checkpoints])
-        for own, vectors in zip(keys.models, effects, strict=True):
-            yield "neuron_vectors", vector_columns(vectors, "logit_effect", own.neuron_ids, own.model_id)
+        for of_model, vectors in zip(keys.models, effects, strict=True):
+            yield "neuron_vectors", vector_columns(vectors, "logit_effect", of_model.neuron_ids, of_model.model_id)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(kept=83)
 
 
-def similar_columns(found: SimilarNeurons, kind: str, ids: Ids) -> Iterator[Columns]:
-    """Rows of similar_neurons, of one kind of weights."""
+def similar_columns(similar: SimilarNeurons, weights: str, ids: Ids) -> Iterator[Columns]:
+    """Rows of similar_neurons, by input or by output weights."""
     ends = (
-        (False, found.nearest, found.nearest_cosine, found.nearest_mutual),
-        (True, found.opposite, found.opposite_cosine, found.opposite_mutual),
+        (False, similar.nearest, similar.nearest_cosine, similar.nearest_mutual),
+        (True, similar.opposite, similar.opposite_cosine, similar.opposite_mutual),
     )
     for opposite, others, cosines, mutual in ends:
         neuron, place = np.nonzero(others >= 0)
         n = len(neuron)
         yield {
             "neuron_id": ids[neuron],
-            "kind": np.full(n, kind.encode()),
+            "kind": np.full(n, weights.encode()),
             "opposite": np.full(n, opposite),
             "rank": (place + 1).astype(np.int16),
             "other_neuron_id": ids[others[neuron, place]],
@@ -75,12 +75,12 @@ def similar_columns(found: SimilarNeurons, kind: str, ids: Ids) -> Iterator[Colu
         }
 
 
-def vector_columns(found: UnitVectors, kind: str, ids: Ids, model_id: int) -> Columns:
-    """Rows of neuron_vectors, of one kind; neurons without a direction have none."""
-    neurons = np.flatnonzero(found.exists)
+def vector_columns(units: UnitVectors, source: str, ids: Ids, model_id: int) -> Columns:
+    """Rows of neuron_vectors, of one source; neurons without a direction have none."""
+    neurons = np.flatnonzero(units.exists)
     return {
         "neuron_id": ids[neurons],
-        "kind": np.full(len(neurons), kind.encode()),
+        "kind": np.full(len(neurons), source.encode()),
         "model_id": np.full(len(neurons), model_id, dtype=np.int32),
-        "vector": found.vectors[neurons],
+        "vector": units.vectors[neurons],
     }

@@ -73,8 +73,8 @@ def _arrays(explanations: Explanations, top: TopTokens) -> Arrays:
     return found | {f"top.{field.name}": getattr(top, field.name) for field in fields(TopTokens)}
 
 
-def _named(kind: str, found: Arrays) -> Arrays:
-    return {name.removeprefix(f"{kind}."): values for name, values in found.items() if name.startswith(f"{kind}.")}
+def _named(prefix: str, arrays: Arrays) -> Arrays:
+    return {name.removeprefix(f"{prefix}."): values for name, values in arrays.items() if name.startswith(f"{prefix}.")}
 
 
 def _top_columns(ids: Ids, top: Arrays) -> Columns:

@@ -25,8 +25,8 @@ from ingest.plan.items import LayerItem, Plan
 from ingest.preview.rehearsal import TIMES, Rehearsal
 from ingest.settings import IngestSettings
 from ingest.statistics.correlation import Products
+from ingest.statistics.layers import FeatureBatch, TokenBatch
 from ingest.statistics.moments import MomentAccumulator
-from ingest.statistics.span import FeatureBatch, TokenBatch
 from ingest.statistics.tiles import LayerSpan
 
 PROBE_TOKENS = 4096

@@ -49,7 +49,7 @@ class _Norms:
             torch.einsum("he,hef->hf", folded_value_bias(model, i).double(), mix).float() for i, mix in enumerate(mixes)
         ]
 
-    def __call__(self, layer: int, residual: Tensor) -> Float[Tensor, "kinds tokens heads"]:
+    def __call__(self, layer: int, residual: Tensor) -> Float[Tensor, "biases tokens heads"]:
         """Of (tokens, d_model) fp32."""
         shape = residual.shape[1:]
         normalised = torch.nn.functional.layer_norm(residual, shape, eps=self.layers[layer].epsilon)

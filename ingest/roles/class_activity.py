@@ -57,7 +57,7 @@ def class_activity(
         classes: which token ids each class has; all ids that the corpus holds.
         n_tokens: rows are taken until they hold this many tokens, or there are no more.
     """
-    flat, own = torch.tensor(neurons, device=device), torch.tensor(class_of, device=device)
+    flat, class_index = torch.tensor(neurons, device=device), torch.tensor(class_of, device=device)
     members = torch.from_numpy(classes).to(device)
     # for both sides: tokens, sum of pre, sum of its squares, active
     sums = torch.zeros(2, 4, len(neurons), dtype=torch.float64, device=device)
@@ -74,7 +74,7 @@ def class_activity(
                 return
             asked = by_layer[layer]
             values = pre[places][:, flat[asked] % model.d_mlp].double()
-            inside = following[own[asked]].T
+            inside = following[class_index[asked]].T
             for side, chosen in enumerate((inside, ~inside)):
                 held = values.where(chosen, 0.0)
                 active = ((values > 0) & chosen).sum(0)

@@ -125,8 +125,8 @@ def bos_keys(model: AttentionModel, bos_id: int) -> Float[Tensor, "layers heads 
 
     def enter(layer: int, residual: Tensor) -> None:
         attention = layer_attention(model, layer, turn)
-        own = centred(residual[0, 0].double())
-        normalised = own / attention.scale_of(squared_norm(own))
+        stream = centred(residual[0, 0].double())
+        normalised = stream / attention.scale_of(squared_norm(stream))
         plain = torch.einsum("d,hde->he", normalised, weights.W_K[layer].double()) + weights.b_K[layer].double()
         keys.append(plain if turn is None else turn(plain))
 
@@ -151,7 +151,7 @@ def random_baseline(scores: HeadScores, seed: int) -> RandomBaseline:
     return RandomBaseline(largest, (squares / n - (sums / n) ** 2).clamp_min(0).sqrt())
 
 
-def _components(turned: Float[Tensor, "heads positions rotary"], d_head: int) -> Float[Tensor, "heads components rotary"]:
+def _components(turned: Float[Tensor, "heads positions rotary"], d_head: int) -> Float[Tensor, "heads components d_head"]:
     """F with FᵀF the covariance over positions, over d_head, padded to d_head dimensions: those that do not turn vary by 0."""
     off = turned - turned.mean(1, keepdim=True)
     _, sizes, directions = torch.linalg.svd(off / turned.shape[1] ** 0.5, full_matrices=False)

@@ -68,8 +68,8 @@ def choose_pairs(scores: SelectedScores, d_mlp: int, n_each: int, threshold: flo
     """
     order = np.argsort(-scores.h, kind="stable")[:n_each].tolist() + np.argsort(scores.h, kind="stable")[:n_each].tolist()
     passes = (scores.largest & (scores.h >= threshold)) | (scores.smallest & (scores.h <= -threshold))
-    found = np.flatnonzero(passes)
-    order += found[np.argsort(-np.abs(scores.h[found]), kind="stable")].tolist()
+    strong = np.flatnonzero(passes)
+    order += strong[np.argsort(-np.abs(scores.h[strong]), kind="stable")].tolist()
     return [
         Pair(*divmod(int(scores.neuron_index[i]), d_mlp), int(scores.head_layer[i]), int(scores.head[i]))
         for i in list(dict.fromkeys(order))[:most]
@@ -94,15 +94,15 @@ def _table(
 ) -> SelectedScores:
     """The union of both selections; a pair is numbered neuron * (all heads) + head, so that numbers sort as rows do."""
     all_heads = scores.n_layers * scores.n_heads
-    own = {sign: np.flatnonzero(place[sign] >= 0) for sign in (1, -1)}
-    extremes = {sign: own[sign] * all_heads + place[sign][own[sign]] for sign in (1, -1)}
+    neurons = {sign: np.flatnonzero(place[sign] >= 0) for sign in (1, -1)}
+    extremes = {sign: neurons[sign] * all_heads + place[sign][neurons[sign]] for sign in (1, -1)}
     empty = np.empty(0, dtype=np.int64)
-    ranked = np.concatenate([empty, *(found * all_heads + a * scores.n_heads + b for (a, b), found in ranks.items())])
-    rank = np.concatenate([empty, *(np.arange(1, len(found) + 1) for found in ranks.values())])
+    ranked = np.concatenate([empty, *(ranking * all_heads + a * scores.n_heads + b for (a, b), ranking in ranks.items())])
+    rank = np.concatenate([empty, *(np.arange(1, len(ranking) + 1) for ranking in ranks.values())])
     keys = np.unique(np.concatenate([ranked, extremes[1], extremes[-1]]))
     h, head_rank = np.empty(len(keys)), np.zeros(len(keys), dtype=np.int32)
     for sign in (1, -1):
-        h[np.searchsorted(keys, extremes[sign])] = sign * best[sign][own[sign]]
+        h[np.searchsorted(keys, extremes[sign])] = sign * best[sign][neurons[sign]]
     where = np.searchsorted(keys, ranked)
     h[where], head_rank[where] = np.concatenate([np.empty(0), *values.values()]), rank
     neuron, (head_layer, head) = keys // all_heads, np.divmod(keys % all_heads, scores.n_heads)
@@ -120,11 +120,11 @@ def _table(
 
 
 def _deviations(scores: HeadScores, neuron: np.ndarray, head_layer: np.ndarray, head: np.ndarray) -> np.ndarray:
-    found = np.full(len(neuron), np.nan)
+    deviations = np.full(len(neuron), np.nan)
     if scores.spread is None:
-        return found
-    for layer, own_head in np.unique(np.stack([head_layer, head]), axis=1).T.tolist():
-        where = np.flatnonzero((head_layer == layer) & (head == own_head))
+        return deviations
+    for layer, number in np.unique(np.stack([head_layer, head]), axis=1).T.tolist():
+        where = np.flatnonzero((head_layer == layer) & (head == number))
         neurons = torch.from_numpy(neuron[where]).to(scores.W_out.device)
-        found[where] = scores.deviations(neurons, layer, own_head).cpu().numpy()
-    return found
+        deviations[where] = scores.deviations(neurons, layer, number).cpu().numpy()
+    return deviations

@@ -8,8 +8,8 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Kind = Literal["fix", "zero", "threshold", "relu", "multiply"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Change = Literal["fix", "zero", "threshold", "relu", "multiply"]
+CHANGES: tuple[Change, ...] = get_args(Change)
 FIXED_AT = (-0.17, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 """Values of post at which candidates and controls are held (SPEC §8.2)."""
 
@@ -22,17 +22,18 @@ class Intervention:
     relu: pre := max(pre, 0). `zero` and `relu` have no value.
     """
 
-    kind: Kind
+    change: str
+    """One of CHANGES."""
     neurons: tuple[tuple[int, int], ...]
     """(layer, index) each."""
     value: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises:
-        ValueError: no such kind, no neuron, one given twice, or a value that is no finite fp32 number.
+        ValueError: no such change, no neuron, one given twice, or a value that is no finite fp32 number.
         """
-        if self.kind not in KINDS:
-            raise ValueError(f"there is no intervention {self.kind!r}; those that there are: {', '.join(KINDS)}.")
+        if self.change not in CHANGES:
+            raise ValueError(f"there is no intervention {self.change!r}; those that there are: {', '.join(CHANGES)}.")
         if not self.neurons or len(set(self.neurons)) != len(self.neurons):
             raise ValueError("an intervention needs at least one neuron, and each neuron once.")
         if not abs(self.value) <= float(np.finfo(np.float32).max):
@@ -44,18 +45,18 @@ class Intervention:
 
     def in_layer(self, layer: int) -> list[int]:
         """Indices of its neurons there."""
-        return [index for own, index in self.neurons if own == layer]
+        return [index for place, index in self.neurons if place == layer]
 
     def new_post(self, nonlinearity: "nn.Module", pre: "Tensor", post: "Tensor") -> "Tensor":
         """post after the intervention, of pre and post of its neurons, any shape."""
         import torch
 
-        if self.kind == "fix":
+        if self.change == "fix":
             return torch.full_like(post, self.value)
-        if self.kind == "multiply":
+        if self.change == "multiply":
             return self.value * post
         changed = {"zero": torch.zeros_like, "threshold": lambda x: x.clamp(max=self.value), "relu": lambda x: x.clamp(min=0)}
         # not through __call__, whose hooks may be what asks
-        new = nonlinearity.forward(changed[self.kind](pre))
+        new = nonlinearity.forward(changed[self.change](pre))
         assert isinstance(new, torch.Tensor)
         return new

@@ -99,7 +99,7 @@ class _Engine:
             wanted[first].update(intervention.in_layer(first))
         self.neurons = {layer: sorted(indices) for layer, indices in wanted.items()}
         final = model.n_layers - 1
-        self.earlier = sorted(layer for layer, own in self.by_layer.items() if layer < final and self._answered(own))
+        self.earlier = sorted(layer for layer, numbers in self.by_layer.items() if layer < final and self._answered(numbers))
         of_final = sorted(self.by_layer.get(final, []), key=lambda number: interventions[number].neurons)
         self.singles = [number for number in of_final if len(interventions[number].neurons) == 1]
         self.together = [number for number in of_final if len(interventions[number].neurons) > 1 and number in answered]
@@ -139,12 +139,12 @@ class _Engine:
             changes = [self._change(numbers[place], layer, seen, kept) for place in among]
             delta = torch.cat([change for _, change in changes], dim=1)
             chosen = torch.tensor([place for places, _ in changes for place in places], device=self.device)
-            found = final.one_each(nominal, residual, scale, delta.double(), chosen)
-            self.sums.add(self._tensor(numbers), found, nominal, self._tensor(among))
+            metrics = final.one_each(nominal, residual, scale, delta.double(), chosen)
+            self.sums.add(self._tensor(numbers), metrics, nominal, self._tensor(among))
         for number in self.together:
             places, delta = self._change(number, layer, seen, kept)
-            found = final.together(nominal, residual, scale, delta.double(), self._tensor(places))
-            self.sums.add(self._tensor([number]), found, nominal)
+            metrics = final.together(nominal, residual, scale, delta.double(), self._tensor(places))
+            self.sums.add(self._tensor([number]), metrics, nominal)
 
     def _add_earlier(self, layer: int, numbers: list[int], seen: Seen, kept: Tensor, nominal: Nominal) -> None:
         w_out = self.model.raw_w_out(layer)[self.neurons[layer]]
@@ -154,12 +154,12 @@ class _Engine:
             residuals.append(seen.after[layer] + (delta @ w_out[places]).view_as(seen.after[layer]))
         last, normed = forward_after(self.model, layer, torch.cat(residuals), self._edits(layer, numbers))
         parts = zip(last.chunk(len(numbers)), normed.chunk(len(numbers)), strict=True)
-        for number, (own_last, own_normed) in zip(numbers, parts, strict=True):
+        for number, (one_last, one_normed) in zip(numbers, parts, strict=True):
             if number not in self.answered:
                 continue
-            scale = norm_scale(own_last, self.epsilon)[kept]
-            found = intervened_metrics(nominal, unembed(self.model, own_normed[kept]), scale)
-            self.sums.add(self._tensor([number]), found, nominal)
+            scale = norm_scale(one_last, self.epsilon)[kept]
+            metrics = intervened_metrics(nominal, unembed(self.model, one_normed[kept]), scale)
+            self.sums.add(self._tensor([number]), metrics, nominal)
 
     def _change(self, number: int, layer: int, seen: Seen, positions: Tensor | slice) -> tuple[list[int], Tensor]:
         """In an intervention's first layer: its places among the wanted neurons, and (positions, places) new - old post."""
@@ -170,19 +170,19 @@ class _Engine:
 
     def _edits(self, layer: int, numbers: list[int]) -> dict[int, Edit]:
         """What interventions that lie one after the other in a batch change in layers after `layer`."""
-        later = {own for number in numbers for own, _ in self.interventions[number].neurons if own > layer}
+        later = {changed for number in numbers for changed, _ in self.interventions[number].neurons if changed > layer}
 
-        def edit_of(own: int) -> Edit:
+        def edit_of(changed: int) -> Edit:
             def edit(module: nn.Module, pre: Tensor, post: Tensor) -> None:
                 parts = zip(pre.chunk(len(numbers)), post.chunk(len(numbers)), strict=True)
                 for number, (part_pre, part_post) in zip(numbers, parts, strict=True):
                     intervention = self.interventions[number]
-                    if indices := intervention.in_layer(own):
+                    if indices := intervention.in_layer(changed):
                         part_post[:, indices] = intervention.new_post(module, part_pre[:, indices], part_post[:, indices])
 
             return edit
 
-        return {own: edit_of(own) for own in later}
+        return {changed: edit_of(changed) for changed in later}
 
     def _tensor(self, numbers: list[int]) -> Tensor:
         return torch.tensor(numbers, device=self.device)

@@ -67,7 +67,7 @@ def forward(model: Model, tokens: Tensor, neurons: Mapping[int, Tensor], after: 
         return seen
 
     def keep_residual(layer: int) -> Callable[..., None]:
-        def seen(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def seen(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             residual[layer] = inputs[0]
 
         return seen

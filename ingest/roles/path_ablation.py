@@ -69,7 +69,7 @@ def ablate_paths(
     points = path_points(
         model, corpus, pairs, special_ids, n_tokens, batch_tokens, device, advance=advance, most_points=most_points, seed=seed
     )
-    return [summarise(**vars(own)) for own in points]
+    return [summarise(**vars(of_pair)) for of_pair in points]
 
 
 @torch.inference_mode()
@@ -125,7 +125,7 @@ class _Pass:
             self.heads.setdefault(pair.head_layer, {}).setdefault(pair.head, []).append(pair)
             if pair.index not in self.indices.setdefault(pair.layer, []):
                 self.indices[pair.layer].append(pair.index)
-        self.found: dict[Pair, list[np.ndarray]] = {pair: [] for pair in pairs}
+        self.measured: dict[Pair, list[np.ndarray]] = {pair: [] for pair in pairs}
 
     def run(self, tokens: Int[Tensor, "rows context"], chosen: Bool[Tensor, "rows destinations"]) -> None:
         """Add the chosen destinations of a batch of rows."""
@@ -143,7 +143,7 @@ class _Pass:
 
     def points(self, pair: Pair) -> PathPoints:
         """All that was found."""
-        held = np.concatenate([np.empty((7, 0), dtype=np.float32), *self.found[pair]], axis=1)
+        held = np.concatenate([np.empty((7, 0), dtype=np.float32), *self.measured[pair]], axis=1)
         return PathPoints(pair, *held)
 
     def _ablate_layer(self, layer: int, residual: Tensor, post: dict[tuple[int, int], Tensor], chosen: Tensor) -> None:
@@ -161,7 +161,7 @@ class _Pass:
                 left = reads - act[..., None] * (w_out @ attention.W_Q[head])
                 ablated = view.measure(left, attention.scale_of((squares + removed).clamp_min(0)))
                 held = torch.cat([act.double()[None], clean, ablated - clean])
-                self.found[pair].append(held[:, chosen].float().cpu().numpy())
+                self.measured[pair].append(held[:, chosen].float().cpu().numpy())
 
 
 class _Head:

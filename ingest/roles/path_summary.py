@@ -70,7 +70,7 @@ def summarise(
     delta_o_norm: np.ndarray,
 ) -> PathAblation:
     """Of the single numbers of a pair, (n,) each."""
-    given = {
+    single = {
         "act": act,
         "p_bos": p_bos,
         "z_norm": z_norm,
@@ -79,10 +79,10 @@ def summarise(
         "delta_z_norm": delta_z_norm,
         "delta_o_norm": delta_o_norm,
     }
-    values = {name: numbers.astype(np.float64) for name, numbers in given.items()}
-    for kind in ("z_norm", "o_norm"):
-        clean = values[kind]
-        values[f"fractional_{kind}"] = values[f"delta_{kind}"] / np.where(clean > 0, clean, np.nan)
+    values = {name: numbers.astype(np.float64) for name, numbers in single.items()}
+    for norm in ("z_norm", "o_norm"):
+        clean = values[norm]
+        values[f"fractional_{norm}"] = values[f"delta_{norm}"] / np.where(clean > 0, clean, np.nan)
     means = {name: float(numbers.mean()) if len(act) else np.nan for name, numbers in values.items()}
     return PathAblation(
         pair=pair,

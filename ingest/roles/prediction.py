@@ -45,10 +45,10 @@ class EffectExplainer:
         neuron, rank = np.nonzero((np.take_along_axis(scores, order, axis=0) >= 0).T)
         feature = order[rank, neuron]
         division, swapped = self._divisions.of_feature[feature], self._divisions.swapped[feature]
-        own = _Sums(n_in[division], sums.class_powers[division, :, neuron].T)
+        members = _Sums(n_in[division], sums.class_powers[division, :, neuron].T)
         whole = _Sums(np.full(len(neuron), sums.n), sums.powers[:, neuron])
-        rest = _Sums(whole.n - own.n, whole.powers - own.powers)
-        inside, outside = own.unless(swapped, rest), rest.unless(swapped, own)
+        rest = _Sums(whole.n - members.n, whole.powers - members.powers)
+        inside, outside = members.unless(swapped, rest), rest.unless(swapped, members)
         self._pieces.append(
             {
                 "neuron_index": neuron + sums.neurons.start,
@@ -97,8 +97,8 @@ def _reductions(sums: EffectSums, n_in: np.ndarray) -> Float[np.ndarray, "divisi
     n_out = sums.n - n_in
     divided = ((n_in > 0) & (n_out > 0))[:, None]
     inside, outside = (np.where(divided, n[:, None], np.nan) for n in (n_in, n_out))
-    own = sums.class_powers[:, 0]
-    difference = own / inside - (sums.powers[0] - own) / outside
+    in_class = sums.class_powers[:, 0]
+    difference = in_class / inside - (sums.powers[0] - in_class) / outside
     whole = moments_of(sums.n, sums.powers, sums.pivot)
     variance = np.where(np.isnan(whole.kurt), np.nan, whole.var)
     return np.clip(inside * outside / sums.n**2 * difference**2 / variance, 0, 1)
@@ -127,13 +127,13 @@ def _comparison(inside: _Sums, outside: _Sums, whole: _Sums, pivot: np.ndarray) 
 
 def _class_moments(sums: _Sums) -> SumMoments:
     """About the mean of all tokens; variance 0 where what is left of it is rounding."""
-    found = moments_of(1, sums.powers / sums.n, np.zeros(len(sums.n)))
-    varies = found.var > LEAST_CLASS_VARIANCE * sums.powers[1] / sums.n
+    moments = moments_of(1, sums.powers / sums.n, np.zeros(len(sums.n)))
+    varies = moments.var > LEAST_CLASS_VARIANCE * sums.powers[1] / sums.n
     return SumMoments(
-        found.mean,
-        np.where(varies, found.var, 0.0),
-        np.where(varies, found.skew, np.nan),
-        np.where(varies, found.kurt, np.nan),
+        moments.mean,
+        np.where(varies, moments.var, 0.0),
+        np.where(varies, moments.skew, np.nan),
+        np.where(varies, moments.kurt, np.nan),
     )
 
 

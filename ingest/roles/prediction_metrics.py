@@ -82,8 +82,8 @@ def nominal_metrics(logits: Tensor, scale: Tensor, targets: Tensor) -> Nominal:
     centred = centre(logits)
     sums = _sums_of(centred, targets)
     probabilities = (centred - sums.log_z.float()).exp_()
-    found = _with_sums(sums, scale[:, None], mean_square(centred)[:, None], torch.zeros_like(sums.log_z))
-    return Nominal(centred, probabilities, targets, sums.log_z - dot(probabilities, centred)[:, None], found)
+    metrics = _with_sums(sums, scale[:, None], mean_square(centred)[:, None], torch.zeros_like(sums.log_z))
+    return Nominal(centred, probabilities, targets, sums.log_z - dot(probabilities, centred)[:, None], metrics)
 
 
 def intervened_metrics(nominal: Nominal, logits: Tensor, scale: Tensor) -> TokenMetrics:
@@ -150,7 +150,7 @@ class PairedSums:
         self.nominal += nominal.metrics.stacked().sum((1, 2))
 
     def add(
-        self, interventions: Int64[Tensor, " together"], found: TokenMetrics, nominal: Nominal, among: Tensor | None = None
+        self, interventions: Int64[Tensor, " together"], metrics: TokenMetrics, nominal: Nominal, among: Tensor | None = None
     ) -> None:
         """Add the tokens of a batch to some interventions, each of which is one variant.
 
@@ -158,7 +158,7 @@ class PairedSums:
             among: (variants,) int64 places among these interventions, if something was found of some of them only: sums are
                 of one shape in any case, for sums of other shapes may round otherwise.
         """
-        values = found.stacked()
+        values = metrics.stacked()
         deltas = values - nominal.metrics.stacked()
         if among is not None and len(among) < len(interventions):
             values, deltas = (_spread(held, among, len(interventions)) for held in (values, deltas))

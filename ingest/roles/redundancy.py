@@ -55,7 +55,7 @@ def similar_neurons(
         side: neurons on each side of a block.
     """
     vectors = {"w_in": w_in.transpose(1, 2).flatten(0, 1), "w_out": w_out.flatten(0, 1)}
-    return {kind: similar_rows(rows, k, advance, side) for kind, rows in vectors.items()}
+    return {name: similar_rows(rows, k, advance, side) for name, rows in vectors.items()}
 
 
 def similar_rows(
@@ -89,12 +89,12 @@ class _Lists:
 
     def add(self, block: np.ndarray, row_id: int, column_id: int, pool: ThreadPoolExecutor) -> None:
         """Meet a block of cosines; one above the diagonal stands for its mirror image, too."""
-        tasks = [(weight_loops.rank_rows, span) for span in _spans(block.shape[0])]
+        tasks = [(weight_loops.rank_rows, part) for part in _parts(block.shape[0])]
         if column_id > row_id:
-            tasks += [(weight_loops.rank_columns, span) for span in _spans(block.shape[1])]
+            tasks += [(weight_loops.rank_columns, part) for part in _parts(block.shape[1])]
 
-        def one(loop: Callable[..., None], span: slice) -> None:
-            loop(block, span.start, span.stop, row_id, column_id, self.last, self.values, self.ids)
+        def one(loop: Callable[..., None], part: slice) -> None:
+            loop(block, part.start, part.stop, row_id, column_id, self.last, self.values, self.ids)
 
         for _ in pool.map(one, *zip(*tasks, strict=True)):
             pass
@@ -114,7 +114,7 @@ class _Lists:
         return SimilarNeurons(partners[0], cosines[0], partners[1], cosines[1], _mutual(partners[0]), _mutual(partners[1]))
 
 
-def _spans(n: int) -> list[slice]:
+def _parts(n: int) -> list[slice]:
     """As many parts as there are threads."""
     edges = np.linspace(0, n, torch.get_num_threads() + 1).astype(int)
     return [slice(first, end) for first, end in pairwise(edges.tolist()) if end > first]

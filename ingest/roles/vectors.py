@@ -35,7 +35,7 @@ def weight_vectors(
 ) -> dict[str, UnitVectors]:
     """Unit vectors in the residual stream, by "w_in" and "w_out"."""
     rows = {"w_in": w_in.transpose(1, 2).flatten(0, 1), "w_out": w_out.flatten(0, 1)}
-    return {kind: _rounded(*unit_rows(vectors, torch.float16)) for kind, vectors in rows.items()}
+    return {name: _rounded(*unit_rows(vectors, torch.float16)) for name, vectors in rows.items()}
 
 
 def effect_vectors(models: Sequence[tuple[Tensor, Tensor]]) -> Iterator[UnitVectors]:
@@ -56,7 +56,7 @@ def effect_vectors(models: Sequence[tuple[Tensor, Tensor]]) -> Iterator[UnitVect
         yield _rounded(units, torch.where(norms > floor, norms, 0.0))
 
 
-def effect_bases(unembeddings: Sequence[Float[Tensor, "d_model tokens"]]) -> list[Float64[Tensor, "d_model dimensions"]]:
+def effect_bases(unembeddings: Sequence[Float[Tensor, "_d_model tokens"]]) -> list[Float64[Tensor, "_d_model _dimensions"]]:
     """Matrices that turn w_out into coordinates of its effect: w_a · B_a · B_bᵀ · w_b = Σ_v e_a[v] e_b[v].
 
     The side-by-side transposed unembeddings are factored into Q R by rows at a time; Q, the basis, is not needed, and R holds

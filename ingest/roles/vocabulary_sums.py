@@ -129,7 +129,7 @@ def _sums(
     scale: np.ndarray,
     along: np.ndarray,
     targets: np.ndarray,
-    found: np.ndarray,
+    sums: np.ndarray,
 ) -> None:
     made, powers = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     largest, total = np.empty(len(chosen), np.float32), np.empty(len(chosen))
@@ -139,7 +139,7 @@ def _sums(
         largest[:] = -np.inf
         total[:] = 0
         weighted[:] = 0
-        found[t, :, 3] = 0
+        sums[t, :, 3] = 0
         for p in range(len(chosen)):  # in lanes as below, so that the target is not above itself by a rounding
             here = slice(target, target + 1)
             _make(base[here], logits[t, here], directions[chosen[p], here], scale[t, p], along[t, p], made[:1])
@@ -149,7 +149,7 @@ def _sums(
             values, exponentials = made[: here.stop - start], powers[: here.stop - start]
             for p in range(len(chosen)):
                 _make(base[here], logits[t, here], directions[chosen[p], here], scale[t, p], along[t, p], values)
-                found[t, p, 3] += _count_above(values, true[p])
+                sums[t, p, 3] += _count_above(values, true[p])
                 highest = _largest(values, exponentials)
                 if highest > largest[p]:
                     if start > 0:
@@ -163,9 +163,9 @@ def _sums(
                 weighted[p] += more_weighted
         for p in range(len(chosen)):
             log_total = np.log(total[p])
-            found[t, p, 0] = largest[p] + log_total
-            found[t, p, 1] = log_total - weighted[p] / total[p]
-            found[t, p, 2] = true[p]
+            sums[t, p, 0] = largest[p] + log_total
+            sums[t, p, 1] = log_total - weighted[p] / total[p]
+            sums[t, p, 2] = true[p]
 
 
 def vocabulary_sums(
@@ -186,10 +186,10 @@ def vocabulary_sums(
     """
     if logits.device.type != "cpu":
         return by_tensors(base, logits, directions, chosen, scale, along, targets)
-    found = torch.empty(*scale.shape, 4, dtype=torch.float64)
-    arrays = (x.contiguous().numpy() for x in (base, logits, directions, chosen, scale, along, targets, found))
+    sums = torch.empty(*scale.shape, 4, dtype=torch.float64)
+    arrays = (x.contiguous().numpy() for x in (base, logits, directions, chosen, scale, along, targets, sums))
     _sums(*arrays)
-    return VocabularySums(*found.unbind(-1))
+    return VocabularySums(*sums.unbind(-1))
 
 
 def by_tensors(
@@ -199,7 +199,7 @@ def by_tensors(
     tokens, variants = scale.shape
     at_once = max(1, ELEMENTS_AT_ONCE.get(logits.device.type, 2**26) // len(base))
     step, width = max(1, at_once // variants), min(variants, at_once)
-    found = torch.empty(4, tokens, variants, dtype=torch.float64, device=logits.device)
+    sums = torch.empty(4, tokens, variants, dtype=torch.float64, device=logits.device)
     for start in range(0, tokens, step):
         for first in range(0, variants, width):
             t, p = slice(start, start + step), slice(first, first + width)
@@ -208,9 +208,9 @@ def by_tensors(
             made -= highest
             true = made.gather(2, targets[t, None, None].expand(-1, made.shape[1], 1))
             log_total = made.logsumexp(2)
-            found[0, t, p] = highest.squeeze(2).double() + log_total
-            found[2, t, p] = highest.squeeze(2).double() + true.squeeze(2)
-            found[3, t, p] = (made > true).sum(2).double()
+            sums[0, t, p] = highest.squeeze(2).double() + log_total
+            sums[2, t, p] = highest.squeeze(2).double() + true.squeeze(2)
+            sums[3, t, p] = (made > true).sum(2).double()
             made -= log_total[..., None]
-            found[1, t, p] = -(made.exp() * made).sum(2).double()
-    return VocabularySums(*found)
+            sums[1, t, p] = -(made.exp() * made).sum(2).double()
+    return VocabularySums(*sums)

@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from ingest.statistics.accumulator import Accumulator
 from ingest.statistics.precision import add_product
 
 FLUSH_TOKENS = 65_536
@@ -46,7 +47,7 @@ def row_chunks(n_rows: int, n_columns: int) -> Iterator[slice]:
         yield slice(start, min(n_rows, start + step))
 
 
-class Products:
+class Products(Accumulator):
     """Sum over tokens of xᵀy: fp32 while hot, float64 at rest. No batch makes a temporary of the size of the sums."""
 
     total_: Float64[Tensor, "x y"]
@@ -107,15 +108,9 @@ class Products:
             self._symmetric = False
 
     def state(self) -> dict[str, Tensor]:
-        """The live sums, which may be added to; those of other tokens add up with them."""
+        """The live sums, which may be added to."""
         self.flush()
         return {"total": self.total_}
-
-    def merge(self, other: "Products") -> None:
-        """Add the sums of another shard of tokens (same pivots)."""
-        other.flush()
-        self.flush()
-        self.total_ += other.total_
 
 
 @dataclass(frozen=True)
@@ -153,13 +148,13 @@ class RotatedLayer:
     """(d_mlp, rotated) fp32: correlations (x, y) @ mixing = correlations (x, rotated y). Columns of NaN: undefined."""
 
 
-def rotation(seed: int, own: str, other: str, layer: int, draw: int, d_mlp: int) -> Tensor:
+def rotation(seed: int, judged: str, rotated: str, layer: int, draw: int, d_mlp: int) -> Tensor:
     """Rows of i.i.d. N(0, 1) divided by their norm, (d_mlp, d_mlp) fp32; the same for the same arguments everywhere.
 
     Args:
-        own, other: identities (weights sha256) of the model whose neurons are judged and of the rotated model.
+        judged, rotated: identities (weights sha256) of the model whose neurons are judged and of the rotated model.
     """
-    key = f"{seed}:{own}:{other}:{layer}:{draw}".encode()
+    key = f"{seed}:{judged}:{rotated}:{layer}:{draw}".encode()
     generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1)
     matrix = torch.randn(d_mlp, d_mlp, generator=generator)
     return matrix / matrix.norm(dim=1, keepdim=True)

@@ -13,8 +13,8 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from ingest.statistics import loops, moments
+from ingest.statistics.layers import LayerAccumulator, TokenBatch
 from ingest.statistics.moments import Moments, central_moments
-from ingest.statistics.span import SpanAccumulator, TokenBatch
 
 EDGES = np.linspace(-10, 15, 256, dtype=np.float64)
 """Edges of the published histograms: bin 0 is x <= -10, bin k is (edge k-1, edge k], bin 256 is x > 15."""
@@ -55,11 +55,11 @@ def quantiles(counts: Int64[np.ndarray, "neurons bins"]) -> Float64[np.ndarray, 
     middle = np.where(np.isinf(low), high, np.where(np.isinf(high), low, (low + high) / 2))
     cumulative = counts.cumsum(1)
     n = cumulative[:, -1:]
-    found = np.full((len(counts), len(QUANTILES)), np.nan)
+    quantiles = np.full((len(counts), len(QUANTILES)), np.nan)
     for i, share in enumerate(QUANTILES):
         first = (cumulative >= np.ceil(share * n)).argmax(1)
-        found[:, i] = np.where(n[:, 0] > 0, middle[first], np.nan)
-    return found
+        quantiles[:, i] = np.where(n[:, 0] > 0, middle[first], np.nan)
+    return quantiles
 
 
 def published_bins(values: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def published_bins(values: Tensor) -> Tensor:
     return torch.searchsorted(edges, values.double().contiguous(), right=False)
 
 
-class HistogramAccumulator(SpanAccumulator):
+class HistogramAccumulator(LayerAccumulator):
     """Counts of pre and post of consecutive layers of one model, and their value on BOS."""
 
     def __init__(self, n_neurons: int, device: torch.device) -> None:
@@ -142,7 +142,7 @@ class SubsetMoments:
     """Fraction of tokens with pre > 0."""
 
 
-class SubsetAccumulator(SpanAccumulator):
+class SubsetAccumulator(LayerAccumulator):
     """Sums of pre and post, and activity, per subset of the corpus, and of the early positions of all rows."""
 
     def __init__(self, n_subsets: int, pivot_pre: Tensor, pivot_post: Tensor) -> None:
@@ -208,5 +208,5 @@ class SubsetAccumulator(SpanAccumulator):
         n = int(n_tokens)
         if n == 0:
             return None
-        found = {name: central_moments(n, sums, self.pivots[name]) for name, sums in powers.items()}
-        return SubsetMoments(found["pre"], found["post"], (active.double() / n).cpu().numpy())
+        by_activation = {name: central_moments(n, sums, self.pivots[name]) for name, sums in powers.items()}
+        return SubsetMoments(by_activation["pre"], by_activation["post"], (active.double() / n).cpu().numpy())

@@ -64,10 +64,10 @@ def _best(
         row = post[kept[t]]
         for start in range(0, width, COMPARED):
             stop = min(start + COMPARED, width)
-            found = 0
+            n_above = 0
             for i in range(start, stop):
-                found += row[i] >= least[i]
-            if found == 0:
+                n_above += row[i] >= least[i]
+            if n_above == 0:
                 continue
             for i in range(start, stop):
                 if row[i] > least[i] or (row[i] == least[i] and token_places[t] < places[i, worst[i]]):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ingest.statistics.example_loops import BIN_SHIFT, FIRST_BIN, N_BINS, SAMPLES, add_best, add_samples
 from ingest.statistics.hashing import place_hashes
-from ingest.statistics.span import SpanAccumulator, TokenBatch
+from ingest.statistics.layers import LayerAccumulator, TokenBatch
 
 TOP = 50
 """Top places of each neuron (UN's k)."""
@@ -47,7 +47,7 @@ class Examples:
     """Share of the neuron's positive post below the middle of the sample's bin."""
 
 
-class ExampleAccumulator(SpanAccumulator):
+class ExampleAccumulator(LayerAccumulator):
     """Best places and samples of consecutive layers of one model."""
 
     best_values_: Float32[Tensor, "neurons top"]
@@ -185,12 +185,12 @@ def samples_of_batch(post: Tensor, places: Tensor, hashes: Tensor) -> list[Tenso
     counts = torch.zeros(N_BINS + 1, width, dtype=torch.int64, device=post.device)
     counts.scatter_add_(0, bins, torch.ones_like(bins))
     rank = torch.arange(n, device=post.device)[:, None].expand(n, width)
-    found = []
+    firsts = []
     for _ in range(SAMPLES):
         first = torch.full((N_BINS + 1, width), n, device=post.device).scatter_reduce_(0, bins, rank, "amin")
         bins = bins.masked_fill(first.gather(0, bins) == rank, N_BINS)
-        found.append(first[:N_BINS])
-    token = torch.stack(found, dim=-1).transpose(0, 1)
+        firsts.append(first[:N_BINS])
+    token = torch.stack(firsts, dim=-1).transpose(0, 1)
     missing, token = token == n, token.clamp(max=n - 1)
     values = post.T[:, None].expand(width, N_BINS, n).gather(2, token)
     taken = ((hashes[token], NOWHERE), (places[token], NOWHERE), (values, -torch.inf))
@@ -213,14 +213,14 @@ def samples_by_band(
     band = np.searchsorted(BANDS, middle, side="right").repeat(SAMPLES, axis=1)
     flat = [x.reshape(len(counts), -1) for x in (hashes, places, values, middle.repeat(SAMPLES, axis=1))]
     nothing: tuple[Any, ...] = (NOWHERE, np.float32(-np.inf), np.nan)
-    found = []
+    of_bands = []
     for number in range(len(BANDS)):
-        own = np.where(band == number, flat[0], NOWHERE)
-        least = np.argsort(own, axis=1, kind="stable")[:, :SAMPLES]
-        empty = np.take_along_axis(own, least, axis=1) == NOWHERE
+        in_band = np.where(band == number, flat[0], NOWHERE)
+        least = np.argsort(in_band, axis=1, kind="stable")[:, :SAMPLES]
+        empty = np.take_along_axis(in_band, least, axis=1) == NOWHERE
         chosen = [np.take_along_axis(x, least, axis=1) for x in flat[1:]]
         chosen = [np.where(empty, gone, x) for x, gone in zip(chosen, nothing, strict=True)]
         order = np.lexsort((chosen[0], -chosen[1]), axis=1)
-        found.append([np.take_along_axis(x, order, axis=1) for x in chosen])
-    placed, valued, quantiles = (np.stack(columns, axis=1) for columns in zip(*found, strict=True))
+        of_bands.append([np.take_along_axis(x, order, axis=1) for x in chosen])
+    placed, valued, quantiles = (np.stack(columns, axis=1) for columns in zip(*of_bands, strict=True))
     return valued, placed, quantiles

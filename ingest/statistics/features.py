@@ -9,10 +9,10 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from ingest.statistics import loops
-from ingest.statistics.span import SpanAccumulator, TokenBatch
+from ingest.statistics.layers import LayerAccumulator, TokenBatch
 
 
-class FeatureAccumulator(SpanAccumulator):
+class FeatureAccumulator(LayerAccumulator):
     """Sums of `post - pivot` by feature, for consecutive layers of one model.
 
     Costs 8 * (2 * features + 2) bytes per neuron, 1,408 for the 87 of syntax. Per position and neuron: one addition for

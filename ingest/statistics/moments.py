@@ -10,10 +10,11 @@ lies within a fraction of a standard deviation of the mean, so the subtraction l
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from ingest.statistics import loops
+from ingest.statistics.accumulator import Accumulator
 
 FP32_ROWS = 1024
 """Rows whose sums a GPU takes in fp32, by halves; a CPU takes fewer, one after the other."""
@@ -56,37 +57,35 @@ def add_positive(values: Tensor, count: Tensor) -> None:
     count += (values > 0).sum(0)
 
 
-class MomentAccumulator:
+class MomentAccumulator(Accumulator):
     """Sums of the first four powers of activations about a pivot."""
 
     pivot: Tensor
     """(neurons,) fp32, frozen."""
-    n: int
+    n_: Int64[Tensor, " 1"]
     """Tokens seen."""
     power_sums_: Float64[Tensor, "4 neurons"]
     """Unnormalised sums of (x - pivot)**k for k = 1..4."""
 
     def __init__(self, pivot: Tensor) -> None:
         self.pivot = pivot
-        self.n = 0
+        self.n_ = torch.zeros(1, dtype=torch.int64)
         self.power_sums_ = torch.zeros(4, pivot.shape[0], dtype=torch.float64, device=pivot.device)
 
     def update(self, centred: Tensor) -> None:
         """Add a batch `centred` = x - pivot, (tokens, neurons) fp32."""
-        self.n += centred.shape[0]
+        self.n_ += centred.shape[0]
         add = loops.add_powers if centred.device.type == "cpu" else add_powers
         add(centred, self.power_sums_)
 
-    def merge(self, other: "MomentAccumulator") -> None:
-        """Add the sums of another shard with the same pivot.
+    @property
+    def n(self) -> int:
+        """Tokens seen."""
+        return int(self.n_)
 
-        Raises:
-            ValueError: the pivots differ, so the sums cannot be added.
-        """
-        if not torch.equal(self.pivot, other.pivot):
-            raise ValueError("moments about different pivots cannot be merged")
-        self.n += other.n
-        self.power_sums_ += other.power_sums_
+    def state(self) -> dict[str, Tensor]:
+        """The live sums, which may be added to."""
+        return {"n": self.n_, "powers": self.power_sums_}
 
     def compute(self) -> Moments:
         """Central moments of everything seen.
@@ -117,24 +116,23 @@ def central_moments(n: int, power_sums: Float64[Tensor, "4 neurons"], pivot: Ten
     )
 
 
-class FrequencyAccumulator:
+class FrequencyAccumulator(Accumulator):
     """Counts tokens with pre > 0: the activation frequency, `sparsity` in the tables (§3.2)."""
 
     def __init__(self, n_neurons: int, device: torch.device) -> None:
-        self.n = 0
+        self.n_ = torch.zeros(1, dtype=torch.int64)
         self.count = torch.zeros(n_neurons, dtype=torch.int64, device=device)
 
     def update(self, pre: Tensor) -> None:
         """Add a batch of pre-activations, (tokens, neurons)."""
-        self.n += pre.shape[0]
+        self.n_ += pre.shape[0]
         add = loops.add_positive if pre.device.type == "cpu" else add_positive
         add(pre, self.count)
 
-    def merge(self, other: "FrequencyAccumulator") -> None:
-        """Add the counts of another shard."""
-        self.n += other.n
-        self.count += other.count
+    def state(self) -> dict[str, Tensor]:
+        """The live counts, which may be added to."""
+        return {"n": self.n_, "count": self.count}
 
     def compute(self) -> Float64[Tensor, " neurons"]:
         """Fraction of tokens with pre > 0, in [0, 1]."""
-        return self.count.double() / self.n
+        return self.count.double() / self.n_

@@ -5,10 +5,10 @@ from jaxtyping import Float64, Int32, Int64
 from torch import Tensor
 
 from ingest.statistics import loops
-from ingest.statistics.span import SpanAccumulator, TokenBatch
+from ingest.statistics.layers import LayerAccumulator, TokenBatch
 
 
-class NextTokenAccumulator(SpanAccumulator):
+class NextTokenAccumulator(LayerAccumulator):
     """Sums of `pre - pivot` and activity by the id of the next token, for consecutive layers of one model.
 
     The last position of a row has no next token and does not count. Costs 12 bytes per token id and neuron, and five

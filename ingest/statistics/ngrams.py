@@ -13,7 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ingest.statistics.bit_loops import WORD, count_bit, count_bits, pack_positive
-from ingest.statistics.span import SpanAccumulator, TokenBatch
+from ingest.statistics.layers import LayerAccumulator, TokenBatch
 
 ID_BITS = 21
 """Bits of a token id, of which three fit an int64."""
@@ -23,7 +23,7 @@ LARGE = 1024
 """Counts of so many are kept one by one, smaller ones in a histogram."""
 
 
-class ActivityAccumulator(SpanAccumulator):
+class ActivityAccumulator(LayerAccumulator):
     """Whether each neuron of consecutive layers is active at the first kept tokens of the corpus."""
 
     bits_: Tensor
@@ -96,12 +96,12 @@ def index_ngrams(windows: Int[np.ndarray, "3 tokens"], n: int) -> NgramIndex:
     Raises:
         ValueError: an id has more than 21 bits.
     """
-    own = windows[3 - n :]
-    if own.size and own.max() >= 1 << ID_BITS:
-        raise ValueError(f"token id {own.max()} has more than {ID_BITS} bits")
-    ends = np.flatnonzero((own >= 0).all(0)).astype(np.int32)
+    last = windows[3 - n :]
+    if last.size and last.max() >= 1 << ID_BITS:
+        raise ValueError(f"token id {last.max()} has more than {ID_BITS} bits")
+    ends = np.flatnonzero((last >= 0).all(0)).astype(np.int32)
     keys = np.zeros(len(ends), dtype=np.int64)
-    for ids in own:
+    for ids in last:
         keys <<= ID_BITS
         keys |= ids[ends]
     sort = np.argsort(keys, kind="stable")

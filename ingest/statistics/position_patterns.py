@@ -64,11 +64,11 @@ def find_runs(frequency: Float64[np.ndarray, " positions"], tolerance: float, fi
     """The low and high runs of a curve whose first entry is `first_position`."""
     state = (frequency >= 1 - tolerance).astype(np.int8) - (frequency <= tolerance).astype(np.int8)
     edges = np.flatnonzero(np.diff(state)) + 1
-    spans = pairwise([0, *edges.tolist(), len(state)])
+    stretches = pairwise([0, *edges.tolist(), len(state)])
     least = shortest_run(len(frequency))
     return tuple(
         Run(first_position + start, first_position + end - 1, bool(state[start] > 0))
-        for start, end in spans
+        for start, end in stretches
         if state[start] and end - start >= least
     )
 

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from ingest.statistics import loops
-from ingest.statistics.span import SpanAccumulator, TokenBatch
+from ingest.statistics.layers import LayerAccumulator, TokenBatch
 
 LEAST_ROWS = 1000
 """Below, the finite-sample bias of mutual information, about 1 / (2 rows) nats, is no longer small (§12.8)."""
@@ -31,7 +31,7 @@ class PositionCurves:
     """Of post over rows (population)."""
 
 
-class PositionAccumulator(SpanAccumulator):
+class PositionAccumulator(LayerAccumulator):
     """Sums per position of consecutive layers of one model."""
 
     rows_: Tensor
@@ -101,5 +101,5 @@ def mutual_information(frequency: Float64[np.ndarray, "positions neurons"]) -> F
     with np.errstate(divide="ignore", invalid="ignore"):
         on = np.where(frequency > 0, frequency * np.log(frequency / overall), 0)
         off = np.where(frequency < 1, (1 - frequency) * np.log((1 - frequency) / (1 - overall)), 0)
-        found = (on + off).mean(0)
-    return np.where((overall > 0) & (overall < 1), np.maximum(found, 0), 0.0)
+        information = (on + off).mean(0)
+    return np.where((overall > 0) & (overall < 1), np.maximum(information, 0), 0.0)

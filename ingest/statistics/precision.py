@@ -7,8 +7,9 @@
 Rounding an operand is a relative error of at most 2^-9 (bf16) or 2^-12 (tf32) of each activation about its pivot. Where the
 pivot itself is representable (`exact_in`), these errors are as good as independent, and that of a correlation falls with the
 number of tokens; about any other pivot it stays at some 1e-4 for neurons that are mostly off. On two pocket models and 96,751
-tokens the largest of 590,000 errors was 2e-7 in fp32 and 9.3e-5 in bf16 (`bench/precision.py`); tf32, rounded in software,
-1.6e-5. Few tokens and heavy tails have more: bf16 reached 1.0e-4 on 15,000 tokens of synthetic activations of kurtosis 21.
+tokens the largest of 590,000 errors was 2e-7 in fp32 and 9.3e-5 in bf16 (`bench/speed/precision.py`); tf32, rounded in
+software, 1.6e-5. Few tokens and heavy tails have more: bf16 reached 1.0e-4 on 15,000 tokens of synthetic activations of
+kurtosis 21.
 """
 
 from collections.abc import Iterator

@@ -88,8 +88,8 @@ def _directed(correlation: Tensor, partners: LayerSpan, rotated: Rotations, k: i
     per_layer = [rotated(layer) for layer in partners.layers]
     draws = [list(draw) for draw in zip(*per_layer, strict=True)]
     parts = []
-    for span in row_chunks(*correlation.shape):
-        rows = correlation[span].contiguous()  # columns of a tile lie far apart: gathered once
+    for chunk in row_chunks(*correlation.shape):
+        rows = correlation[chunk].contiguous()  # columns of a tile lie far apart: gathered once
         values, index = top_partners(rows, k, partners.neurons.start)
         baseline, layers = baseline_maximum(rows, draws, partners.starts())
         parts.append((values.cpu(), index.cpu(), baseline.cpu(), layers.cpu()))

@@ -5,7 +5,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from ingest.statistics import loops
-from ingest.statistics.span import SpanAccumulator, TokenBatch
+from ingest.statistics.layers import LayerAccumulator, TokenBatch
 
 
 def add_rows(values: Tensor, ids: Tensor, sums: Tensor) -> None:
@@ -17,7 +17,7 @@ def add_rows(values: Tensor, ids: Tensor, sums: Tensor) -> None:
     sums.index_add_(0, ids.clamp_min(0), named.double())
 
 
-class TokenSumAccumulator(SpanAccumulator):
+class TokenSumAccumulator(LayerAccumulator):
     """Sums of `post - pivot` by the current and by the previous token id, for consecutive layers of one model."""
 
     sums_: Float64[Tensor, "2 tokens neurons"]

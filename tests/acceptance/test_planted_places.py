@@ -17,7 +17,7 @@ from ingest.corpus.files import CorpusSource
 from ingest.corpus.tokenising import tokenise
 from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.statistics.distributions import QUANTILES
-from ingest.statistics.span import EARLY
+from ingest.statistics.layers import EARLY
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest
 from tests.acceptance.planted_labels import assert_labels, ingested
 from tests.planted_places import CODE, CONTEXT, D_MLP, HIGH_OFTEN, PROSE, PlacesFamily, places_family

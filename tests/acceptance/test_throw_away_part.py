@@ -38,7 +38,7 @@ if NAME in os.environ.get(MORE, "").split(","):
     from ingest.parts.ground import Ground
     from ingest.parts.measure import Advance, Keys, LayerMeasure, ModelMeasure, Written
     from ingest.parts.shapes import LayerPivots, Layers, LayerShape, ModelShape, Share, Size
-    from ingest.statistics.span import SpanAccumulator, TokenBatch
+    from ingest.statistics.layers import LayerAccumulator, TokenBatch
 
     EAGERNESS = table(
         "throw_away_eagerness",
@@ -50,7 +50,7 @@ if NAME in os.environ.get(MORE, "").split(","):
     REACH = table("throw_away_reach", *of_neuron(), NORM, comment="How far each neuron reaches.")
     LEAST = threshold("eager", "min_share")
 
-    class EagerSums(SpanAccumulator):
+    class EagerSums(LayerAccumulator):
         """Tokens, and those on which each neuron is eager."""
 
         def __init__(self, n_neurons: int, device: torch.device) -> None:
@@ -173,6 +173,11 @@ class Shell:
         assert process.returncode == 0, (words, out, err)
         return json.loads(out)
 
+    def documented(self) -> str:
+        """The tables of README and docs/."""
+        command = [sys.executable, "-m", "bench.tables", "--print"]
+        return subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=True).stdout
+
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(psycopg.connect(host=str(self._socket), user="postgres", dbname="catalog", autocommit=True)) as connection:
             return connection.execute(statement).fetchall()
@@ -195,6 +200,9 @@ def test_a_part_of_one_file_works_from_end_to_end(shell: Shell, tmp_path: Path) 
     models, corpus = map(str, tiny_family(tmp_path, "ab")), str(small_corpus(tmp_path, 60))
     asked = [*models, "--corpus", corpus, "--device", "cpu", "--only", "activations,throw_away"]
     shell.run("db", "upgrade")
+    described = [line for line in shell.documented().splitlines() if line.startswith("| `throw_away` |")]
+    assert "| how eager it is | `throw_away_eagerness`, `throw_away_reach` | `eager_neurons` |" in described[0]
+    assert "| Counts | 8 |" in described[1] and "| reach of neurons | Norms of output weights |" in described[2]
     process = shell.start("ingest", *asked, environment={MORE: "no.such_module"})
     told = process.communicate()[1]
     assert process.returncode == 1 and told.count("\n") == 1 and "CATALOG_PARTS names 'no.such_module'" in told

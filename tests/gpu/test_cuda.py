@@ -8,9 +8,9 @@ import torch
 
 from ingest.statistics.correlation import Products
 from ingest.statistics.examples import ExampleAccumulator
+from ingest.statistics.layers import TokenBatch
 from ingest.statistics.moments import MomentAccumulator
 from ingest.statistics.ngrams import ActivityAccumulator
-from ingest.statistics.span import TokenBatch
 from ingest.statistics.token_sums import TokenSumAccumulator
 from tests.acceptance.ingests import assert_same, contract, run_ingest, small_corpus, tiny_family
 

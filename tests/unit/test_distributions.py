@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ingest.parts.distributions import describe_subsets, explain_subsets, subset_columns
 from ingest.statistics import distributions as core
 from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
-from ingest.statistics.span import EARLY, SpanAccumulator, TokenBatch
+from ingest.statistics.layers import EARLY, LayerAccumulator, TokenBatch
 from tests import references
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ class Data:
         self.kept[:, 0] = False
         self.subsets = torch.randint(0, 3, (N_ROWS,), generator=generator)
 
-    def feed(self, accumulator: SpanAccumulator, cuts: list[int]) -> None:
+    def feed(self, accumulator: LayerAccumulator, cuts: list[int]) -> None:
         """All rows, in batches, each in two pieces of neurons."""
         for first, last in pairwise([0, *sorted(cuts), N_ROWS]):
             rows = slice(first, last)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.roles.entropy import DEFAULTS, Candidates, candidates, controls
+from ingest.roles.entropy_candidates import DEFAULTS, Candidates, candidates, controls
 
 LAYERS, D_MLP, D_MODEL = 4, 100, 16
 

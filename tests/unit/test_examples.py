@@ -16,7 +16,7 @@ from ingest.plan.items import LayerItem, Plan
 from ingest.statistics import examples as module
 from ingest.statistics.examples import BANDS, NOWHERE, SAMPLES, TOP, ExampleAccumulator
 from ingest.statistics.hashing import STEP, context_hashes, mixed, place_hashes
-from ingest.statistics.span import TokenBatch
+from ingest.statistics.layers import TokenBatch
 from ingest.statistics.tiles import LayerSpan
 
 CPU = torch.device("cpu")

@@ -204,7 +204,7 @@ def test_any_chunk_gives_the_same(chunk: int) -> None:
     matrix = np.random.default_rng(5).random((20, len(STRINGS))) < 0.3
     letters = letter_classes(STRINGS, excluded_ids=[])
     names = [f"feature_{i}" for i in range(60)] + ["a_unigram", "b_unigram"]
-    features = table(np.concatenate([matrix, matrix[::-1], ~matrix, letters.own[:2]]), names)
+    features = table(np.concatenate([matrix, matrix[::-1], ~matrix, letters.itself[:2]]), names)
     whole = explained(raw, features, letters)
     parts = explained(raw, features, letters, chunk=chunk)
     for one, other in ((whole, parts), (whole.letters, parts.letters)):

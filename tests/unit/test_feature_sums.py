@@ -16,7 +16,7 @@ from ingest.corpus.syntax.features import N_FEATURES
 from ingest.parts.explained import explain_features, explanation_columns
 from ingest.statistics import loops
 from ingest.statistics.features import FeatureAccumulator, add_members, add_squares
-from ingest.statistics.span import FeatureBatch, TokenBatch
+from ingest.statistics.layers import FeatureBatch, TokenBatch
 
 N, FEATURES, NEURONS = 600, 4, 7
 

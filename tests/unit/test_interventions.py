@@ -16,7 +16,7 @@ from ingest.checkpoints.architectures import final_norm
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.roles import interventions as engine
-from ingest.roles.intervention import KINDS, Intervention
+from ingest.roles.intervention import CHANGES, Intervention
 from ingest.roles.interventions import run_interventions
 from ingest.roles.prediction_metrics import METRICS, InterventionResults, next_token_mask
 from tests.factories import load_raw, mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt
@@ -100,11 +100,11 @@ class Family:
 def changing_pre(intervention: Intervention, index: int) -> Callable[..., Any]:
     def hook(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         pre = inputs[0].clone()
-        if intervention.kind == "zero":
+        if intervention.change == "zero":
             pre[..., index] = 0
-        elif intervention.kind == "threshold":
+        elif intervention.change == "threshold":
             pre[..., index] = torch.minimum(pre[..., index], torch.tensor(intervention.value, dtype=pre.dtype))
-        elif intervention.kind == "relu":
+        elif intervention.change == "relu":
             pre[..., index] = torch.maximum(pre[..., index], torch.tensor(0.0, dtype=pre.dtype))
         return (pre,)
 
@@ -114,9 +114,9 @@ def changing_pre(intervention: Intervention, index: int) -> Callable[..., Any]:
 def changing_post(intervention: Intervention, index: int) -> Callable[..., Any]:
     def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         post = output.clone()
-        if intervention.kind == "fix":
+        if intervention.change == "fix":
             post[..., index] = intervention.value
-        elif intervention.kind == "multiply":
+        elif intervention.change == "multiply":
             post[..., index] *= intervention.value
         return post
 
@@ -174,7 +174,7 @@ def every_kind(n_layers: int) -> list[Intervention]:
     sets = [((layer, 3),) for layer in layers] + [((layer, 0), (layer, 5)) for layer in layers]
     sets += [tuple((layer, 7 + layer) for layer in layers), ((n_layers - 1, 2), (0, 2), (n_layers - 1, 4))]
     values = {"fix": 1.5, "threshold": -0.2, "multiply": -1.5}
-    made = [Intervention(kind, neurons, values.get(kind, 0.0)) for kind in KINDS for neurons in sets]
+    made = [Intervention(change, neurons, values.get(change, 0.0)) for change in CHANGES for neurons in sets]
     return made + [Intervention("fix", ((layer, 1),), value) for layer in (0, n_layers - 1) for value in VALUES]
 
 
@@ -214,7 +214,7 @@ def test_what_is_found_of_one_does_not_depend_on_which_others_are_answered(gpt2:
 
 NEURONS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 23)), min_size=1, max_size=4, unique=True)
 INTERVENTIONS = st.builds(
-    Intervention, st.sampled_from(KINDS), NEURONS.map(tuple), st.sampled_from([*VALUES, -3.0, 0.5, 1e-3, 40.0])
+    Intervention, st.sampled_from(CHANGES), NEURONS.map(tuple), st.sampled_from([*VALUES, -3.0, 0.5, 1e-3, 40.0])
 )
 
 
@@ -314,7 +314,7 @@ def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
 
 def test_what_is_no_intervention_is_refused(gpt2: Family) -> None:
     with pytest.raises(ValueError, match="no intervention 'clamp'; those that there are: fix, zero"):
-        Intervention("clamp", ((0, 0),))  # type: ignore[arg-type]
+        Intervention("clamp", ((0, 0),))
     for neurons in ((), ((0, 1), (0, 1))):
         with pytest.raises(ValueError, match="at least one neuron, and each neuron once"):
             Intervention("zero", neurons)

@@ -3,8 +3,6 @@
 import sys
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.parts import MEASURES, MODEL_MEASURES, OF_MODELS, measures_of_models
 from ingest.parts.arrays import PLACE
 from ingest.parts.effects import Effects
+from ingest.parts.ground import Ground
 from ingest.parts.measure import ModelMeasure
 from ingest.parts.shapes import CorpusShape, ModelShape, Share
 from ingest.plan.cut import Work, with_measures
@@ -121,12 +120,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return open_checkpoint(parse_model_argument(str(folder)), torch.device("cpu"))
 
 
-def ground(checkpoint: Checkpoint) -> Any:
+def ground(checkpoint: Checkpoint) -> Ground:
     """What the pass over effects needs."""
-    info = tokenizer_identity(checkpoint.tokenizer)
-    if not checkpoint.is_processed:
-        checkpoint.process(info.n_tokens)
-    return SimpleNamespace(processed=lambda model: checkpoint, tokenizer=info, needed={"effects", "explanations"})
+    return Ground(
+        [checkpoint],
+        tokenizer_identity(checkpoint.tokenizer),
+        context=16,
+        settings=IngestSettings(("a",)),
+        device=torch.device("cpu"),
+        memory_bytes=2**30,
+        corpus_read=None,
+        features_found=None,
+        results=lambda name: [],
+        needed=frozenset({"effects", "explanations"}),
+    )
 
 
 @pytest.mark.parametrize("of", [2, 3, 5])
@@ -135,7 +142,6 @@ def test_shares_of_effects_are_those_of_the_whole_to_the_bit(
 ) -> None:
     block = effects.BlockSize(neurons=32, tokens=64)
     monkeypatch.setattr("ingest.parts.effects.BLOCK_SIZE", block)
-    monkeypatch.setattr("ingest.statistics.weights.weight_statistics.__defaults__", (30, None, None, block))
     measure: ModelMeasure = Effects()
     done: list[int] = []
     shares = [measure.find(0, Share(number, of), ground(checkpoint), done.append) for number in range(of)]

@@ -53,15 +53,11 @@ def test_merge_in_any_order_equals_one_pass(order: list[int]) -> None:
     parts = [accumulate(part, pivot, []) for part in x.split(100)]
     merged = MomentAccumulator(pivot)
     for i in order:
-        merged.merge(parts[i])
+        merged.merge({name: sums.numpy() for name, sums in parts[i].state().items()})
+    assert merged.n == len(x)
     whole = accumulate(x, pivot, []).compute()
     for name in ("mean", "var", "skew", "kurt"):
         torch.testing.assert_close(getattr(merged.compute(), name), getattr(whole, name), rtol=1e-6, atol=1e-7)
-
-
-def test_merge_refuses_another_pivot() -> None:
-    with pytest.raises(ValueError, match="different pivots"):
-        MomentAccumulator(torch.zeros(2)).merge(MomentAccumulator(torch.ones(2)))
 
 
 def test_nothing_seen_is_an_error() -> None:
@@ -83,3 +79,7 @@ def test_frequency_counts_strictly_positive() -> None:
     counter.update(torch.tensor([[0.0, 1e-9, -1.0]]))
     counter.update(torch.tensor([[2.0, 1.0, 0.0], [3.0, 1.0, -0.05]]))
     np.testing.assert_allclose(counter.compute(), [2 / 3, 1, 0])
+    other = FrequencyAccumulator(3, torch.device("cpu"))
+    other.update(torch.tensor([[1.0, -1.0, -1.0]]))
+    counter.merge({name: sums.numpy() for name, sums in other.state().items()})
+    np.testing.assert_allclose(counter.compute(), [3 / 4, 3 / 4, 0])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ingest.features.vocabulary import FeatureTable
 from ingest.parts.next_tokens import describe_next_tokens, next_token_columns
 from ingest.statistics import loops
+from ingest.statistics.layers import TokenBatch
 from ingest.statistics.next_tokens import NextTokenAccumulator, add_following
-from ingest.statistics.span import TokenBatch
 
 N_ROWS, CONTEXT, NEURONS, IDS = 40, 9, 6, 12
 MASKED = (0, 3)

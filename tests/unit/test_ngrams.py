@@ -35,8 +35,8 @@ from ingest.plan.cut import Work, make_plan
 from ingest.plan.items import LayerItem
 from ingest.statistics import ngrams
 from ingest.statistics.bit_loops import pack_positive
+from ingest.statistics.layers import TokenBatch
 from ingest.statistics.ngrams import ActivityAccumulator, index_ngrams, pack_words, smallest_cover
-from ingest.statistics.span import TokenBatch
 from tests.factories import mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt, write_jsonl
 
 CPU = torch.device("cpu")
@@ -263,11 +263,13 @@ def test_effects_on_triggers_are_those_of_the_weights(make: Callable[..., Path],
     np.testing.assert_allclose(detected["percentile"], ranks, rtol=1e-5)
 
 
-def test_a_model_without_detectors_has_no_rows_of_them() -> None:
+def test_a_model_without_detectors_has_no_rows_of_them(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(parse_model_argument(str(tiny_gpt2(tmp_path / "model"))), CPU)
+    weights = OutputWeights(checkpoint, slice(0, checkpoint.d_mlp), checkpoint.d_vocab)
     corpus = corpus_of(made_rows(40, 20, 60, seed=1))
     nothing = np.zeros((corpus.count_kept(40), 3), dtype=bool)
     found = describe_ngrams(accumulated(corpus, nothing, 99, []), CorpusNgrams(corpus))
-    ((table, columns),) = ngram_columns(found, np.arange(3, dtype=np.int32), None)  # type: ignore[arg-type]
+    ((table, columns),) = ngram_columns(found, np.arange(3, dtype=np.int32), weights)
     assert table == "ngram_statistics" and np.ma.getmaskarray(columns["cover_1"]).all()
 
 

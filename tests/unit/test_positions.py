@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.statistics import loops, positions
+from ingest.statistics.layers import TokenBatch
 from ingest.statistics.position_patterns import Run, find_pattern, find_runs, shortest_run
 from ingest.statistics.positions import PositionAccumulator, mutual_information
-from ingest.statistics.span import TokenBatch
 
 CPU = torch.device("cpu")
 

@@ -113,17 +113,17 @@ def test_features_equal_the_definition(strings: list[str], data: st.DataObject) 
 def test_letter_classes_are_the_letter_its_words_and_the_rest() -> None:
     strings = ["a", " A", "an", " Apple", "b", "?", "\n", "a"]
     found = letter_classes(strings, excluded_ids=[6, 7])
-    assert np.flatnonzero(found.own[0]).tolist() == [0, 1]
+    assert np.flatnonzero(found.itself[0]).tolist() == [0, 1]
     assert np.flatnonzero(found.starting[0]).tolist() == [2, 3]
     assert np.flatnonzero(found.rest[0]).tolist() == [4, 5]
-    assert np.flatnonzero(found.own[1]).tolist() == [4]
-    assert found.own.shape == found.starting.shape == found.rest.shape == (26, 8)
+    assert np.flatnonzero(found.itself[1]).tolist() == [4]
+    assert found.itself.shape == found.starting.shape == found.rest.shape == (26, 8)
 
 
 def test_letter_classes_divide_the_tokens_that_are_not_excluded() -> None:
     found = letter_classes(gpt2_strings(), excluded_ids=(50256, 198))
-    together = found.own.astype(int) + found.starting + found.rest
+    together = found.itself.astype(int) + found.starting + found.rest
     excluded = np.isin(np.arange(50257), [50256, 198])
     assert (together == np.where(excluded, 0, 1)).all()
-    assert (found.own.sum(axis=1) == 4).all()
+    assert (found.itself.sum(axis=1) == 4).all()
     assert found.starting[0].sum() == 4085 - 4  # start_w_a of §5.7 without the letter itself

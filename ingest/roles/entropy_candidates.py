@@ -61,20 +61,20 @@ def candidates(
     chosen = defined & (layer >= _n_layers(layer) - thresholds.last_layers)
     chosen &= _at_least(l2_penalty, thresholds.least_l2_percentile, defined)
     for number in np.unique(layer[chosen]):
-        own = layer == number
-        chosen[own] &= _at_most(vocab_var[own], thresholds.most_vocab_var_percentile, defined[own])
+        in_layer = layer == number
+        chosen[in_layer] &= _at_most(vocab_var[in_layer], thresholds.most_vocab_var_percentile, defined[in_layer])
     by_thresholds = np.flatnonzero(chosen)
     by_thresholds = by_thresholds[np.argsort(vocab_var[by_thresholds], kind="stable")]
     cosines = np.nan_to_num(w_out_unit) @ np.nan_to_num(w_out_unit[by_thresholds]).T
     cosines[~defined | chosen] = np.inf
     opposed = np.flatnonzero((cosines <= thresholds.antipode_cosine).any(1))
-    of = cosines[opposed].argmin(1) if len(opposed) else np.empty(0, dtype=np.int64)
-    cosine = cosines[opposed, of]
+    nearest = cosines[opposed].argmin(1) if len(opposed) else np.empty(0, dtype=np.int64)
+    cosine = cosines[opposed, nearest]
     order = np.argsort(cosine, kind="stable")
     none = len(by_thresholds)
     return Candidates(
         neurons=np.concatenate([by_thresholds, opposed[order]]),
-        antipode_of=np.concatenate([np.full(none, -1), by_thresholds[of[order]]]),
+        antipode_of=np.concatenate([np.full(none, -1), by_thresholds[nearest[order]]]),
         cosine=np.concatenate([np.full(none, np.nan), cosine[order]]),
     )
 
@@ -83,7 +83,7 @@ def controls(
     layer: Int64[np.ndarray, " neurons"],
     l2_penalty: Float[np.ndarray, " neurons"],
     vocab_var: Float[np.ndarray, " neurons"],
-    found: Candidates,
+    chosen: Candidates,
     seed: int,
     thresholds: EntropyThresholds = DEFAULTS,
 ) -> Int64[np.ndarray, " controls"]:
@@ -95,7 +95,7 @@ def controls(
     eligible = defined & (layer >= _n_layers(layer) - thresholds.control_layers)
     eligible &= _at_most(l2_penalty, thresholds.control_l2_percentile, defined)
     eligible &= _at_least(vocab_var, thresholds.control_vocab_var_percentile, defined)
-    eligible[found.neurons] = False
+    eligible[chosen.neurons] = False
     places = np.flatnonzero(eligible)
     count = min(thresholds.n_controls, len(places))
     return np.sort(np.random.default_rng(seed).choice(places, size=count, replace=False))

@@ -2,18 +2,16 @@
 
 observe   every position of a layer, as the forward pass reaches it
 update    the kept positions of all their layers, once per batch
-state     the live sums, by name: for checkpoints, and for jobs that put the sums of ranges of rows together
-merge     the state of other rows
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ingest.statistics.accumulator import Accumulator
 from ingest.statistics.hashing import context_hashes
 
 EARLY = 10
@@ -54,9 +52,9 @@ class TokenBatch:
     @cached_property
     def masked(self) -> Tensor:
         """(rows * context,) bool: the positions that are not kept."""
-        found = torch.ones(self.tokens.numel(), dtype=torch.bool, device=self.tokens.device)
-        found[self.kept] = False
-        return found
+        masked = torch.ones(self.tokens.numel(), dtype=torch.bool, device=self.tokens.device)
+        masked[self.kept] = False
+        return masked
 
     @cached_property
     def row_ranges(self) -> list[tuple[int, int, int, int]]:
@@ -84,7 +82,7 @@ class TokenBatch:
         return context_hashes(self.tokens).flatten()[self.kept]
 
 
-class SpanAccumulator:
+class LayerAccumulator(Accumulator):
     """Sums of consecutive layers of one model; a subclass overrides what it needs."""
 
     def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
@@ -102,13 +100,3 @@ class SpanAccumulator:
             pre: (kept, neurons) fp32, as it is.
             post: (kept, neurons) fp32, about the pivot.
         """
-
-    def state(self) -> dict[str, Tensor]:
-        """The live sums."""
-        raise NotImplementedError
-
-    def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Put in the whole state of other rows; sums add up."""
-        live = self.state()
-        for name, values in arrays.items():
-            live[name] += torch.from_numpy(values).to(live[name].device)

@@ -1,0 +1,141 @@
+"""The tables of README.md and docs/ that follow from the parts and their measures: `make docs`, or `python -m bench.tables`.
+
+Each stands between two markers, `<!-- made by make docs: NAME -->` and `<!-- end -->`; `--print` prints all and writes nothing.
+"""
+
+import argparse
+import re
+from collections.abc import Iterable
+from inspect import getdoc
+from pathlib import Path
+
+from bench import ROOT
+from catalog import parts
+from catalog.parts.part import Part
+from catalog.schema.base import metadata
+from catalog.views import overview
+from ingest.parts import LAYER_MEASURES, MODEL_MEASURES
+from ingest.parts.shapes import CorpusShape, LayerShape
+
+PAGES = {"README.md": ("parts",), "docs/roles.md": ("roles", "families"), "docs/accumulators.md": ("accumulators", "measures")}
+"""The tables of each page, by name."""
+MODEL = LayerShape(12 * 3072, 50_257, CorpusShape(n_rows=1953, context=512, n_topics=100))
+"""GPT-2 small, and a million tokens in rows of 512."""
+
+
+def of_parts() -> str:
+    """What each part knows of neurons, its tables and its views; the last row has what is no part's."""
+    rows: list[tuple[str, ...]] = [
+        (f"`{part.name}`", part.reads, part.about, _names(rows.name for rows in part.rows), _names(v.name for v in part.views))
+        for part in parts.PARTS
+    ]
+    shared = sorted(set(metadata.tables) - set(parts.tables()))
+    overviews = _names(view.name for view in overview.OVERVIEW)
+    rows.append(("all", "", "what was read, runs, labels, sums", _names(shared), overviews))
+    return _table(("part", "needs", "of a neuron", "tables", "views"), rows)
+
+
+def of_roles() -> str:
+    """The parts of the group `roles`."""
+    rows = [(f"`{part.name}`", part.reads, part.about, _names(rows.name for rows in part.rows)) for part in _roles()]
+    return _table(("part", "needs", "of a neuron", "tables"), rows)
+
+
+def of_families() -> str:
+    """The families that say what neurons do, with the thresholds as they are at first."""
+    rows = [
+        (f"`{rule.family}`", rule.about, "<br>".join(f"`{t.parameter}` {t.value:g}: {t.about}" for t in rule.thresholds))
+        for part in [parts.part_named("weights"), *_roles()]
+        for rule in part.rules
+    ]
+    return _table(("family", "what they are", "thresholds"), rows)
+
+
+def of_accumulators() -> str:
+    """What is summed while tokens come in, and in how many bytes."""
+    rows = []
+    for measure in LAYER_MEASURES.values():
+        size = measure.size(MODEL)
+        each = f"{size.n_bytes / MODEL.n_neurons:,.0f}"
+        rows.append((f"`{measure.part}`", _first_line(measure), each, _gigabytes(size.n_bytes), _gigabytes(size.shared_bytes)))
+    heads = ("part", "what is kept of consecutive layers", "bytes per neuron", "of all neurons", "once, at the finish")
+    return _table(heads, rows, right=3)
+
+
+def of_measures() -> str:
+    """What is found of one model at a time."""
+    rows = [
+        (f"`{measure.part}`" if measure.part else "several", measure.title, _first_line(measure), _names(measure.needs))
+        for measure in MODEL_MEASURES.values()
+    ]
+    return _table(("part", "phase", "what is found", "stands on"), rows)
+
+
+TABLES = {
+    "parts": of_parts,
+    "roles": of_roles,
+    "families": of_families,
+    "accumulators": of_accumulators,
+    "measures": of_measures,
+}
+"""By the names of their markers."""
+
+
+def written(page: str) -> str:
+    """A page with its tables made anew.
+
+    Args:
+        page: its path in the checkout.
+    Raises:
+        ValueError: the page lacks the markers of a table.
+    """
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in PAGES[page]:
+        between = re.compile(rf"(<!-- made by make docs: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not between.search(text):
+            raise ValueError(f"{page} has no place for the table {name!r}: <!-- made by make docs: {name} --> … <!-- end -->")
+        text = between.sub(lambda found, name=name: f"{found[1]}{TABLES[name]()}\n{found[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def _roles() -> list[Part]:
+    return [parts.part_named(name) for name in parts.groups()["roles"]]
+
+
+def _first_line(measure: object) -> str:
+    return (getdoc(type(measure)) or "").partition("\n")[0].rstrip(".")
+
+
+def _gigabytes(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes else "–"
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: int = 0) -> str:
+    """As Markdown.
+
+    Args:
+        right: how many columns, the last ones, hold numbers.
+    """
+    aligned = [":--"] * (len(heads) - right) + ["--:"] * right
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in (heads, aligned, *rows))
+    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.tables", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--print", action="store_true", help="print the tables and write nothing")
+    if parser.parse_args().print:
+        for name, table in TABLES.items():
+            print(f"{name}\n\n{table()}\n")
+        return
+    for page in PAGES:
+        Path(ROOT / page).write_text(written(page), encoding="utf-8")
+        print(f"{page}: {', '.join(PAGES[page])}")
+
+
+if __name__ == "__main__":
+    main()
