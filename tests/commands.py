@@ -7,12 +7,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import psycopg
 import pytest
-from psycopg import sql
 from sqlalchemy import URL
 
 from cli.main import main
+from tests.conftest import copy_database, drop_database, maintenance, text_of
 
 
 class Answer(NamedTuple):
@@ -35,7 +34,7 @@ def use_published_family(
     """The environment in which commands find the family, which they must not change; more may be set in it."""
     if os.environ.get("TEST_DATABASE_URL"):
         monkeypatch.setenv("CATALOG_READER_PASSWORD", "only-for-tests")
-    monkeypatch.setenv("CATALOG_DATABASE_URL", _text(server.set(database=_family(server, family_template, request.config))))
+    monkeypatch.setenv("CATALOG_DATABASE_URL", text_of(server.set(database=_family(server, family_template, request.config))))
     return monkeypatch
 
 
@@ -43,7 +42,7 @@ def use_published_family(
 def family_copy(server: URL, family_template: str, settings: pytest.MonkeyPatch) -> Iterator[str]:
     """The environment with a copy of the family, for a test that changes it."""
     name = _create(server, family_template)
-    settings.setenv("CATALOG_DATABASE_URL", _text(server.set(database=name)))
+    settings.setenv("CATALOG_DATABASE_URL", text_of(server.set(database=name)))
     yield name
     _drop(server, name)
 
@@ -71,16 +70,11 @@ def _family(server: URL, template: str, config: pytest.Config) -> str:
 
 def _create(server: URL, template: str) -> str:
     name = f"family_{uuid.uuid4().hex}"
-    with psycopg.connect(_text(server), autocommit=True) as connection:
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    with maintenance(server) as connection:
+        copy_database(connection, name, template)
     return name
 
 
 def _drop(server: URL, name: str) -> None:
-    with psycopg.connect(_text(server), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _text(url: URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with maintenance(server) as connection:
+        drop_database(connection, name)
