@@ -29,14 +29,10 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
     return tiny_family(folder, "abc"), small_corpus(folder, 60)
 
 
-@pytest.mark.parametrize(
-    "plan",
-    [{"memory_gb": LEAST_GIB, "jobs": 5, "batch_tokens": 700}, {"memory_gb": 1.0, "jobs": 2, "batch_tokens": 64}],
-    ids=["little memory", "small batches"],
-)
-def test_a_plan_publishes_the_same(database_url: str, family: tuple[list[Path], Path], plan: dict[str, float]) -> None:
+def test_some_plans_publish_the_same(database_url: str, family: tuple[list[Path], Path]) -> None:
     models, corpus = family
-    publishes_the_same(database_url, models[:2], corpus, plan)
+    for plan in ({"memory_gb": 0.002, "jobs": 5, "batch_tokens": 300}, {"memory_gb": 1.0, "jobs": 2, "batch_tokens": 64}):
+        publishes_the_same(database_url, models[:2], corpus, plan)
 
 
 @pytest.mark.evidence
