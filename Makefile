@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 POCKET := $(foreach seed,a b c d e,pocket/models/pocket-gpt2-$(seed))
 INGEST := $(BIN)/catalog ingest $(POCKET) --corpus pocket/corpus/heldout.jsonl.gz --model-family pocket-gpt2
 
-.PHONY: demo check-demo pocket check-pocket bench docs faults test lint install help clean
+.PHONY: demo check-demo pocket check-pocket bench docs faults evidence test lint install help clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,7 +40,10 @@ check-demo: demo ## Compare what the cookbook says of the demo's rows with the c
 	DEMO_DATABASE_URL="$$($(BIN)/catalog db url)" $(BIN)/python -m pytest tests/acceptance/test_cli_cookbook.py -k demo
 
 check-pocket: $(INSTALLED) ## Compare the whole pocket corpus with a plain float64 computation
-	HF_HUB_OFFLINE=1 POCKET_TOKENS=all $(BIN)/python -m pytest tests/acceptance/test_pocket.py
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m evidence tests/acceptance/test_pocket.py
+
+evidence: $(INSTALLED) ## Comparisons that take long, over whole corpora and many seeds; the tables go to docs/evidence.md
+	HF_HUB_OFFLINE=1 EVIDENCE_PAGE=docs/evidence.md $(BIN)/python -m pytest -m evidence
 
 faults: $(INSTALLED) ## Faults at random times within each phase; the outcomes go to docs/reliability.md (about an hour)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.faults --docs docs/reliability.md
@@ -50,8 +53,9 @@ lint: $(INSTALLED) ## Style, types and the one-way rule
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# a file is one worker's, so that what its tests share is made once; files with the longest tests come first
 test: $(INSTALLED) lint ## Everything that CI runs
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(INSTALLED) ## Every benchmark of the computation (about an hour); results go to docs/performance.md
 	$(BIN)/python -m bench

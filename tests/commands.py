@@ -7,14 +7,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import psycopg
 import pytest
-from psycopg import sql
 from sqlalchemy import URL
 
-from catalog.server.engine import writer_engine
 from cli.main import main
-from tests.published import publish_small_family
+from tests.conftest import copy_database, drop_database, maintenance, text_of
 
 
 class Answer(NamedTuple):
@@ -32,20 +29,20 @@ class Answer(NamedTuple):
 
 @pytest.fixture(name="settings")
 def use_published_family(
-    server: URL, template: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    server: URL, family_template: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> pytest.MonkeyPatch:
     """The environment in which commands find the family, which they must not change; more may be set in it."""
     if os.environ.get("TEST_DATABASE_URL"):
         monkeypatch.setenv("CATALOG_READER_PASSWORD", "only-for-tests")
-    monkeypatch.setenv("CATALOG_DATABASE_URL", _text(server.set(database=_family(server, template, request.config))))
+    monkeypatch.setenv("CATALOG_DATABASE_URL", text_of(server.set(database=_family(server, family_template, request.config))))
     return monkeypatch
 
 
 @pytest.fixture
-def family_copy(server: URL, template: str, request: pytest.FixtureRequest, settings: pytest.MonkeyPatch) -> Iterator[str]:
+def family_copy(server: URL, family_template: str, settings: pytest.MonkeyPatch) -> Iterator[str]:
     """The environment with a copy of the family, for a test that changes it."""
-    name = _create(server, _family(server, template, request.config))
-    settings.setenv("CATALOG_DATABASE_URL", _text(server.set(database=name)))
+    name = _create(server, family_template)
+    settings.setenv("CATALOG_DATABASE_URL", text_of(server.set(database=name)))
     yield name
     _drop(server, name)
 
@@ -68,24 +65,16 @@ def _family(server: URL, template: str, config: pytest.Config) -> str:
     """Name of the family's database, one for each test process."""
     name = _create(server, template)
     config.add_cleanup(lambda: _drop(server, name) if os.environ.get("TEST_DATABASE_URL") else None)
-    engine = writer_engine(_text(server.set(database=name)))
-    publish_small_family(engine)
-    engine.dispose()
     return name
 
 
 def _create(server: URL, template: str) -> str:
     name = f"family_{uuid.uuid4().hex}"
-    with psycopg.connect(_text(server), autocommit=True) as connection:
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    with maintenance(server) as connection:
+        copy_database(connection, name, template)
     return name
 
 
 def _drop(server: URL, name: str) -> None:
-    with psycopg.connect(_text(server), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _text(url: URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with maintenance(server) as connection:
+        drop_database(connection, name)

@@ -133,7 +133,7 @@ def tiny_family(folder: Path, names: str = "abc", **shape: int) -> list[Path]:
     return [factories.tiny_gpt2(folder / f"tiny-{name}", seed, tokenizer, **shape) for seed, name in enumerate(names)]
 
 
-def small_corpus(folder: Path, n_documents: int = 120) -> Path:
+def small_corpus(folder: Path, n_documents: int = 60) -> Path:
     """Documents of two subsets."""
     texts = factories.random_texts(n_documents)
     return factories.write_jsonl(

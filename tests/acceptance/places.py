@@ -8,13 +8,16 @@ from tests.conftest import folder_of_a_server
 from tests.faults.launcher import Launcher
 from tests.faults.place import Place
 
+SOME_OF_EACH = ("weights", "activations", "correlations", "vocabulary", "examples", "redundancy", "entropy")
+"""Parts with measures of every kind: of weights, of layers, of pairs and of models. `make faults` has all parts."""
+
 
 @pytest.fixture(scope="module", name="place")
 def a_place() -> Iterator[Place]:
     """Commands as processes on an embedded server that nobody else uses; each test begins with `reset`."""
     with folder_of_a_server() as folder:
         launcher = Launcher()
-        made = Place(folder, launcher, documents=200, d_mlp=60)
+        made = Place(folder, launcher, documents=200, parts=SOME_OF_EACH, d_mlp=60)
         yield made
         made.close()
         launcher.close()

@@ -10,6 +10,7 @@ from tests.unit.test_compose import SERVICES
 
 ROOT = Path(__file__).parents[2]
 SOME_TOKENS, FEW_TOKENS = "4096", "256"
+SOME_PARTS = ("weights", "activations", "correlations", "vocabulary", "entropy")
 
 
 def run(words: list[str], url: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -22,8 +23,9 @@ def test_migrate_then_ingest(empty_database_url):
     url = empty_database_url
     migrated = run(SERVICES["migrate"]["command"], url)
     assert (migrated.returncode, migrated.stdout) == (0, ""), migrated.stderr
-    # The same words as in the file; fewer tokens come by the environment twin.
+    # The same words as in the file; fewer tokens and parts come by the environment twins.
     fewer = {"CATALOG_INGEST_MAX_TOKENS": SOME_TOKENS, "CATALOG_INGEST_INTERVENTION_TOKENS": FEW_TOKENS}
+    fewer["CATALOG_INGEST_ONLY"] = ",".join(SOME_PARTS)
     ingested = run(SERVICES["ingest"]["command"], url, **fewer)
     assert (ingested.returncode, ingested.stdout) == (0, ""), ingested.stderr
     assert "Warning" not in ingested.stderr

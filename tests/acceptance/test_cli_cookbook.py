@@ -11,11 +11,9 @@ from typing import Any
 import pytest
 
 from catalog.questions.sql import run_reader_sql
-from catalog.server.engine import writer_engine
 from cli.output import plain_value
 from tests.commands import run_catalog
 from tests.conftest import READER_PASSWORD, database
-from tests.every_family import publish_every_family
 
 catalog = run_catalog
 
@@ -38,11 +36,8 @@ COMMANDS = [line for _, block in blocks("sh") for line in block.splitlines()]
 
 
 @pytest.fixture(scope="module")
-def family_url(server, template) -> Iterator[str]:
-    with database(server, template) as url:
-        engine = writer_engine(url)
-        publish_every_family(engine)
-        engine.dispose()
+def family_url(server, every_family_template) -> Iterator[str]:
+    with database(server, every_family_template) as url:
         yield url
 
 

@@ -31,10 +31,10 @@ def test_permuted_seed_is_recovered(database_url: str, tmp_path: Path) -> None:
 
 
 def test_second_run_answers_and_again_computes(database_url: str, tmp_path: Path) -> None:
-    models, corpus = tiny_family(tmp_path), small_corpus(tmp_path)
+    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path)
     first = run_ingest(database_url, models, corpus)
     assert first.outcome == "published"
-    second = run_ingest(database_url, [models[2], models[0], models[1]], corpus, batch_tokens=99)
+    second = run_ingest(database_url, models[::-1], corpus, batch_tokens=99)
     assert (second.outcome, second.run_id) == ("already_published", first.run_id)
     before = contract(database_url)
     third = run_ingest(database_url, models, corpus, again=True)
@@ -43,32 +43,24 @@ def test_second_run_answers_and_again_computes(database_url: str, tmp_path: Path
     assert rows(database_url, "SELECT superseded FROM runs ORDER BY id") == [(True,), (False,)]
 
 
-@pytest.mark.parametrize("settings", [{"batch_tokens": 64}, {"memory_gb": 0.002, "batch_tokens": 300}])
-def test_plan_and_batches_do_not_change_the_result(database_url: str, tmp_path: Path, settings: dict[str, float]) -> None:
-    models, corpus = tiny_family(tmp_path, d_mlp=48), small_corpus(tmp_path)
-    first = run_ingest(database_url, models, corpus, baseline_draws=3)
-    second = run_ingest(database_url, models, corpus, baseline_draws=3, again=True, **settings)
-    assert_same(contract(database_url, first.run_id), contract(database_url, second.run_id))
-
-
 def test_another_seed_computes_only_its_own_pairs(database_url: str, tmp_path: Path) -> None:
-    models, corpus = tiny_family(tmp_path, "abcd"), small_corpus(tmp_path)
-    first = run_ingest(database_url, models[:3], corpus, only=BUT_SYNTAX)
+    models, corpus = tiny_family(tmp_path), small_corpus(tmp_path)
+    first = run_ingest(database_url, models[:2], corpus, only=BUT_SYNTAX)
     second = run_ingest(database_url, models, corpus, only=BUT_SYNTAX)
     computed = rows(
         database_url,
         "SELECT computed_run_id, count(*) FROM run_pairs WHERE run_id = :run GROUP BY 1 ORDER BY 1",
         run=second.run_id,
     )
-    assert computed == [(first.run_id, 3), (second.run_id, 3)]
+    assert computed == [(first.run_id, 1), (second.run_id, 2)]
     own = rows(database_url, "SELECT statistics_run_id FROM run_models WHERE run_id = :run ORDER BY ordinal", run=second.run_id)
-    assert own == [(first.run_id,)] * 3 + [(second.run_id,)]
+    assert own == [(first.run_id,)] * 2 + [(second.run_id,)]
     third = run_ingest(database_url, models, corpus, again=True, only=BUT_SYNTAX)
     assert_same(contract(database_url, second.run_id), contract(database_url, third.run_id))
 
 
 def test_parts_are_added_without_redoing_the_others(database_url: str, tmp_path: Path) -> None:
-    models, corpus = tiny_family(tmp_path), small_corpus(tmp_path)
+    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path)
     whole = run_ingest(database_url, models, corpus, seed=5, only=BUT_SYNTAX)
     partial = run_ingest(database_url, models, corpus, seed=0, only=("weights", "activations"))
     assert rows(database_url, "SELECT count(*) FROM pairs WHERE run_id = :run", run=partial.run_id) == [(0,)]
@@ -91,7 +83,7 @@ def test_weights_alone_need_no_corpus_and_one_model(database_url: str, tmp_path:
 
 def test_weights_that_a_run_has_are_not_published_again(database_url: str, tmp_path: Path) -> None:
     """A newer run of weights alone would hide the correlations of the older one."""
-    models = tiny_family(tmp_path)
+    models = tiny_family(tmp_path, "ab")
     whole = run_ingest(database_url, models, small_corpus(tmp_path))
     weights = run_ingest(database_url, models[:1], None, only=("weights",))
     assert (weights.outcome, weights.run_id) == ("already_published", whole.run_id)

@@ -1,10 +1,10 @@
 """The pocket family against a plain float64 computation over all tokens at once.
 
-On 50,000 tokens in `make test`; on the whole corpus with POCKET_TOKENS=all, which is `make check-pocket`.
+Three models on a few thousand tokens in `make test`; all five on 50,000 tokens, and on the whole corpus, in `make evidence`.
 """
 
-import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,25 +26,42 @@ from ingest.features.vocabulary import FeatureTable, vocabulary_features
 from ingest.statistics.correlation import rotation
 from tests import factories, references
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest
+from tests.evidence import Compared, write_table
 
 ROOT = Path(__file__).parents[2]
-MODELS = [ROOT / "pocket" / "models" / f"pocket-gpt2-{seed}" for seed in "abcde"]
 CORPUS = ROOT / "pocket" / "corpus" / "heldout.jsonl.gz"
-TOKENS = os.environ.get("POCKET_TOKENS", "50000")
 PARTS = ("weights", "activations", "correlations", "vocabulary", "distributions", "topics")
 """What is computed here the plain way; planted models and small ones show the other parts."""
-MAX_TOKENS = None if TOKENS == "all" else int(TOKENS)
-SAMPLE = 40
-"""Neurons per model whose universality is computed the plain way, against all neurons of the others."""
-
 BLOCK = 64
 """Rotated units at a time: the whole corpus in float64 does not fit the memory more than once."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is compared."""
+
+    title: str
+    seeds: str
+    max_tokens: int | None
+    """None: the whole corpus."""
+    sample: int
+    """Neurons per model whose universality is computed the plain way, against all neurons of the others."""
+
+    @property
+    def models(self) -> list[Path]:
+        return [ROOT / "pocket" / "models" / f"pocket-gpt2-{seed}" for seed in self.seeds]
+
+
+SMALL = Extent("a part of the pocket corpus", "abd", 8_000, 12)
+LARGE = Extent("50,000 tokens of the pocket corpus", "abcde", 50_000, 40)
+WHOLE = Extent("the whole pocket corpus", "abcde", None, 40)
 
 
 @dataclass
 class Plain:
     """All activations at once."""
 
+    extent: Extent
     info: TokenizerInfo
     corpus: TokenCorpus
     current: np.ndarray
@@ -57,6 +74,11 @@ class Plain:
     features: FeatureTable
     subset: np.ndarray
     """Name of the subset of each kept position."""
+    compared: Compared = field(default_factory=Compared)
+
+    @property
+    def names(self) -> list[str]:
+        return [path.name for path in self.extent.models]
 
     def having(self) -> dict[tuple[str, str], np.ndarray]:
         """Which positions have each feature, by its name and shift."""
@@ -66,13 +88,14 @@ class Plain:
         return found
 
 
-def all_at_once(folder: Path) -> Plain:
+def all_at_once(folder: Path, extent: Extent) -> Plain:
     """Forward passes of the raw models, everything kept; post goes to disk, for the whole corpus is large."""
     device = torch.device("cpu")
-    checkpoints = [open_checkpoint(parse_model_argument(str(path)), device) for path in MODELS]
+    checkpoints = [open_checkpoint(parse_model_argument(str(path)), device) for path in extent.models]
     info = tokenizer_identity(checkpoints[0].tokenizer)
     first = checkpoints[0]
-    corpus = tokenise(CorpusSource(str(CORPUS)), info, first.tokenizer, first.n_ctx, MAX_TOKENS, 0, False, home() / "corpora")
+    limit = extent.max_tokens
+    corpus = tokenise(CorpusSource(str(CORPUS)), info, first.tokenizer, first.n_ctx, limit, 0, False, home() / "corpora")
     tokens = np.asarray(corpus.tokens, dtype=np.int64)
     kept = ~np.isin(tokens, [info.bos_id, info.eos_id, info.newline_id])
     previous = np.roll(tokens, 1, axis=1)
@@ -98,6 +121,7 @@ def all_at_once(folder: Path) -> Plain:
     unigrams = unigram_features(info.strings, counts.current, counts.n_kept, info.masked_ids)
     subset = np.array(corpus.subset_names, dtype=object)[corpus.subset_ids]
     return Plain(
+        extent=extent,
         info=info,
         corpus=corpus,
         current=tokens[kept],
@@ -111,9 +135,18 @@ def all_at_once(folder: Path) -> Plain:
     )
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
-    return all_at_once(tmp_path_factory.mktemp("plain"))
+EXTENTS = [
+    pytest.param(SMALL, id="small"),
+    pytest.param(LARGE, id="large", marks=pytest.mark.evidence),
+    pytest.param(WHOLE, id="whole", marks=pytest.mark.evidence),
+]
+
+
+@pytest.fixture(params=EXTENTS)
+def plain(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plain]:
+    made = all_at_once(tmp_path, request.param)
+    yield made
+    made.post.clear()
 
 
 def profile(url: str, columns: str, model: str) -> pd.DataFrame:
@@ -121,19 +154,21 @@ def profile(url: str, columns: str, model: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=columns.split(", "))
 
 
-def test_pocket_family_agrees_with_float64(database_url: str, plain: Plain, tmp_path: Path) -> None:
-    first = run_ingest(database_url, MODELS, CORPUS, max_tokens=MAX_TOKENS, top_k=10, only=PARTS)
+def test_pocket_family_agrees_with_float64(database_url: str, plain: Plain) -> None:
+    models, limit = plain.extent.models, plain.extent.max_tokens
+    first = run_ingest(database_url, models, CORPUS, max_tokens=limit, top_k=10, only=PARTS)
     check_pairs(database_url, plain)
     check_moments(database_url, plain)
     check_universality(database_url, plain)
     check_explanations(database_url, plain)
     check_weights(database_url, plain)
-    if MAX_TOKENS is not None:
+    if limit is not None:
         second = run_ingest(
-            database_url, MODELS, CORPUS, max_tokens=MAX_TOKENS, top_k=10, only=PARTS, again=True, batch_tokens=1500,
-            memory_gb=0.03,
-        )  # fmt: skip
+            database_url, models, CORPUS, max_tokens=limit, top_k=10, only=PARTS, again=True, batch_tokens=1500, memory_gb=0.03
+        )
         assert_same(contract(database_url, first.run_id), contract(database_url, second.run_id))
+    title = f"The catalog and a plain float64 computation, {len(models)} models, {plain.extent.title}"
+    write_table(title, ("what", "numbers", "largest difference"), plain.compared.rows())
 
 
 def check_pairs(url: str, plain: Plain) -> None:
@@ -145,52 +180,59 @@ def check_pairs(url: str, plain: Plain) -> None:
     )
     assert len(found) == 200
     d_mlp = plain.post[0].shape[1] // plain.n_layers
-    names = [path.name for path in MODELS]
+    names = plain.names
     for model, layer, neuron, other_model, other_layer, other_neuron, stored in found:
         x = plain.post[names.index(model)][:, layer * d_mlp + neuron][:, None]
         y = plain.post[names.index(other_model)][:, other_layer * d_mlp + other_neuron][:, None]
-        assert stored == pytest.approx(references.correlation(x, y).item(), abs=1e-5)
+        expected = references.correlation(x, y).item()
+        assert stored == pytest.approx(expected, abs=1e-5)
+        plain.compared.note("correlation of a pair of neurons", stored, expected)
 
 
 def check_moments(url: str, plain: Plain) -> None:
     """Post-moments of all neurons of one model, pre-moments of eight neurons of each."""
-    for number, path in enumerate(MODELS):
-        stored = profile(url, "mean, var, skew, kurt, sparsity, post_mean, post_var, post_skew, post_kurt", path.name)
+    for number, name in enumerate(plain.names):
+        stored = profile(url, "mean, var, skew, kurt, sparsity, post_mean, post_var, post_skew, post_kurt", name)
         expected = references.moments(plain.pre_sample[number])
         pre = stored[:8]
         np.testing.assert_allclose(pre["mean"], expected["mean"], atol=1e-5 * np.sqrt(expected["var"]).min())
-        for name in ("var", "skew", "kurt"):
-            np.testing.assert_allclose(pre[name], expected[name], rtol=1e-5, atol=1e-5)
+        for moment in ("var", "skew", "kurt"):
+            np.testing.assert_allclose(pre[moment], expected[moment], rtol=1e-5, atol=1e-5)
+            plain.compared.note(f"{moment} of pre-activations", pre[moment], expected[moment])
         np.testing.assert_array_equal(pre["sparsity"], (plain.pre_sample[number] > 0).mean(0))
-        sample = slice(None) if number == 0 and MAX_TOKENS is not None else slice(None, None, 19)
+        sample = slice(None) if number == 0 and plain.extent.max_tokens is not None else slice(None, None, 19)
         post = references.moments(plain.post[number][:, sample])
         np.testing.assert_allclose(stored["post_mean"][sample], post["mean"], atol=1e-5 * np.sqrt(post["var"]).min())
-        for name in ("var", "skew", "kurt"):
-            np.testing.assert_allclose(stored[f"post_{name}"][sample], post[name], rtol=1e-5, atol=1e-5)
+        for moment in ("var", "skew", "kurt"):
+            np.testing.assert_allclose(stored[f"post_{moment}"][sample], post[moment], rtol=1e-5, atol=1e-5)
+            plain.compared.note(f"{moment} of activations", stored[f"post_{moment}"][sample], post[moment])
 
 
 def check_universality(url: str, plain: Plain) -> None:
     """Excess correlation of a sample of neurons: all partners, and activations rotated directly."""
     n_neurons = plain.post[0].shape[1]
     d_mlp = n_neurons // plain.n_layers
-    sample = np.sort(np.random.default_rng(1).choice(n_neurons, SAMPLE, replace=False))
+    sample = np.sort(np.random.default_rng(1).choice(n_neurons, plain.extent.sample, replace=False))
     own = [references.centred_rows(post[:, sample].T) for post in plain.post]
-    best = np.full((len(MODELS), len(MODELS), SAMPLE), np.nan)
+    n_models = len(plain.post)
+    best = np.full((n_models, n_models, len(sample)), np.nan)
     base = np.full_like(best, np.nan)
     for b, post in enumerate(plain.post):
         for layer in range(plain.n_layers):
             y = references.centred_rows(post[:, layer * d_mlp : (layer + 1) * d_mlp].T)
-            for a in (a for a in range(len(MODELS)) if a != b):
+            for a in (a for a in range(n_models) if a != b):
                 turned = rotation(0, plain.shas[a], plain.shas[b], layer, 0, d_mlp).double().numpy()
                 best[a, b] = np.fmax(best[a, b], np.nanmax(references.correlation_of_centred(own[a], y), axis=1))
                 for block in range(0, d_mlp, BLOCK):
                     rotated = turned[block : block + BLOCK] @ y
                     base[a, b] = np.fmax(base[a, b], np.nanmax(references.correlation_of_centred(own[a], rotated), axis=1))
-    for a, path in enumerate(MODELS):
-        stored = profile(url, "mean_corr, mean_baseline, excess_corr", path.name).iloc[sample].astype(float)
+    for a, name in enumerate(plain.names):
+        stored = profile(url, "mean_corr, mean_baseline, excess_corr", name).iloc[sample].astype(float)
         np.testing.assert_allclose(stored["mean_corr"], np.nanmean(best[a], axis=0), atol=1e-5)
         np.testing.assert_allclose(stored["mean_baseline"], np.nanmean(base[a], axis=0), atol=1e-5)
-        np.testing.assert_allclose(stored["excess_corr"], np.nanmean(best[a], axis=0) - np.nanmean(base[a], axis=0), atol=1e-5)
+        excess = np.nanmean(best[a], axis=0) - np.nanmean(base[a], axis=0)
+        np.testing.assert_allclose(stored["excess_corr"], excess, atol=1e-5)
+        plain.compared.note("excess correlation of a neuron", stored["excess_corr"], excess)
 
 
 def check_explanations(url: str, plain: Plain) -> None:
@@ -204,12 +246,14 @@ def check_explanations(url: str, plain: Plain) -> None:
            ORDER BY model, layer, neuron, rank""",
     )
     assert len(found) > 50
-    names = [path.name for path in MODELS]
+    names = plain.names
     for model, layer, neuron, feature, shift, reduction, n_in, mean_in, mean_out, cohen_d, _ in found:
         x = plain.post[names.index(model)][:, layer * d_mlp + neuron].astype(np.float64)
         inside = having[feature, shift]
         assert n_in == inside.sum()
-        assert reduction == pytest.approx(references.variance_reduction(x, inside), abs=1e-5)
+        explained = references.variance_reduction(x, inside)
+        assert reduction == pytest.approx(explained, abs=1e-5)
+        plain.compared.note("variance reduction by a feature", reduction, explained)
         assert mean_in == pytest.approx(x[inside].mean(), abs=1e-5 * x.std())
         assert mean_out == pytest.approx(x[~inside].mean(), abs=1e-5 * x.std())
         pooled = np.sqrt((inside.sum() * x[inside].var() + (~inside).sum() * x[~inside].var()) / len(x))
@@ -222,7 +266,7 @@ def check_explanations(url: str, plain: Plain) -> None:
 
 def check_weights(url: str, plain: Plain) -> None:
     """Norms, bias, cosine and vocabulary moments, from raw weights folded and centred here in float64."""
-    for path in MODELS[:2]:
+    for path in plain.extent.models[:2]:
         model = factories.load_raw(path).double()
         w_u = model.lm_head.weight.T * model.transformer.ln_f.weight[:, None]
         w_u = w_u - w_u.mean(0)
@@ -248,3 +292,4 @@ def check_weights(url: str, plain: Plain) -> None:
         moments = references.moments(np.concatenate(cosines).T)
         for name, values in moments.items():
             np.testing.assert_allclose(stored[f"vocab_{name}"], values, rtol=1e-4, atol=1e-5)
+            plain.compared.note(f"{name} of cosines with the vocabulary", stored[f"vocab_{name}"], values)

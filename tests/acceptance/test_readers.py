@@ -13,13 +13,15 @@ from sqlalchemy import Connection, Engine, text
 from catalog.publishing import partitions
 from catalog.runs import handle
 from catalog.server.engine import reader_engine, transaction
-from tests.acceptance.ingests import BUT_SYNTAX, run_ingest, small_corpus, tiny_family
+from tests.acceptance.ingests import run_ingest, small_corpus, tiny_family
 from tests.conftest import text_of
 from tests.database.helpers import rows
 from tests.published import publish_small_family
 
 READERS = 50
-PAUSE_SECONDS = 0.25
+PAUSE_SECONDS = 0.5
+PARTS = ("weights", "activations", "correlations", "vocabulary")
+"""What fills the views that readers ask."""
 
 THROUGH_VIEWS = """
 SELECT ARRAY(SELECT DISTINCT run_id FROM neuron_profiles ORDER BY 1),
@@ -89,8 +91,8 @@ def test_fifty_readers_see_complete_runs_only(database_url: str, tmp_path: Path)
                 thread.start()
             steps: list[Callable[[], object]] = [
                 lambda: None,
-                lambda: run_ingest(database_url, models, corpus, only=BUT_SYNTAX),
-                lambda: run_ingest(database_url, models, corpus, only=BUT_SYNTAX, again=True),
+                lambda: run_ingest(database_url, models, corpus, only=PARTS),
+                lambda: run_ingest(database_url, models, corpus, only=PARTS, again=True),
             ]
             for step in steps:
                 step()

@@ -19,7 +19,7 @@ import pytest
 from catalog.parts import MORE
 from tests.acceptance.ingests import small_corpus, tiny_family
 from tests.conftest import folder_of_a_server
-from tests.database.helpers import ROOT
+from tests.faults.launcher import ROOT, Launcher, Process
 
 NAME = "tests.acceptance.test_throw_away_part"
 LIMIT = 0.2
@@ -148,35 +148,34 @@ if NAME in os.environ.get(MORE, "").split(","):
 class Shell:
     """Commands as a person would type them, with the part."""
 
-    def __init__(self, home: Path) -> None:
-        own = {"CATALOG_HOME": str(home), "PYTHONPATH": str(ROOT), MORE: NAME, "HF_HUB_OFFLINE": "1"}
-        self._environment = os.environ | own
-        self._environment.pop("CATALOG_DATABASE_URL", None)
+    def __init__(self, home: Path, launcher: Launcher) -> None:
+        self._environment = {"CATALOG_HOME": str(home), "CATALOG_DATABASE_URL": ""}
+        self._launcher, self._home, self._started = launcher, home, 0
         self._socket = home / "postgres"
 
-    def start(self, *words: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        command = [sys.executable, "-W", "error", "-c", "from cli.main import main; main()", *words]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=ROOT, env=self._environment | (environment or {}), **pipes)
+    def start(self, *words: str, environment: Mapping[str, str] | None = None) -> tuple[Process, Path]:
+        """A process, and the file of its stdout."""
+        self._started += 1
+        log, out = (self._home / f"{self._started}.{name}" for name in ("log", "out"))
+        return self._launcher.start(list(words), self._environment | dict(environment or {}), log, out=out), out
 
     def run(self, *words: str, code: int = 0) -> str:
         """Stdout of a command, and stderr after it."""
-        process = self.start(*words)
-        out, err = process.communicate()
-        assert process.returncode == code, (words, out, err)
-        return out + err
+        process, out = self.start(*words)
+        assert process.wait() == code, (words, out.read_text(), process.said)
+        return out.read_text() + process.said
 
     def table(self, *words: str) -> list[dict[str, Any]]:
         """What a command prints as rows."""
-        process = self.start(*words, "--format", "json")
-        out, err = process.communicate()
-        assert process.returncode == 0, (words, out, err)
-        return json.loads(out)
+        process, out = self.start(*words, "--format", "json")
+        assert process.wait() == 0, (words, out.read_text(), process.said)
+        return json.loads(out.read_text())
 
     def documented(self) -> str:
         """The tables of README and docs/."""
         command = [sys.executable, "-m", "bench.tables", "--print"]
-        return subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=True).stdout
+        environment = {**os.environ, **self._environment, MORE: NAME}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(psycopg.connect(host=str(self._socket), user="postgres", dbname="catalog", autocommit=True)) as connection:
@@ -191,9 +190,11 @@ class Shell:
 @pytest.fixture
 def shell() -> Iterator[Shell]:
     with folder_of_a_server() as home:
-        made = Shell(home)
+        launcher = Launcher(**{MORE: NAME, "PYTHONWARNINGS": "error"})
+        made = Shell(home, launcher)
         yield made
         made.run("db", "stop")
+        launcher.close()
 
 
 def test_a_part_of_one_file_works_from_end_to_end(shell: Shell, tmp_path: Path) -> None:
@@ -203,16 +204,16 @@ def test_a_part_of_one_file_works_from_end_to_end(shell: Shell, tmp_path: Path) 
     described = [line for line in shell.documented().splitlines() if line.startswith("| `throw_away` |")]
     assert "| how eager it is | `throw_away_eagerness`, `throw_away_reach` | `eager_neurons` |" in described[0]
     assert "| Counts | 8 |" in described[1] and "| reach of neurons | Norms of output weights |" in described[2]
-    process = shell.start("ingest", *asked, environment={MORE: "no.such_module"})
-    told = process.communicate()[1]
-    assert process.returncode == 1 and told.count("\n") == 1 and "CATALOG_PARTS names 'no.such_module'" in told
+    process, _ = shell.start("ingest", *asked, environment={MORE: "no.such_module"})
+    assert process.wait() == 1
+    told = process.said
+    assert told.count("\n") == 1 and "CATALOG_PARTS names 'no.such_module'" in told
     assert "did you mean throw_away?" in shell.run("ingest", *asked[:-1], "throw_awaz", code=1)
     planned = {row["phase"]: row["seconds"] for row in shell.table("plan", *asked)}
     assert planned["reach of neurons, tiny-a"] > 0
     shell.run("ingest", *asked, "--enqueue", "--jobs", "3")
-    workers = [shell.start("worker", "--until-empty", "--heartbeat", "0.5", "--stalled", "2") for _ in range(2)]
-    said = [worker.communicate() for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
+    workers = [shell.start("worker", "--until-empty", "--heartbeat", "0.5", "--stalled", "2")[0] for _ in range(2)]
+    assert [worker.wait() for worker in workers] == [0, 0], [worker.said for worker in workers]
 
     wrong = shell.rows(
         """SELECT count(*) FROM throw_away_eagerness e JOIN activation_statistics a USING (run_id, neuron_id)

@@ -56,7 +56,9 @@ def test_a_cancelled_run_stops_and_goes_on(place: Place, inline: dict[str, pd.Da
     enqueue(place)
     worker = place.start(*place.worker)
     wait_for(worker, "accumulate")
+    worker.signal(signal.SIGSTOP)  # however fast it is, it has not done all when it hears of it
     place.run("runs", "cancel", "1")
+    worker.signal(signal.SIGCONT)
     assert worker.wait() == 0
     assert "run 1 was cancelled; the same `catalog ingest` resumes it." in worker.said
     assert place.rows("SELECT status, error FROM runs") == [("cancelled", None)] and not place.half_visible()

@@ -16,7 +16,7 @@ from ingest.jobs.queue import open_queue
 from ingest.jobs.store import RunStore
 from ingest.plan.items import Job
 from tests.database.helpers import execute, one, rows
-from tests.published import publish_small_family, spec_of, stage_small_family
+from tests.published import spec_of, stage_small_family
 
 CUT = """SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = {}
          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
@@ -113,8 +113,10 @@ def test_a_damaged_checkpoint_is_no_checkpoint(engine: Engine, handle: RunHandle
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_what_a_kill_after_publication_left_is_tidied(engine: Engine, tmp_path: Path) -> None:
-    run_id = publish_small_family(engine)
+def test_what_a_kill_after_publication_left_is_tidied(
+    published_family: int, engine: Engine, tmp_path: Path
+) -> None:
+    run_id = published_family
     left = tmp_path / "run-1"
     left.mkdir()
     execute(engine, "UPDATE runs SET staging_folder = :folder WHERE id = :id", folder=str(left), id=run_id)

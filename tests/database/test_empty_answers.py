@@ -7,14 +7,13 @@ from catalog import LabelFilter, NeuronRef, UniversalFilter
 from catalog.errors import InputError
 from catalog.questions import why_empty
 from tests.database.helpers import execute, one, rows
-from tests.published import DEAD, MODELS, publish_small_family
+from tests.published import DEAD, MODELS
 
 A, B, C = MODELS
 
 
 @pytest.fixture
-def store(engine):
-    publish_small_family(engine)
+def store(published_family, engine):
     opened = catalog.Catalog(engine)
     yield opened
     opened.close()

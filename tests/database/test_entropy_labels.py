@@ -6,7 +6,6 @@ import pytest
 
 from catalog.publishing.relabel import relabel
 from tests.database.helpers import execute, one, rows
-from tests.every_family import publish_every_family
 from tests.every_role import ENTROPY
 from tests.published import MODELS
 
@@ -15,9 +14,8 @@ CONTROL = """neuron_id = (SELECT {}(neuron_id) FROM interventions WHERE purpose 
 
 
 @pytest.fixture
-def neuron(engine):
+def neuron(published_every_family, engine):
     """The neuron that is a candidate by its weights, its controls changing entropy by 0.1, -0.3 at most."""
-    publish_every_family(engine)
     execute(engine, "UPDATE interventions SET entropy_delta = 0.1 WHERE purpose = 'control'")
     execute(engine, f"UPDATE interventions SET entropy_delta = -0.3 WHERE {CONTROL.format('min')}")
     execute(engine, f"UPDATE interventions SET entropy_delta = NULL WHERE {CONTROL.format('max')}")

@@ -16,8 +16,8 @@ NEURON = NeuronRef(MODELS[0], 1, 10)
 
 
 @pytest.fixture
-def run(engine):
-    return publish_small_family(engine)
+def run(published_family):
+    return published_family
 
 
 @pytest.fixture

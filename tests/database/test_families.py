@@ -6,7 +6,7 @@ from catalog import api, parts
 from catalog.errors import InputError
 from catalog.runs import life
 from tests.database.helpers import execute, one, rows
-from tests.published import D_MLP, MODELS, N_LAYERS, PARTS, publish_small_family, spec_of, stage_small_family
+from tests.published import D_MLP, MODELS, N_LAYERS, PARTS, spec_of, stage_small_family
 
 FOUND = {("alphabet", 1), ("unigram", 1), ("token_class", 0), ("previous_token", 1)}
 """Families of the small family, each with the layer of its only neuron."""
@@ -30,8 +30,7 @@ def families(engine) -> set[str]:
     return {family for (family,) in rows(engine, "SELECT DISTINCT family FROM family_counts_by_layer")}
 
 
-def test_every_family_that_was_looked_for_has_a_row_per_layer(engine, store):
-    publish_small_family(engine)
+def test_every_family_that_was_looked_for_has_a_row_per_layer(published_family, engine, store):
     counts = store.family_counts()
     assert list(counts) == ["model", "layer", "family", "neurons", "universal_neurons"]
     keys = list(counts[["model", "layer", "family"]].itertuples(index=False, name=None))
@@ -41,8 +40,7 @@ def test_every_family_that_was_looked_for_has_a_row_per_layer(engine, store):
     assert store.family_counts(model=MODELS[1], run=1).equals(counts[counts["model"] == MODELS[1]].reset_index(drop=True))
 
 
-def test_by_model_layers_are_added_up(engine, store):
-    publish_small_family(engine)
+def test_by_model_layers_are_added_up(published_family, engine, store):
     by_model = store.family_counts(by="model")
     assert list(by_model) == ["model", "family", "neurons", "universal_neurons"]
     added = store.family_counts().groupby(["model", "family"], as_index=False)[["neurons", "universal_neurons"]].sum()
@@ -52,8 +50,7 @@ def test_by_model_layers_are_added_up(engine, store):
         store.family_counts(by="neuron")
 
 
-def test_a_neuron_that_is_not_universal_is_counted_as_well(engine, store):
-    publish_small_family(engine)
+def test_a_neuron_that_is_not_universal_is_counted_as_well(published_family, engine, store):
     execute(
         engine,
         """UPDATE activation_statistics SET sparsity = 0 WHERE neuron_id =
@@ -84,9 +81,8 @@ def test_families_whose_part_the_run_lacks_are_not_listed(engine, published):
         ("DELETE FROM run_parts WHERE part = 'correlations'", "unexplained"),
     ],
 )
-def test_what_nothing_can_be_said_of_was_not_looked_for(engine, store, change, family):
+def test_what_nothing_can_be_said_of_was_not_looked_for(published_family, engine, store, change, family):
     """Too few rows for positions, a corpus without subsets, models that were not compared."""
-    publish_small_family(engine)
     assert families(engine) == LOOKED_FOR
     execute(engine, change)
     store.relabel()
@@ -103,9 +99,8 @@ def test_topics_are_enough_to_look_for_contexts(engine, store):
     assert families(engine) == {"previous_token", "context"}
 
 
-def test_publication_after_labels_keeps_the_rows_of_zero(engine, store):
+def test_publication_after_labels_keeps_the_rows_of_zero(published_family, engine, store):
     """The sums are written again after the labels, and by relabelling; both give the same rows."""
-    publish_small_family(engine)
     statement = "SELECT * FROM label_totals ORDER BY run_id, model_id, family, layer"
     published = rows(engine, statement)
     store.relabel()

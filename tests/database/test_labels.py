@@ -21,9 +21,9 @@ NEWEST = 1
 
 
 @pytest.fixture
-def run(engine):
+def run(published_family):
     """A published run; its id."""
-    return publish_small_family(engine)
+    return published_family
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ A, B, C = MODELS
 
 
 @pytest.fixture
-def store(engine):
-    publish_small_family(engine)
+def store(published_family, engine):
     opened = catalog.Catalog(engine)
     yield opened
     opened.close()

@@ -11,7 +11,7 @@ from catalog.server.engine import writer_engine
 from catalog.text import escape
 from tests.conftest import database
 from tests.database.helpers import rows
-from tests.published import MODELS, TOKENS, corpus_tokens, publish_small_family
+from tests.published import MODELS, TOKENS, corpus_tokens
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,8 @@ SPLIT = [b"<bos>", b"\n", b"\xc2", b"\xbfPor", b" que", b"\xe2\x82", b"\xac", b"
 
 
 @pytest.fixture
-def split(engine):
+def split(published_family, engine):
     """The small family with a tokenizer that cuts through characters."""
-    publish_small_family(engine)
     with engine.begin() as connection:
         for token, raw in enumerate(SPLIT):
             values = {"id": token, "text": escape(raw), "raw": raw}

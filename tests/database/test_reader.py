@@ -9,12 +9,11 @@ from catalog.questions.sql import run_reader_sql
 from catalog.server.engine import reader_engine
 from tests.conftest import READER_PASSWORD
 from tests.database.helpers import one, rows, visible
-from tests.published import MODELS, N, publish_small_family, spec_of, stage_small_family
+from tests.published import MODELS, N, spec_of, stage_small_family
 
 
 @pytest.fixture
-def published(engine):
-    publish_small_family(engine)
+def published(published_family, engine):
     return engine
 
 

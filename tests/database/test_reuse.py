@@ -8,16 +8,15 @@ from catalog.rows import Definition, ModelKey
 from catalog.runs import life
 from catalog.runs.reuse import best_matches, known_results, run_of_weights
 from tests.database.helpers import execute, rows
-from tests.published import DEAD, MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of, stage_small_family
+from tests.published import DEAD, MODELS, PARTS, TOKENIZER, N, spec_of, stage_small_family
 
 SAME = {"token_sha256": "e" * 64, "settings": {"seed": 0}, "definitions": PARTS, "except_run": 0}
 """What the published family was computed with."""
 
 
 @pytest.fixture
-def keys(engine):
+def keys(published_family, engine):
     """The models of a published family as they would be named again, and its run."""
-    publish_small_family(engine)
     found = rows(engine, """SELECT m.identity, m.name, m.revision, t.sha256 FROM models m
                             JOIN tokenizers t ON t.id = m.tokenizer_id ORDER BY m.id""")
     return [ModelKey(*row) for row in found]

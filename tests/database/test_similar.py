@@ -14,7 +14,7 @@ from catalog.runs.life import begin_run, delete_run
 from catalog.server.engine import writer_engine
 from tests.conftest import database
 from tests.database.helpers import one
-from tests.published import TOKENIZER, TOKENS, identified, publish_small_family, spec_of
+from tests.published import TOKENIZER, TOKENS, identified, spec_of
 
 NAMES, D_MLP, D_MODEL, D_EFFECT = ("big-a", "big-b", "big-c"), 1500, 32, 48
 NEAREST = 50
@@ -153,8 +153,7 @@ def test_bad_questions_get_a_sentence(big: Engine, arguments: dict[str, object],
         Catalog(big).similar(NeuronRef(NAMES[0], 0, ZERO), **arguments)  # type: ignore[arg-type]
 
 
-def test_a_run_without_vectors_says_how_to_have_them(engine: Engine) -> None:
-    publish_small_family(engine)
+def test_a_run_without_vectors_says_how_to_have_them(published_family: int, engine: Engine) -> None:
     with pytest.raises(
         NotFoundError, match="has no vectors of pocket-gpt2-a; repeat its `catalog ingest` with --only redundancy"
     ):

@@ -12,7 +12,7 @@ from catalog.rows import Definition, FeatureRow, PublishRows
 from catalog.runs import life
 from tests import published
 from tests.database.helpers import execute, one, rows
-from tests.published import MODELS, PARTS, TOKENIZER, N, publish_small_family, spec_of
+from tests.published import MODELS, PARTS, TOKENIZER, N, spec_of
 
 SYNTAX = (
     FeatureRow("spacy_morph_plural", "spacy_morph", 10_000, "a plural"),
@@ -69,8 +69,7 @@ def publish_syntax(engine: Engine, found: Found, identity: str = "small family",
 
 
 @pytest.fixture
-def run(engine: Engine) -> int:
-    publish_small_family(engine)
+def run(published_family: int, engine: Engine) -> int:
     return publish_syntax(engine, FOUND)
 
 

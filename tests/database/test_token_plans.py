@@ -11,7 +11,7 @@ from catalog.server.engine import writer_engine
 from tests.conftest import database
 from tests.database.helpers import one, rows
 from tests.database.test_plans import LARGE, nodes, plans_of
-from tests.published import D_MLP, MODELS, N_LAYERS, TOKENS, publish_small_family
+from tests.published import D_MLP, MODELS, N_LAYERS, TOKENS
 
 EXAMPLES_EACH, LAYERS, WIDTH, VOCABULARY, ROWS, CONTEXT = 521, 10, 128, 12_000, 12_000, 64
 NEURONS = LAYERS * WIDTH
@@ -61,10 +61,9 @@ def fill(connection: Connection) -> None:
 
 
 @pytest.fixture(scope="module")
-def engine(server, template) -> Iterator[Engine]:
-    with database(server, template) as url:
+def engine(server, family_template) -> Iterator[Engine]:
+    with database(server, family_template) as url:
         made = writer_engine(url)
-        publish_small_family(made)
         with made.begin() as connection:
             fill(connection)
         with made.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -76,9 +76,8 @@ def test_views_have_the_columns_that_other_tools_read(engine, schema, view):
     assert {view.name for view in overview.views()} == set(PROMISED)
 
 
-def test_nothing_undefined_is_a_number(engine):
+def test_nothing_undefined_is_a_number(published_family, engine):
     """NULL, never NaN and never zero, for the neuron that never changes."""
-    publish_small_family(engine)
     ((skew, corr, excess, universal, degenerate),) = rows(
         engine,
         """SELECT skew, mean_corr, excess_corr, universal, degenerate FROM neuron_profiles
@@ -89,8 +88,7 @@ def test_nothing_undefined_is_a_number(engine):
     assert (skew, corr, excess, universal, degenerate) == (None, None, None, False, True)
 
 
-def test_universal_neurons_are_strictly_above_a_half(engine):
-    publish_small_family(engine)
+def test_universal_neurons_are_strictly_above_a_half(published_family, engine):
     assert one(engine, "SELECT count(*) FROM universal_neurons") == len(MODELS) * len(UNIVERSAL)
     set_excess(engine, "0.5", "excess_corr > 0.5")
     assert one(engine, "SELECT count(*) FROM universal_neurons") == 0
@@ -153,9 +151,8 @@ def test_one_revision_alone_goes_by_its_name(engine):
     assert rows(engine, "SELECT DISTINCT model FROM neuron_profiles ORDER BY 1") == [(name,) for name in MODELS]
 
 
-def test_the_depth_matrix_is_the_mean_over_other_models_of_shares_of_a_layer(engine):
+def test_the_depth_matrix_is_the_mean_over_other_models_of_shares_of_a_layer(published_family, engine):
     """Against counting in Python, after the best matches have been shuffled over the layers."""
-    publish_small_family(engine)
     generator = np.random.default_rng(0)
     matches = rows(engine, "SELECT run_id, neuron_id, other_model_id, other_neuron_id FROM universality_by_model ORDER BY 2, 3")
     ids = defaultdict(list)
@@ -195,8 +192,7 @@ def test_the_depth_matrix_is_the_mean_over_other_models_of_shares_of_a_layer(eng
     assert [value for (value,) in sums] == pytest.approx([1.0] * len(MODELS) * N_LAYERS)
 
 
-def test_layer_profiles_count_and_take_medians(engine):
-    publish_small_family(engine)
+def test_layer_profiles_count_and_take_medians(published_family, engine):
     for model, layer, n, universal, share, median in rows(
         engine, "SELECT model, layer, n_neurons, n_universal, share_universal, median_excess_corr FROM layer_profiles"
     ):
@@ -227,8 +223,8 @@ def test_weights_alone_make_profiles_without_activations(engine):
     assert one(engine, "SELECT count(*) FROM labels") == 0
 
 
-def test_coverage_falls_into_the_buckets_of_the_paper(engine):
-    run = publish_small_family(engine)
+def test_coverage_falls_into_the_buckets_of_the_paper(published_family, engine):
+    run = published_family
     cases = [
         (1, 20, "1-5"), (5, 20, "1-5"), (6, 20, "6-10"), (200, 200, "51-200"), (1000, 1000, "201-1k"), (1001, 1001, "1k-2k"),
         (2001, 9999, "2k-50k"), (60_000, 99_999, "2k-50k"), (3, 19, "too_rare"), (None, 0, None),
@@ -254,9 +250,9 @@ def test_coverage_falls_into_the_buckets_of_the_paper(engine):
     assert one(engine, "SELECT sum(neurons) FROM ngram_coverage_by_half WHERE n = 2") == len(MODELS) * N
 
 
-def test_covered_tokens_are_new_below_and_new_overall(engine):
+def test_covered_tokens_are_new_below_and_new_overall(published_family, engine):
     """Layers detect {2, 3}, {3, 4} (twice 3) and, in the third, {2, 4, 5}; the fourth nothing."""
-    run = publish_small_family(engine)
+    run = published_family
     execute(engine, "UPDATE models SET n_layers = 4")
     execute(engine, "TRUNCATE labels, detected_ngrams")
     execute(engine, "UPDATE neurons SET layer = 3 WHERE layer = 1")

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,26 @@ ROOT = Path(__file__).parents[2]
 class Launcher:
     """The mother of the processes; to be closed, which leaves her children alone."""
 
-    def __init__(self) -> None:
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    def __init__(self, **more: str) -> None:
+        """Args:
+        more: set in the environment before anything is loaded.
+        """
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **more}
         self._mother = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.launcher"], cwd=ROOT, env=environment, text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def start(self, arguments: list[str], environment: Mapping[str, str], log: Path, file_limit: int = 0) -> "Process":
-        """`catalog ARGUMENTS`, one thread, its stderr in `log`; no file may grow beyond `file_limit` bytes, 0: any."""
+    def start(
+        self, arguments: list[str], environment: Mapping[str, str], log: Path, file_limit: int = 0, out: Path | None = None
+    ) -> "Process":
+        """`catalog ARGUMENTS`, one thread, its stderr in `log`, its stdout in `out` or nowhere.
+
+        No file may grow beyond `file_limit` bytes, 0: any.
+        """
         log.touch()
         order = {"run": arguments, "environment": dict(environment), "log": str(log), "file_limit": file_limit}
+        order["out"] = os.devnull if out is None else str(out)
         return Process(self, self.ask(order), log)
 
     def ask(self, order: dict[str, Any]) -> int:
@@ -48,6 +58,13 @@ class Launcher:
         self._mother.wait()
         self._mother.stdout.close()
 
+
+HEAVY = (
+    "ingest.pipeline.from_files", "ingest.workers.worker", "ingest.checkpoints.processing", "ingest.corpus.syntax.annotate",
+    "transformer_lens.model_bridge", "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
+    "transformers.models.gpt2.modeling_gpt2", "datasets", "pandas", "alembic.command", "catalog.server.migrate", "numba",
+)  # fmt: skip
+"""What an ingest loads sooner or later, which takes longer than the small ingests themselves."""
 
 RUNNING = -1000
 
@@ -94,8 +111,8 @@ class Process:
 
 def _mother() -> None:
     """Load everything, then fork a child for each order."""
-    import ingest.pipeline.from_files
-    import ingest.workers.worker  # noqa: F401
+    for name in HEAVY:
+        import_module(name)
     from cli.main import main
 
     # a shell lets its background jobs ignore it, which every process would inherit
@@ -112,6 +129,7 @@ def _mother() -> None:
                 try:
                     main(order["run"])
                 except SystemExit as end:
+                    sys.stdout.flush()
                     sys.stderr.flush()
                     os._exit(end.code if isinstance(end.code, int) else 1)
                 except BaseException:
@@ -123,8 +141,8 @@ def _mother() -> None:
 def _become(order: dict[str, Any]) -> None:
     os.environ.update(order["environment"])
     nowhere = os.open(os.devnull, os.O_RDWR)
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    for source, target in ((nowhere, 0), (nowhere, 1), (log, 2)):
+    out, log = (os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644) for name in ("out", "log"))
+    for source, target in ((nowhere, 0), (out, 1), (log, 2)):
         os.dup2(source, target)
     if order["file_limit"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_limit"], order["file_limit"]))

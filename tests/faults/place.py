@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,9 @@ SECONDS_FOR_BACKENDS = 6.0
 class Place:
     """Commands run here as they would from a shell, with nothing set but CATALOG_HOME."""
 
-    def __init__(self, folder: Path, launcher: Launcher, documents: int, **shape: int) -> None:
+    def __init__(
+        self, folder: Path, launcher: Launcher, documents: int, parts: Sequence[str] = BUT_SYNTAX, **shape: int
+    ) -> None:
         self.home = folder / "home"
         self.home.mkdir(parents=True)
         self._launcher = launcher
@@ -40,7 +42,7 @@ class Place:
         self._environment = {"CATALOG_HOME": str(self.home), "CATALOG_DATABASE_URL": ""}
         models, corpus = tiny_family(folder, "ab", **shape), small_corpus(folder, documents)
         self.ingest = ["ingest", *map(str, models), "--corpus", str(corpus), "--checkpoint-minutes", "0.005"]
-        self.ingest += ["--only", ",".join(BUT_SYNTAX), "--intervention-tokens", "1000", "--ablation-pairs", "2"]
+        self.ingest += ["--only", ",".join(parts), "--intervention-tokens", "1000", "--ablation-pairs", "2"]
         self.worker = ["worker", "--heartbeat", "0.5", "--stalled", "2", "--until-empty"]
         self.run("db", "upgrade")
         self._keep_empty()

@@ -1,5 +1,6 @@
 """The cache of syntax features: found again, made again when damaged, whole after a kill, and equal for any processes."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -19,6 +20,15 @@ from ingest.corpus.syntax.cache import SyntaxCorpus, syntax_of
 from ingest.corpus.tokenizer import TokenizerInfo
 from ingest.progress import Silent
 from tests.factories import random_texts, write_jsonl
+
+
+@pytest.fixture(autouse=True)
+def load_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipeline is loaded once for all tests: that takes longer than what they do with it."""
+    monkeypatch.setattr(cache, "load_pipeline", LOADED)
+
+
+LOADED = functools.cache(load_pipeline)
 
 
 @pytest.fixture
@@ -41,7 +51,7 @@ def make(corpus: TokenCorpus, info: TokenizerInfo, tmp_path: Path) -> Any:
 
 def test_the_rows_of_the_chosen_subsets_are_annotated(corpus: TokenCorpus, info: TokenizerInfo, make: Any) -> None:
     found = make()
-    expected = annotate(load_pipeline(DEFAULT_PIPELINE).nlp, info.token_bytes, [info.bos_id], np.asarray(corpus.tokens))
+    expected = annotate(LOADED(DEFAULT_PIPELINE).nlp, info.token_bytes, [info.bos_id], np.asarray(corpus.tokens))
     names = np.array(corpus.subset_names)[corpus.subset_ids]
     np.testing.assert_array_equal(found.annotated, names != "code")
     assert found.subsets == tuple(name for name in corpus.subset_names if name != "code")
@@ -151,7 +161,7 @@ def test_a_kill_leaves_no_half_cache_and_no_process(tmp_path: Path, make_corpus:
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     children = [int(pid) for pid in killed.stdout.split()]
     assert children
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while any(map(is_running, children)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_running, children))

@@ -150,7 +150,7 @@ def groups(kind: str) -> dict[str, list[Any]]:
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32), n=st.integers(0, 3))
 def test_equal_identities_have_equal_ids_and_bytes(kind: str, seed: int, n: int) -> None:
     chance, content = random.Random(seed), content_of(kind)

@@ -1,0 +1,26 @@
+"""What all ingests of a test process share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ingest.checkpoints import processing
+from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.checkpoints.processing import ProcessedWeights
+
+
+@pytest.fixture(scope="session", autouse=True)
+def process_weights_once() -> Iterator[None]:
+    """Weights are folded and proved once for each model: tests of many modules ingest the same few."""
+    known: dict[tuple[str, int], ProcessedWeights] = {}
+    process = processing.processed_weights
+
+    def remembered(checkpoint: Checkpoint, n_real_tokens: int) -> ProcessedWeights:
+        key = (checkpoint.identity.sha256, n_real_tokens)
+        if key not in known:
+            known[key] = process(checkpoint, n_real_tokens)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processing, "processed_weights", remembered)
+        yield
