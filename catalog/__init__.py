@@ -9,7 +9,7 @@
 2. `labels` turn statistics into families by rules, again and again without computing anything;
 3. `publishing` brings a run's rows into the database, at once or not at all; `runs` are its life, its jobs and the right to it;
 4. `questions` are asked, and say why there is no answer; answers are `Rows`; `verify` asks whether the rows hang together;
-5. `api` puts the questions on one object, which makes DataFrames of the answers.
+5. `store` puts the questions on one object, `api` opens it, for DataFrames or for rows.
 
 Words: a part is one kind of knowledge about neurons and the unit of a run; a rule makes the labels of one family; rows are
 what a part fills of a table; its definition is what its numbers follow, a version and the settings that are the part's alone.
