@@ -2,11 +2,12 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from ingest.features.unigrams import classes
+from ingest.features.unigrams import unigram_features
 from ingest.statistics.correlation import NeuronSums
 from ingest.statistics.moments import central_moments
 
@@ -31,8 +32,9 @@ def test_fields_of_a_class_agree_with_each_other() -> None:
 
 def test_what_a_list_holds_is_looked_at_without_chance() -> None:
     before = random.getstate()
-    assert classes(["a", "b"], [1]) == {"a": [0]}
+    counts = np.array([100, 100])
+    assert unigram_features(["a", "A"], counts, 200, []).names == ["a_unigram"]
     for _ in range(20):
-        with pytest.raises(TypeCheckError, match="classes"):
-            classes([0, "b"], [1])  # type: ignore[list-item]
+        with pytest.raises(TypeCheckError, match="unigram_features"):
+            unigram_features([0, "A"], counts, 200, [])  # type: ignore[list-item]
     assert random.getstate() == before
