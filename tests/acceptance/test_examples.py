@@ -16,6 +16,8 @@ from ingest.tokenizer import tokenizer_identity
 from tests import factories
 from tests.acceptance.ingests import rows, run_ingest, small_corpus, tiny_family
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 SEED = 4
 COLUMNS = "model, layer, neuron, kind, rank, value, subset, row, position, token, before, after, quantile"
 

@@ -38,6 +38,8 @@ from ingest.statistics.span import TokenBatch
 from ingest.tokenizer import tokenizer_identity
 from tests.factories import mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt, write_jsonl
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 CPU = torch.device("cpu")
 BOS, NEWLINE = 0, 1
 
