@@ -135,6 +135,17 @@ def database(server: URL, template: str) -> Iterator[str]:
             drop_database(connection, name)
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Two threads of computation, however many processors a worker has: what is divided among threads is divided here."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def server() -> URL:
     """A PostgreSQL server with pgvector."""

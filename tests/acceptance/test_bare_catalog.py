@@ -35,7 +35,7 @@ READING = [
     ["show", "tiny-a", "0.1", "--examples", "1"],
     ["show", "tiny-a", "0.1"],
     ["sql", "SELECT * FROM neuron_profiles"],
-    ["sql", "SELECT * FROM neuron_examples"],
+    ["sql", "SELECT * FROM neuron_examples WHERE neuron < 4"],
 ]
 
 

@@ -54,7 +54,7 @@ def test_a_signal_ends_an_ingest_with_one_sentence(signal_number, code, word):
         assert said[-1], said
     time.sleep(0.1)
     process.send_signal(signal_number)
-    out, rest = process.communicate(timeout=30)
+    out, rest = process.communicate(timeout=120)
     assert (process.returncode, out) == (code, "")
     assert rest == f"{word}; nothing was published; the same command resumes\n"
 

@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,15 +41,12 @@ def test_the_command_line_loads_nothing_heavy():
     assert (answer.stdout, answer.stderr) == ("[]\n", "")
 
 
-def test_help_answers_in_under_a_second():
-    def seconds() -> float:
-        began = time.perf_counter()
-        answer = run("from cli.main import main; main(['--help'])")
-        assert (answer.returncode, answer.stderr) == (0, "")
-        assert "find" in answer.stdout
-        return time.perf_counter() - began
-
-    assert min(seconds() for _ in range(3)) < 1
+def test_help_loads_little_more_than_the_command_line_itself():
+    """How long it takes depends on the machine; what takes the time are modules."""
+    loaded = "import atexit, sys; atexit.register(lambda: print(len(sys.modules), file=sys.stderr)); "
+    least, answer = run(loaded + "import typer"), run(loaded + "from cli.main import main; main(['--help'])")
+    assert (least.returncode, answer.returncode) == (0, 0) and "find" in answer.stdout
+    assert int(answer.stderr) < int(least.stderr) + 150
 
 
 @pytest.mark.parametrize("words", COMMANDS)

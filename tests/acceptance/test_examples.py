@@ -18,6 +18,8 @@ from ingest.statistics.hashing import place_hashes
 from tests import factories
 from tests.acceptance.ingests import rows, run_ingest, small_corpus, tiny_family
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 SEED = 4
 COLUMNS = "model, layer, neuron, kind, rank, value, subset, row, position, token, before, after, quantile"
 

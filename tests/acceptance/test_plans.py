@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest, small_corpus, tiny_family
 from tests.evidence import write_table
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 LEAST_GIB = 0.0018
 """Hardly more than the sums of one layer of these models."""
 

@@ -1,5 +1,6 @@
 """A tokenizer, and corpora tokenised with it, for the tests of corpora and their cache."""
 
+import socket
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -36,3 +37,15 @@ def make_corpus(tmp_path: Path, tokenizer: PreTrainedTokenizerFast, info: Tokeni
         return tokenise(CorpusSource(str(path), **columns), info, tokenizer, cache_dir=tmp_path / "cache", **settings)
 
     return make
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing may be asked elsewhere, which takes long where it cannot be answered."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,11 +173,9 @@ def test_a_permuted_copy_has_the_neurons_of_the_original(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("argument", ["{tmp}/absent", "./absent", "../absent/x", "~/absent", "/absent", "a=/absent", "", "a="])
-def test_a_path_that_is_not_there_is_refused_at_once(argument: str, tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_a_path_that_is_not_there_is_refused_at_once(argument: str, tmp_path: Path, no_network: None) -> None:
     with pytest.raises(InputError, match=r"there is no folder|has no location"):
         parse_model_argument(argument.format(tmp=tmp_path))
-    assert time.monotonic() - began < 1
 
 
 def test_a_name_beside_an_existing_folder_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

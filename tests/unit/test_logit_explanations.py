@@ -14,6 +14,8 @@ from ingest.roles.prediction import EffectExplainer
 from ingest.statistics.effects import BlockSize, effect_sums
 from tests import references
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 TOKENS, D_MODEL, D_MLP = 120, 6, 17
 
 

@@ -39,6 +39,8 @@ from ingest.statistics.layers import TokenBatch
 from ingest.statistics.ngrams import ActivityAccumulator, index_ngrams, pack_words, smallest_cover
 from tests.factories import mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt, write_jsonl
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 CPU = torch.device("cpu")
 BOS, NEWLINE = 0, 1
 

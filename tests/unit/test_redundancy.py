@@ -1,11 +1,14 @@
 """Similar neurons: blocks of any size give what sorting the whole matrix of cosines gives (SPEC §4, §10)."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.roles.redundancy import SimilarNeurons, similar_neurons, similar_rows
+
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 def assert_by_definition(found: SimilarNeurons, vectors: np.ndarray, k: int) -> None:

@@ -10,6 +10,8 @@ from scipy.stats import kurtosis, skew
 from ingest.statistics.effects import BlockSize, EffectSums, TokenClasses, effect_sums
 from ingest.statistics.weights import LogitEffects, WeightStatistics, weight_statistics
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 LAYERS, D_MODEL, D_MLP = 2, 8, 35
 COLUMNS = ("vocab_mean", "vocab_var", "vocab_skew", "vocab_kurt", "logit_var", "logit_skew", "logit_kurt")
 
