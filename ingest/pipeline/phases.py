@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import Engine
 
-from catalog.publishing.publish import PublishRows
-from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, TokenizerRow
+from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow
 from catalog.runs import reuse
 from catalog.runs.handle import RunHandle
 from ingest.checkpoints.checkpoint import Checkpoint
