@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    return small_corpus(tmp_path)
+    return small_corpus(tmp_path, 60)
 
 
 @pytest.fixture
