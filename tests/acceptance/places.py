@@ -17,7 +17,7 @@ def a_place() -> Iterator[Place]:
     """Commands as processes on an embedded server that nobody else uses; each test begins with `reset`."""
     with folder_of_a_server() as folder:
         launcher = Launcher()
-        made = Place(folder, launcher, documents=200, parts=SOME_OF_EACH, d_mlp=60)
+        made = Place(folder, launcher, documents=120, parts=SOME_OF_EACH, d_mlp=60)
         yield made
         made.close()
         launcher.close()

@@ -48,7 +48,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    return small_corpus(tmp_path)
+    return small_corpus(tmp_path, 60)
 
 
 @pytest.fixture

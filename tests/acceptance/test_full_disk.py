@@ -35,7 +35,7 @@ def limit() -> None:
 
 
 def test_a_disk_that_fills_is_one_sentence(database_url: str, engine: Engine, tmp_path: Path, small_disk: Path) -> None:
-    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path, 3000)
+    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path, 600)
     before = visible(engine)
     full = subprocess.run(
         [sys.executable, "-c", "from cli.main import main; main()", "ingest", *map(str, models), "--corpus", str(corpus)],

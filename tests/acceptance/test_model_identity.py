@@ -37,7 +37,7 @@ def differences(url: str, run_id: int) -> dict[str, str]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    return small_corpus(tmp_path)
+    return small_corpus(tmp_path, 60)
 
 
 def test_no_run_holds_two_activation_functions(database_url: str, tmp_path: Path, corpus: Path) -> None:

@@ -78,7 +78,7 @@ def everybody_reads(readers: list[Reader]) -> None:
 
 
 def test_fifty_readers_see_complete_runs_only(database_url: str, tmp_path: Path) -> None:
-    models, corpus = tiny_family(tmp_path), small_corpus(tmp_path)
+    models, corpus = tiny_family(tmp_path), small_corpus(tmp_path, 60)
     reader = reader_engine(database_url)
     url = text_of(reader.url)
     reader.dispose()
