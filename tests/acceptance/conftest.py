@@ -8,7 +8,6 @@ from ingest import processing
 from ingest.checkpoint import Checkpoint
 from ingest.processing import ProcessedWeights
 
-
 KNOWN: dict[tuple[str, int], ProcessedWeights] = {}
 
 
