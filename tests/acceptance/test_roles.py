@@ -12,8 +12,7 @@ from sqlalchemy import create_engine, make_url
 from catalog import parts
 from catalog.errors import InputError, NotFoundError
 from catalog.server.engine import writer_engine
-from catalog.verify import checks
-from catalog.verify.checks import verify
+from catalog.verify.checks import checks, verify
 from ingest.asked.intervene import intervene
 from ingest.asked.settings import InterveneSettings
 from ingest.checkpoints.architectures import nonlinearities

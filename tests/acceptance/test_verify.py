@@ -13,7 +13,7 @@ from catalog import parts
 from catalog.publishing import checksums
 from catalog.publishing.relabel import relabel
 from catalog.server.engine import writer_engine
-from catalog.verify import checks
+from catalog.verify.checks import checks
 from cli.main import main
 from tests.acceptance.ingests import BUT_SYNTAX, run_ingest, small_corpus, tiny_family
 from tests.conftest import database

@@ -9,7 +9,7 @@ from sqlalchemy import URL, Engine
 from catalog.api import Catalog
 from catalog.errors import InputError, NotFoundError
 from catalog.questions.neuron_page import NeuronRef
-from catalog.rows import ModelIds, ModelRow, PublishRows
+from catalog.rows import Definition, ModelIds, ModelRow, PublishRows
 from catalog.runs.life import begin_run, delete_run
 from catalog.server.engine import writer_engine
 from tests.conftest import database
@@ -48,7 +48,7 @@ def big(server: URL, template: str, made: Made) -> Iterator[Engine]:
 
 
 def publish(engine: Engine, names: tuple[str, ...], made: Made) -> None:
-    with begin_run(engine, spec_of("vectors", {"redundancy": 1})) as handle:
+    with begin_run(engine, spec_of("vectors", {"redundancy": Definition()})) as handle:
         models = [_model(name) for name in names]
         ids = handle.reserve(models, TOKENIZER.sha256)
         for name, own in zip(names, ids, strict=True):
@@ -81,7 +81,7 @@ def _publication(models: list[ModelRow], ids: list[ModelIds], run: int) -> Publi
     return PublishRows(
         models=list(zip(models, ids, strict=True)), tokenizer=TOKENIZER, corpus=None,
         features=[], feature_ids={}, feature_tokens={}, statistics_run_of={own.model_id: run for own in ids}, pair_run_of={},
-        groups=[], parts={"redundancy": 1},
+        groups=[], parts={"redundancy": Definition()},
     )  # fmt: skip
 
 

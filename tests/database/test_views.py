@@ -7,6 +7,7 @@ import pytest
 
 from catalog.labels.labelling import decide_universal
 from catalog.publishing.summaries import summarise
+from catalog.rows import Definition
 from catalog.runs import life
 from catalog.views import overview
 from tests.database.helpers import execute, one, rows
@@ -210,7 +211,7 @@ def test_layer_profiles_count_and_take_medians(published_family, engine):
 
 def test_weights_alone_make_profiles_without_activations(engine):
     """`--only weights` needs no corpus: the other columns are NULL."""
-    parts = {"weights": 1}
+    parts = {"weights": Definition()}
     with life.begin_run(engine, spec_of("weights", parts)) as handle:
         publication = stage_small_family(handle)
         for table in ("activation_statistics", "pairs", "universality", "universality_by_model", "explanations"):

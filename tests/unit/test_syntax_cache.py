@@ -129,9 +129,9 @@ class Killing:
 
 if __name__ == "__main__":  # what stands above is imported by every process
     from ingest.corpus.files import CorpusSource
-from ingest.corpus.tokenising import tokenise
     from ingest.corpus.syntax import processes
     from ingest.corpus.syntax.cache import syntax_of
+    from ingest.corpus.tokenising import tokenise
     from ingest.corpus.tokenizer import tokenizer_identity
     from tests.factories import byte_bpe_tokenizer
 
