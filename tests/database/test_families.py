@@ -4,6 +4,7 @@ import pytest
 
 from catalog import api, parts
 from catalog.errors import InputError
+from catalog.rows import Definition
 from catalog.runs import life
 from tests.database.helpers import execute, one, rows
 from tests.published import D_MLP, MODELS, N_LAYERS, PARTS, spec_of, stage_small_family
@@ -22,7 +23,7 @@ def publish(engine, *parts: str) -> int:
     """The small family, its rows all there, as a run that has these parts only."""
     with life.begin_run(engine, spec_of(" ".join(parts))) as handle:
         publication = stage_small_family(handle)
-        handle.publish(type(publication)(**{**vars(publication), "parts": dict.fromkeys(parts, 1)}))
+        handle.publish(type(publication)(**{**vars(publication), "parts": dict.fromkeys(parts, Definition())}))
         return handle.run_id
 
 
