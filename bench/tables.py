@@ -14,6 +14,7 @@ from catalog import parts
 from catalog.parts.part import Part
 from catalog.schema.base import metadata
 from catalog.views import overview
+from cli.markdown import table
 from ingest.parts import LAYER_MEASURES, MODEL_MEASURES
 from ingest.parts.shapes import CorpusShape, LayerShape
 
@@ -53,13 +54,13 @@ def of_families() -> str:
 
 def of_accumulators() -> str:
     """What is summed while tokens come in, and in how many bytes."""
-    rows = []
-    for measure in LAYER_MEASURES.values():
-        size = measure.size(MODEL)
-        each = f"{size.n_bytes / MODEL.n_neurons:,.0f}"
-        rows.append((f"`{measure.part}`", _first_line(measure), each, _gigabytes(size.n_bytes), _gigabytes(size.shared_bytes)))
-    heads = ("part", "what is kept of consecutive layers", "bytes per neuron", "of all neurons", "once, at the finish")
-    return _table(heads, rows, right=3)
+    rows = [
+        (f"`{measure.part}`", _first_line(measure), size.n_bytes / MODEL.n_neurons, size.n_bytes / 1e9, size.shared_bytes / 1e9)
+        for measure in LAYER_MEASURES.values()
+        for size in [measure.size(MODEL)]
+    ]
+    heads = ("part", "what is kept of consecutive layers", "bytes per neuron", "GB of all neurons", "GB once, at the finish")
+    return _table(heads, rows)
 
 
 def of_measures() -> str:
@@ -94,7 +95,7 @@ def written(page: str) -> str:
         between = re.compile(rf"(<!-- made by make docs: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not between.search(text):
             raise ValueError(f"{page} has no place for the table {name!r}: <!-- made by make docs: {name} --> … <!-- end -->")
-        text = between.sub(lambda found, name=name: f"{found[1]}{TABLES[name]()}\n{found[2]}", text)  # type: ignore[misc]
+        text = between.sub(lambda found, name=name: f"{found[1]}{TABLES[name]()}{found[2]}", text)  # type: ignore[misc]
     return text
 
 
@@ -106,31 +107,26 @@ def _first_line(measure: object) -> str:
     return (getdoc(type(measure)) or "").partition("\n")[0].rstrip(".")
 
 
-def _gigabytes(n_bytes: float) -> str:
-    return f"{n_bytes / 1e9:.2f} GB" if n_bytes else "–"
-
-
 def _names(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: int = 0) -> str:
-    """As Markdown.
-
-    Args:
-        right: how many columns, the last ones, hold numbers.
-    """
-    aligned = [":--"] * (len(heads) - right) + ["--:"] * right
-    escaped = ([cell.replace("|", "\\|") for cell in row] for row in (heads, aligned, *rows))
-    return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str | float, ...]]) -> str:
+    """As Markdown; what parts say of themselves may hold bars."""
+    return table(
+        [
+            dict(zip(heads, (cell.replace("|", "\\|") if isinstance(cell, str) else cell for cell in row), strict=True))
+            for row in rows
+        ]
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.tables", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--print", action="store_true", help="print the tables and write nothing")
     if parser.parse_args().print:
-        for name, table in TABLES.items():
-            print(f"{name}\n\n{table()}\n")
+        for name, made in TABLES.items():
+            print(f"{name}\n\n{made()}")
         return
     for page in PAGES:
         Path(ROOT / page).write_text(written(page), encoding="utf-8")

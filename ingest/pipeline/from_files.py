@@ -1,11 +1,11 @@
 """The main path once files are to be read: checkpoints and a corpus in, one published run out.
 
-1. `prepare`    open the checkpoints and the corpus; find the run's identity
+1. inputs       open the checkpoints and the corpus; find the run's identity
 2. recognise    a published run with this identity that has every part is answered at once
-3. `compute`    passes over the tokens: moments, sums per token, correlations (phase accumulate)
-4. `stage`      results per neuron id through binary COPY into staging (phase stage)
-5. `merge`      what earlier runs know already, best matches in every other model, groups (phase merge)
-6. `publish`    one transaction: readers see all of it or nothing (phase publish)
+3. accumulate   passes over the tokens: moments, sums per token, correlations (phase accumulate)
+4. stage        results per neuron id through binary COPY into staging (phase stage)
+5. merge        what earlier runs know already, best matches in every other model, groups (phase merge)
+6. publish      one transaction: readers see all of it or nothing (phase publish)
 """
 
 import time
