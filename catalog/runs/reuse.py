@@ -135,7 +135,7 @@ def hidden_parts(engine: Engine, models: Sequence[ModelKey], parts: Sequence[str
         return {run: found for run, found in connection.execute(text(statement), {**_columns(models), "parts": list(parts)})}
 
 
-def topics_of(engine: Engine, run_id: int) -> list[tuple[str, np.ndarray]]:
+def topics_of(engine: Engine, run_id: int) -> list[tuple[str, tuple[int, ...]]]:
     """Name and ascending token ids of each topic of a published run, in order."""
     statement = """
         SELECT regexp_replace(f.name, '^topic_(.*)#[0-9a-f]{8}$', '\\1') AS name,
@@ -146,7 +146,7 @@ def topics_of(engine: Engine, run_id: int) -> list[tuple[str, np.ndarray]]:
         GROUP BY t.ordinal, f.name ORDER BY t.ordinal"""
     with engine.connect() as connection:
         rows = connection.execute(text(statement), {"run_id": run_id}).all()
-    return [(name, np.array(ids)) for name, ids in rows]
+    return [(name, tuple(ids)) for name, ids in rows]
 
 
 def _columns(models: Sequence[ModelKey]) -> dict[str, list[str]]:

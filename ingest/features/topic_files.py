@@ -3,8 +3,6 @@
 import csv
 from pathlib import Path
 
-import numpy as np
-
 from catalog.errors import InputError
 from ingest.features.topics import LONGEST_NAME, Topic
 
@@ -32,7 +30,7 @@ def read_topics(path: Path, n_tokens: int | None = None) -> list[Topic]:
         found.setdefault(name, set()).add(int(token))
     if not found:
         raise InputError(f"--topics {path} has no lines below its header; give at least one token_id,topic.")
-    return [Topic(name, np.array(sorted(ids))) for name, ids in found.items()]
+    return [Topic(name, tuple(sorted(ids))) for name, ids in found.items()]
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:

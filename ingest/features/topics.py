@@ -34,8 +34,8 @@ class Topic(NamedTuple):
     """A named set of tokens."""
 
     name: str
-    token_ids: Int[np.ndarray, " tokens"]
-    """Ascending."""
+    token_ids: tuple[int, ...]
+    """Ascending; no array, so that plans can be compared."""
 
 
 class Topics(NamedTuple):
@@ -54,14 +54,14 @@ def topic_model(counts: csr_array, strings: Sequence[str]) -> list[Topic]:
         strings: text of each token id, by which topics are named.
     """
     matrix, ids = association(counts)
-    topics: dict[bytes, Topic] = {}
+    topics: dict[tuple[int, ...], Topic] = {}
     for loadings in components(matrix):
         limit = loadings.mean() + LOADING * loadings.std()
         chosen = np.flatnonzero(loadings > limit)
         if len(chosen) >= LEAST_TOKENS:
             strongest = ids[chosen[np.argsort(-loadings[chosen], kind="stable")]]
-            ascending = np.sort(ids[chosen])
-            topics.setdefault(ascending.tobytes(), Topic(_name([strings[i] for i in strongest]), ascending))
+            ascending = tuple(np.sort(ids[chosen]).tolist())
+            topics.setdefault(ascending, Topic(_name([strings[i] for i in strongest]), ascending))
     return list(topics.values())
 
 
@@ -104,8 +104,8 @@ def topic_features(named: Topics, n_tokens: int) -> FeatureTable:
     matrix = np.zeros((len(topics), n_tokens), dtype=bool)
     names = []
     for row, topic in zip(matrix, topics, strict=True):
-        row[topic.token_ids] = True
-        digest = hashlib.sha256(f"{family} {n_tokens} {topic.token_ids.tolist()}".encode()).hexdigest()
+        row[list(topic.token_ids)] = True
+        digest = hashlib.sha256(f"{family} {n_tokens} {list(topic.token_ids)}".encode()).hexdigest()
         names.append(f"topic_{topic.name}#{digest[:8]}")
     how = "named in a file" if family == BY_FILE else "found by the topic model, named by its strongest tokens"
     definitions = [f"one of {len(topic.token_ids)} tokens of the topic {topic.name!r}, {how}" for topic in topics]

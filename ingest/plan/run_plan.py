@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection
 
 from catalog.rows import Definition
@@ -87,8 +86,8 @@ def _from_document(document: dict[str, Any]) -> RunPlan:
 
 
 def _topics_json(found: Topics) -> list[Any]:
-    return [found.family, [[topic.name, topic.token_ids.tolist()] for topic in found.topics]]
+    return [found.family, [[topic.name, list(topic.token_ids)] for topic in found.topics]]
 
 
 def _topics(family: str, topics: list[tuple[str, list[int]]]) -> Topics:
-    return Topics(family, [Topic(name, np.array(ids, dtype=np.int64)) for name, ids in topics])
+    return Topics(family, [Topic(name, tuple(ids)) for name, ids in topics])

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -97,7 +96,7 @@ class _Rehearsed:
         inputs, shape = rehearsal.inputs, rehearsal.shape
         assert inputs.corpus is not None
         self.device, self.corpus, self.checkpoint = inputs.device, inputs.corpus, rehearsal.checkpoint
-        topics = Topics(BY_MACHINE, [Topic(str(i), np.arange(3) + i) for i in range(min(COMPONENTS, shape.d_vocab - 3))])
+        topics = Topics(BY_MACHINE, [Topic(str(i), (i, i + 1, i + 2)) for i in range(min(COMPONENTS, shape.d_vocab - 3))])
         counts = count_tokens(self.corpus, shape.d_vocab)
         table = topic_features(topics, max(inputs.tokenizer.n_tokens, len(topics.topics) + 3))
         self.features = CorpusFeatures(inputs.tokenizer, counts, self.corpus.subset_names, table)

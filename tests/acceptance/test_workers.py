@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from tests.acceptance.ingests import assert_same
+from tests.acceptance.ingests import BUT_SYNTAX, assert_same
 from tests.acceptance.places import a_place
 from tests.commands import Answer, run_catalog, use_published_family
 from tests.faults.place import Place, wait_for
@@ -30,8 +30,15 @@ def enqueue(place: Place) -> str:
     return place.run(*place.ingest, "--enqueue", "--jobs", "4")
 
 
-def test_two_workers_equal_one_process(place: Place, inline: dict[str, pd.DataFrame]) -> None:
-    assert "run 1 is queued as" in enqueue(place)
+def test_two_workers_equal_one_process_in_every_part(place: Place) -> None:
+    topics = place.home.parent / "topics.csv"
+    topics.write_text("token_id,topic\n7,law\n9,law\n11,sport\n")
+    every_part = [*place.ingest, "--only", ",".join(BUT_SYNTAX), "--topics", str(topics)]
+    place.reset()
+    place.run(*every_part)
+    inline = place.contract()
+    place.reset()
+    assert "run 1 is queued as" in place.run(*every_part, "--enqueue", "--jobs", "4")
     watching = place.start("runs", "watch", "1", "--every", "0.1")
     workers = [place.start(*place.worker) for _ in range(2)]
     assert [worker.wait() for worker in workers] == [0, 0]
@@ -39,9 +46,10 @@ def test_two_workers_equal_one_process(place: Place, inline: dict[str, pd.DataFr
     (n_jobs,) = place.rows("SELECT count(*) FROM run_jobs")[0]
     assert f"{n_jobs} of {n_jobs}; by" in watching.said and watching.said.endswith("run 1 is published\n")
     assert sum(worker.said.count("run 1 is published") for worker in workers) == 1
+    assert place.rows("SELECT job, failures FROM run_jobs WHERE failures > 0") == [], workers[0].said + workers[1].said
     assert_same(place.contract(), inline)
     assert not place.leftovers()
-    assert "run 1 has it all, published" in place.run(*place.ingest, "--enqueue")
+    assert "run 1 has it all, published" in place.run(*every_part, "--enqueue")
     assert place.run(*place.worker) == "", "a worker without work has nothing to say"
 
 

@@ -39,7 +39,9 @@ class Usual:
         assert not place.leftovers(), place.leftovers()
         place.reset()
         place.run(*place.ingest, "--enqueue")
-        self.worker = lengths(place.start(*place.worker))
+        worker = place.start(*place.worker)
+        self.worker = lengths(worker)
+        assert not place.rows("SELECT FROM run_jobs WHERE failures > 0"), worker.said
         assert_same(place.contract(), self.views)
         assert not place.leftovers(), place.leftovers()
 

@@ -35,13 +35,13 @@ def planted_counts(n_rows: int = 600, seed: int = 0) -> np.ndarray:
 
 def test_planted_topics_are_found_and_named_by_their_tokens() -> None:
     found = topic_model(csr_array(planted_counts()), STRINGS)
-    sets = {tuple(topic.token_ids.tolist()) for topic in found}
+    sets = {topic.token_ids for topic in found}
     assert {tuple(ids) for ids in PLANTED} <= sets
     for topic in found:
         assert set(topic.name.split("+")) <= {STRINGS[i].strip() for i in topic.token_ids}
         assert len(topic.token_ids) >= core.LEAST_TOKENS
     again = topic_model(csr_array(planted_counts()), STRINGS)
-    assert [(t.name, t.token_ids.tolist()) for t in again] == [(t.name, t.token_ids.tolist()) for t in found]
+    assert again == found
 
 
 @settings(max_examples=20, deadline=None)
@@ -92,7 +92,7 @@ def test_masked_tokens_and_later_rows_do_not_count(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_topic_of_other_tokens_is_another_feature() -> None:
-    law, more = Topic("law", np.array([1, 4])), Topic("law", np.array([1, 4, 5]))
+    law, more = Topic("law", (1, 4)), Topic("law", (1, 4, 5))
     tables = [topic_features(Topics(family, [topic]), 9) for family in (BY_FILE, BY_MACHINE) for topic in (law, more)]
     names = [table.names[0] for table in tables]
     assert len(set(names)) == 4 and all(name.startswith("topic_law#") for name in names)
@@ -100,7 +100,7 @@ def test_a_topic_of_other_tokens_is_another_feature() -> None:
 
 
 def test_positions_have_the_features_of_their_token_and_of_the_one_before_in_the_row() -> None:
-    table = topic_features(Topics(BY_FILE, [Topic("even", np.array([0, 2, 4])), Topic("four", np.array([4]))]), 6)
+    table = topic_features(Topics(BY_FILE, [Topic("even", (0, 2, 4)), Topic("four", (4,))]), 6)
     rows = np.array([[0, 4, 1], [3, 2, 4]], dtype=np.int64)
     kept = np.array([[True, True, True], [False, True, True]])
     features, places = TokenTable(table).of_kept(7, rows, kept)
@@ -113,7 +113,7 @@ def test_a_file_names_topics(tmp_path: Path) -> None:
     path = tmp_path / "topics.csv"
     path.write_text("﻿topic,token_id,note\nlaw,7,x\nsport, 3,\nlaw,2,\nlaw,7,again\n", encoding="utf-8")
     found = read_topics(path, 8)
-    assert [(topic.name, topic.token_ids.tolist()) for topic in found] == [("law", [2, 7]), ("sport", [3])]
+    assert found == [Topic("law", (2, 7)), Topic("sport", (3,))]
 
 
 @pytest.mark.parametrize(
