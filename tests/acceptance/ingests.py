@@ -55,7 +55,7 @@ CONTRACT = {
 }
 """The views of the public contract, and a total order of each."""
 
-KEYS = ("run_id", "neuron_id", "other_neuron_id", "group_id")
+KEYS = ("run_id", "neuron_id", "other_neuron_id", "group_id", "feature_id")
 """Columns that differ between two runs of the same thing."""
 
 
