@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest.checkpoints import processing
+from ingest.checkpoints import checkpoint as opened
 from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.checkpoints.processing import ProcessedWeights
 
@@ -17,7 +17,7 @@ def process_weights_once() -> Iterator[None]:
 
     Tests elsewhere, of the proof itself among them, process every time.
     """
-    process = processing.processed_weights
+    process = opened.processed_weights
 
     def remembered(checkpoint: Checkpoint, n_real_tokens: int) -> ProcessedWeights:
         key = (checkpoint.identity.sha256, n_real_tokens)
@@ -26,5 +26,5 @@ def process_weights_once() -> Iterator[None]:
         return KNOWN[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processing, "processed_weights", remembered)
+        patch.setattr(opened, "processed_weights", remembered)
         yield
