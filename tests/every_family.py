@@ -5,7 +5,8 @@ from sqlalchemy import Engine
 from catalog.publishing.relabel import relabel
 from tests.database.helpers import execute
 from tests.every_role import write_roles
-from tests.published import D_MLP, MODELS, publish_small_family
+from tests.published import publish_small_family
+from tests.published_rows import D_MLP, MODELS
 
 RUNS = '[[1, 30, "high"], [31, 40, "low"], [41, 63, "high"]]'
 LETTER = D_MLP + 10

@@ -3,7 +3,7 @@
 from sqlalchemy import Engine
 
 from tests.database.helpers import execute
-from tests.published import D_MLP, MODELS
+from tests.published_rows import D_MLP, MODELS
 
 PREDICTION, SUPPRESSION, PARTITION = 12, 13, 14
 ANTIPODES, DUPLICATES = (1, 2), (4, D_MLP + 4)

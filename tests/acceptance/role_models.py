@@ -8,6 +8,7 @@ import torch
 from sqlalchemy import URL
 
 from catalog import parts
+from ingest.asked.settings import InterveneSettings
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.corpus.rows import TokenCorpus
@@ -61,3 +62,18 @@ def read_corpus(model: Path, corpus: Path) -> TokenCorpus:
     inputs = load_inputs(IngestSettings((str(model),), str(corpus), context=CONTEXT, only=("entropy",)), Silent())
     assert inputs.corpus is not None
     return inputs.corpus
+
+
+def ask(url: str, model: str, *neurons: tuple[tuple[int, int], ...], **more: object) -> InterveneSettings:
+    given = {"model": model, "neurons": neurons, "tokens": TOKENS, "device": "cpu", "database_url": url, **more}
+    return InterveneSettings(**given)  # type: ignore[arg-type]
+
+
+class Heard(Silent):
+    """What was begun."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+
+    def phase(self, name: str, total: int | None = None, unit: str = "") -> None:
+        self.phases.append(name)

@@ -30,6 +30,7 @@ from tests.acceptance.role_models import (
     CONTEXT,
     D_MLP,
     TOKENS,
+    Heard,
     make_corpus,
     make_models,
     opened,
@@ -204,16 +205,6 @@ def test_a_run_that_comes_to_measure_what_was_asked_for_puts_its_own_in_place(
             connection.exec_driver_sql("UPDATE run_parts SET definition_version = 0 WHERE part IN ('ablations', 'entropy')")
             connection.exec_driver_sql("UPDATE path_ablations SET purpose = 'chosen'")
         engine.dispose()
-
-
-class Heard(Silent):
-    """What was begun."""
-
-    def __init__(self) -> None:
-        self.phases: list[str] = []
-
-    def phase(self, name: str, total: int | None = None, unit: str = "") -> None:
-        self.phases.append(name)
 
 
 LAST = "neuron 2.3 is in the last layer, after which no attention comes"

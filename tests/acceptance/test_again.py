@@ -5,17 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from catalog.errors import InputError
 from catalog.server.engine import writer_engine
-from cli.main import main
 from ingest.checkpoints import hub
 from ingest.checkpoints.arguments import parse_model_argument
-from ingest.pipeline import from_files
 from ingest.progress import Silent
 from ingest.recompute.neurons import recompute
 from ingest.recompute.remembered import SUBJECT
@@ -23,11 +20,16 @@ from ingest.remembered import entries
 from ingest.remembered.inputs import recall_model
 from ingest.settings import IngestReport
 from tests import factories
-from tests.acceptance.ingests import rows, run_ingest, small_corpus, tiny_family
-from tests.commands import Answer
+from tests.acceptance.repeats import PARTS, change, known, nothing_read, own_home, same_ingest, sixty_documents, two_models
 
-PARTS = ("weights", "activations")
+home = own_home
+corpus = sixty_documents
+models = two_models
+again = same_ingest
+unread = nothing_read
+
 HEAVY = ("torch", "transformers", "spacy", "pandas", "datasets", "pyarrow", "procrastinate", "numba")
+
 PROGRAM = f"""
 import sys
 from cli.main import main
@@ -36,69 +38,6 @@ try:
 except SystemExit as end:
     print([name for name in {HEAVY} if name in sys.modules], end.code)
 """
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A memory of its own, in which files that were just written count as settled."""
-    monkeypatch.setenv("CATALOG_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(entries, "MOMENT", -1e6)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    return small_corpus(tmp_path, 60)
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> list[Path]:
-    return tiny_family(tmp_path, "ab")
-
-
-@pytest.fixture
-def again(database_url: str, models: list[Path], corpus: Path) -> Callable[..., IngestReport]:
-    """The same ingest, of other models or with other settings where a test says so."""
-
-    def run(folders: list[Path | str] | None = None, **changes: object) -> IngestReport:
-        return run_ingest(database_url, list(folders or models), corpus, **{"only": PARTS, **changes})
-
-    assert run().outcome == "published"
-    return run
-
-
-@pytest.fixture
-def unread(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From then on nothing may be read."""
-
-    def forbid() -> None:
-        def refuse(*_: object) -> None:
-            raise AssertionError("files were read")
-
-        monkeypatch.setattr(from_files, "run_of_files", refuse)
-
-    return forbid
-
-
-@pytest.fixture
-def catalog(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    monkeypatch.setenv("CATALOG_DATABASE_URL", database_url)
-
-    def run(*arguments: str) -> Answer:
-        with pytest.raises(SystemExit) as exit:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return Answer(int(exit.value.code or 0), captured.out, captured.err)
-
-    return run
-
-
-def known(folder: Path) -> bool:
-    return recall_model(parse_model_argument(str(folder))) is not None
-
-
-def change(path: Path, **values: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def test_the_same_answer_without_reading(again, unread, models, home):
@@ -271,51 +210,3 @@ def test_verify_tells_and_corrects_a_lie(kind, database_url, models, again, home
     assert found() == [("ok", "")]
     assert again().run_id == 1
     engine.dispose()
-
-
-def copied(folder: Path, name: str) -> Path:
-    return Path(shutil.copytree(folder, folder.with_name(name)))
-
-
-def test_a_copy_under_another_name_can_be_asked_for(models, again, catalog, database_url, unread):
-    copy = copied(models[0], "copy-a")
-    said = again([copy, models[1]]).message
-    assert said.startswith("run 1 has it all (copy-a as tiny-a), published")
-    unread()
-    assert again([copy, models[1]]).message == said
-    assert rows(database_url, "SELECT name, model_id FROM model_aliases") == [("copy-a", 1)]
-    page = catalog("show", "copy-a", "0.1")
-    own = catalog("show", "tiny-a", "0.1")
-    assert page == (0, own.out, "copy-a is tiny-a in the catalog\n" + own.err)
-    for command in (
-        ["find", "--model", "{}"], ["universal", "--model", "{}"], ["families", "--model", "{}"], ["groups", "--model", "{}"],
-        ["layers", "--model", "{}"], ["depth", "--model", "{}"], ["matches", "{}", "0.1"],
-        ["matches", "tiny-b", "0.1", "--other-model", "{}"], ["find", "--model", "{}", "--run", "1"],
-    ):  # fmt: skip
-        asked, own = (catalog(*(word.format(name) for word in command)) for name in ("copy-a", "tiny-a"))
-        assert (asked.code, asked.out) == (own.code, own.out), command
-    assert [row["aliases"] for row in catalog("models", "--format", "json").rows] == ["copy-a", None]
-    wrong = catalog("show", "copy-a", "99.1")
-    assert wrong.code == 1 and "tiny-a has no neuron 99.1" in wrong.err
-
-
-def test_parts_are_added_to_the_model_that_the_run_has(models, again, database_url, corpus):
-    copy = copied(models[0], "copy-a")
-    more = again([copy, models[1]], only=(*PARTS, "distributions"))
-    assert (more.outcome, more.run_id) == ("parts_added", 1)
-    assert rows(database_url, "SELECT name FROM models ORDER BY id") == [("tiny-a",), ("tiny-b",)]
-    assert rows(database_url, "SELECT count(*) FROM run_models") == [(2,)]
-    other_run = again([copy, models[1]], max_tokens=2000)
-    assert other_run.outcome == "published"
-    assert rows(database_url, "SELECT DISTINCT model FROM history.members ORDER BY 1") == [("tiny-a",), ("tiny-b",)]
-
-
-def test_names_of_other_models_are_no_other_names(models, again, database_url, tmp_path):
-    said = again([f"tiny-b={models[0]}", f"tiny-a={models[1]}"]).message
-    assert "tiny-a cannot be asked for as tiny-b, which is the name of another model" in said
-    assert again([f"x={models[0]}", models[1]]).message.startswith("run 1 has it all (x as tiny-a)")
-    assert "tiny-b cannot be asked for as x, which is another name of tiny-a" in again([models[0], f"x={models[1]}"]).message
-    assert rows(database_url, "SELECT name FROM model_aliases") == [("x",)]
-    other = factories.tiny_gpt2(tmp_path / "x", 7, factories.byte_bpe_tokenizer())
-    with pytest.raises(InputError, match=r"knows 'x' as another name of tiny-a, which is another model; .* NEWNAME="):
-        again([other])

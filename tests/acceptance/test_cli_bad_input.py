@@ -6,7 +6,7 @@ import pytest
 
 from tests.commands import run_catalog, use_published_family
 from tests.database.helpers import execute
-from tests.published import MODELS, N_LAYERS
+from tests.published_rows import MODELS, N_LAYERS
 
 settings = use_published_family
 catalog = run_catalog

@@ -12,7 +12,7 @@ from catalog.answers import Rows
 from catalog.errors import InputError
 from cli.output import Format, show_rows
 from tests.commands import run_catalog, use_published_family
-from tests.published import MODELS, N
+from tests.published_rows import MODELS, N
 
 settings = use_published_family
 catalog = run_catalog

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.commands import use_published_family
-from tests.published import MODELS
+from tests.published_rows import MODELS
 
 settings = use_published_family
 

@@ -26,7 +26,7 @@ from cli.output import Format, Section
 from cli.tables import draw_table
 from cli.widths import cut, cut_front, width_of, wrapped
 from tests.commands import Answer, run_catalog, use_published_family
-from tests.published import MODELS
+from tests.published_rows import MODELS
 
 settings = use_published_family
 catalog = run_catalog

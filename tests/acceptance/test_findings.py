@@ -13,7 +13,7 @@ from catalog.text import escape
 from cli.findings import page
 from cli.markdown import named, plain
 from tests.commands import Answer, family_copy, run_catalog, use_published_family
-from tests.published import MODELS
+from tests.published_rows import MODELS
 
 settings = use_published_family
 catalog = run_catalog

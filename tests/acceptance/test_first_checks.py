@@ -12,7 +12,7 @@ from ingest.checkpoints import hub
 from ingest.checkpoints.architectures import LAYERS
 from ingest.checkpoints.first_looks import check_models
 from tests.commands import use_published_family
-from tests.published import MODELS
+from tests.published_rows import MODELS
 
 settings = use_published_family
 ROOT = Path(__file__).parents[2]

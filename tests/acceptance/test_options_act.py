@@ -8,7 +8,7 @@ from catalog.questions.sql import run_reader_sql
 from cli.main import app
 from tests.acceptance.test_cli_options import NO_TWIN
 from tests.commands import run_catalog, use_published_family
-from tests.published import MODELS
+from tests.published_rows import MODELS
 
 catalog, settings = run_catalog, use_published_family
 

@@ -7,28 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sqlalchemy import create_engine, make_url
 
-from catalog import parts
 from catalog.errors import InputError, NotFoundError
 from catalog.server.engine import writer_engine
 from catalog.verify.checks import checks, verify
 from ingest.asked.intervene import intervene
-from ingest.asked.settings import InterveneSettings
 from ingest.checkpoints.architectures import nonlinearities
 from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.corpus.tokenizer import tokenizer_identity
-from ingest.pipeline.main_path import ingest
 from ingest.progress import Silent
 from ingest.roles.head_scores import bos_keys
-from ingest.settings import IngestSettings
-from tests import factories
-from tests.acceptance.ingests import rows, run_ingest
+from tests.acceptance.ingests import rows
 from tests.acceptance.role_models import (
     CONTEXT,
     D_MLP,
     NAMES,
     TOKENS,
+    ask,
     make_corpus,
     make_models,
     opened,
@@ -38,10 +33,13 @@ from tests.acceptance.role_models import (
 from tests.commands import Answer, run_catalog, use_published_family
 
 settings = use_published_family
+
 catalog = run_catalog
 
 models = make_models
+
 corpus = make_corpus
+
 url = publish_models
 
 
@@ -157,11 +155,6 @@ def plain_forward(checkpoint: Checkpoint, tokens: torch.Tensor, changes: dict[in
             handle.remove()
 
 
-def ask(url: str, model: str, *neurons: tuple[tuple[int, int], ...], **more: object) -> InterveneSettings:
-    given = {"model": model, "neurons": neurons, "tokens": TOKENS, "device": "cpu", "database_url": url, **more}
-    return InterveneSettings(**given)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("name", ["serial", "parallel"])
 def test_what_is_asked_for_is_measured_stored_and_shown(url: str, models: dict[str, Path], corpus: Path, name: str) -> None:
     held = ((0, 3), (2, 5))
@@ -206,6 +199,7 @@ def test_a_run_with_roles_is_as_it_was_published(url: str) -> None:
 
 
 FIRST = "ctid = (SELECT ctid FROM {} WHERE {} LIMIT 1)"
+
 BROKEN = [
     (f"DELETE FROM similar_neurons WHERE {FIRST.format('similar_neurons', 'rank = 2')}",
      "similar neurons are of the same model"),
@@ -234,41 +228,6 @@ def test_what_is_against_a_rule_is_found(url: str, change: str, rule: str) -> No
     engine.dispose()
 
 
-def test_roles_of_weights_need_no_corpus_and_are_known_the_second_time(
-    database_url: str, models: dict[str, Path], corpus: Path
-) -> None:
-    first = run_ingest(database_url, [models["serial"]], None, only=parts.of_weights())
-    assert first.outcome == "published"
-    assert rows(database_url, "SELECT count(*) FROM neuron_head_scores")[0][0] > 0
-    second = run_ingest(database_url, [models["serial"]], None, only=("prediction", "redundancy"))
-    assert (second.outcome, second.message) == (
-        "already_published", "run 1 has prediction, redundancy of these models already",
-    )  # fmt: skip
-    with pytest.raises(NotFoundError, match="run 1, the newest with serial, read no corpus to measure on"):
-        intervene(ask(database_url, "serial", ((0, 1),), changes=(("fix", 1.0),)), Silent())
-    wide = run_ingest(database_url, [models["serial"]], None, only=parts.of_weights(), context=CONTEXT)
-    assert wide.run_id == first.run_id and wide.message.startswith("run 1 has attention anew"), "h of another context is new"
-    assert rows(database_url, "SELECT settings FROM run_parts WHERE part = 'attention'") == [({"context": CONTEXT, "seed": 0},)]
-
-
-def test_what_was_asked_for_gives_way_to_the_run_itself(database_url: str, models: dict[str, Path], corpus: Path) -> None:
-    """Whoever held a neuron before the run had the part finds it among the candidates and controls afterwards."""
-    some = {"only": ("weights", "activations"), "context": CONTEXT, "intervention_tokens": TOKENS}
-    run_ingest(database_url, [models["shallow"]], corpus, **some)
-    every = tuple(((0, index),) for index in range(D_MLP))
-    before = intervene(ask(database_url, "shallow", *every, changes=(("fix", 6.0), ("fix", 0.5))), Silent()).frame()
-    assert len(before) == 2 * D_MLP
-    added = run_ingest(database_url, [models["shallow"]], corpus, **{**some, "only": parts.groups()["roles"]})
-    assert added.outcome == "parts_added"
-    statement = "SELECT purpose, value, count(*) FROM interventions WHERE value IN (6, 0.5) GROUP BY 1, 2 ORDER BY 1, 2"
-    found = {(purpose, value): n for purpose, value, n in rows(database_url, statement)}
-    chosen = found.get(("candidate", 6.0), 0) + found["control", 6.0]
-    assert found["asked", 0.5] == D_MLP and chosen + found.get(("asked", 6.0), 0) == D_MLP and chosen > 10
-    engine = writer_engine(database_url)
-    assert [finding for finding in verify(engine, 1) if finding.status != "ok"] == []
-    engine.dispose()
-
-
 @pytest.mark.parametrize(
     ("asked", "error", "sentence"),
     [
@@ -291,24 +250,6 @@ def test_what_cannot_be_held_is_said_in_a_sentence(
     assert rows(url, "SELECT count(*) FROM interventions") == before
 
 
-def test_a_corpus_or_weights_that_have_changed_are_refused(database_url: str, tmp_path: Path, corpus: Path) -> None:
-    tokenizer = factories.byte_bpe_tokenizer()
-    model = factories.tiny_gpt2(tmp_path / "moving", 0, tokenizer)
-    text = tmp_path / "text.jsonl"
-    text.write_bytes(corpus.read_bytes())
-    run_ingest(database_url, [model], text, only=("weights", "activations"))
-    text.write_text(text.read_text().replace("the", "xyz"))
-    with pytest.raises(InputError, match="the corpus gives other tokens than those that run 1 read"):
-        intervene(ask(database_url, "moving", ((0, 1),), changes=(("relu", 0.0),)), Silent())
-    text.write_bytes(corpus.read_bytes())
-    factories.tiny_gpt2(tmp_path / "moving", 1, tokenizer)
-    with pytest.raises(InputError, match=r"moving is not the model that run 1 read \(other weights"):
-        intervene(ask(database_url, "moving", ((0, 1),), changes=(("relu", 0.0),)), Silent())
-    text.unlink()
-    with pytest.raises(InputError, match="run 1 cannot be read again, because"):
-        intervene(ask(database_url, "moving", ((0, 1),), changes=(("relu", 0.0),)), Silent())
-
-
 def test_the_command_prints_rows_and_a_page_shows_the_roles(
     settings: pytest.MonkeyPatch, catalog: Callable[..., Answer], url: str
 ) -> None:
@@ -328,19 +269,3 @@ def test_the_command_prints_rows_and_a_page_shows_the_roles(
     ):
         refused = catalog("intervene", "shallow", *arguments)
         assert refused.code == 1 and refused.err.startswith(f"error: {sentence}") and refused.err.count("\n") == 1
-
-
-def test_settings_of_roles_are_refused_or_measured_again(database_url: str, models: dict[str, Path], corpus: Path) -> None:
-    for setting in ("intervention_tokens", "ablation_pairs"):
-        with pytest.raises(InputError, match="0 is too small; give 1 or more"):
-            run_ingest(database_url, [models["serial"]], corpus, **{setting: 0})
-    with pytest.raises(InputError, match="or --only weights,prediction,redundancy,attention to do without one"):
-        ingest(IngestSettings((str(models["serial"]),), only=("roles",), database_url=database_url), Silent())
-    first = run_ingest(database_url, [models["relu"]], corpus, only=("entropy",), intervention_tokens=200)
-    other = run_ingest(database_url, [models["relu"]], corpus, only=("entropy",), intervention_tokens=400)
-    assert first.run_id == other.run_id and other.message.startswith("run 1 has entropy anew")
-    engine = create_engine(make_url(database_url).set(drivername="postgresql+psycopg"))
-    with engine.connect() as connection:
-        found = connection.exec_driver_sql("SELECT DISTINCT run_id, n_rows FROM interventions ORDER BY 1").all()
-    engine.dispose()
-    assert found == [(first.run_id, -(-400 // 32))], "rows of the smaller number have made room"

@@ -7,7 +7,7 @@ from catalog import LabelFilter, NeuronRef, UniversalFilter
 from catalog.errors import InputError
 from catalog.questions import why_empty
 from tests.database.helpers import execute, one, rows
-from tests.published import DEAD, MODELS
+from tests.published_rows import DEAD, MODELS
 
 A, B, C = MODELS
 

@@ -7,7 +7,7 @@ import pytest
 from catalog.publishing.relabel import relabel
 from tests.database.helpers import execute, one, rows
 from tests.every_role import ENTROPY
-from tests.published import MODELS
+from tests.published_rows import MODELS
 
 SIGNS = {1: [("entropy",)], -1: [("anti_entropy",)], 0: []}
 CONTROL = """neuron_id = (SELECT {}(neuron_id) FROM interventions WHERE purpose = 'control')"""

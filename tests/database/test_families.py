@@ -7,7 +7,8 @@ from catalog.errors import InputError
 from catalog.rows import Definition
 from catalog.runs import life
 from tests.database.helpers import execute, one, rows
-from tests.published import D_MLP, MODELS, N_LAYERS, PARTS, spec_of, stage_small_family
+from tests.published import PARTS, spec_of, stage_small_family
+from tests.published_rows import D_MLP, MODELS, N_LAYERS
 
 FOUND = {("alphabet", 1), ("unigram", 1), ("token_class", 0), ("previous_token", 1)}
 """Families of the small family, each with the layer of its only neuron."""

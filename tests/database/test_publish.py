@@ -13,17 +13,8 @@ from catalog.errors import InputError, RunError
 from catalog.rows import Definition
 from catalog.runs import life
 from tests.database.helpers import execute, one, python_until, rows, visible
-from tests.published import (
-    D_MLP,
-    MODELS,
-    PARTS,
-    TOKENIZER,
-    N,
-    identified,
-    publish_small_family,
-    spec_of,
-    stage_small_family,
-)
+from tests.published import PARTS, TOKENIZER, identified, publish_small_family, spec_of, stage_small_family
+from tests.published_rows import D_MLP, MODELS, N
 
 KILLED = """
 import sys, time

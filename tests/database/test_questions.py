@@ -14,7 +14,8 @@ from catalog import LabelFilter, NeuronRef, UniversalFilter
 from catalog.errors import InputError, NotFoundError
 from catalog.labels.totals import total_labels
 from tests.database.helpers import ROOT, execute, rows
-from tests.published import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N, publish_small_family
+from tests.published import publish_small_family
+from tests.published_rows import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N
 
 A, B, C = MODELS
 

@@ -9,7 +9,8 @@ from catalog.questions.sql import run_reader_sql
 from catalog.server.engine import reader_engine
 from tests.conftest import READER_PASSWORD
 from tests.database.helpers import one, rows, visible
-from tests.published import MODELS, N, spec_of, stage_small_family
+from tests.published import spec_of, stage_small_family
+from tests.published_rows import MODELS, N
 
 
 @pytest.fixture

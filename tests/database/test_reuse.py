@@ -8,7 +8,8 @@ from catalog.rows import Definition, ModelKey
 from catalog.runs import life
 from catalog.runs.reuse import best_matches, known_results, run_of_weights
 from tests.database.helpers import execute, rows
-from tests.published import DEAD, MODELS, PARTS, TOKENIZER, N, spec_of, stage_small_family
+from tests.published import PARTS, TOKENIZER, spec_of, stage_small_family
+from tests.published_rows import DEAD, MODELS, N
 
 SAME = {"token_sha256": "e" * 64, "settings": {"seed": 0}, "definitions": PARTS, "except_run": 0}
 """What the published family was computed with."""

@@ -8,7 +8,8 @@ from catalog.publishing.summaries import summarise
 from catalog.rows import Definition
 from catalog.runs import life
 from tests.database.helpers import execute, one, rows
-from tests.published import MODELS, publish_small_family, spec_of, stage_small_family
+from tests.published import publish_small_family, spec_of, stage_small_family
+from tests.published_rows import MODELS
 
 # Each pair: what is kept, and what the rows say.
 DEFINITIONS = {

@@ -12,7 +12,8 @@ from catalog.rows import Definition, FeatureRow, PublishRows
 from catalog.runs import life
 from tests import published
 from tests.database.helpers import execute, one, rows
-from tests.published import MODELS, PARTS, TOKENIZER, N, spec_of
+from tests.published import PARTS, TOKENIZER, spec_of
+from tests.published_rows import MODELS, N
 
 SYNTAX = (
     FeatureRow("spacy_morph_plural", "spacy_morph", 10_000, "a plural"),

@@ -11,7 +11,8 @@ from catalog.rows import Definition
 from catalog.runs import life
 from catalog.views import overview
 from tests.database.helpers import execute, one, rows
-from tests.published import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N, publish_small_family, spec_of, stage_small_family
+from tests.published import publish_small_family, spec_of, stage_small_family
+from tests.published_rows import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N
 
 PROMISED = {
     "neuron_profiles": "model layer neuron mean var skew kurt sparsity w_in_norm w_out_norm input_bias in_out_sim l2_penalty "

@@ -1,115 +1,16 @@
 """Explanations from sums per token id equal the plain definition on raw activations (SPEC §6.1, §17 oracle 2)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.features.explanations import Explanations, explain, top_tokens
-from ingest.features.unigrams import LetterClasses, letter_classes
-from ingest.features.vocabulary import FeatureTable
+from ingest.features.explanations import explain
+from ingest.features.unigrams import letter_classes
 from tests import references
-
-STRINGS = ["a", " a", "A", "an", " at", "b", " b", "bed", "x", " of", "?", "\n", "12", "the"]
-SHIFTS = (0, 1)
-
-
-@dataclass(frozen=True)
-class Raw:
-    """Kept positions, each with its token, the one before it (-1: none) and the activations."""
-
-    current: np.ndarray
-    previous: np.ndarray
-    post: np.ndarray
-    """(positions, neurons) float64."""
-
-    def ids(self, shift: int) -> np.ndarray:
-        return self.previous if shift else self.current
-
-    def member(self, features: FeatureTable, feature: int, shift: int) -> np.ndarray:
-        """bool (positions,): the definition of a feature, false where there is no token."""
-        ids = self.ids(shift)
-        return np.where(ids >= 0, features.matrix[feature][np.maximum(ids, 0)], False)
-
-    def sums(self, shift: int, n_tokens: int, pivot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        counts, sums = np.zeros(n_tokens, dtype=np.int64), np.zeros((n_tokens, self.post.shape[1]))
-        seen = self.ids(shift) >= 0
-        np.add.at(counts, self.ids(shift)[seen], 1)
-        np.add.at(sums, self.ids(shift)[seen], (self.post - pivot)[seen])
-        return counts, sums
-
-
-def table(matrix: np.ndarray, names: list[str] | None = None) -> FeatureTable:
-    names = names or [f"feature_{i}" for i in range(len(matrix))]
-    return FeatureTable(names, ["type"] * len(names), list(names), matrix.astype(bool))
-
-
-def no_letters(n_tokens: int) -> LetterClasses:
-    return LetterClasses(*(np.zeros((26, n_tokens), dtype=bool) for _ in range(3)))
-
-
-def explained(
-    raw: Raw,
-    features: FeatureTable,
-    letters: LetterClasses | None = None,
-    pivot: np.ndarray | None = None,
-    least_support: int = 1,
-    chunk: int = 512,
-) -> Explanations:
-    n_tokens = features.matrix.shape[1]
-    pivot = raw.post[: 1 + len(raw.post) // 3].mean(axis=0) if pivot is None else pivot
-    counts, sums = raw.sums(0, n_tokens, pivot)
-    counts_previous, sums_previous = raw.sums(1, n_tokens, pivot)
-    variance = raw.post.var(axis=0)
-    return explain(
-        features,
-        letters or no_letters(n_tokens),
-        counts=counts,
-        counts_previous=counts_previous,
-        sums=sums,
-        sums_previous=sums_previous,
-        n=len(raw.post),
-        mean=raw.post.mean(axis=0),
-        variance=variance,
-        pivot=pivot,
-        degenerate=variance == 0,
-        least_support=least_support,
-        chunk=chunk,
-    )
-
-
-def random_raw(seed: int, n: int, n_tokens: int, n_neurons: int = 4, without_previous: int = 5) -> Raw:
-    """Activations that depend on both tokens; every few positions start a row and have no previous token."""
-    rng = np.random.default_rng(seed)
-    current, previous = rng.integers(0, n_tokens, (2, n))
-    previous[::without_previous] = -1
-    effect = rng.normal(size=(2, n_tokens + 1, n_neurons))
-    post = effect[0, current] + effect[1, previous] + rng.normal(size=(n, n_neurons)) + rng.normal(size=n_neurons) * 5
-    return Raw(current, previous, post)
-
-
-def all_reductions(raw: Raw, features: FeatureTable, least_support: int) -> np.ndarray:
-    """(2 * features, neurons) by the definition, NaN where unsupported."""
-    result = np.full((2 * len(features.names), raw.post.shape[1]), np.nan)
-    for shift in SHIFTS:
-        for feature in range(len(features.names)):
-            member = raw.member(features, feature, shift)
-            if min(member.sum(), (~member).sum()) < max(1, least_support):
-                continue
-            for neuron, values in enumerate(raw.post.T):
-                if values.var() > 0:
-                    row = shift * len(features.names) + feature
-                    result[row, neuron] = references.variance_reduction(values, member)
-    return result
-
-
-def rows_of(found: Explanations, neuron: int) -> dict[tuple[int, int], tuple[int, float]]:
-    """Rank and variance reduction of each (shift, feature) kept for a neuron."""
-    of = found.neuron_index == neuron
-    columns = (found.shift[of], found.feature_index[of], found.rank[of], found.variance_reduction[of])
-    return {(s, f): (r, v) for s, f, r, v in zip(*(column.tolist() for column in columns), strict=True)}
+from tests.unit.raw_sums import SHIFTS, STRINGS, Raw, all_reductions, explained, no_letters, random_raw, rows_of, table
 
 
 @settings(max_examples=60, deadline=None)
@@ -320,66 +221,3 @@ def test_the_mean_outside_a_nearly_full_class_is_of_its_own_tokens() -> None:
         least_support=1,
     )
     assert found.mean_out[0] == pytest.approx(post[:2].mean(), abs=1e-9)
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), n=st.integers(20, 300), least_support=st.sampled_from([1, 20]))
-def test_the_best_letter_and_its_classes(seed: int, n: int, least_support: int) -> None:
-    raw = random_raw(seed, n, n_tokens=len(STRINGS))
-    names = ["x_unigram", "is_of", "b_unigram", "a_unigram", "of_unigram"]
-    members = [("x",), (" of",), ("b", " b"), ("a", " a", "A"), (" of",)]
-    features = table(np.array([[s in member for s in STRINGS] for member in members]), names)
-    found = explained(raw, features, letter_classes(STRINGS, excluded_ids=[]), least_support=least_support).letters
-    scores = all_reductions(raw, features, least_support)[[3, 2, 0]]
-    assert found.neuron_index.tolist() == [i for i in range(4) if not np.isnan(scores[:, i]).all()]
-    for i, neuron in enumerate(found.neuron_index):
-        letter = found.letter[i]
-        assert names[found.feature_index[i]] == f"{letter}_unigram"
-        assert found.variance_reduction[i] == pytest.approx(np.nanmax(scores[:, neuron]), abs=1e-9)
-        own = {"a": ["a", " a", "A"], "b": ["b", " b"], "x": ["x"]}[letter]
-        starting = {"a": ["an", " at"], "b": ["bed"], "x": []}[letter]
-        groups = (own, starting, [s for s in STRINGS if s not in own + starting])
-        for group, mean in zip(groups, (found.mean_a[i], found.mean_b[i], found.mean_c[i]), strict=True):
-            values = raw.post[np.isin(raw.current, [STRINGS.index(s) for s in group]), neuron]
-            assert mean == pytest.approx(values.mean() if len(values) else np.nan, abs=1e-9, nan_ok=True)
-
-
-def test_a_letter_that_is_no_feature_is_not_the_best() -> None:
-    raw = random_raw(3, 300, n_tokens=len(STRINGS), n_neurons=1)
-    raw.post[:, 0] = np.isin(raw.current, [0, 1, 2])
-    features = table(np.array([[s.strip() == "b" for s in STRINGS]]), ["b_unigram"])
-    found = explained(raw, features, letter_classes(STRINGS, excluded_ids=[]))
-    assert found.letters.letter.tolist() == ["b"]
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), n=st.integers(1, 200), min_count=st.integers(0, 12), k=st.integers(1, 12))
-def test_top_tokens_equal_the_definition(seed: int, n: int, min_count: int, k: int) -> None:
-    raw = random_raw(seed, n, n_tokens=15)
-    pivot = np.random.default_rng(seed).normal(size=4)
-    counts, sums = raw.sums(0, 15, pivot)
-    found = top_tokens(counts, sums, pivot=pivot, min_count=min_count, k=k)
-    for neuron in range(4):
-        means = {
-            token: raw.post[raw.current == token, neuron].mean() for token in range(15) if counts[token] >= max(1, min_count)
-        }
-        expected = sorted(means, key=lambda token, means=means: -means[token])[:k]
-        of = found.neuron_index == neuron
-        assert found.token_id[of].tolist() == expected
-        assert found.rank[of].tolist() == list(range(1, len(expected) + 1))
-        np.testing.assert_allclose(found.mean[of], [means[token] for token in expected], atol=1e-9)
-        assert found.n[of].tolist() == counts[expected].tolist()
-
-
-def test_top_tokens_of_equal_mean_are_in_order_of_id() -> None:
-    counts = np.array([100, 80, 74, 200, 75])
-    sums = np.outer(counts, [1.0]) * np.array([1, 2, 9, 1, 2])[:, None]
-    found = top_tokens(counts, sums, pivot=np.array([0.5]), min_count=75, k=3)
-    assert found.token_id.tolist() == [1, 4, 0]
-    assert found.mean.tolist() == [2.5, 2.5, 1.5]
-    assert found.n.tolist() == [80, 75, 100]
-
-
-def test_no_token_is_frequent_enough() -> None:
-    found = top_tokens(np.array([74, 3]), np.ones((2, 4)), pivot=np.zeros(4), min_count=75)
-    assert len(found.rank) == len(found.token_id) == len(found.mean) == 0

@@ -1,8 +1,6 @@
 """Syntax features: model tokens aligned to spaCy's by characters, and what the real pipeline says of them (SPEC §5b)."""
 
-import re
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spacy.language import Language
 
-from catalog.errors import InputError
 from ingest.corpus.syntax import DEFAULT_PIPELINE
 from ingest.corpus.syntax.alignment import MULTI, NONE, SpacyTokens, align, row_text
 from ingest.corpus.syntax.annotate import annotate, cut_text, load_pipeline
@@ -27,6 +24,7 @@ ODD = [
     "한국어", "don't", "U.S.A.'s", "\x00", "a\x00b", "\u200b\u200d", "\ufffd", "naïve", " ", "x", "the", " quick",
     ".", "…", "١٢٣",
 ]  # fmt: skip
+
 texts = st.lists(st.one_of(st.sampled_from(ODD), st.text(max_size=4)), max_size=12).map("".join)
 
 
@@ -280,37 +278,6 @@ def test_texts_are_cut_at_breaks_and_at_the_limit(text: str, breaks: list[int], 
     starts = {start for start, _, _ in pieces} | {len(text)}
     assert set(breaks) <= starts
     assert all(start + len(piece) in {*breaks, len(text)} for start, piece, cut in pieces if not cut)
-
-
-RELEASES = "https://github.com/explosion/spacy-models/releases/download"
-COMMANDS = [
-    ("xx_no_such_model", "xx-no-such-model"),
-    *(
-        (name, f"{RELEASES}/{name}-3.8.0/{name}-3.8.0-py3-none-any.whl")
-        for name in ("de_core_news_sm", "en_core_web_trf", "xx_ent_wiki_sm", "xx_sent_ud_sm")
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "package"), COMMANDS)
-def test_a_pipeline_that_is_not_installed_is_refused_with_the_command(name: str, package: str, tmp_path: Path) -> None:
-    said = f"the spaCy pipeline '{name}' is not installed; run `pip install {package}`, or name an installed one with "
-    with pytest.raises(InputError, match=f"^{re.escape(said)}--spacy-model\\.$"):
-        load_pipeline(name)
-    assert spacy.__version__.startswith("3.8."), "its pipelines have the same minor version"
-
-
-@pytest.mark.parametrize("name", ["os", "", "no such folder/at all", "\0", "a\nb"])
-def test_what_is_no_pipeline_is_one_sentence(name: str) -> None:
-    with pytest.raises(InputError, match=r"^[^\n]*spaCy pipeline '[^\n]*\.$") as caught:
-        load_pipeline(name)
-    assert "pip install" not in str(caught.value)
-
-
-def test_a_damaged_pipeline_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "meta.json").write_text("{}")
-    with pytest.raises(InputError, match=r"cannot be read|is not installed"):
-        load_pipeline(str(tmp_path))
 
 
 def test_a_pipeline_without_annotations_leaves_everything_false(bpe: Any, info: TokenizerInfo, blank: Language) -> None:
