@@ -111,10 +111,10 @@ def draw(curves: Curves, path: Path) -> None:
 
     figure, axes = pyplot.subplots(1, len(PANELS), figsize=(15, 3.8), layout="constrained")
     for axis, (name, label) in zip(axes, PANELS.items(), strict=True):
-        for number, own in enumerate(curves.of("control").values()):
-            _line(axis, own, name, color="0.8", linewidth=0.7, label="controls" if not number else None, zorder=1)
-        for number, ((model, layer, index), own) in enumerate(curves.of("candidate", "asked").items()):
-            _line(axis, own, name, color=f"C{number % 10}", marker=".", label=f"{model} {layer}.{index}", zorder=2)
+        for number, curve in enumerate(curves.of("control").values()):
+            _line(axis, curve, name, color="0.8", linewidth=0.7, label="controls" if not number else None, zorder=1)
+        for number, ((model, layer, index), curve) in enumerate(curves.of("candidate", "asked").items()):
+            _line(axis, curve, name, color=f"C{number % 10}", marker=".", label=f"{model} {layer}.{index}", zorder=2)
         axis.set_xlabel("post held at")
         axis.set_ylabel(f"change of {label}")
         axis.axhline(0, color="0.5", linewidth=0.5)
@@ -123,9 +123,9 @@ def draw(curves: Curves, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _line(axis: Any, own: Sequence[Row], name: str, **style: Any) -> None:
+def _line(axis: Any, curve: Sequence[Row], name: str, **style: Any) -> None:
     """The change against the model left alone, for models differ in that."""
-    axis.plot([row["value"] for row in own], [round(row[name] - row[f"nominal_{name}"], 4) for row in own], **style)
+    axis.plot([row["value"] for row in curve], [round(row[name] - row[f"nominal_{name}"], 4) for row in curve], **style)
 
 
 def page(curves: Curves, picture: str) -> str:
@@ -134,14 +134,14 @@ def page(curves: Curves, picture: str) -> str:
     shown = [
         {
             "neuron": _named(f"{model} {layer}.{index}"),
-            "why": "candidate" if own[0]["purpose"] == "candidate" else "closest",
-            **{f"change of {name}": own[-1][f"delta_{name}"] for name in ("entropy", "scale")},
-            "change of loss": own[-1]["loss"] - own[-1]["nominal_loss"],
+            "why": "candidate" if curve[0]["purpose"] == "candidate" else "closest",
+            **{f"change of {name}": curve[-1][f"delta_{name}"] for name in ("entropy", "scale")},
+            "change of loss": curve[-1]["loss"] - curve[-1]["nominal_loss"],
         }
-        for (model, layer, index), own in curves.of("candidate", "asked").items()
-        if own[-1]["value"] == top
+        for (model, layer, index), curve in curves.of("candidate", "asked").items()
+        if curve[-1]["value"] == top
     ]
-    controls = [own[-1]["delta_entropy"] for own in curves.of("control").values()]
+    controls = [curve[-1]["delta_entropy"] for curve in curves.of("control").values()]
     if not controls:
         return f"{_head()}No run has interventions (part `entropy`).\n"
     lacking = ""

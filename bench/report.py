@@ -10,9 +10,9 @@ LIBRARIES = ("torch", "numpy", "psycopg", "sqlalchemy")
 
 def environment_of(checkout: Path, home: Path) -> dict[str, str]:
     """The environment of a command of a checkout of the code, on the embedded catalog of a home."""
-    own = {**os.environ, "CATALOG_HOME": str(home), "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1"}
-    own.pop("CATALOG_DATABASE_URL", None)
-    return own
+    environment = {**os.environ, "CATALOG_HOME": str(home), "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1"}
+    environment.pop("CATALOG_DATABASE_URL", None)
+    return environment
 
 
 def machine() -> dict[str, str]:

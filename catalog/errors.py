@@ -48,7 +48,7 @@ def no_such_run(run_id: int) -> str:
     return f"there is no run {run_id}; `catalog runs list` shows those that exist."
 
 
-def did_you_mean(given: str, known: Iterable[str], before: str = "") -> str:
+def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
     """` (did you mean X?)` for a sentence that refuses `given`; empty where nothing known is like it.
 
     Case does not count, so that of `Alphabet` the family alphabet is nearest.
@@ -59,5 +59,5 @@ def did_you_mean(given: str, known: Iterable[str], before: str = "") -> str:
     from difflib import get_close_matches
 
     by_lower = {name.lower(): name for name in known}
-    nearest = get_close_matches(given.lower(), by_lower, n=1)
+    nearest = get_close_matches(word.lower(), by_lower, n=1)
     return f" (did you mean {before}{by_lower[nearest[0]]}?)" if nearest else ""

@@ -34,8 +34,8 @@ def _no_home(folder: Path, reason: str) -> InputError:
 
 def staging_folder() -> Path:
     """The folder of sums and checkpoints of unpublished runs: CATALOG_STAGING, else a folder of `home`; not created."""
-    given = os.environ.get("CATALOG_STAGING")
-    return Path(given).expanduser().resolve() if given else home() / "staging"
+    folder = os.environ.get("CATALOG_STAGING")
+    return Path(folder).expanduser().resolve() if folder else home() / "staging"
 
 
 def database_url() -> str | None:

@@ -48,10 +48,10 @@ class Command(TyperCommand):
         Raises:
             InputError: `--wide` is given for rows that are not printed as a table.
         """
-        given = ctx.get_parameter_source("wide")
+        source = ctx.get_parameter_source("wide")
         wide = ctx.params.pop("wide", False)
         format = ctx.params.get("format", Format.TABLE)
-        if wide and Format(format) is not Format.TABLE and given is not None and given.name == "COMMANDLINE":
+        if wide and Format(format) is not Format.TABLE and source is not None and source.name == "COMMANDLINE":
             raise InputError(f"--wide is for tables, and --format {format} cuts no value; leave one of them out.")
         with whole_values(wide):
             return super().invoke(ctx)

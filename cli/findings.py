@@ -85,8 +85,8 @@ def page(found: "Findings", wanted: "FindingsFilter") -> str:
 
 def _words(wanted: "FindingsFilter", family: str | None) -> str:
     """The options by which a command asks the same of a family."""
-    given = {"--family": family, "--model": wanted.model, "--run": wanted.run}
-    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
+    filters = {"--family": family, "--model": wanted.model, "--run": wanted.run}
+    return "".join(f" {option} {shlex.quote(str(value))}" for option, value in filters.items() if value is not None)
 
 
 def _head(runs: Sequence[Record], wanted: "FindingsFilter") -> str:

@@ -128,14 +128,14 @@ def asks_for_an_ingest(command: Callable[..., None]) -> Callable[..., None]:
     """The command with the options of an ingest in place of its first parameter, the settings that they make."""
     more = list(inspect.signature(command).parameters.values())[1:]
     options = get_type_hints(Options, include_extras=True)
-    own = {name: PARAMETERS.get(name, name) for name in options}
+    parameters = {name: PARAMETERS.get(name, name) for name in options}
     defaults = {field.name: field.default for field in fields(IngestSettings)}
     lists = {field.name for field in fields(IngestSettings) if field.type == tuple[str, ...]} - {"models"}
 
-    def with_options(**given: Any) -> None:
-        asked = {name: given.pop(parameter) for name, parameter in own.items()}
+    def with_options(**options: Any) -> None:
+        asked = {name: options.pop(parameter) for name, parameter in parameters.items()}
         asked |= {name: parse_names(asked[name]) for name in lists}
-        command(IngestSettings(**asked | {"models": tuple(asked["models"])}), **given)
+        command(IngestSettings(**asked | {"models": tuple(asked["models"])}), **options)
 
     made = [
         inspect.Parameter(
@@ -144,7 +144,7 @@ def asks_for_an_ingest(command: Callable[..., None]) -> Callable[..., None]:
             default=inspect.Parameter.empty if defaults[name] is MISSING else None if name in lists else defaults[name],
             annotation=options[name],
         )
-        for name, parameter in own.items()
+        for name, parameter in parameters.items()
     ]
     made += [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in more]
     with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__

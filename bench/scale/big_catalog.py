@@ -96,12 +96,12 @@ def stage(handle: RunHandle, family: Family, plan: Plan, number: int, scale: flo
     feature_ids = handle.feature_ids(FEATURES)
     handle.set_phase("stage")
     n_rows = 0
-    for model, own in zip(plan.models, ids, strict=True):
+    for model, model_ids in zip(plan.models, ids, strict=True):
         for name, columns in synthetic.rows_of_model(family, model, number).items():
-            n_rows += handle.stage(name, {"neuron_id": own.neuron_ids, **columns})
+            n_rows += handle.stage(name, {"neuron_id": model_ids.neuron_ids, **columns})
         if plan.vocabulary:
-            n_rows += _stage_causes(handle, family, model, own, n_tokens, number)
-            n_rows += _stage_vocabulary(handle, family, model, own, feature_ids, n_tokens, number)
+            n_rows += _stage_causes(handle, family, model, model_ids, n_tokens, number)
+            n_rows += _stage_vocabulary(handle, family, model, model_ids, feature_ids, n_tokens, number)
         n_rows += _stage_correlations(handle, family, plan, model, dict(zip(plan.models, ids, strict=True)), number)
     rows = PublishRows(
         models=list(zip(models, ids, strict=True)),
@@ -110,7 +110,7 @@ def stage(handle: RunHandle, family: Family, plan: Plan, number: int, scale: flo
         features=list(FEATURES) if plan.vocabulary else [],
         feature_ids=feature_ids,
         feature_tokens=_feature_tokens() if plan.vocabulary else {},
-        statistics_run_of={own.model_id: handle.run_id for own in ids},
+        statistics_run_of={model_ids.model_id: handle.run_id for model_ids in ids},
         pair_run_of={(a.model_id, b.model_id): handle.run_id for a in ids for b in ids if a.model_id < b.model_id},
         groups=_groups(family, plan, ids),
         parts={part: Definition(version) for part, version in spec_of(plan).definition_versions.items()},
@@ -124,10 +124,10 @@ def _feature_tokens() -> dict[str, np.ndarray]:
     return {feature.name: np.array([2 + feature.ordinal], dtype=np.int32) for feature in of_tokens}
 
 
-def _stage_causes(handle: RunHandle, family: Family, model: int, own: ModelIds, n_tokens: int, number: int) -> int:
+def _stage_causes(handle: RunHandle, family: Family, model: int, model_ids: ModelIds, n_tokens: int, number: int) -> int:
     n_rows = 0
     for name, columns in synthetic_causes.rows_of_causes(family, model, number, n_tokens).items():
-        neurons = own.neuron_ids[columns.pop("neuron")]
+        neurons = model_ids.neuron_ids[columns.pop("neuron")]
         n_rows += handle.stage(name, {"neuron_id": neurons, **columns})
     return n_rows
 
@@ -135,7 +135,7 @@ def _stage_causes(handle: RunHandle, family: Family, model: int, own: ModelIds, 
 def _stage_correlations(
     handle: RunHandle, family: Family, plan: Plan, model: int, ids: dict[int, ModelIds], number: int
 ) -> int:
-    n, k, own = family.n, plan.k, ids[model].neuron_ids
+    n, k, neurons = family.n, plan.k, ids[model].neuron_ids
     generator = family.generator(8, model, number)
     n_rows, best, base = 0, [], []
     for other in plan.models:
@@ -146,13 +146,13 @@ def _stage_correlations(
         first = np.zeros((n, k), dtype=bool)
         first[:, 0] = mutual
         pairs = {
-            "neuron_id": np.repeat(own, k), "other_neuron_id": ids[other].neuron_ids[partner].ravel(),
+            "neuron_id": np.repeat(neurons, k), "other_neuron_id": ids[other].neuron_ids[partner].ravel(),
             "other_model_id": other_id, "correlation": correlation.ravel(),
             "rank": np.tile(np.arange(1, k + 1, dtype=np.int16), n), "mutual_best": first.ravel(),
         }  # fmt: skip
         baseline = (0.22 + 0.01 * generator.standard_normal(n)).astype(np.float32)
         by_model = {
-            "neuron_id": own, "other_model_id": other_id[:n], "max_corr": correlation[:, 0],
+            "neuron_id": neurons, "other_model_id": other_id[:n], "max_corr": correlation[:, 0],
             "other_neuron_id": ids[other].neuron_ids[partner[:, 0]], "baseline": baseline,
             "baseline_sd": np.full(n, np.nan, dtype=np.float32),
             "baseline_layer": generator.integers(0, synthetic.N_LAYERS, n).astype(np.int16),
@@ -161,16 +161,16 @@ def _stage_correlations(
         n_rows += handle.stage("pairs", pairs) + handle.stage("universality_by_model", by_model)
         best.append(correlation[:, 0].astype(np.float64))
         base.append(baseline.astype(np.float64))
-    return n_rows + handle.stage("universality", {"neuron_id": own, **_universality(np.array(best), np.array(base))})
+    return n_rows + handle.stage("universality", {"neuron_id": neurons, **_universality(np.array(best), np.array(base))})
 
 
 def _universality(best: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
     """Columns over the other models, from (others, n) best correlations and baselines."""
     others, n = best.shape
-    of: dict[str, Callable[..., np.ndarray]] = {"max": np.max, "mean": np.mean, "min": np.min}
+    summaries: dict[str, Callable[..., np.ndarray]] = {"max": np.max, "mean": np.mean, "min": np.min}
     return {
-        **{f"{name}_corr": take(best, axis=0) for name, take in of.items()},
-        **{f"{name}_baseline": take(base, axis=0) for name, take in of.items()},
+        **{f"{name}_corr": take(best, axis=0) for name, take in summaries.items()},
+        **{f"{name}_baseline": take(base, axis=0) for name, take in summaries.items()},
         "excess_corr": best.mean(axis=0) - base.mean(axis=0),
         "n_models": np.full(n, others, dtype=np.int16),
         "n_degenerate": np.zeros(n, dtype=np.int16),
@@ -178,7 +178,7 @@ def _universality(best: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _stage_vocabulary(
-    handle: RunHandle, family: Family, model: int, own: ModelIds, features: dict[str, int], n_tokens: int, number: int
+    handle: RunHandle, family: Family, model: int, model_ids: ModelIds, features: dict[str, int], n_tokens: int, number: int
 ) -> int:
     n, latents = family.n, family.order(model)
     kind, subtype = family.kind[latents], family.subtype[latents]
@@ -192,7 +192,7 @@ def _stage_vocabulary(
         chosen = generator.random(n) < share
         m = int(chosen.sum())
         n_rows += handle.stage("explanations", {
-            "neuron_id": own.neuron_ids[chosen], "feature_id": keys[(subtype[chosen] + rank - 1) % len(keys)],
+            "neuron_id": model_ids.neuron_ids[chosen], "feature_id": keys[(subtype[chosen] + rank - 1) % len(keys)],
             "shift": np.where(previous[chosen], "previous", "current").astype(object),
             "variance_reduction": score[chosen] * 0.7 ** (rank - 1), "n_in": np.full(m, 10_000, dtype=np.int64),
             "n_out": np.full(m, 98_990_000, dtype=np.int64), "mean_in": np.full(m, 2.0), "mean_out": np.full(m, 0.1),
@@ -200,20 +200,20 @@ def _stage_vocabulary(
         })  # fmt: skip
     letter = subtype % len(synthetic.LETTERS)
     n_rows += handle.stage("letter_scores", {
-        "neuron_id": own.neuron_ids, "letter": np.array(list(synthetic.LETTERS), dtype=object)[letter],
+        "neuron_id": model_ids.neuron_ids, "letter": np.array(list(synthetic.LETTERS), dtype=object)[letter],
         "feature_id": keys[len(synthetic.CLASSES) + letter],
         "variance_reduction": np.where(kind == FAMILIES.index("alphabet"), score, 0.3 * generator.random(n)),
         "mean_a": np.full(n, 3.0), "mean_b": np.full(n, 2.0), "mean_c": np.full(n, 1.0),
     })  # fmt: skip
-    return n_rows + _stage_tokens(handle, own, n_tokens, generator)
+    return n_rows + _stage_tokens(handle, model_ids, n_tokens, generator)
 
 
-def _stage_tokens(handle: RunHandle, own: ModelIds, n_tokens: int, generator: np.random.Generator) -> int:
-    n, n_rows = len(own.neuron_ids), 0
+def _stage_tokens(handle: RunHandle, model_ids: ModelIds, n_tokens: int, generator: np.random.Generator) -> int:
+    n, n_rows = len(model_ids.neuron_ids), 0
 
     def ranked(k: int) -> dict[str, np.ndarray]:
         return {
-            "neuron_id": np.repeat(own.neuron_ids, k),
+            "neuron_id": np.repeat(model_ids.neuron_ids, k),
             "rank": np.tile(np.arange(1, k + 1, dtype=np.int16), n),
             "token_id": generator.integers(2, n_tokens, n * k).astype(np.int32),
         }
@@ -234,7 +234,7 @@ def _groups(family: Family, plan: Plan, ids: list[ModelIds]) -> list[GroupRow]:
     latents = np.flatnonzero(family.excess > 0.5)
     sizes, lowest = generator.integers(2, len(ids) + 1, len(latents)), generator.uniform(0.5, 0.95, len(latents))
     return [
-        GroupRow(np.array([own.neuron_ids[place[latent]] for own, place in zip(ids[:size], places, strict=False)]), float(low))
+        GroupRow(np.array([one.neuron_ids[place[latent]] for one, place in zip(ids[:size], places, strict=False)]), float(low))
         for latent, size, low in zip(latents, sizes, lowest, strict=True)
     ]
 

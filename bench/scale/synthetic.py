@@ -155,13 +155,13 @@ def partners(family: Family, one: int, other: int, k: int, run: int) -> tuple[np
         (n,) bool whether the first is mutual.
     """
     generator = family.generator(7, one, other, run)
-    n, own = family.n, family.order(one)
-    mutual = family.mutual(one, other)[own]
+    n, order = family.n, family.order(one)
+    mutual = family.mutual(one, other)[order]
     place = np.argsort(family.order(other))
-    first = np.where(mutual, place[own], generator.integers(0, n, n))
+    first = np.where(mutual, place[order], generator.integers(0, n, n))
     steps = generator.integers(1, max(2, n // (2 * k)), (n, k))
     steps[:, 0] = 0
     partner = (first[:, None] + np.cumsum(steps, axis=1)) % n
-    best = np.clip(family.excess[own] + 0.22 + 0.02 * generator.standard_normal(n), 0.01, 0.999)
+    best = np.clip(family.excess[order] + 0.22 + 0.02 * generator.standard_normal(n), 0.01, 0.999)
     fall = 0.9 ** np.arange(k)
     return partner, (best[:, None] * fall).astype(np.float32), mutual

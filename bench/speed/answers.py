@@ -64,10 +64,10 @@ def measure(places: list[Place], runs: int, tokens: int, intervention_tokens: in
             seconds(place, words)
         rounds = [[seconds(place, words) for place in places] for _ in range(runs)]
         print(name, rounds, file=sys.stderr, flush=True)
-        row: dict[str, Any] = {"command": f"catalog {name}", "seconds (median)": statistics.median(own for own, *_ in rounds)}
+        row: dict[str, Any] = {"command": f"catalog {name}", "seconds (median)": statistics.median(ours for ours, *_ in rounds)}
         if len(places) > 1:
             row["before, seconds (median)"] = statistics.median(other for _, other in rounds)
-            row["times as fast (median of pairs)"] = statistics.median(other / own for own, other in rounds)
+            row["times as fast (median of pairs)"] = statistics.median(other / ours for ours, other in rounds)
         found.append(row)
     return found
 

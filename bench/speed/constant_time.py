@@ -64,7 +64,7 @@ def measure(sizes: list[int], runs: int) -> list[dict[str, Any]]:
         for label, name in (("µs per token", "seconds"), ("CPU µs per token", "cpu_seconds")):
             row[label] = statistics.median(per_token(size, name))
             pairs = zip(per_token(size, name), per_token(sizes[0], name), strict=True)
-            row[f"{label}, ratio to {sizes[0]:,}"] = statistics.median(own / first for own, first in pairs)
+            row[f"{label}, ratio to {sizes[0]:,}"] = statistics.median(larger / first for larger, first in pairs)
         row["peak MiB"] = statistics.median(one["peak"] for one in found[size]) / 2**20
         row["of it in the loop"] = statistics.median(one["grown"] for one in found[size]) / 2**20
         rows.append(row)

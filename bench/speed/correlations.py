@@ -32,13 +32,13 @@ CHECKED_ROWS = 64
 def activations(n_tokens: int, n_neurons: int, seed: int) -> Tensor:
     """(tokens, neurons) fp16: sparse, heavy-tailed and correlated, for models of one seed and of another."""
     shared = torch.Generator().manual_seed(0)
-    own = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(64, n_neurons, generator=own) / 8
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(64, n_neurons, generator=generator) / 8
     made = torch.empty(n_tokens, n_neurons, dtype=torch.float16)
     for start in range(0, n_tokens, BATCH):
         part = made[start : start + BATCH]
         latent = torch.randn(len(part), 64, generator=shared) ** 3 / 4
-        noise = torch.randn(len(part), n_neurons, generator=own)
+        noise = torch.randn(len(part), n_neurons, generator=generator)
         part.copy_(torch.nn.functional.gelu(latent @ mixing + noise / 2 - 0.5))
     return made
 
@@ -50,7 +50,7 @@ def ours(x: Tensor, y: Tensor, width: int, rotations: tuple[list[Tensor], list[T
     span = LayerSpan(0, layers - 1, width)
     pivots = [exact_in(values[:PIVOT_TOKENS].double().mean(0).float(), precision) for values in (x, y)]
     tile = CrossTile(span, span, device, precision)
-    own = [[Products(width, width, device, precision, symmetric=True) for _ in range(layers)] for _ in (x, y)]
+    symmetric = [[Products(width, width, device, precision, symmetric=True) for _ in range(layers)] for _ in (x, y)]
     sums = torch.zeros(2, 2, x.shape[1], dtype=torch.float64)
     for start in range(0, len(x), BATCH):
         batch = [values[start : start + BATCH].float() - pivot for values, pivot in zip((x, y), pivots, strict=True)]
@@ -58,10 +58,10 @@ def ours(x: Tensor, y: Tensor, width: int, rotations: tuple[list[Tensor], list[T
         for model, values in enumerate(batch):
             sums[model, 0] += values.sum(0)
             sums[model, 1] += values.square().sum(0)
-            for layer, products in enumerate(own[model]):
+            for layer, products in enumerate(symmetric[model]):
                 part = values[:, layer * width : (layer + 1) * width]
                 products.update(part, part)
-    for model_sums, layers_products in zip(sums, own, strict=True):
+    for model_sums, layers_products in zip(sums, symmetric, strict=True):
         for products in layers_products:
             products.rest()
         if precision != "fp32":
@@ -71,7 +71,7 @@ def ours(x: Tensor, y: Tensor, width: int, rotations: tuple[list[Tensor], list[T
     def rotated(model: int, layer: int, turned: list[Tensor]) -> list[Any]:
         neurons = slice(layer * width, (layer + 1) * width)
         part = NeuronSums(len(x), sums[model, 0, neurons], sums[model, 1, neurons])
-        return [rotate_layer(layer, turned[layer], own[model][layer].total_, part)]
+        return [rotate_layer(layer, turned[layer], symmetric[model][layer].total_, part)]
 
     done = tile.compute(
         x_sums,
@@ -89,15 +89,15 @@ def ours(x: Tensor, y: Tensor, width: int, rotations: tuple[list[Tensor], list[T
 def exact(x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
     """Correlations of some neurons of x with all of y, in float64 throughout."""
     sums = torch.zeros(len(rows), y.shape[1], dtype=torch.float64)
-    own, other = x[:, rows].double(), y
-    own -= own.mean(0)
+    chosen, other = x[:, rows].double(), y
+    chosen -= chosen.mean(0)
     mean = torch.stack([part.double().sum(0) for part in other.split(BATCH)]).sum(0) / len(y)
     square = torch.zeros(y.shape[1], dtype=torch.float64)
-    for part, own_part in zip(other.split(BATCH), own.split(BATCH), strict=True):
+    for part, chosen_part in zip(other.split(BATCH), chosen.split(BATCH), strict=True):
         centred = part.double() - mean
-        sums += own_part.T @ centred
+        sums += chosen_part.T @ centred
         square += centred.square().sum(0)
-    return sums / own.square().sum(0).sqrt()[:, None] / square.sqrt()
+    return sums / chosen.square().sum(0).sqrt()[:, None] / square.sqrt()
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -39,16 +39,16 @@ def activations(max_tokens: int) -> tuple[list[Tensor], int]:
 def products(values: list[Tensor], width: int, device: torch.device, precision: str) -> tuple[Products, list[list[Products]]]:
     """Of the tile, and of every layer of both models with itself."""
     tile = Products(values[0].shape[1], values[1].shape[1], device, precision)
-    own = [[Products(width, width, device, precision, symmetric=True) for _ in v.split(width, dim=1)] for v in values]
+    symmetric = [[Products(width, width, device, precision, symmetric=True) for _ in v.split(width, dim=1)] for v in values]
     for x, y in zip(*(v.split(pocket.BATCH_TOKENS) for v in values), strict=True):
         tile.update(x, y)
-        for batch, layers in zip((x, y), own, strict=True):
+        for batch, layers in zip((x, y), symmetric, strict=True):
             for part, layer in zip(batch.split(width, dim=1), layers, strict=True):
                 layer.update(part, part)
     tile.rest()
-    for layer in (layer for layers in own for layer in layers):
+    for layer in (layer for layers in symmetric for layer in layers):
         layer.rest()
-    return tile, own
+    return tile, symmetric
 
 
 def correlations(values: list[Tensor], width: int, device: torch.device, precision: str) -> tuple[Tensor, float]:
@@ -57,11 +57,11 @@ def correlations(values: list[Tensor], width: int, device: torch.device, precisi
     centred = [(v - pivot).to(device) for v, pivot in zip(values, pivots, strict=True)]
     _wait(device)
     began = time.perf_counter()
-    tile, own = products(centred, width, device, precision)
+    tile, symmetric = products(centred, width, device, precision)
     _wait(device)
     seconds = time.perf_counter() - began
     sums = []
-    for v, layers in zip(centred, own, strict=True):
+    for v, layers in zip(centred, symmetric, strict=True):
         squares = v.double().square().sum(0) if precision == "fp32" else torch.cat([p.total_.diagonal() for p in layers])
         sums.append(NeuronSums(len(v), v.double().sum(0), squares))
     return correlate(tile.total_, *sums).cpu(), seconds
@@ -100,7 +100,7 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             "largest error": f"{errors[device, precision][-1]:.1e}",
             "99.9 % of errors below": f"{errors[device, precision][int(0.999 * truth.numel())]:.1e}",
             "time relative to fp32": statistics.median(
-                own / full for own, full in zip(seconds[device, precision], seconds[device, "fp32"], strict=True)
+                reduced / full for reduced, full in zip(seconds[device, precision], seconds[device, "fp32"], strict=True)
             ),
         }
         for device, precision in cases

@@ -54,8 +54,8 @@ def both_directions(x: Tensor, y: Tensor, width: int, rotations: tuple[list[Tens
         top values and indices of x, baseline of x; the same of y.
     """
     found: list[Tensor] = []
-    for own, other, turned in ((x, y, rotations[0]), (y, x, rotations[1])):
-        top = correlations(own, other, width).topk(TOP, dim=1)
-        baseline = correlations(own, other, width, turned).amax(1)
+    for mine, other, turned in ((x, y, rotations[0]), (y, x, rotations[1])):
+        top = correlations(mine, other, width).topk(TOP, dim=1)
+        baseline = correlations(mine, other, width, turned).amax(1)
         found += [top.values, top.indices, baseline]
     return found

@@ -64,9 +64,9 @@ ablation_relations = table(
     serves="neuron_path_ablations: how the changes of an ablation are related",
 )
 
-_OWN = "{t}.purpose <> 'asked'"
+_OF_THE_RUN = "{t}.purpose <> 'asked'"
 _KEY = tuple(column.name for column in path_ablations.primary_key)
-_OWN_RELATIONS = (
+_RELATIONS_OF_THE_RUN = (
     f"({', '.join(f'{{t}}.{name}' for name in _KEY)}) IN"
     f" (SELECT {', '.join(_KEY)} FROM public.path_ablations WHERE purpose <> 'asked')"
 )
@@ -88,8 +88,8 @@ PART = Part(
     settings=("intervention_tokens", "ablation_pairs"),
     group="roles",
     rows=(
-        Rows(ablation_relations, "some", own=_OWN_RELATIONS, asked_too=True, measurement=_KEY),
-        Rows(path_ablations, "some", own=_OWN, asked_too=True),
+        Rows(ablation_relations, "some", condition=_RELATIONS_OF_THE_RUN, asked_too=True, measurement=_KEY),
+        Rows(path_ablations, "some", condition=_OF_THE_RUN, asked_too=True),
         Rows(head_norms, "model"),
     ),
     views=(

@@ -184,7 +184,7 @@ PART = Part(
     reads="corpus",
     settings=("intervention_tokens",),
     group="roles",
-    rows=(Rows(interventions, "some", own="{t}.purpose <> 'asked'", asked_too=True),),
+    rows=(Rows(interventions, "some", condition="{t}.purpose <> 'asked'", asked_too=True),),
     views=VIEWS,
     rules=(
         _rule(

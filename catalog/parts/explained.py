@@ -45,7 +45,7 @@ def explained_by(features: str) -> Rows:
     Args:
         features: SQL that says which features `f` are the part's.
     """
-    return Rows(explanations, "some", own=f"{{t}}.feature_id IN (SELECT f.id FROM public.features f WHERE {features})")
+    return Rows(explanations, "some", condition=f"{{t}}.feature_id IN (SELECT f.id FROM public.features f WHERE {features})")
 
 
 def best_feature(

@@ -45,12 +45,12 @@ class Rows:
     each: Literal["neuron", "some", "pair", "model", "run"]
     """Whose they are, which `verify` checks. neuron: one row for every neuron of the run. some: of neurons of the run. pair: of
     neurons of the run, with another model. model: of models of the run. run: of the run as a whole."""
-    own: str = "true"
+    condition: str = "true"
     """SQL: which rows `{t}` of the table are the part's, where several parts, or people, fill it."""
     of_all_models: bool = False
     """They depend on which models the run has, and are not taken over from an earlier run model by model."""
     asked_too: bool = False
-    """People add rows to a published run; those of the run itself are `own`."""
+    """People add rows to a published run; those of the run itself meet the condition."""
     measurement: tuple[str, ...] = ()
     """Columns that say which measurement a row is of, of which there are several; else each row is one, by its key."""
 
@@ -63,9 +63,9 @@ class Rows:
         """Columns that tell one measurement from another."""
         return self.measurement or tuple(column.name for column in self.table.primary_key)
 
-    def own_of(self, alias: str) -> str:
-        """`own`, of rows that are called so."""
-        return self.own.format(t=alias)
+    def condition_on(self, alias: str) -> str:
+        """`condition`, of rows that are called so."""
+        return self.condition.format(t=alias)
 
 
 class Check(NamedTuple):

@@ -41,7 +41,7 @@ def _replace(connection: Connection, name: str, columns: Mapping[str, np.ndarray
     statement = insert(table).values({"measured_at": func.now()} if "measured_at" in table.columns else {})
     replaced = {column.name: column for column in statement.excluded if not table.columns[column.name].primary_key}
     statement = statement.on_conflict_do_update(
-        index_elements=list(table.primary_key), set_=replaced, where=text(f"NOT ({rows_too.own_of(name)})")
+        index_elements=list(table.primary_key), set_=replaced, where=text(f"NOT ({rows_too.condition_on(name)})")
     )
     connection.execute(statement, rows)
 

@@ -59,11 +59,11 @@ def _tables(what: str, value: object) -> list[str]:
 
 def tables_of(names: Iterable[str]) -> list[str]:
     """The tables whose checksums a run with these parts has."""
-    own: list[str] = []
+    tables: list[str] = []
     for part in map(parts.part_named, names):
-        own += [name for rows in part.rows if parts.points_to_features(rows.table) for name in _USED_FEATURES]
-        own += [*(table.name for table in part.uses), *(rows.name for rows in part.rows)]
-    return list(dict.fromkeys([*_always(), *_once(), *own]))
+        tables += [name for rows in part.rows if parts.points_to_features(rows.table) for name in _USED_FEATURES]
+        tables += [*(table.name for table in part.uses), *(rows.name for rows in part.rows)]
+    return list(dict.fromkeys([*_always(), *_once(), *tables]))
 
 
 _USED_FEATURES = ("features", "feature_tokens")
@@ -77,7 +77,7 @@ def _rows_of_run(table: str) -> str:
         found = " UNION ".join(f"SELECT feature_id FROM {name} WHERE run_id = :run_id" for name in parts.with_features())
         used = used.format(features=f"({found})")
     people = parts.asked_too().get(table)
-    return used if people is None else f"{used} AND {people.own_of('t')}"
+    return used if people is None else f"{used} AND {people.condition_on('t')}"
 
 
 def record_publication(connection: Connection, run_id: int, published: Iterable[str]) -> None:

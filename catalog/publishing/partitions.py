@@ -83,9 +83,9 @@ def attach(connection: psycopg.Connection[Any], run_id: int, table: str) -> None
 
 def drop(connection: psycopg.Connection[Any], run_id: int, tables: Iterable[str]) -> None:
     """Drop the partitions that tables have for a run, if they do; within a transaction."""
-    own = [table for table in tables if table in parts.partitioned() and _is_there(connection, partition_of(run_id, table))]
-    let_readers_pass(connection, own)
-    for table in own:
+    there = [table for table in tables if table in parts.partitioned() and _is_there(connection, partition_of(run_id, table))]
+    let_readers_pass(connection, there)
+    for table in there:
         connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier("public", partition_of(run_id, table))))
 
 

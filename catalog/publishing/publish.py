@@ -48,7 +48,7 @@ def publish(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRow
     summarise(connection, run_id)
     _mark(connection, run_id, spec, rows, corpus_id)
     checksums.record_publication(connection, run_id, rows.parts)
-    written = {own.name for part in rows.parts for own in parts.rows_of(part)}
+    written = {table_rows.name for part in rows.parts for table_rows in parts.rows_of(part)}
     partitions.let_readers_pass(driver, [table for table in parts.partitioned() if table in written])
 
 
@@ -71,12 +71,12 @@ def _forget_parts(connection: Connection, run_id: int, names: list[str]) -> None
         text("DELETE FROM run_parts WHERE run_id = :run_id AND part = ANY(:parts) RETURNING part"),
         {"run_id": run_id, "parts": names},
     )
-    rows = [own for part in replaced.scalars().all() for own in parts.rows_of(part)]
-    for own in rows:
-        if own.name not in parts.partitioned():
-            statement = f"DELETE FROM {own.name} t WHERE t.run_id = :run_id AND {own.own_of('t')}"
+    replaced_rows = [rows for part in replaced.scalars().all() for rows in parts.rows_of(part)]
+    for rows in replaced_rows:
+        if rows.name not in parts.partitioned():
+            statement = f"DELETE FROM {rows.name} t WHERE t.run_id = :run_id AND {rows.condition_on('t')}"
             connection.execute(text(statement), {"run_id": run_id})
-    partitions.drop(driver_of(connection), run_id, [own.name for own in rows])
+    partitions.drop(driver_of(connection), run_id, [rows.name for rows in replaced_rows])
 
 
 def _move_staged(driver: psycopg.Connection[Any], run_id: int) -> None:

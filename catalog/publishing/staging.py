@@ -77,7 +77,7 @@ def fill_from_run(
         ).format(sql.Literal(one), sql.Literal(other))
     statement = sql.SQL(
         "INSERT INTO staging.{target} (run_id, {columns}) SELECT {run}, {columns} FROM public.{table}"
-        " WHERE run_id = {from_run} AND {condition} AND {own}"
+        " WHERE run_id = {from_run} AND {condition} AND {of_the_part}"
     ).format(
         target=sql.Identifier(name_of(run_id, table)),
         columns=columns,
@@ -85,22 +85,22 @@ def fill_from_run(
         table=sql.Identifier(table),
         from_run=sql.Literal(from_run),
         condition=condition,
-        own=sql.SQL(parts.rows_in(part, table).own_of(table)),
+        of_the_part=sql.SQL(parts.rows_in(part, table).condition_on(table)),
     )
     return connection.execute(statement).rowcount
 
 
 def move_placed(connection: psycopg.Connection[Any], run_id: int, table: str) -> None:
     """Move the staged rows of a table that says where neurons are, with the place of each neuron."""
-    own = [name for name in column_names(connection, table) if name not in PLACE]
+    columns = [name for name in column_names(connection, table) if name not in PLACE]
     statement = sql.SQL(
-        "INSERT INTO public.{table} ({own}, {place})"
+        "INSERT INTO public.{table} ({columns}, {place})"
         " SELECT {staged}, {found} FROM staging.{source} s JOIN public.neurons n ON n.id = s.neuron_id"
     ).format(
         table=sql.Identifier(table),
-        own=sql.SQL(", ").join(map(sql.Identifier, own)),
+        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
         place=sql.SQL(", ").join(map(sql.Identifier, PLACE)),
-        staged=sql.SQL(", ").join(sql.Identifier("s", name) for name in own),
+        staged=sql.SQL(", ").join(sql.Identifier("s", name) for name in columns),
         found=sql.SQL(", ").join(sql.Identifier("n", name) for name in PLACE),
         source=sql.Identifier(name_of(run_id, table)),
     )

@@ -158,9 +158,9 @@ SELECT tokens FROM history.token_detectors WHERE run_id = :run_id AND neuron_id 
 def _family(
     question: _Question, name: str, runs: Sequence[int], totals: Sequence[Values], thresholds: Sequence[Values]
 ) -> Family:
-    own = [row for row in totals if row["family"] == name]
-    counts = [row for row in own if row["labels"]]
-    looked_in = {row["run_id"] for row in own}
+    totals_here = [row for row in totals if row["family"] == name]
+    counts = [row for row in totals_here if row["labels"]]
+    looked_in = {row["run_id"] for row in totals_here}
     others = [run for run in runs if run not in looked_in]
     rule = parts.rule_of(name)
     closest = [] if counts or rule is None else _closest(question, rule)

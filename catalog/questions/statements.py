@@ -74,8 +74,8 @@ def check_page(limit: int, offset: int = 0) -> None:
     InputError: one of the two is negative.
     """
     if limit < 0 or offset < 0:
-        given = f"--limit {limit}" + (f" --offset {offset}" if offset else "")
-        raise InputError(f"{given}: neither may be negative; --limit 0 shows all.")
+        options = f"--limit {limit}" + (f" --offset {offset}" if offset else "")
+        raise InputError(f"{options}: neither may be negative; --limit 0 shows all.")
 
 
 def check_finite(option: str, value: float | None) -> None:

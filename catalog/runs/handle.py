@@ -243,7 +243,7 @@ def _other(found: Any, model: ModelRow, tokenizer: str) -> str | None:
     if found.weights_sha256 != model.weights_sha256:
         return "other weights"
     if found.identity != model.identity:
-        own = json.loads(model.behaviour)
-        differing = [name for name in sorted({*own, *found.behaviour}) if own.get(name) != found.behaviour.get(name)]
-        return f"another config ({', '.join(f'{name} {found.behaviour.get(name)}, not {own.get(name)}' for name in differing)})"
+        new, known = json.loads(model.behaviour), found.behaviour
+        differing = [name for name in sorted({*new, *known}) if new.get(name) != known.get(name)]
+        return f"another config ({', '.join(f'{name} {known.get(name)}, not {new.get(name)}' for name in differing)})"
     return "another tokenizer" if found.tokenizer != tokenizer else None

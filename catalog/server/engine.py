@@ -27,11 +27,11 @@ def database_url(url: str | None = None) -> URL:
     Raises:
         DatabaseError: the text is no PostgreSQL URL, or the embedded server does not start.
     """
-    given = url or settings.database_url()
-    if given is None:
+    chosen = url or settings.database_url()
+    if chosen is None:
         return embedded.start()
     try:
-        parsed = make_url(given)
+        parsed = make_url(chosen)
     except (ArgumentError, ValueError):
         raise DatabaseError(
             f"CATALOG_DATABASE_URL is no database URL; {_SPELLING}."
@@ -70,9 +70,8 @@ def engine_if_there(url: str | None = None) -> Engine | None:
 
 def reader_engine(url: str | None = None) -> Engine:
     """An engine that logs in as `catalog_reader`, so that not even a mistake in our own code could write."""
-    own = database_url(url)
-    reader = URL.create(own.drivername, READER, settings.reader_password(), own.host, own.port, own.database, own.query)
-    return _engine(reader)
+    at = database_url(url)
+    return _engine(URL.create(at.drivername, READER, settings.reader_password(), at.host, at.port, at.database, at.query))
 
 
 def address(url: URL, hide_password: bool = True) -> str:

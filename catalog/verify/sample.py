@@ -109,7 +109,7 @@ def _model(connection: Connection, run_id: int, shape: Any, flat: np.ndarray) ->
     )
 
 
-def _pairs(connection: Connection, run_id: int, own: Any, other: Any, flat: np.ndarray) -> SampledPairs:
+def _pairs(connection: Connection, run_id: int, model: Any, other: Any, flat: np.ndarray) -> SampledPairs:
     rows = connection.execute(
         text(
             """SELECT n.layer * :own_d_mlp + n.index, o.layer * :d_mlp + o.index, p.correlation
@@ -121,9 +121,9 @@ def _pairs(connection: Connection, run_id: int, own: Any, other: Any, flat: np.n
         ),
         {
             "run_id": run_id,
-            "model_id": own.id,
+            "model_id": model.id,
             "other_id": other.id,
-            "own_d_mlp": own.d_mlp,
+            "own_d_mlp": model.d_mlp,
             "d_mlp": other.d_mlp,
             "flat": flat.tolist(),
         },

@@ -25,11 +25,11 @@ _ENDS = re.compile(r"\sFROM\s")
 _WHOLE = r"\(SELECT \* FROM public\.(\w+)[^()]*\)\s+(\w+)"
 
 
-def words_of(view: str, select: str, own: Mapping[str, str]) -> dict[str, str]:
+def words_of(view: str, select: str, view_words: Mapping[str, str]) -> dict[str, str]:
     """The comment of each column of a view, in order.
 
     Args:
-        own: words of the view, by column.
+        view_words: words of the view, by column.
 
     Words of the view go before words of the name, and those before the comment of a table's column that is passed through.
 
@@ -39,11 +39,11 @@ def words_of(view: str, select: str, own: Mapping[str, str]) -> dict[str, str]:
     tables = _tables_of(select)
     said: dict[str, str] = {}
     for column, source in columns_of(select):
-        words = own.get(column) or EVERYWHERE.get(column) or _passed_on(column, source, tables)
+        words = view_words.get(column) or EVERYWHERE.get(column) or _passed_on(column, source, tables)
         if not words:
             raise KeyError(f"column {column} of view {view} needs words")
         said[column] = words
-    if unknown := set(own) - set(said):
+    if unknown := set(view_words) - set(said):
         raise KeyError(f"view {view} has no column {min(unknown)}, for which it has words")
     return said
 

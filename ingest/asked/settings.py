@@ -154,9 +154,8 @@ def settings_again(settings: MeasureSettings, of_run: ModelOfRun) -> IngestSetti
         )
     record = from_record(of_run.settings["read_as"])
     revision = f"@{of_run.revision}" if of_run.revision else ""
-    (model,) = [given for given in record.models if given.startswith(f"{of_run.name}=") and given.endswith(revision)][:1] or (
-        of_run.name,
-    )
+    named = [each for each in record.models if each.startswith(f"{of_run.name}=") and each.endswith(revision)]
+    model = named[0] if named else of_run.name
     return replace(
         record, models=(model,), only=(settings.part,), device=settings.device, batch_tokens=settings.batch_tokens,
         intervention_tokens=settings.tokens, context=of_run.settings.get("context", record.context), precision="fp32",

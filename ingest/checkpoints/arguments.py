@@ -29,8 +29,8 @@ def parse_model_argument(argument: str) -> ModelSource:
     if not location.strip():
         raise InputError(f"the model {argument!r} has no location; give a checkpoint's folder, or a hub name as OWNER/NAME.")
     if Path(location).expanduser().exists():
-        given = Path(location).expanduser().absolute()
-        return ModelSource(name or folder_name(given), str(given.resolve()), None, True)
+        path = Path(location).expanduser().absolute()
+        return ModelSource(name or folder_name(path), str(path.resolve()), None, True)
     location, _, revision = location.rpartition("@") if "@" in location else (location, "", "")
     if Path(location).expanduser().is_dir():
         raise InputError(f"{location} is a folder and has no revision {revision!r}; leave out @{revision}.")

@@ -113,8 +113,8 @@ def _check_function(checkpoint: RawModel, bridge: Any, n_real_tokens: int) -> No
             f"after weight processing the log-probabilities of {checkpoint.source} differ by {difference:.1e} from the raw "
             f"model's, and {LOG_PROBABILITY_TOLERANCE} is allowed; this checkpoint cannot be used."
         )
-    for layer, own in enumerate(checkpoint.mlp_activations(tokens)):
-        for kind, values in zip(("pre", "post"), own, strict=True):
+    for layer, activations in enumerate(checkpoint.mlp_activations(tokens)):
+        for kind, values in zip(("pre", "post"), activations, strict=True):
             other = seen[f"blocks.{layer}.mlp.hook_{kind}"].reshape(values.shape)
             scale = values.abs().max().clamp_min(1)
             if not (values - other).abs().max() <= LOG_PROBABILITY_TOLERANCE * scale:

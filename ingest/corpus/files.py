@@ -123,8 +123,8 @@ def _is_corpus(name: str) -> bool:
 
 
 def _of_folders(source: CorpusSource) -> list[str]:
-    given = (("--include", source.include), ("--exclude", source.exclude))
-    return [option for option, patterns in given if patterns]
+    by_option = (("--include", source.include), ("--exclude", source.exclude))
+    return [option for option, patterns in by_option if patterns]
 
 
 def _of_text(source: CorpusSource) -> list[str]:

@@ -97,14 +97,14 @@ def work_folder(cache_dir: Path) -> Iterator[Path]:
         with suppress(OSError), left.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its owner lives
             _remove(left)
-    with tempfile.NamedTemporaryFile(prefix="work-", suffix=".lock", dir=cache_dir, delete=False) as own:
-        fcntl.flock(own, fcntl.LOCK_EX)
-        folder = Path(own.name).with_suffix("")
+    with tempfile.NamedTemporaryFile(prefix="work-", suffix=".lock", dir=cache_dir, delete=False) as lock_file:
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
+        folder = Path(lock_file.name).with_suffix("")
         try:
             folder.mkdir()
             yield folder
         finally:
-            _remove(Path(own.name))
+            _remove(Path(lock_file.name))
 
 
 def _remove(lock: Path) -> None:

@@ -30,13 +30,13 @@ def token_bytes(backend: Tokenizer, description: Description, unknown: Sequence[
         InputError: by its decoder, a token has no bytes of its own.
     """
     steps = list(_steps(description))
-    own = backend.get_vocab(with_added_tokens=False)
+    vocabulary = backend.get_vocab(with_added_tokens=False)
     added = {token["content"]: token for token in description["added_tokens"]}
     result: list[bytes | None] = [None] * n_tokens
     for name, i in backend.get_vocab(with_added_tokens=True).items():
         if i not in unknown:
             # an added token that the model has as well can come from the model, in the model's spelling
-            result[i] = _read(name, steps) if name in own else _written(added[name], backend, description)
+            result[i] = _read(name, steps) if name in vocabulary else _written(added[name], backend, description)
     return result
 
 

@@ -109,8 +109,8 @@ def text_encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
         return [found.ids for found in made.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     for token in description["added_tokens"]:
-        given = tokenizer(token["content"], add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-        if encode([token["content"]]) != [given]:
+        ids = tokenizer(token["content"], add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        if encode([token["content"]]) != [ids]:
             raise _twice(tokenizer, token["content"])
     return encode
 
@@ -137,12 +137,12 @@ def _described(tokenizer: PreTrainedTokenizerBase) -> tuple[Tokenizer, dict[str,
 
 
 def _refuse_python(tokenizer: PreTrainedTokenizerBase) -> None:
-    given, usual = type(tokenizer), PreTrainedTokenizerFast
+    kind, usual = type(tokenizer), PreTrainedTokenizerFast
     if not isinstance(tokenizer, usual) or any(
-        getattr(given, name) is not getattr(usual, name) for name in ("__call__", "_encode_plus")
+        getattr(kind, name) is not getattr(usual, name) for name in ("__call__", "_encode_plus")
     ):
         raise InputError(
-            f"the tokenizer {tokenizer.name_or_path!r} is a {given.__name__}, which makes tokens by code of its own, so what "
+            f"the tokenizer {tokenizer.name_or_path!r} is a {kind.__name__}, which makes tokens by code of its own, so what "
             "decides them cannot be recorded; give a model whose tokenizer is a tokenizer.json."
         )
 
@@ -179,17 +179,17 @@ def _unknown(
     tokenizer: PreTrainedTokenizerBase, model: dict[str, Any], ids: dict[str, int], special: set[int | None]
 ) -> list[int]:
     """Ids that stand for text that the tokenizer does not know: the model's own, and the one set beside it."""
-    own = model["unk_id"] if "unk_id" in model else ids.get(model.get("unk_token") or "")
+    unknown = model["unk_id"] if "unk_id" in model else ids.get(model.get("unk_token") or "")
     beside = tokenizer.unk_token_id
-    return sorted(i for i in {own, None if beside in special else beside} if i is not None)
+    return sorted(i for i in {unknown, None if beside in special else beside} if i is not None)
 
 
 def _newline(raw_bytes: list[bytes | None], tokenizer: PreTrainedTokenizerBase) -> int | None:
     found = [i for i, raw in enumerate(raw_bytes) if raw == b"\n"]
     if len(found) > 1:
         # a byte's token beside the character's own: only one of them is ever given
-        given = set(text_encoder(tokenizer)(["a\nb"])[0])
-        found = [i for i in found if i in given]
+        ids = set(text_encoder(tokenizer)(["a\nb"])[0])
+        found = [i for i in found if i in ids]
     return found[0] if len(found) == 1 else None
 
 

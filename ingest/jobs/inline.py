@@ -63,7 +63,7 @@ def phase_of(context: JobContext, job: Job) -> tuple[str, int | None, str]:
     name = phase_name(item.measure, context.inputs.checkpoints[item.model].name)
     if MODEL_MEASURES[item.measure].reads_corpus:
         return name, item.tokens, "tokens"
-    return name, context.plan.shapes[item.model].n_neurons // item.share.of, "neurons"
+    return name, context.plan.shapes[item.model].n_neurons // item.share.n_shares, "neurons"
 
 
 def run_jobs(context: JobContext, handle: RunHandle, progress: Progress) -> None:

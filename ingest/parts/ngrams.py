@@ -148,10 +148,10 @@ def _trigger_effects(neurons: np.ndarray, triggers: np.ndarray, weights: OutputW
         some = torch.from_numpy(distinct[start : start + NEURONS_AT_ONCE])
         effects = (weights.w_out[some] @ weights.w_u).cpu().numpy()
         raw = (weights.raw_w_out[some] @ weights.raw_w_u).cpu().numpy()
-        for neuron, own, own_raw in zip(some.tolist(), effects, raw, strict=True):
+        for neuron, effect, own_raw in zip(some.tolist(), effects, raw, strict=True):
             entries = slice(*np.searchsorted(neurons, [neuron, neuron + 1]))
-            values, ordered = own[triggers[entries]], np.sort(own)
+            values, ordered = effect[triggers[entries]], np.sort(effect)
             found["effect"][entries], found["effect_raw"][entries] = values, own_raw[triggers[entries]]
             below = np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right")
-            found["percentile"][entries] = 50 * (below + 1) / len(own)
+            found["percentile"][entries] = 50 * (below + 1) / len(effect)
     return found

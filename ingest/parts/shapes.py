@@ -102,12 +102,12 @@ class Share(NamedTuple):
 
     number: int
     """From 0."""
-    of: int
+    n_shares: int
 
     def slice(self, n: int, step: int = 1) -> slice:
         """Which of n things are in it: consecutive ones, as many as in every share; the edges are multiples of `step`."""
         pieces = -(-n // step)
-        first, end = (min(n, pieces * edge // self.of * step) for edge in (self.number, self.number + 1))
+        first, end = (min(n, pieces * edge // self.n_shares * step) for edge in (self.number, self.number + 1))
         return slice(first, end)
 
     def part(self, things: Sequence[T]) -> Sequence[T]:

@@ -66,8 +66,8 @@ class Vocabulary(LayerMeasure[TokenSumAccumulator]):
 
 
 def _arrays(explanations: Explanations, top: TopTokens) -> Arrays:
-    own = [field.name for field in fields(Explanations) if field.name != "letters"]
-    found = {f"explanations.{name}": getattr(explanations, name) for name in own}
+    names = [field.name for field in fields(Explanations) if field.name != "letters"]
+    found = {f"explanations.{name}": getattr(explanations, name) for name in names}
     found |= {f"letters.{field.name}": getattr(explanations.letters, field.name) for field in fields(LetterScores)}
     found["letters.letter"] = found["letters.letter"].astype("U1")
     return found | {f"top.{field.name}": getattr(top, field.name) for field in fields(TopTokens)}

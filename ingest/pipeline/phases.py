@@ -131,9 +131,9 @@ class RunWork:
                     continue
                 for table in reuse.tables_of_pairs("correlations"):
                     self.handle.stage_from_run(table, run, "correlations", pairs_of=(ids[a].model_id, ids[b].model_id))
-                for own, other in ((a, b), (b, a)):
-                    self.matches[own, other] = BestMatches(
-                        *reuse.best_matches(self.engine, run, ids[own].model_id, ids[other].model_id)
+                for one, other in ((a, b), (b, a)):
+                    self.matches[one, other] = BestMatches(
+                        *reuse.best_matches(self.engine, run, ids[one].model_id, ids[other].model_id)
                     )
 
     def _merge(self, keys: Keys) -> list[GroupRow]:

@@ -117,8 +117,8 @@ def _changed(before: Definition, now: Definition, settings: IngestSettings) -> s
     for name, value in now.settings.items():
         was = before.settings.get(name)
         if was != value:
-            given = getattr(settings, name) if isinstance(value, str) else value
-            told.append(f"with {option_of(name)} {_shown(given)} (was {_shown(was)})")
+            as_given = getattr(settings, name) if isinstance(value, str) else value
+            told.append(f"with {option_of(name)} {_shown(as_given)} (was {_shown(was)})")
     return " and ".join(told)
 
 

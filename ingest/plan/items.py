@@ -284,8 +284,8 @@ def _item(entry: list[Any], shapes: tuple[ModelShape, ...]) -> Item:
         a, b, first, last, left, right = numbers
         return TileItem(a, b, LayerSpan(first, last, shapes[a].d_mlp), LayerSpan(left, right, shapes[b].d_mlp))
     if kind == "model":
-        measure, model, number, of, *sizes = numbers
-        return ModelItem(measure, model, Share(number, of), *sizes)
+        measure, model, number, n_shares, *sizes = numbers
+        return ModelItem(measure, model, Share(number, n_shares), *sizes)
     if kind == "layers":
         measure, model, first, last, *size = numbers
         return LayerItem(measure, model, LayerSpan(first, last, shapes[model].d_mlp), Size(*size))

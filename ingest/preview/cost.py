@@ -123,16 +123,16 @@ def describe(job: Job, names: Sequence[str]) -> str:
     """The job's items in a few words."""
     if job.kind == "measure":
         shares = [item for item in job.items if isinstance(item, ModelItem)]
-        return ", ".join(f"{phase_name(i.measure, names[i.model])}, {i.share.number + 1} of {i.share.of}" for i in shares)
+        return ", ".join(f"{phase_name(i.measure, names[i.model])}, {i.share.number + 1} of {i.share.n_shares}" for i in shares)
     if job.kind == "pivots":
         return f"pivots of {len(job.items)} models"
     words = [_tile(item, names) for item in job.items if isinstance(item, TileItem)]
-    own = sum(isinstance(item, OwnItem) for item in job.items)
+    n_own = sum(isinstance(item, OwnItem) for item in job.items)
     layers = Counter(item.measure for item in job.items if isinstance(item, LayerItem))
     if len(words) > 2:
         words = [f"{words[0]} and {len(words) - 1} more tiles"]
-    if own:
-        words.append(f"{own} layers with themselves")
+    if n_own:
+        words.append(f"{n_own} layers with themselves")
     words += [f"{measure.replace('_', ' ')} of {n} layers" for measure, n in layers.items()]
     moments = sum(isinstance(item, MomentItem) for item in job.items)
     return ", ".join([*words, *([f"moments of {moments} models"] if moments else [])])

@@ -89,7 +89,7 @@ class Outlook:
 
     def _writing(self) -> Iterator[PhaseEstimate]:
         neurons, written = sum(shape.n_neurons for shape in self.shapes), self._written
-        kept, moved, wide = (neurons * sum(getattr(own, name) for own in written) for name in ("kept", "moved", "wide"))
+        kept, moved, wide = (neurons * sum(getattr(table, name) for table in written) for name in ("kept", "moved", "wide"))
         computed = any(m.computes_rows_of_run for m in MEASURES if m.part in self.settings.parts)
         made, rates = self._of_all(ROWS_OF_RUN) if computed else 0.0, self.rates
         staged = None

@@ -98,10 +98,10 @@ class ModelSums:
 
     def update(self, pre: Tensor, post: Tensor) -> Tensor:
         """Add a batch, (tokens, all neurons) each; returns post of the columns about its pivot, float64."""
-        own = pre[:, self._columns[self.sampled]]
-        self.positive += (own > 0).sum(0)
-        self.near_zero += (own.abs() <= NEAR_ZERO).sum(0)
-        self.pre.update(own)
+        sampled = pre[:, self._columns[self.sampled]]
+        self.positive += (sampled > 0).sum(0)
+        self.near_zero += (sampled.abs() <= NEAR_ZERO).sum(0)
+        self.pre.update(sampled)
         return self.post.update(post[:, self._columns])
 
 
@@ -168,16 +168,16 @@ def _accumulate(sample: Sample, inputs: Inputs, batch_tokens: int, progress: Pro
         partners = [pairs.partners for (_, other), pairs in sample.pairs.items() if other == place]
         sums.append(ModelSums(model.neurons, np.concatenate([np.empty(0, np.int64), *partners]), inputs.device))
     products = {
-        (own, other): torch.zeros(len(sums[own].sampled), len(sums[other].columns), dtype=torch.float64, device=inputs.device)
-        for own, other in sample.pairs
+        (one, other): torch.zeros(len(sums[one].sampled), len(sums[other].columns), dtype=torch.float64, device=inputs.device)
+        for one, other in sample.pairs
     }
     progress.phase("recompute", inputs.corpus.n_tokens, "tokens")
     for batch in token_batches(inputs.corpus, batch_tokens, inputs.device):
         post = [
-            own.update(*kept_activations(checkpoint, batch)) for own, checkpoint in zip(sums, inputs.checkpoints, strict=True)
+            one.update(*kept_activations(checkpoint, batch)) for one, checkpoint in zip(sums, inputs.checkpoints, strict=True)
         ]
-        for (own, other), product in products.items():
-            product.addmm_(post[own][:, sums[own].sampled].T, post[other])
+        for (one, other), product in products.items():
+            product.addmm_(post[one][:, sums[one].sampled].T, post[other])
         progress.advance(batch.tokens.numel())
     return sums, products
 
@@ -185,14 +185,14 @@ def _accumulate(sample: Sample, inputs: Inputs, batch_tokens: int, progress: Pro
 def _compare(sample: Sample, sums: list[ModelSums], products: Products, tolerance: float) -> Iterator[Finding]:
     n_neurons = sum(len(model.neurons) for model in sample.models)
     if any(model.statistics for model in sample.models):
-        found = [text for model, own in zip(sample.models, sums, strict=True) for text in _statistics(model, own, tolerance)]
+        found = [text for model, one in zip(sample.models, sums, strict=True) for text in _statistics(model, one, tolerance)]
         yield _finding(f"activation statistics of {n_neurons:,} neurons", found)
     n_pairs = sum(len(pairs.neurons) for pairs in sample.pairs.values())
     if n_pairs:
         found = []
-        for (own, other), pairs in sample.pairs.items():
-            models = sample.models[own], sample.models[other]
-            found += _correlations(models, pairs, sums[own], sums[other], products[own, other], tolerance)
+        for (one, other), pairs in sample.pairs.items():
+            models = sample.models[one], sample.models[other]
+            found += _correlations(models, pairs, sums[one], sums[other], products[one, other], tolerance)
         yield _finding(f"correlations of {n_neurons:,} neurons with {n_pairs:,} stored partners", found)
 
 
@@ -237,21 +237,21 @@ def _differing(model: SampledModel, name: str, reference: np.ndarray, allowed: n
 def _correlations(
     models: tuple[SampledModel, SampledModel],
     pairs: SampledPairs,
-    own: ModelSums,
+    sums: ModelSums,
     other: ModelSums,
     products: Tensor,
     tolerance: float,
 ) -> Iterator[str]:
     """Stored pairs whose correlation is otherwise than stored."""
-    rows = np.searchsorted(own.columns[own.sampled.cpu().numpy()], pairs.neurons)
+    rows = np.searchsorted(sums.columns[sums.sampled.cpu().numpy()], pairs.neurons)
     columns = np.searchsorted(other.columns, pairs.partners)
-    places = own.sampled.cpu().numpy()[rows]
-    s_x, s_y = own.post.sums[0].cpu().numpy()[places], other.post.sums[0].cpu().numpy()[columns]
-    norm = np.sqrt(own.post.centred.cpu().numpy()[places] * other.post.centred.cpu().numpy()[columns])
+    places = sums.sampled.cpu().numpy()[rows]
+    s_x, s_y = sums.post.sums[0].cpu().numpy()[places], other.post.sums[0].cpu().numpy()[columns]
+    norm = np.sqrt(sums.post.centred.cpu().numpy()[places] * other.post.centred.cpu().numpy()[columns])
     with np.errstate(invalid="ignore", divide="ignore"):
-        reference = (products.cpu().numpy()[rows, columns] - s_x * s_y / own.post.n) / norm
+        reference = (products.cpu().numpy()[rows, columns] - s_x * s_y / sums.post.n) / norm
     condition = np.maximum(
-        own.post.compute().condition.cpu().numpy()[places], other.post.compute().condition.cpu().numpy()[columns]
+        sums.post.compute().condition.cpu().numpy()[places], other.post.compute().condition.cpu().numpy()[columns]
     )
     off = ~(np.abs(pairs.correlations - reference) <= tolerance * condition + STORED_ROUNDING)
     for i in np.flatnonzero(off):

@@ -176,21 +176,21 @@ def _read(doc: "Doc", piece: _Piece) -> _Annotated:
     import spacy.attrs
 
     columns = doc.to_array([spacy.attrs.IDS[name] for name in _ATTRIBUTES]).reshape(len(doc), len(_ATTRIBUTES))
-    of = dict(zip(_ATTRIBUTES, columns.T, strict=True))
+    values = dict(zip(_ATTRIBUTES, columns.T, strict=True))
     features = np.zeros((len(doc), N_FEATURES), dtype=bool)
     strings = doc.vocab.strings
     for attribute, key in (("POS", "pos"), ("DEP", "dep"), ("ENT_TYPE", "ent")):
-        for value in np.unique(of[attribute]):
-            _mark(features, of[attribute] == value, [(key, strings[value.item()])])
-    for value in np.unique(of["MORPH"]):
-        _mark(features, of["MORPH"] == value, _morphology(strings[value.item()]))
-    features[:, PLACE["misc", "stop"]] = of["IS_STOP"] != 0
+        for value in np.unique(values[attribute]):
+            _mark(features, values[attribute] == value, [(key, strings[value.item()])])
+    for value in np.unique(values["MORPH"]):
+        _mark(features, values["MORPH"] == value, _morphology(strings[value.item()]))
+    features[:, PLACE["misc", "stop"]] = values["IS_STOP"] != 0
     if len(doc) and doc.has_annotation("SENT_START"):
-        begins = of["SENT_START"] == 1
+        begins = values["SENT_START"] == 1
         features[:, PLACE["misc", "sent_begin"]] = begins
         features[:, PLACE["misc", "sent_end"]] = np.append(begins[1:], not piece.cut)
-    starts = of["IDX"].astype(np.int64) + piece.start
-    return _Annotated(SpacyTokens(starts, starts + of["LENGTH"].astype(np.int64), of["IS_SPACE"] != 0), features)
+    starts = values["IDX"].astype(np.int64) + piece.start
+    return _Annotated(SpacyTokens(starts, starts + values["LENGTH"].astype(np.int64), values["IS_SPACE"] != 0), features)
 
 
 def _mark(features: np.ndarray, tokens: np.ndarray, sources: Sequence[tuple[str, str]]) -> None:

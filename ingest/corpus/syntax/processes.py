@@ -48,8 +48,8 @@ class Annotator:
             return
         # new interpreters: a fork would inherit locks of the threads that torch and the database have here
         context = multiprocessing.get_context("spawn")
-        given = (self.name, self.token_bytes, self.breaks)
-        pool = ProcessPoolExecutor(min(processes, len(parts)), context, initializer=_begin, initargs=given)
+        arguments = (self.name, self.token_bytes, self.breaks)
+        pool = ProcessPoolExecutor(min(processes, len(parts)), context, initializer=_begin, initargs=arguments)
         try:
             # a few parts are on their way at a time, whatever the size of the corpus
             ahead = 2 * processes
@@ -84,5 +84,5 @@ def _end_with(sentinel: int) -> None:
 
 
 def _annotate(rows: Int[np.ndarray, "rows context"]) -> UInt8[np.ndarray, "rows context bytes"]:
-    (own,) = _OWN
-    return own.annotate(rows)
+    (annotator,) = _OWN
+    return annotator.annotate(rows)
