@@ -74,11 +74,11 @@ class Curves:
 
     def of(self, *purposes: str) -> dict[tuple[str, int, int], list[Row]]:
         """The rows of each neuron, by value."""
-        found: dict[tuple[str, int, int], list[Row]] = {}
+        curves: dict[tuple[str, int, int], list[Row]] = {}
         for row in self.rows:
             if row["purpose"] in purposes:
-                found.setdefault((row["model"], row["layer"], row["neuron"]), []).append(row)
-        return found
+                curves.setdefault((row["model"], row["layer"], row["neuron"]), []).append(row)
+        return curves
 
 
 def measure(connection: Connection, progress: Progress) -> Curves:

@@ -95,7 +95,7 @@ def written(page: str) -> str:
         between = re.compile(rf"(<!-- made by make docs: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not between.search(text):
             raise ValueError(f"{page} has no place for the table {name!r}: <!-- made by make docs: {name} --> … <!-- end -->")
-        text = between.sub(lambda found, name=name: f"{found[1]}{TABLES[name]()}{found[2]}", text)  # type: ignore[misc]
+        text = between.sub(lambda match, name=name: f"{match[1]}{TABLES[name]()}{match[2]}", text)  # type: ignore[misc]
     return text
 
 

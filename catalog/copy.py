@@ -89,9 +89,9 @@ def column_types(connection: psycopg.Connection[Any], table: str, names: list[st
            WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped""",
         [table],
     ).fetchall()
-    found = dict(rows)
+    types = dict(rows)
     # an array type is named _element, which the driver does not know
-    return [found[name][1:] + "[]" if found[name].startswith("_") else found[name] for name in names]
+    return [types[name][1:] + "[]" if types[name].startswith("_") else types[name] for name in names]
 
 
 class Layout:
@@ -154,9 +154,9 @@ def encode(columns: list[tuple[np.ndarray, str]]) -> bytes:
 
 def _wire_types(columns: Iterable[np.ndarray], kinds: Sequence[str]) -> list[np.dtype[Any]] | None:
     """The bytes of a value of each column; None if those of some column differ in length."""
-    found = [_wire_type(kind, values) for kind, values in zip(kinds, columns, strict=True)]
-    wires = [wire for wire in found if wire is not None]
-    return wires if len(wires) == len(found) else None
+    types = [_wire_type(kind, values) for kind, values in zip(kinds, columns, strict=True)]
+    wires = [wire for wire in types if wire is not None]
+    return wires if len(wires) == len(types) else None
 
 
 def _wire_type(kind: str, values: np.ndarray) -> np.dtype[Any] | None:

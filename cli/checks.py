@@ -77,10 +77,10 @@ def _home() -> Finding:
         return _failure("disk", error)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free / 2**30
-    found = f"{free:.1f} GiB free in {folder}"
+    space = f"{free:.1f} GiB free in {folder}"
     if free < LEAST_FREE_GIB:
-        return Finding("disk", "fail", found, f"make room for {LEAST_FREE_GIB:g} GiB, or move it with CATALOG_HOME")
-    return Finding("disk", "ok", found)
+        return Finding("disk", "fail", space, f"make room for {LEAST_FREE_GIB:g} GiB, or move it with CATALOG_HOME")
+    return Finding("disk", "ok", space)
 
 
 def _database() -> Iterator[Finding]:
@@ -149,8 +149,8 @@ def _failure(check: str, error: Exception) -> Finding:
     """The finding that an error's sentence holds: what is wrong, and after the last semicolon what mends it."""
     told = sentence(error)
     text = told.text.removeprefix("error: ").rstrip(".") if told else f"{type(error).__name__}: {one_line(str(error))}"
-    found, _, mend = text.rpartition("; ")
-    return Finding(check, "fail", found or text, mend if found else "catalog --verbose db check")
+    what, _, mend = text.rpartition("; ")
+    return Finding(check, "fail", what or text, mend if what else "catalog --verbose db check")
 
 
 def _device() -> Finding:

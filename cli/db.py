@@ -76,9 +76,9 @@ def url(
     """The database's address, for psql and other clients."""
     from catalog.server.engine import address, database_url, has_password
 
-    found = database_url()
-    write(address(found, hide_password=not show_password) + "\n")
-    if has_password(found) and not show_password:
+    at = database_url()
+    write(address(at, hide_password=not show_password) + "\n")
+    if has_password(at) and not show_password:
         talk("the password is left out: psql asks for it, or takes it from PGPASSWORD; --show-password prints it")
 
 

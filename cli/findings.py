@@ -58,24 +58,24 @@ def findings(
 
     wanted = FindingsFilter(family, model, run, limit)
     with connect_rows() as store:
-        found = store.findings(wanted)
+        answer = store.findings(wanted)
         if format is PageFormat.JSON:
-            show_object(asdict(found), Format.JSON)
-        elif found.runs:
-            write(page(found, wanted))
-        labels = sum(len(one.best) for one in found.families)
+            show_object(asdict(answer), Format.JSON)
+        elif answer.runs:
+            write(page(answer, wanted))
+        labels = sum(len(one.best) for one in answer.families)
         asked = LabelFilter(family=family, model=model, run=run)
         tell_why(labels, lambda: store.why(import_module("catalog.questions.why_empty").labels, asked))
 
 
-def page(found: "Findings", wanted: "FindingsFilter") -> str:
+def page(answer: "Findings", wanted: "FindingsFilter") -> str:
     """The whole page, of a catalog that has a run."""
     if wanted.model is not None:
-        wanted = replace(wanted, model=found.runs[0]["models"][0])  # which may have been asked for by another of its names
-    here = [family for family in found.families if family.counts]
-    absent = [family for family in found.families if not family.counts]
-    n_models = len({row["model"] for row in found.layers})
-    sections = [_head(found.runs, wanted), _overview(found.layers, here, absent)]
+        wanted = replace(wanted, model=answer.runs[0]["models"][0])  # which may have been asked for by another of its names
+    here = [family for family in answer.families if family.counts]
+    absent = [family for family in answer.families if not family.counts]
+    n_models = len({row["model"] for row in answer.layers})
+    sections = [_head(answer.runs, wanted), _overview(answer.layers, here, absent)]
     sections += [_present(family, n_models, wanted) for family in here]
     if absent:
         sections.append("## Not found\n\nFamilies that have a rule and no neuron, with those that come closest.\n")

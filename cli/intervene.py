@@ -77,8 +77,8 @@ def intervene(
         # seconds, in which a person may change their mind
         from ingest.asked.intervene import intervene as run_interventions
 
-        found = run_interventions(settings, progress)
-    show_rows(found, format)
+        measured = run_interventions(settings, progress)
+    show_rows(measured, format)
 
 
 def ablate(
@@ -104,5 +104,5 @@ def ablate(
         check_asked(settings)
         from ingest.asked.ablate import ablate as run_ablations
 
-        found = run_ablations(settings, progress)
-    show_rows(found, format)
+        measured = run_ablations(settings, progress)
+    show_rows(measured, format)

@@ -18,6 +18,6 @@ def models(format: FormatOption = Format.TABLE) -> None:
     from catalog import connect_rows
 
     with connect_rows() as store:
-        found = store.models()
-        show_rows(found, format)
-        tell_why(len(found), lambda: store.why(import_module("catalog.questions.why_empty").nothing))
+        answer = store.models()
+        show_rows(answer, format)
+        tell_why(len(answer), lambda: store.why(import_module("catalog.questions.why_empty").nothing))

@@ -68,11 +68,11 @@ def find(
         offset=offset,
     )
     with connect_rows() as store:
-        found = store.find_labels(wanted)
-        show_rows(found, format)
-        if len(found):
-            show_count(len(found), store.count_labels(wanted), "labels")
-        tell_why(len(found), lambda: store.why(why_empty().labels, wanted))
+        answer = store.find_labels(wanted)
+        show_rows(answer, format)
+        if len(answer):
+            show_count(len(answer), store.count_labels(wanted), "labels")
+        tell_why(len(answer), lambda: store.why(why_empty().labels, wanted))
 
 
 def universal(
@@ -100,9 +100,9 @@ def universal(
         offset=offset,
     )
     with connect_rows() as store:
-        found = store.universal_neurons(wanted)
-        show_rows(found, format)
-        tell(len(found), lambda: store.count_universal(wanted), "neurons", lambda: store.why(why_empty().universal, wanted))
+        answer = store.universal_neurons(wanted)
+        show_rows(answer, format)
+        tell(len(answer), lambda: store.count_universal(wanted), "neurons", lambda: store.why(why_empty().universal, wanted))
 
 
 def families(
@@ -118,9 +118,9 @@ def families(
     from catalog import connect_rows
 
     with connect_rows() as store:
-        found = store.family_counts(model=model, run=run, by=by)
-        show_rows(found, format)
-        tell_why(len(found), lambda: store.why(why_empty().counts, model, run))
+        answer = store.family_counts(model=model, run=run, by=by)
+        show_rows(answer, format)
+        tell_why(len(answer), lambda: store.why(why_empty().counts, model, run))
 
 
 def matches(
@@ -136,10 +136,10 @@ def matches(
 
     ref = NeuronRef(*parse_model_neuron(model, neuron))
     with connect_rows() as store:
-        found = store.neuron_matches(ref, run=run, other_model=other_model, limit=limit)
-        show_rows(found, format)
+        answer = store.neuron_matches(ref, run=run, other_model=other_model, limit=limit)
+        show_rows(answer, format)
         tell(
-            len(found),
+            len(answer),
             lambda: store.count_matches(ref, run, other_model),
             "matches",
             lambda: store.why(why_empty().matches, ref, run, other_model),
@@ -165,10 +165,10 @@ def similar(
 
     ref = NeuronRef(*parse_model_neuron(model, neuron))
     with connect_rows() as store:
-        found = store.similar(ref, by, opposite, other_model, run, limit)
-        show_rows(found, format)
+        answer = store.similar(ref, by, opposite, other_model, run, limit)
+        show_rows(answer, format)
         tell(
-            len(found),
+            len(answer),
             lambda: store.count_similar(ref, by, other_model, run),
             "neurons",
             lambda: f"there is no other neuron whose {by} could be compared",
@@ -186,10 +186,10 @@ def groups(
     from catalog import connect_rows
 
     with connect_rows() as store:
-        found = store.groups(min_size=min_size, model=model, run=run, limit=limit)
-        show_rows(found, format)
+        answer = store.groups(min_size=min_size, model=model, run=run, limit=limit)
+        show_rows(answer, format)
         tell(
-            len(set(found.column("group_id"))),
+            len(set(answer.column("group_id"))),
             lambda: store.count_groups(min_size, model, run),
             "groups",
             lambda: store.why(why_empty().groups, min_size, model, run),
@@ -201,9 +201,9 @@ def layers(model: ModelOption = None, run: RunOption = None, format: FormatOptio
     from catalog import connect_rows
 
     with connect_rows() as store:
-        found = store.layer_profiles(model=model, run=run)
-        show_rows(found, format)
-        tell_why(len(found), lambda: store.why(why_empty().nothing))
+        answer = store.layer_profiles(model=model, run=run)
+        show_rows(answer, format)
+        tell_why(len(answer), lambda: store.why(why_empty().nothing))
 
 
 def depth(model: ModelOption = None, run: RunOption = None, format: FormatOption = Format.TABLE) -> None:
@@ -211,6 +211,6 @@ def depth(model: ModelOption = None, run: RunOption = None, format: FormatOption
     from catalog import connect_rows
 
     with connect_rows() as store:
-        found = store.depth_matrix(model=model, run=run)
-        show_rows(found, format)
-        tell_why(len(found), lambda: store.why(why_empty().depth, model, run))
+        answer = store.depth_matrix(model=model, run=run)
+        show_rows(answer, format)
+        tell_why(len(answer), lambda: store.why(why_empty().depth, model, run))

@@ -61,10 +61,10 @@ def parse_neuron(text: str) -> tuple[int, int]:
     Raises:
         InputError: the text is no LAYER.INDEX.
     """
-    found = re.fullmatch(_NEURON, text)
-    if not found or int(found[1]) > _LARGEST_LAYER or int(found[2]) > _LARGEST_INDEX:
+    match = re.fullmatch(_NEURON, text)
+    if not match or int(match[1]) > _LARGEST_LAYER or int(match[2]) > _LARGEST_INDEX:
         raise InputError(f"{text!r} is no LAYER.INDEX; write the layer, a point and the index, such as 3.10.")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def parse_model_neuron(model: str, words: list[str] | None) -> tuple[str, int, int]:
@@ -74,10 +74,10 @@ def parse_model_neuron(model: str, words: list[str] | None) -> tuple[str, int, i
         InputError: the words are none of these.
     """
     if not words:
-        found = re.fullmatch(rf"(.+)[./: ]({_NEURON})", model)
-        if not found:
+        match = re.fullmatch(rf"(.+)[./: ]({_NEURON})", model)
+        if not match:
             raise InputError(f"which neuron of {model}? write its layer and index behind it, as in `{model} 3.10`.")
-        return found[1], *parse_neuron(found[2])
+        return match[1], *parse_neuron(match[2])
     if len(words) == 2 and all(re.fullmatch(rf"[LN]?({_WHOLE})", word) for word in words):
         return model, *parse_neuron(".".join(words))
     if len(words) > 1:
@@ -91,8 +91,8 @@ def parse_head(text: str) -> tuple[int, int]:
     Raises:
         InputError: the text is neither.
     """
-    found = re.fullmatch(rf"({_WHOLE})\.({_WHOLE})|A({_WHOLE})\.H({_WHOLE})", text)
-    layer, head = (int(part) for part in found.groups() if part is not None) if found else (-1, -1)
+    match = re.fullmatch(rf"({_WHOLE})\.({_WHOLE})|A({_WHOLE})\.H({_WHOLE})", text)
+    layer, head = (int(part) for part in match.groups() if part is not None) if match else (-1, -1)
     if not (0 <= layer <= _LARGEST_LAYER and head <= _LARGEST_LAYER):
         raise InputError(f"{text!r} is no LAYER.HEAD; write the layer, a point and the head, such as 5.0 or A5.H0.")
     return layer, head
@@ -106,8 +106,8 @@ def parse_layers(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", text)
-    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", text)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
     if not first <= last <= _LARGEST_LAYER:
         raise InputError(f"--layer {text!r} is no range of layers; write one layer, or first and last, such as 3-5.")
     return first, last

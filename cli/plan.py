@@ -48,9 +48,9 @@ def plan(settings: IngestSettings, format: FormatOption = Format.TABLE) -> None:
         # seconds, in which a person may change their mind
         from ingest.preview.overview import preview
 
-        found = preview(foreseen.settings, progress)
-    show_records(COLUMNS, [_record(phase) for phase in found.phases], format)
-    _summary(found)
+        planned = preview(foreseen.settings, progress)
+    show_records(COLUMNS, [_record(phase) for phase in planned.phases], format)
+    _summary(planned)
 
 
 def _record(phase: "PhaseEstimate") -> dict[str, object]:
@@ -73,20 +73,20 @@ def _record(phase: "PhaseEstimate") -> dict[str, object]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _summary(found: "Preview") -> None:
-    rates = found.rates
-    if found.jobs:
-        peak = max(job.peak_bytes for job in found.jobs)
+def _summary(planned: "Preview") -> None:
+    rates = planned.rates
+    if planned.jobs:
+        peak = max(job.peak_bytes for job in planned.jobs)
         talk(
-            f"{len(found.jobs)} jobs over {found.tokens:,} tokens in rows of {found.context}; the largest needs "
-            f"{peak / GIB:.3g} GiB beside the models, of a budget of {found.budget_bytes / GIB:.3g} GiB for sums"
+            f"{len(planned.jobs)} jobs over {planned.tokens:,} tokens in rows of {planned.context}; the largest needs "
+            f"{peak / GIB:.3g} GiB beside the models, of a budget of {planned.budget_bytes / GIB:.3g} GiB for sums"
         )
-    unknown = [phase.phase for phase in found.phases if phase.seconds is None]
+    unknown = [phase.phase for phase in planned.phases if phase.seconds is None]
     more = f", and {len(unknown)} phases whose time is unknown ({', '.join(dict.fromkeys(unknown))})" if unknown else ""
-    seconds = sum(phase.seconds or 0.0 for phase in found.phases)
+    seconds = sum(phase.seconds or 0.0 for phase in planned.phases)
     talk(
         f"about {seconds:,.0f} s on one such device{more}, by rates measured now: products {rates.product_flop / 1e9:,.0f} "
         f"GFLOP/s, forward passes {rates.forward_flop / 1e9:,.0f} GFLOP/s"
     )
-    for sentence in found.unknown:
+    for sentence in planned.unknown:
         talk(sentence)

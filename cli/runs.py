@@ -38,10 +38,10 @@ def show_run(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     from catalog.endings import WORDS, ended
 
     with connect_rows() as store:
-        found = store.run(run)
-    show_page(f"run {run}", found, [], format)
-    if found["status"] in WORDS:
-        talk(f"{ended(run, found['status'], found['error'])}; the same `catalog ingest` resumes it")
+        details = store.run(run)
+    show_page(f"run {run}", details, [], format)
+    if details["status"] in WORDS:
+        talk(f"{ended(run, details['status'], details['error'])}; the same `catalog ingest` resumes it")
 
 
 @app.command("watch")

@@ -53,13 +53,13 @@ def draw_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], room: int 
     """
     if not rows:
         return Table("")
-    found = [_column(name, values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)]
-    widths: list[int | None] = [column.width for column in found] if room is None else _fit(found, room)
-    kept = [(column, width) for column, width in zip(found, widths, strict=True) if width is not None]
+    drawn = [_column(name, values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)]
+    widths: list[int | None] = [column.width for column in drawn] if room is None else _fit(drawn, room)
+    kept = [(column, width) for column, width in zip(drawn, widths, strict=True) if width is not None]
     lines = zip(*(_lines(column, width) for column, width in kept), strict=True)
     return Table(
         "".join((" " * GAP).join(line).rstrip() + "\n" for line in lines),
-        [column.head for column, width in zip(found, widths, strict=True) if width is None],
+        [column.head for column, width in zip(drawn, widths, strict=True) if width is None],
         [column.head for column, width in kept if width < column.width],
     )
 

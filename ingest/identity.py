@@ -53,10 +53,10 @@ def definitions_of(names: Iterable[str], settings: IngestSettings, context: int)
     Raises:
         InputError: a file that a setting names cannot be read.
     """
-    found = {}
+    definitions = {}
     for part in map(parts.part_named, names):
-        found[part.name] = Definition(part.version, {name: _value(name, settings, context) for name in part.settings})
-    return found
+        definitions[part.name] = Definition(part.version, {name: _value(name, settings, context) for name in part.settings})
+    return definitions
 
 
 def _value(name: str, settings: IngestSettings, context: int) -> object:
@@ -81,11 +81,11 @@ def _sha256(path: Path) -> str:
 
 def parts_by_setting() -> dict[str, tuple[str, ...]]:
     """The parts that a setting concerns, of those that do not make a run."""
-    found: dict[str, tuple[str, ...]] = {}
+    by_setting: dict[str, tuple[str, ...]] = {}
     for part in parts.PARTS:
         for name in set(part.settings) - {*OF_RUN}:
-            found[name] = (*found.get(name, ()), part.name)
-    return found
+            by_setting[name] = (*by_setting.get(name, ()), part.name)
+    return by_setting
 
 
 def option_of(name: str) -> str:
@@ -102,7 +102,7 @@ def code_version() -> str:
     """The git commit of the running code, `-dirty` if files differ from it; `unknown` outside a checkout."""
     root = Path(__file__).parent.parent
     try:
-        found = subprocess.run(
+        answer = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             capture_output=True,
             text=True,
@@ -110,4 +110,4 @@ def code_version() -> str:
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip()
+    return answer.stdout.strip()

@@ -62,15 +62,15 @@ def rates(connection: psycopg.Connection, n_rows: int, pairs: int, file: Path) -
         "arrays": lambda: copy_columns(connection, name, columns),
         "server": lambda: connection.execute(sql.SQL("COPY {} FROM {} (FORMAT binary)").format(target, place)),
     }
-    found = []
+    measured = []
     for number in range(pairs):
         order = list(ways) if number % 2 else list(reversed(ways))
         took = {way: seconds(connection, ways[way]) for way in order}
         both = {f"{way} rows/s": n_rows / took[way] for way in ways}
-        found.append({"pair": number + 1, **both, "ratio": took["server"] / took["arrays"]})
+        measured.append({"pair": number + 1, **both, "ratio": took["server"] / took["arrays"]})
     staging.drop(connection, RUN)
     connection.commit()
-    return found
+    return measured
 
 
 def main() -> None:
@@ -86,10 +86,10 @@ def main() -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         driver.rollback()
-        found = rates(driver, arguments.rows, arguments.pairs, Path(folder) / "pairs.bin")
+        measured = rates(driver, arguments.rows, arguments.pairs, Path(folder) / "pairs.bin")
     print(table([machine()]))
-    print(table(found))
-    print(f"median ratio {statistics.median(float(str(row['ratio'])) for row in found):.2f}, of {arguments.rows:,} rows")
+    print(table(measured))
+    print(f"median ratio {statistics.median(float(str(row['ratio'])) for row in measured):.2f}, of {arguments.rows:,} rows")
 
 
 if __name__ == "__main__":

@@ -39,13 +39,13 @@ def add_partitions(connection: psycopg.Connection, first: int, last: int) -> Non
 
 def planned(connection: psycopg.Connection, statement: str, times: int) -> tuple[float, int]:
     """Median planning time in ms, and partitions of `pairs` in the plan."""
-    found = []
+    seconds = []
     for _ in range(times + 2):
         row = connection.execute(f"EXPLAIN (FORMAT JSON, SUMMARY) {statement}".encode()).fetchone()
         assert row is not None
-        found.append(row[0][0])
-    partitions = json.dumps(found[-1]).count('"Relation Name": "pairs_run_')
-    return statistics.median(plan["Planning Time"] for plan in found[2:]), partitions
+        seconds.append(row[0][0])
+    partitions = json.dumps(seconds[-1]).count('"Relation Name": "pairs_run_')
+    return statistics.median(plan["Planning Time"] for plan in seconds[2:]), partitions
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
     database_options(parser)
     parser.add_argument("--times", type=int, default=21)
     arguments = parser.parse_args()
-    found = []
+    rows = []
     with opened(arguments).connect() as connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
@@ -64,10 +64,10 @@ def main() -> None:
             made = FIRST_RUN + number
             for way, statement in WAYS.items():
                 median, partitions = planned(driver, statement, arguments.times)
-                found.append({"partitions": number, "question": way, "planned ones": partitions, "planning ms": median})
+                rows.append({"partitions": number, "question": way, "planned ones": partitions, "planning ms": median})
         driver.rollback()
     print(table([machine()]))
-    print(table(found))
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def cpu_seconds(server: int) -> float:
 
 def latencies(engine: Engine, number: int, only: str = "", seed: int = 0, warm: int = 10) -> list[dict[str, object]]:
     """Median and 95th percentile in ms over `number` different ways to ask each question."""
-    found = []
+    seconds = []
     questions = Questions(Catalog(engine), seed)
     with engine.connect() as connection:  # the one connection of the pool, which all questions share
         server = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
@@ -174,8 +174,8 @@ def latencies(engine: Engine, number: int, only: str = "", seed: int = 0, warm: 
         median, p95 = (float(value) for value in np.percentile(times, (50, 95)))
         row = {"question": name, "median ms": median, "p95 ms": p95, "worst ms": max(times)}
         row |= {"CPU p95 ms": float(np.percentile(busy, 95)), "limit ms": limit}
-        found.append(row | {"met": "yes" if p95 < limit else "no"})
-    return found
+        seconds.append(row | {"met": "yes" if p95 < limit else "no"})
+    return seconds
 
 
 def main() -> None:

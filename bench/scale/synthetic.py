@@ -77,9 +77,9 @@ class Family:
         letters = len(CLASSES) + np.minimum(generator.zipf(1.3, self.n) - 1, len(LETTERS) - 1)
         syntax = len(CLASSES) + len(LETTERS) + generator.integers(0, len(SYNTAX), self.n)
         subsets = len(FEATURES) - len(SUBSETS) + generator.integers(0, len(SUBSETS), self.n)
-        found = {"unigram": letters, "alphabet": letters, "syntax": syntax, "context": subsets}
-        kinds = [self.kind == FAMILIES.index(name) for name in found]
-        return np.select(kinds, list(found.values()), classes)
+        subtypes = {"unigram": letters, "alphabet": letters, "syntax": syntax, "context": subsets}
+        kinds = [self.kind == FAMILIES.index(name) for name in subtypes]
+        return np.select(kinds, list(subtypes.values()), classes)
 
     def order(self, model: int) -> np.ndarray:
         """(n,) the latent of each neuron of a model, in flat order."""

@@ -58,7 +58,7 @@ def seconds(place: Place, words: list[str]) -> float:
 
 def measure(places: list[Place], runs: int, tokens: int, intervention_tokens: int) -> list[dict[str, Any]]:
     """A row for each command; the first place is the one that is measured, a second one what it is compared with."""
-    found = []
+    rows = []
     for name, words in commands(tokens, intervention_tokens):
         for place in places:
             seconds(place, words)
@@ -68,8 +68,8 @@ def measure(places: list[Place], runs: int, tokens: int, intervention_tokens: in
         if len(places) > 1:
             row["before, seconds (median)"] = statistics.median(other for _, other in rounds)
             row["times as fast (median of pairs)"] = statistics.median(other / ours for ours, other in rounds)
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def main() -> None:

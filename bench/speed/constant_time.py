@@ -49,14 +49,14 @@ def apart(n_tokens: int) -> dict[str, float]:
 
 def measure(sizes: list[int], runs: int) -> list[dict[str, Any]]:
     """A row per size."""
-    found: dict[int, list[dict[str, float]]] = {size: [] for size in sizes}
+    measured: dict[int, list[dict[str, float]]] = {size: [] for size in sizes}
     for run in range(runs):
         for size in sizes:
-            found[size].append(apart(size))
-            print(f"run {run + 1}, {size} tokens: {found[size][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
+            measured[size].append(apart(size))
+            print(f"run {run + 1}, {size} tokens: {measured[size][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
 
     def per_token(size: int, name: str) -> list[float]:
-        return [1e6 * one[name] / size for one in found[size]]
+        return [1e6 * one[name] / size for one in measured[size]]
 
     rows = []
     for size in sizes:
@@ -65,8 +65,8 @@ def measure(sizes: list[int], runs: int) -> list[dict[str, Any]]:
             row[label] = statistics.median(per_token(size, name))
             pairs = zip(per_token(size, name), per_token(sizes[0], name), strict=True)
             row[f"{label}, ratio to {sizes[0]:,}"] = statistics.median(larger / first for larger, first in pairs)
-        row["peak MiB"] = statistics.median(one["peak"] for one in found[size]) / 2**20
-        row["of it in the loop"] = statistics.median(one["grown"] for one in found[size]) / 2**20
+        row["peak MiB"] = statistics.median(one["peak"] for one in measured[size]) / 2**20
+        row["of it in the loop"] = statistics.median(one["grown"] for one in measured[size]) / 2**20
         rows.append(row)
     return rows
 

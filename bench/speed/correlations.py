@@ -80,10 +80,10 @@ def ours(x: Tensor, y: Tensor, width: int, rotations: tuple[list[Tensor], list[T
         rotated_b=lambda layer: rotated(1, layer, rotations[0]),
         k=published.TOP,
     )
-    found: list[Tensor] = []
+    results: list[Tensor] = []
     for directed in (done.forward, done.backward):
-        found += [directed.top_values, directed.top_index, directed.baseline[:, 0]]
-    return found
+        results += [directed.top_values, directed.top_index, directed.baseline[:, 0]]
+    return results
 
 
 def exact(x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
@@ -116,22 +116,22 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     if has_bf16(torch.device("cpu")):
         procedures["ours, bf16"] = lambda: ours(x, y, arguments.width, rotations, "bf16")
     seconds: dict[str, list[float]] = {name: [] for name in procedures}
-    found: dict[str, list[Tensor]] = {}
+    results: dict[str, list[Tensor]] = {}
     for run in range(arguments.runs):
         for name, procedure in procedures.items():
             began = time.perf_counter()
-            found[name] = procedure()
+            results[name] = procedure()
             seconds[name].append(time.perf_counter() - began)
             print(f"run {run + 1}, {name}: {seconds[name][-1]:.1f} s", flush=True)
     rows = torch.randperm(n, generator=torch.Generator().manual_seed(3))[:CHECKED_ROWS]
     truth = exact(x, y, rows)
-    return {"arguments": vars(arguments), "rows": [_row(name, seconds, found, truth, rows) for name in procedures]}
+    return {"arguments": vars(arguments), "rows": [_row(name, seconds, results, truth, rows) for name in procedures]}
 
 
 def _row(
-    name: str, seconds: dict[str, list[float]], found: dict[str, list[Tensor]], truth: Tensor, rows: Tensor
+    name: str, seconds: dict[str, list[float]], results: dict[str, list[Tensor]], truth: Tensor, rows: Tensor
 ) -> dict[str, Any]:
-    values, index, baseline = found[name][:3]
+    values, index, baseline = results[name][:3]
     stored = values[rows]
     ratios = [slow / fast for slow, fast in zip(seconds["published"], seconds[name], strict=True)]
     return {
@@ -140,7 +140,7 @@ def _row(
         "times faster (median of pairs)": statistics.median(ratios),
         "largest error of a correlation": float((stored - truth.gather(1, index[rows])).abs().max()),
         "largest error of the best": float((stored[:, 0] - truth.amax(1)).abs().max()),
-        "largest difference of a baseline": float((baseline - found["published"][2]).abs().max()),
+        "largest difference of a baseline": float((baseline - results["published"][2]).abs().max()),
     }
 
 

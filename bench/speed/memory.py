@@ -56,7 +56,7 @@ def one(folder: Path, tokens: int, memory_gib: float) -> dict[str, Any]:
     from ingest.progress import Silent
     from ingest.settings import IngestSettings
 
-    found: dict[str, Any] = {}
+    peaks: dict[str, Any] = {}
     process = psutil.Process()
 
     def measured(context: Any, *arguments: Any) -> None:
@@ -75,9 +75,9 @@ def one(folder: Path, tokens: int, memory_gib: float) -> dict[str, Any]:
         done.set()
         watcher.join()
         plan = context.plan
-        found["jobs"] = len(plan.jobs)
-        found["planned"] = max(peak_bytes(plan, job, context.settings.batch_tokens) for job in plan.jobs)
-        found["measured"] = peak[0] - before
+        peaks["jobs"] = len(plan.jobs)
+        peaks["planned"] = max(peak_bytes(plan, job, context.settings.batch_tokens) for job in plan.jobs)
+        peaks["measured"] = peak[0] - before
 
     phases.run_jobs = measured  # type: ignore[assignment]
     engine = writer_engine()
@@ -90,9 +90,9 @@ def one(folder: Path, tokens: int, memory_gib: float) -> dict[str, Any]:
             f"""SELECT model, layer, neuron, max_corr, mean_baseline FROM history.neuron_profiles
                 WHERE run_id = {run} ORDER BY 1, 2, 3"""
         )
-        found["values"] = [[*map(float, row[3:])] if row[3] is not None else None for row in rows]
+        peaks["values"] = [[*map(float, row[3:])] if row[3] is not None else None for row in rows]
     engine.dispose()
-    return found
+    return peaks
 
 
 def measure(tokens: int) -> dict[str, Any]:

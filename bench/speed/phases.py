@@ -59,8 +59,8 @@ def measured(checkout: Path, tokens: int) -> dict[str, float]:
         command = [sys.executable, "-c", PROGRAM, asked]
         environment = environment_of(checkout, Path(home))
         answer = subprocess.run(command, cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
-    return found
+    seconds: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+    return seconds
 
 
 def main() -> None:

@@ -32,8 +32,8 @@ def activations(max_tokens: int) -> tuple[list[Tensor], int]:
     models = pocket.two_models()
     rows = pocket.corpus(models[0], max_tokens)
     batches = list(token_batches(rows, pocket.BATCH_TOKENS, pocket.CPU))
-    found = [torch.cat([kept_activations(model, batch)[1] for batch in batches]) for model in models]
-    return found, models[0].d_mlp
+    per_model = [torch.cat([kept_activations(model, batch)[1] for batch in batches]) for model in models]
+    return per_model, models[0].d_mlp
 
 
 def products(values: list[Tensor], width: int, device: torch.device, precision: str) -> tuple[Products, list[list[Products]]]:
@@ -89,9 +89,9 @@ def measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     errors = {}
     for _ in range(arguments.runs):
         for case in cases:
-            found, spent = correlations(values, width, *case)
+            correlated, spent = correlations(values, width, *case)
             seconds[case].append(spent)
-            errors[case] = (found - truth).abs().flatten().sort().values
+            errors[case] = (correlated - truth).abs().flatten().sort().values
     return [
         {
             "device": device.type,

@@ -53,9 +53,9 @@ def both_directions(x: Tensor, y: Tensor, width: int, rotations: tuple[list[Tens
     Returns:
         top values and indices of x, baseline of x; the same of y.
     """
-    found: list[Tensor] = []
+    results: list[Tensor] = []
     for mine, other, turned in ((x, y, rotations[0]), (y, x, rotations[1])):
         top = correlations(mine, other, width).topk(TOP, dim=1)
         baseline = correlations(mine, other, width, turned).amax(1)
-        found += [top.values, top.indices, baseline]
-    return found
+        results += [top.values, top.indices, baseline]
+    return results

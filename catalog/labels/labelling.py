@@ -51,8 +51,8 @@ def label_run(connection: Connection, run_id: int, version: int) -> dict[str, in
 
 def rules_asked(connection: Connection, run_id: int) -> list[Rule]:
     """The rules whose families can be looked for in a run, in order."""
-    found = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), {"run_id": run_id})
-    known = set(found.scalars())
+    answer = connection.execute(text("SELECT part FROM run_parts WHERE run_id = :run_id"), {"run_id": run_id})
+    known = set(answer.scalars())
     readable = [rule for rule in parts.rules() if {*parts.parts_of_rule(rule.family)} & known]
     return [
         rule

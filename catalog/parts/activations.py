@@ -42,11 +42,11 @@ SELECT a.neuron_id, CASE WHEN a.n_tokens < {enough} THEN 'provisional' ELSE '{fa
  WHERE a.run_id = :run_id AND {condition}"""
 
 
-def _words(found: Evidence) -> str:
-    tokens, enough = shown(found["n_tokens"]), shown(int(found["enough_tokens"]))
-    said = f"active on {int(found['activations']):,} of {tokens} tokens"
-    if not found["activations"]:
-        said = f"active on none of {tokens} tokens, so that its frequency is at most {shown(found['upper_bound'])} (3/n)"
+def _words(evidence: Evidence) -> str:
+    tokens, enough = shown(evidence["n_tokens"]), shown(int(evidence["enough_tokens"]))
+    said = f"active on {int(evidence['activations']):,} of {tokens} tokens"
+    if not evidence["activations"]:
+        said = f"active on none of {tokens} tokens, so that its frequency is at most {shown(evidence['upper_bound'])} (3/n)"
     return f"{said}; provisional below {enough} tokens"
 
 

@@ -76,13 +76,14 @@ _CLOSEST = """SELECT s.model, s.layer, s.neuron, s.head_layer, s.head, s.h, s.mu
                ORDER BY s.h {order}, 1, 2, 3 LIMIT :shown"""
 
 
-def _words(found: Evidence) -> str:
-    said = f"h = {signed(found['h'])} on head {found['head_layer']}.{found['head']}, by chance at most {shown(found['chance'])}"
-    if found["correlation"] is None:
+def _words(evidence: Evidence) -> str:
+    head = f"{evidence['head_layer']}.{evidence['head']}"
+    said = f"h = {signed(evidence['h'])} on head {head}, by chance at most {shown(evidence['chance'])}"
+    if evidence["correlation"] is None:
         return f"{said}; not ablated"
     return (
-        f"{said}; without it attention to BOS changes by {signed(found['delta_p_bos'])} on average, "
-        f"correlation with the activation {signed(found['correlation'])}"
+        f"{said}; without it attention to BOS changes by {signed(evidence['delta_p_bos'])} on average, "
+        f"correlation with the activation {signed(evidence['correlation'])}"
     )
 
 

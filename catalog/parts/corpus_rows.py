@@ -19,8 +19,8 @@ def store_rows(connection: Connection, driver: psycopg.Connection[Any], run_id: 
         SELECT DISTINCT e.row FROM examples e
         WHERE e.run_id = :run_id AND NOT EXISTS (SELECT FROM corpus_rows c WHERE c.corpus_id = :corpus_id AND c.row = e.row)
         ORDER BY e.row"""
-    found = connection.execute(text(statement), {"run_id": run_id, "corpus_id": corpus_id}).scalars().all()
-    missing = np.array(found, dtype=np.int32)
+    wanted = connection.execute(text(statement), {"run_id": run_id, "corpus_id": corpus_id}).scalars().all()
+    missing = np.array(wanted, dtype=np.int32)
     for start in range(0, len(missing), ROWS_AT_ONCE):
         numbers = missing[start : start + ROWS_AT_ONCE]
         read = row.read_rows(numbers)

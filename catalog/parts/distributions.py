@@ -93,10 +93,10 @@ SELECT d.neuron_id, 'bos', d.bos_ratio,
  WHERE d.run_id = :run_id AND d.bos_activation > 0 AND d.bos_ratio > {_LEAST_RATIO}"""
 
 
-def _words(found: Evidence) -> str:
+def _words(evidence: Evidence) -> str:
     return (
-        f"{shown(found['bos_activation'])} on BOS, {shown(found['ratio'])} times the larger of 0.1 and what 99.9 % of other "
-        f"tokens do not exceed, {shown(found['post_p99_9'])}"
+        f"{shown(evidence['bos_activation'])} on BOS, {shown(evidence['ratio'])} times the larger of 0.1 and what 99.9 % of "
+        f"other tokens do not exceed, {shown(evidence['post_p99_9'])}"
     )
 
 

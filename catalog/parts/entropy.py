@@ -85,12 +85,12 @@ _CLOSEST = """SELECT * FROM (
                ORDER BY purpose = 'candidate' DESC, delta_entropy {order}, 1, 2, 3 LIMIT :shown"""
 
 
-def _words(found: Evidence) -> str:
-    opposite = f"; the opposite of {found['opposite_of']}" if found.get("opposite_of") else ""
+def _words(evidence: Evidence) -> str:
+    opposite = f"; the opposite of {evidence['opposite_of']}" if evidence.get("opposite_of") else ""
     return (
-        f"held at {shown(found['value'])}, entropy {signed(found['entropy_delta'], ' nats')} and scale "
-        f"{signed(found['scale_delta'])}, against at most {shown(found['largest_control'])} nats by {found['controls']} "
-        f"controls; loss {signed(found['loss_delta'])}{opposite}"
+        f"held at {shown(evidence['value'])}, entropy {signed(evidence['entropy_delta'], ' nats')} and scale "
+        f"{signed(evidence['scale_delta'])}, against at most {shown(evidence['largest_control'])} nats by "
+        f"{evidence['controls']} controls; loss {signed(evidence['loss_delta'])}{opposite}"
     )
 
 

@@ -83,16 +83,16 @@ def by_score(condition: str) -> str:
                ORDER BY variance_reduction DESC, model, layer, neuron"""
 
 
-def _words(found: Evidence) -> str:
-    token = "the previous token" if found["shift"] == "previous" else "the token"
+def _words(evidence: Evidence) -> str:
+    token = "the previous token" if evidence["shift"] == "previous" else "the token"
     said = (
-        f"{found['feature']} of {token} explains {percent(found['variance_reduction'])} of the variance; "
-        f"mean {shown(found['mean_in'])} on {shown(found['n_in'])} tokens with it, {shown(found['mean_out'])} on "
-        f"{shown(found['n_out'])} without"
+        f"{evidence['feature']} of {token} explains {percent(evidence['variance_reduction'])} of the variance; "
+        f"mean {shown(evidence['mean_in'])} on {shown(evidence['n_in'])} tokens with it, {shown(evidence['mean_out'])} on "
+        f"{shown(evidence['n_out'])} without"
     )
-    if found.get("machine_named"):
+    if evidence.get("machine_named"):
         said = f"{said}; the topic is machine-named"
-    if found.get("runner_up") is None:
+    if evidence.get("runner_up") is None:
         return said
-    shift = " of the previous token" if found.get("runner_up_shift") == "previous" else ""
-    return f"{said}; next best {found['runner_up']}{shift}, {percent(found['runner_up_variance_reduction'])}"
+    shift = " of the previous token" if evidence.get("runner_up_shift") == "previous" else ""
+    return f"{said}; next best {evidence['runner_up']}{shift}, {percent(evidence['runner_up_variance_reduction'])}"

@@ -96,16 +96,16 @@ _CLOSEST = """SELECT m.model, o.layer, o."index" AS neuron, s.cover_{n}, s.activ
                ORDER BY share_on_detected DESC, s.cover_{n}, 1, 2, 3 LIMIT :shown"""
 
 
-def _words(found: Evidence) -> str:
-    units = {1: "tokens", 2: "bigrams", 3: "trigrams"}.get(found["n"], "n-grams")
+def _words(evidence: Evidence) -> str:
+    units = {1: "tokens", 2: "bigrams", 3: "trigrams"}.get(evidence["n"], "n-grams")
     said = (
-        f"{shown(found['cover'])} {units} cover 95 % of its {shown(found['activations'])} activations; "
-        f"{shown(found['detected'])} nearly always activate it"
+        f"{shown(evidence['cover'])} {units} cover 95 % of its {shown(evidence['activations'])} activations; "
+        f"{shown(evidence['detected'])} nearly always activate it"
     )
-    if found["mean_effect"] is None:
+    if evidence["mean_effect"] is None:
         return said
-    does = "suppresses" if found["suppressing"] else "promotes"
-    return f"{said}; it {does} them, by {shown(found['mean_effect'])} logits per unit of activation on average"
+    does = "suppresses" if evidence["suppressing"] else "promotes"
+    return f"{said}; it {does} them, by {shown(evidence['mean_effect'])} logits per unit of activation on average"
 
 
 def _rule(family: str, about: str, n: int, subtype: str, ngrams: str, most: Threshold) -> Rule:

@@ -55,11 +55,11 @@ SELECT p.neuron_id, p.pattern, p.mutual_information,
  WHERE p.run_id = :run_id AND p.mutual_information > {_LEAST}"""
 
 
-def _words(found: Evidence) -> str:
-    runs = "; ".join(f"{state} {first}–{last}" for first, last, state in (found.get("runs") or [])[:6])
+def _words(evidence: Evidence) -> str:
+    runs = "; ".join(f"{state} {first}–{last}" for first, last, state in (evidence.get("runs") or [])[:6])
     return (
-        f"{shown(found['mutual_information'])} nats about the position; {found['strength']}, "
-        f"{shown(found['alternations'])} alternations, at an extreme on {percent(found['coverage'])} of the positions"
+        f"{shown(evidence['mutual_information'])} nats about the position; {evidence['strength']}, "
+        f"{shown(evidence['alternations'])} alternations, at an extreme on {percent(evidence['coverage'])} of the positions"
         f"{f': {runs}' if runs else ''}"
     )
 

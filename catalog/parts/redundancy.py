@@ -82,17 +82,19 @@ _CLOSEST = """SELECT s.model, s.layer, s.neuron, s.other_layer, s.other_neuron, 
                ORDER BY s.cosine {order}, 1, 2, 3 LIMIT :shown"""
 
 
-def _duplicate_words(found: Evidence) -> str:
-    out = "" if found["same_partner"] else ", which is another neuron's"
+def _duplicate_words(evidence: Evidence) -> str:
+    out = "" if evidence["same_partner"] else ", which is another neuron's"
     return (
-        f"input weights like those of {found['other_layer']}.{found['other_neuron']}, cosine {shown(found['in_cosine'])}; "
-        f"nearest output weights at {shown(found['out_cosine'])}{out}"
+        "input weights like those of "
+        f"{evidence['other_layer']}.{evidence['other_neuron']}, cosine {shown(evidence['in_cosine'])}"
+        f"; nearest output weights at {shown(evidence['out_cosine'])}{out}"
     )
 
 
-def _antipodal_words(found: Evidence) -> str:
-    mutual = ", each the other's most opposite" if found["mutual"] else ""
-    return f"writes the opposite of {found['other_layer']}.{found['other_neuron']}, cosine {shown(found['cosine'])}{mutual}"
+def _antipodal_words(evidence: Evidence) -> str:
+    mutual = ", each the other's most opposite" if evidence["mutual"] else ""
+    other = f"{evidence['other_layer']}.{evidence['other_neuron']}"
+    return f"writes the opposite of {other}, cosine {shown(evidence['cosine'])}{mutual}"
 
 
 # A partner is the neuron of rank 1; `{{opposite}}` says at which end.

@@ -66,20 +66,20 @@ SELECT u.neuron_id, 'universal', best.variance_reduction,
                       AND l.family = ANY(CAST(:causes AS text[])))"""
 
 
-def _letter_words(found: Evidence) -> str:
+def _letter_words(evidence: Evidence) -> str:
     means = ", ".join(
-        f"{shown(found[name])} on {what}"
+        f"{shown(evidence[name])} on {what}"
         for name, what in (("mean_a", "the letter"), ("mean_b", "words that begin with it"), ("mean_c", "the rest"))
-        if found[name] is not None
+        if evidence[name] is not None
     )
-    return f"the letter explains {percent(found['variance_reduction'])} of the variance; mean {means}"
+    return f"the letter explains {percent(evidence['variance_reduction'])} of the variance; mean {means}"
 
 
-def _unexplained_words(found: Evidence) -> str:
-    asked = ", ".join(found["evaluated"]) or "nothing"
+def _unexplained_words(evidence: Evidence) -> str:
+    asked = ", ".join(evidence["evaluated"]) or "nothing"
     return (
-        f"the best feature explains {percent(found['variance_reduction'])} of the variance; excess correlation "
-        f"{shown(found['excess_corr'])}; what else could explain it and was looked for: {asked}"
+        f"the best feature explains {percent(evidence['variance_reduction'])} of the variance; excess correlation "
+        f"{shown(evidence['excess_corr'])}; what else could explain it and was looked for: {asked}"
     )
 
 

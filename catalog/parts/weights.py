@@ -95,13 +95,14 @@ _LEAST_VARIANCE = threshold("partition", "min_variance")
 _MOST_KURTOSIS = threshold("partition", "max_kurtosis")
 
 
-def _words(found: Evidence) -> str:
-    said = f"kurtosis {shown(found['vocab_kurt'])} and skewness {shown(found['vocab_skew'])} over the vocabulary"
-    if found["feature"] is None:
+def _words(evidence: Evidence) -> str:
+    said = f"kurtosis {shown(evidence['vocab_kurt'])} and skewness {shown(evidence['vocab_skew'])} over the vocabulary"
+    if evidence["feature"] is None:
         return said
     return (
-        f"{said}; {found['feature']} explains {percent(found['variance_reduction'])} of its effect: "
-        f"{signed(found['mean_difference'])} logits per unit of activation on these tokens (t = {shown(found['welch_t'])})"
+        f"{said}; {evidence['feature']} explains {percent(evidence['variance_reduction'])} of its effect: "
+        f"{signed(evidence['mean_difference'])} logits per unit of activation on these tokens "
+        f"(t = {shown(evidence['welch_t'])})"
     )
 
 

@@ -26,8 +26,8 @@ def store(
     with engine.begin() as connection:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.PUBLISH})"))
         published = text("SELECT 1 FROM runs WHERE id = :id AND published_at IS NOT NULL")
-        found = connection.execute(published, {"id": run_id}).first()
-        if found is None:
+        run = connection.execute(published, {"id": run_id}).first()
+        if run is None:
             raise RunError(f"run {run_id} was deleted meanwhile, so there is nothing to keep what was measured with.")
         for name, columns in tables:
             _replace(connection, name, columns, {"run_id": run_id, "code_version": code_version, "device": device})

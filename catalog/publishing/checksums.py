@@ -74,8 +74,8 @@ def _rows_of_run(table: str) -> str:
     """SQL: which rows `t` of a table the run :run_id has, or uses."""
     used = str(metadata.tables[table].info["used"])
     if table in _USED_FEATURES:
-        found = " UNION ".join(f"SELECT feature_id FROM {name} WHERE run_id = :run_id" for name in parts.with_features())
-        used = used.format(features=f"({found})")
+        feature_ids = " UNION ".join(f"SELECT feature_id FROM {name} WHERE run_id = :run_id" for name in parts.with_features())
+        used = used.format(features=f"({feature_ids})")
     people = parts.asked_too().get(table)
     return used if people is None else f"{used} AND {people.condition_on('t')}"
 
@@ -100,9 +100,9 @@ def record(connection: Connection, run_id: int, tables: Iterable[str]) -> None:
     )
     for table in tables:
         columns = _FIXED.get(table) or staging.column_names(driver, table)
-        found = checksum(connection, run_id, table, columns)
+        sums = checksum(connection, run_id, table, columns)
         values = {"run_id": run_id, "table_name": table, "columns": columns, "server_version": version}
-        connection.execute(statement, {**values, "n_rows": found.n_rows, "bits": found.bits, "total": found.total})
+        connection.execute(statement, {**values, "n_rows": sums.n_rows, "bits": sums.bits, "total": sums.total})
 
 
 def checksum(connection: Connection, run_id: int, table: str, columns: list[str]) -> Checksum:
@@ -111,11 +111,11 @@ def checksum(connection: Connection, run_id: int, table: str, columns: list[str]
     kinds = {column.name: str(column.type) for column in metadata.tables[table].columns}
     values = [_HASHED_AS.get(kinds.get(name, ""), "{}").format(f"t.{quote(name)}") for name in columns]
     row_hash = f"hash_record_extended(ROW({', '.join(values)}), 0)"
-    found = connection.execute(
+    answer = connection.execute(
         text(
             f"""SELECT count(*), COALESCE(bit_xor({row_hash}), 0), COALESCE(sum(hashint8extended({row_hash}, 0)), 0)
                 FROM public.{quote(table)} AS t WHERE {_rows_of_run(table)}"""
         ),
         {"run_id": run_id},
     ).one()
-    return Checksum(int(found[0]), int(found[1]), int(found[2]))
+    return Checksum(int(answer[0]), int(answer[1]), int(answer[2]))

@@ -16,9 +16,9 @@ from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TokenizerRo
 
 def enter_tokenizer(connection: Connection, driver: psycopg.Connection[Any], row: TokenizerRow) -> int:
     """The id of a tokenizer, which is entered with its tokens if it is new."""
-    found = connection.execute(text("SELECT id FROM tokenizers WHERE sha256 = :sha256"), {"sha256": row.sha256}).scalar()
-    if found is not None:
-        return int(found)
+    known = connection.execute(text("SELECT id FROM tokenizers WHERE sha256 = :sha256"), {"sha256": row.sha256}).scalar()
+    if known is not None:
+        return int(known)
     values = {"sha256": row.sha256, "n_tokens": row.n_tokens, "bos_id": row.bos_id, "newline_id": row.newline_id}
     key = connection.execute(
         text(
@@ -78,11 +78,11 @@ def enter_model(
 
 def enter_corpus(connection: Connection, driver: psycopg.Connection[Any], row: CorpusRow, tokenizer_id: int) -> int:
     """The id of a corpus, which is entered with its subsets if it is new."""
-    found = connection.execute(
+    known = connection.execute(
         text("SELECT id FROM corpora WHERE token_sha256 = :sha256"), {"sha256": row.token_sha256}
     ).scalar()
-    if found is not None:
-        return int(found)
+    if known is not None:
+        return int(known)
     apart = ("subsets", "token_counts", "read_rows", "documents")
     values = {key: value for key, value in row._asdict().items() if key not in apart} | {
         "tokenizer_id": tokenizer_id,

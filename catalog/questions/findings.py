@@ -213,9 +213,9 @@ def _key(label: Values) -> Values:
 def _examples(connection: Connection, label: Values) -> list[Values]:
     """Places in the text: the highest values, and one of the middle."""
     values = {**_key(label), "highest": HIGHEST, "middle": list(MIDDLE)}
-    found = ask(connection, _EXAMPLES, values).records()
-    middle = next((kind for kind in MIDDLE if any(row["kind"] == kind for row in found)), None)
-    return [row for kind in ("top", middle) for row in found if row["kind"] == kind]
+    records = ask(connection, _EXAMPLES, values).records()
+    middle = next((kind for kind in MIDDLE if any(row["kind"] == kind for row in records)), None)
+    return [row for kind in ("top", middle) for row in records if row["kind"] == kind]
 
 
 def _detected(connection: Connection, label: Values) -> list[str]:

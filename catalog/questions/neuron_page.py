@@ -177,15 +177,15 @@ def find_neuron(connection: Connection, ref: NeuronRef, run: int | None) -> Valu
     check_run(connection, run)
     ref = replace(ref, model=check_model(connection, ref.model, run))
     condition, values = ("", {}) if run is None else ("AND p.run_id = :run", {"run": run})
-    found = ask(
+    records = ask(
         connection,
         f"""SELECT p.*, n.model_id, m.tokenizer_id FROM {schema_of(run)}.neuron_profiles p
             JOIN neurons n ON n.id = p.neuron_id JOIN models m ON m.id = n.model_id
             WHERE p.model = :model AND p.layer = :layer AND p.neuron = :index {condition}""",
         {"model": ref.model, "layer": ref.layer, "index": ref.index, **values},
     ).records()
-    if found:
-        return found[0]
+    if records:
+        return records[0]
     shape = connection.execute(
         text(
             """SELECT m.n_layers, m.d_mlp FROM models m JOIN history.model_names n ON n.model_id = m.id
@@ -201,10 +201,10 @@ def find_neuron(connection: Connection, ref: NeuronRef, run: int | None) -> Valu
 
 def _ranked() -> dict[str, list[str]]:
     """Statistics that are shown with their percentile within the layer (SPEC 3.7), by table."""
-    found = {
+    ranked = {
         name: [column.name for column in table.columns if column.info.get("ranked")] for name, table in parts.tables().items()
     }
-    return {name: columns for name, columns in found.items() if columns}
+    return {name: columns for name, columns in ranked.items() if columns}
 
 
 def _statistics(connection: Connection, row: Values) -> Rows:
@@ -236,5 +236,5 @@ def _ranks(connection: Connection, table: str, columns: Sequence[str], row: Valu
         WHERE t.run_id = :run_id AND t.neuron_id BETWEEN :first_id AND :last_id
           AND n.model_id = :model_id AND n.layer = :layer"""
     keys = ("run_id", "first_id", "last_id", "model_id", "layer", *columns)
-    found = connection.execute(text(statement), {key: row[key] for key in keys}).one()
-    return [(found[i], found[i + 1], found[i + 2]) for i in range(0, len(found), 3)]
+    ranks = connection.execute(text(statement), {key: row[key] for key in keys}).one()
+    return [(ranks[i], ranks[i + 1], ranks[i + 2]) for i in range(0, len(ranks), 3)]

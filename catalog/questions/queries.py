@@ -198,5 +198,5 @@ def run_details(connection: Connection, run: int) -> Values:
            FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id WHERE r.id = :run""",
         {"run": run},
     ).records()
-    found = {key: value for key, value in row.items() if key not in ("id", "corpus_id")}
-    return found | as_read(row["settings"])
+    details = {key: value for key, value in row.items() if key not in ("id", "corpus_id")}
+    return details | as_read(row["settings"])

@@ -89,9 +89,9 @@ def _statement(compared: str, opposite: bool, limited: bool) -> str:
 def _vector(connection: Connection, ref: NeuronRef, row: Values, by: str) -> str:
     values = {"run": row["run_id"], "neuron": row["neuron_id"], "kind": by}
     statement = "SELECT vector::text FROM neuron_vectors WHERE run_id = :run AND neuron_id = :neuron AND kind = :kind"
-    found = connection.execute(text(statement), values).scalar()
-    if found is not None:
-        return str(found)
+    vector = connection.execute(text(statement), values).scalar()
+    if vector is not None:
+        return str(vector)
     there = text("SELECT 1 FROM run_parts WHERE run_id = :run AND part = 'redundancy'")
     if connection.execute(there, {"run": row["run_id"]}).first() is None:
         raise NotFoundError(

@@ -74,8 +74,8 @@ def _views(driver: "psycopg.Connection[Any]", error: psycopg.Error) -> list[str]
         return []
     driver.rollback()
     public = "relnamespace = 'public'::regnamespace"
-    found = driver.execute(f"SELECT relname FROM pg_class WHERE {public} AND relkind IN ('v', 'r', 'p')")
-    return [name for (name,) in found]
+    names = driver.execute(f"SELECT relname FROM pg_class WHERE {public} AND relkind IN ('v', 'r', 'p')")
+    return [name for (name,) in names]
 
 
 def _place(position: str | None, statement: str) -> str:

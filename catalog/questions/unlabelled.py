@@ -26,10 +26,10 @@ def reason(connection: Connection, key: Values, universal: bool) -> str:
     version = newest_version(connection, drafts=False)
     least = in_force(connection, best.family, "min_variance_reduction")
     shifted = " of the token before" if best.shift == "previous" else ""
-    found = f"best explanation {best.name}{shifted} at {_shown(best.variance_reduction, least)}"
+    best_feature = f"best explanation {best.name}{shifted} at {_shown(best.variance_reduction, least)}"
     if best.variance_reduction >= least:
-        return f"{found}, but the family {best.family} was not looked for"
-    said = f"{found}, below its threshold {least:g} ({best.family}.min_variance_reduction of rules {version})"
+        return f"{best_feature}, but the family {best.family} was not looked for"
+    said = f"{best_feature}, below its threshold {least:g} ({best.family}.min_variance_reduction of rules {version})"
     most = in_force(connection, "unexplained", "max_variance_reduction")
     if universal and best.variance_reduction >= most:
         said += f"; universal, but not unexplained, which takes less than {most:g}"

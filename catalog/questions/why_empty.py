@@ -72,8 +72,8 @@ def universal(connection: Connection, wanted: universal_questions.UniversalFilte
     )
     anywhere = universal_questions.UniversalFilter(wanted.model, wanted.layers, -2.0, wanted.run, limit=1)
     largest = universal_questions.universal_neurons(connection, anywhere).column("excess_corr")
-    found = f"the largest is {largest[0]:.3g}" if largest else "none is defined"
-    return f"looked for, and none found: no excess correlation of {_named(wanted.model, runs)} is {least}; {found}"
+    highest = f"the largest is {largest[0]:.3g}" if largest else "none is defined"
+    return f"looked for, and none found: no excess correlation of {_named(wanted.model, runs)} is {least}; {highest}"
 
 
 def counts(connection: Connection, model: str | None = None, run: int | None = None) -> str:
@@ -113,11 +113,11 @@ def matches(connection: Connection, ref: NeuronRef, run: int | None = None, othe
     return f"looked for, and none found: {ref.model} {ref.layer}.{ref.index} has no match in {where}{why}"
 
 
-def page(connection: Connection, found: NeuronPage[Any]) -> list[str]:
+def page(connection: Connection, shown: NeuronPage[Any]) -> list[str]:
     """Why tables of a neuron's page have no rows: those never measured, and those looked for."""
-    run = found.identity["run_id"]
+    run = shown.identity["run_id"]
     known = _parts(connection, [run])
-    empty = [(part, section) for part, section in parts.sections() if not len(found.tables[section.name])]
+    empty = [(part, section) for part, section in parts.sections() if not len(shown.tables[section.name])]
     never = [(part, section) for part, section in empty if not {part, *section.also} & known]
     looked_for = [section.name for part, section in empty if (part, section) not in never]
     said = []
@@ -204,8 +204,8 @@ def _past_the_last(offset: int, total: int) -> str:
 
 
 def _parts(connection: Connection, runs: Sequence[int]) -> set[str]:
-    found = connection.execute(text("SELECT DISTINCT part FROM run_parts WHERE run_id = ANY(:runs)"), {"runs": list(runs)})
-    return set(found.scalars())
+    answer = connection.execute(text("SELECT DISTINCT part FROM run_parts WHERE run_id = ANY(:runs)"), {"runs": list(runs)})
+    return set(answer.scalars())
 
 
 def _runs(runs: Sequence[int]) -> str:

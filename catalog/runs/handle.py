@@ -60,9 +60,9 @@ class RunHandle:
     def folder(self, root: Path) -> Path:
         """The run's own folder of sums and checkpoints: the one it has if it can be written, else a new name below `root`."""
         values: dict[str, Any] = {"run_id": self.run_id}
-        found = self._connection.execute(text("SELECT staging_folder FROM runs WHERE id = :run_id"), values).scalar()
-        if found is not None and os.access(found, os.W_OK):
-            return Path(found)
+        folder = self._connection.execute(text("SELECT staging_folder FROM runs WHERE id = :run_id"), values).scalar()
+        if folder is not None and os.access(folder, os.W_OK):
+            return Path(folder)
         values["folder"] = str(root / f"run-{self.run_id}-{secrets.token_hex(4)}")
         self._connection.execute(text("UPDATE runs SET staging_folder = :folder WHERE id = :run_id"), values)
         return Path(values["folder"])
@@ -94,7 +94,7 @@ class RunHandle:
         return [self._reserve(model, tokenizer) for model in models]
 
     def _reserve(self, model: ModelRow, tokenizer: str) -> ModelIds:
-        found = self._connection.execute(
+        known = self._connection.execute(
             text(
                 """SELECT m.id, m.identity, m.weights_sha256, m.behaviour, t.sha256 AS tokenizer,
                           EXISTS (SELECT 1 FROM run_models r WHERE r.model_id = m.id) AS used
@@ -102,13 +102,13 @@ class RunHandle:
             ),
             {"name": model.name, "revision": model.revision},
         ).first()
-        other = None if found is None else _other(found, model, tokenizer)
-        if found is not None and other is None:
+        other = None if known is None else _other(known, model, tokenizer)
+        if known is not None and other is None:
             neurons = self._connection.execute(
-                text('SELECT id FROM neurons WHERE model_id = :id ORDER BY layer, "index"'), {"id": found.id}
+                text('SELECT id FROM neurons WHERE model_id = :id ORDER BY layer, "index"'), {"id": known.id}
             )
-            return ModelIds(found.id, np.array(neurons.scalars().all(), dtype=np.int32), False)
-        if found is not None and found.used:
+            return ModelIds(known.id, np.array(neurons.scalars().all(), dtype=np.int32), False)
+        if known is not None and known.used:
             raise InputError(
                 f"the catalog has another model named {model.name!r} with {other}; give this one a name of its own as "
                 f"NEWNAME={model.source}."
@@ -201,13 +201,13 @@ class RunHandle:
         if self._driver.info.server_version < ANALYZE_ONLY:
             self._connection.execute(text("ANALYZE"))
             return
-        found = self._connection.execute(
+        tables = self._connection.execute(
             text(
                 """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
                    AND NOT relispartition AND relname <> 'labels' ORDER BY relname"""
             )
         )
-        names = sql.SQL(", ").join(sql.Identifier("public", name) for name in found.scalars())
+        names = sql.SQL(", ").join(sql.Identifier("public", name) for name in tables.scalars())
         self._driver.execute(sql.SQL("ANALYZE ONLY {}").format(names))
 
     @property
@@ -238,12 +238,12 @@ class RunHandle:
         self.close()
 
 
-def _other(found: Any, model: ModelRow, tokenizer: str) -> str | None:
+def _other(of_that_name: Any, model: ModelRow, tokenizer: str) -> str | None:
     """What a known model of this name has otherwise; None if it is this one."""
-    if found.weights_sha256 != model.weights_sha256:
+    if of_that_name.weights_sha256 != model.weights_sha256:
         return "other weights"
-    if found.identity != model.identity:
-        new, known = json.loads(model.behaviour), found.behaviour
+    if of_that_name.identity != model.identity:
+        new, known = json.loads(model.behaviour), of_that_name.behaviour
         differing = [name for name in sorted({*new, *known}) if new.get(name) != known.get(name)]
         return f"another config ({', '.join(f'{name} {known.get(name)}, not {new.get(name)}' for name in differing)})"
-    return "another tokenizer" if found.tokenizer != tokenizer else None
+    return "another tokenizer" if of_that_name.tokenizer != tokenizer else None

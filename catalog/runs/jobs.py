@@ -69,10 +69,10 @@ def record_plan(connection: Connection, run_id: int, plan: dict[str, Any], rows:
 
 def plan_of(connection: Connection, run_id: int) -> dict[str, Any] | None:
     """The run's plan, if it has one."""
-    found: dict[str, Any] | None = connection.execute(
+    document: dict[str, Any] | None = connection.execute(
         text("SELECT plan FROM runs WHERE id = :run_id"), {"run_id": run_id}
     ).scalar()
-    return found
+    return document
 
 
 def states(connection: Connection, run_id: int) -> list[JobState]:
@@ -191,14 +191,14 @@ class Claim:
         values = {"run_id": self.run_id, "job": self.job}
         with transaction(self.connection):
             check_alive(self.connection, self.run_id)
-            found = self.connection.execute(
+            row = self.connection.execute(
                 text(
                     """UPDATE run_jobs SET finished_at = now(), tokens_done = tokens, sums_file = :sums_file, error = NULL
                        WHERE run_id = :run_id AND job = :job AND finished_at IS NULL"""
                 ),
                 {**values, "sums_file": sums_file},
             )
-            if found.rowcount == 0:
+            if row.rowcount == 0:
                 return
             for name, data in results.items():
                 self.connection.execute(

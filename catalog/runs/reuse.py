@@ -132,7 +132,7 @@ def hidden_parts(engine: Engine, models: Sequence[ModelKey], parts: Sequence[str
         JOIN run_parts p ON p.run_id = b.run_id AND p.part <> ALL(CAST(:parts AS text[]))
         GROUP BY b.run_id ORDER BY b.run_id"""
     with engine.connect() as connection:
-        return {run: found for run, found in connection.execute(text(statement), {**_columns(models), "parts": list(parts)})}
+        return {run: hidden for run, hidden in connection.execute(text(statement), {**_columns(models), "parts": list(parts)})}
 
 
 def topics_of(engine: Engine, run_id: int) -> list[tuple[str, tuple[int, ...]]]:
@@ -174,8 +174,9 @@ def best_matches(engine: Engine, run_id: int, model_id: int, other_model_id: int
         ORDER BY n.layer, n.index
     """
     with engine.connect() as connection:
-        found = connection.execute(text(rows), {"run_id": run_id, "model_id": model_id, "other_model_id": other_model_id}).all()
-    columns = list(zip(*found, strict=True)) if found else [()] * 5
+        values = {"run_id": run_id, "model_id": model_id, "other_model_id": other_model_id}
+        matches = connection.execute(text(rows), values).all()
+    columns = list(zip(*matches, strict=True)) if matches else [()] * 5
     kinds = (float, int, float, float, int)
     return tuple(
         np.array([(-1 if kind is int else np.nan) if value is None else value for value in column], dtype=kind)

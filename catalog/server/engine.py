@@ -158,8 +158,8 @@ def _check_server(engine: Engine) -> None:
             f"the server is PostgreSQL {int(version) // 10000}, and 15 is the oldest that works; use a newer one."
         )
     if vector is None or tuple(int(part) for part in vector.split(".")[:2]) < LEAST_VECTOR:
-        found = "lacks pgvector" if vector is None else f"has pgvector {vector}"
-        raise DatabaseError(f"the server {found}, and 0.7 is the least that works; install pgvector on it.")
+        has = "lacks pgvector" if vector is None else f"has pgvector {vector}"
+        raise DatabaseError(f"the server {has}, and 0.7 is the least that works; install pgvector on it.")
 
 
 def check_schema(engine: Engine) -> None:
@@ -167,14 +167,14 @@ def check_schema(engine: Engine) -> None:
     SchemaError: the schema is not the one this code needs; the sentence names the command that mends it.
     """
     try:
-        found = migrate.current(engine)
+        revision = migrate.current(engine)
     except OperationalError as error:
         raise unreachable(engine, error) from None
     needed = migrate.head()
-    if found == needed:
+    if revision == needed:
         return
-    migrate.check_known(found)
-    raise SchemaError(f"the schema is {'missing' if found is None else 'old, at ' + found}; run `catalog db upgrade`.")
+    migrate.check_known(revision)
+    raise SchemaError(f"the schema is {'missing' if revision is None else 'old, at ' + revision}; run `catalog db upgrade`.")
 
 
 def check_views(engine: Engine) -> None:

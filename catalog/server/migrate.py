@@ -92,11 +92,11 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 def _scripts() -> dict[str, str | None]:
     """The revisions of migrations/versions, each with the one before it."""
-    found = {}
+    scripts = {}
     for path in (MIGRATIONS / "versions").glob("*.py"):
         named = dict(re.findall(_REVISION, path.read_text(encoding="utf-8"), re.MULTILINE))
-        found[named["revision"]] = named["down_revision"] or None
-    return found
+        scripts[named["revision"]] = named["down_revision"] or None
+    return scripts
 
 
 def _migrate(engine: Engine, step: Literal["upgrade", "downgrade"], revision: str) -> None:

@@ -76,12 +76,12 @@ def _checksums(connection: Connection, run_id: int, parts: list[str]) -> Iterato
         if gone:
             yield Finding("checksum", table, "differs", f"the table has no column {gone[0]} any more")
             continue
-        found = checksums.checksum(connection, run_id, table, row.columns)
-        finding, differs = f"{found.n_rows:,} rows", found != checksums.Checksum(row.n_rows, row.bits, int(row.total))
-        if found.n_rows != row.n_rows:
-            finding = f"{found.n_rows:,} rows, but {row.n_rows:,} were published"
+        actual = checksums.checksum(connection, run_id, table, row.columns)
+        finding, differs = f"{actual.n_rows:,} rows", actual != checksums.Checksum(row.n_rows, row.bits, int(row.total))
+        if actual.n_rows != row.n_rows:
+            finding = f"{actual.n_rows:,} rows, but {row.n_rows:,} were published"
         elif differs:
-            finding = f"values in these {found.n_rows:,} rows are not those that were published"
+            finding = f"values in these {actual.n_rows:,} rows are not those that were published"
         yield Finding("checksum", table, "differs" if differs else "ok", finding)
 
 
@@ -96,11 +96,11 @@ def _leftovers(connection: Connection, run_id: int) -> Finding:
         ),
         {"run_id": run_id},
     )
-    found = left.scalars().all()
-    if not found:
+    names = left.scalars().all()
+    if not names:
         return Finding("structure", rule, "ok", "")
     identity = connection.execute(text("SELECT identity FROM runs WHERE id = :run_id"), {"run_id": run_id}).scalar_one()
     if not connection.execute(text(f"SELECT pg_try_advisory_lock({locks.RUN})"), {"identity": identity}).scalar_one():
         return Finding("structure", rule, "unknown", "a process is adding parts to the run")
     connection.execute(text(f"SELECT pg_advisory_unlock({locks.RUN})"), {"identity": identity})
-    return Finding("structure", rule, "differs", f"{len(found):,} things against the rule, such as {found[0]}")
+    return Finding("structure", rule, "differs", f"{len(names):,} things against the rule, such as {names[0]}")

@@ -89,7 +89,7 @@ def _of_rows(rows: Rows) -> Iterator[Check]:
 
 def structure() -> list[PartCheck]:
     """All checks, each once; that of a table which several parts fill is every run's."""
-    found = [
+    checks = [
         PartCheck(None, Check("every model has n_layers x d_mlp neurons", _SHAPE)),
         PartCheck(None, Check("labels has rows of neurons of the run only", _no_orphan("labels"))),
         PartCheck(None, Check("every part was computed of the models of the run", _MODELS_OF_PARTS)),
@@ -100,4 +100,4 @@ def structure() -> list[PartCheck]:
         for check in (check for rows in part.rows for check in _of_rows(rows)):
             several = check.name in of_tables
             of_tables[check.name] = PartCheck(None if several else part.name, check)
-    return [*found, *of_tables.values(), *(PartCheck(part, check) for part, check in parts.checks())]
+    return [*checks, *of_tables.values(), *(PartCheck(part, check) for part, check in parts.checks())]

@@ -36,9 +36,9 @@ def drop_views(connection: Connection, statements: list[str]) -> None:
 
     A view of somebody's own that stands on one of them makes the server refuse, so that nothing of theirs is lost.
     """
-    found = connection.execute(text(_OURS), {"names": _names(statements)}).scalars().all()
-    if found:
-        connection.exec_driver_sql(f"DROP VIEW {', '.join(found)}")
+    names = connection.execute(text(_OURS), {"names": _names(statements)}).scalars().all()
+    if names:
+        connection.exec_driver_sql(f"DROP VIEW {', '.join(names)}")
     connection.exec_driver_sql("COMMENT ON TABLE alembic_version IS NULL")
 
 
@@ -74,8 +74,8 @@ def _create_extensions(connection: Connection) -> None:
 
 def _names(statements: list[str]) -> list[str]:
     """Of the views, with their schemas, in order of creation."""
-    found = [re.match(r"CREATE VIEW (\w+\.\w+) AS\n", statement) for statement in statements]
-    return [match[1] for match in found if match is not None]
+    matches = [re.match(r"CREATE VIEW (\w+\.\w+) AS\n", statement) for statement in statements]
+    return [match[1] for match in matches if match is not None]
 
 
 def _execute(connection: Connection, statements: list[str]) -> None:

@@ -53,9 +53,9 @@ def columns_of(select: str) -> Iterator[tuple[str, str]]:
     head = re.match(r"SELECT (?:DISTINCT ON \([^)]*\) )?", select)
     assert head is not None, select
     for item in _split(select[head.end() :]):
-        found = re.fullmatch(r'(.*?)(?:\s+AS\s+|(?<=\.))"?(\w+)"?', item.strip(), re.DOTALL)
-        assert found is not None, item
-        yield found[2], item.strip().removesuffix(f" AS {found[2]}")
+        match = re.fullmatch(r'(.*?)(?:\s+AS\s+|(?<=\.))"?(\w+)"?', item.strip(), re.DOTALL)
+        assert match is not None, item
+        yield match[2], item.strip().removesuffix(f" AS {match[2]}")
 
 
 def _split(text: str) -> Iterator[str]:
@@ -84,6 +84,6 @@ def _tables_of(select: str) -> dict[str, str]:
 
 def _passed_on(column: str, source: str, tables: Mapping[str, str]) -> str | None:
     """The comment of the table's column that an expression is, if it is one and keeps its name."""
-    found = re.fullmatch(rf'(\w+)\."?{column}"?', source)
-    table = None if found is None else metadata.tables.get(tables.get(found[1], ""))
+    match = re.fullmatch(rf'(\w+)\."?{column}"?', source)
+    table = None if match is None else metadata.tables.get(tables.get(match[1], ""))
     return None if table is None else table.columns[column].info["in_views"]

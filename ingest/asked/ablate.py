@@ -28,8 +28,8 @@ def ablate(settings: AblateSettings, progress: Progress) -> Rows:
         for pair in pairs:
             check_reach(of_run, pair, checkpoint.parallel_attention)
         progress.phase(phase_name(PathAblations.name, checkpoint.name), ground.n_tokens_read, "tokens")
-        found = ablate_pairs(0, pairs, ground, progress.advance)
-        tables = ablation_columns(found, of_run.neuron_ids, of_run.d_mlp, ground.n_rows_read, "asked")
+        ablations = ablate_pairs(0, pairs, ground, progress.advance)
+        tables = ablation_columns(ablations, of_run.neuron_ids, of_run.d_mlp, ground.n_rows_read, "asked")
         asked_rows.store(engine, of_run.run_id, tables, code_version(), describe(ground.device))
         with engine.connect() as connection:
             return asked.ablations(connection, of_run.run_id, neuron_id, settings.heads, ground.n_rows_read)

@@ -25,8 +25,8 @@ def intervene(settings: InterveneSettings, progress: Progress) -> Rows:
         ground = read_again(settings, of_run, progress)
         check_final_norm(ground.checkpoints[0])
         progress.phase(phase_name(Interventions.name, ground.checkpoints[0].name), ground.n_tokens_read, "tokens")
-        n, found = len(wanted), hold(0, wanted, ground, progress.advance)
-        measured = Measured(wanted, ["asked"] * n, [-1] * n, found, ground.n_rows_read)
+        n, effects = len(wanted), hold(0, wanted, ground, progress.advance)
+        measured = Measured(wanted, ["asked"] * n, [-1] * n, effects, ground.n_rows_read)
         tables = intervention_columns(measured, of_run.neuron_ids, of_run.d_mlp)
         asked_rows.store(engine, of_run.run_id, tables, code_version(), describe(ground.device))
         with engine.connect() as connection:

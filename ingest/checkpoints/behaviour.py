@@ -82,12 +82,12 @@ def behaviour_of(config: Any, model: "nn.Module") -> dict[str, Any]:
         config: a configuration of transformers, of one of the architectures of `READS`.
         model: the loaded model, which knows whether its unembedding is tied to its embedding.
     """
-    found = {name: _plain(getattr(config, key, None)) for name, key in READS[config.model_type].items()}
-    if found["d_mlp"] is None:
-        found["d_mlp"] = 4 * found["d_model"]
-    found["causal"] = found["causal"] is not False
+    behaviour = {name: _plain(getattr(config, key, None)) for name, key in READS[config.model_type].items()}
+    if behaviour["d_mlp"] is None:
+        behaviour["d_mlp"] = 4 * behaviour["d_model"]
+    behaviour["causal"] = behaviour["causal"] is not False
     embedding, unembedding = model.get_input_embeddings(), model.get_output_embeddings()  # type: ignore[operator]
-    return {"architecture": config.model_type, **found, "tied_embeddings": unembedding.weight is embedding.weight}
+    return {"architecture": config.model_type, **behaviour, "tied_embeddings": unembedding.weight is embedding.weight}
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -96,10 +96,10 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {_shown(one.get(name))}, not {_shown(other.get(name))}" for name in names)
 
 
-def changed(found: ModelIdentity, weights_sha256: str, behaviour: Mapping[str, Any]) -> str:
+def changed(identity: ModelIdentity, weights_sha256: str, behaviour: Mapping[str, Any]) -> str:
     """In words, what a model is otherwise than the one with these weights and this behaviour."""
-    weights = "other weights" if found.weights_sha256 != weights_sha256 else ""
-    return " and ".join(part for part in (weights, difference(found.behaviour, behaviour)) if part)
+    weights = "other weights" if identity.weights_sha256 != weights_sha256 else ""
+    return " and ".join(part for part in (weights, difference(identity.behaviour, behaviour)) if part)
 
 
 def _shown(value: Any) -> str:

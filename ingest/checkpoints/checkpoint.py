@@ -90,10 +90,10 @@ class Checkpoint:
         Args:
             tokens: (rows, context) int64, BOS included.
         """
-        found: list[tuple[Tensor, Tensor]] = []
+        activations: list[tuple[Tensor, Tensor]] = []
         shape = (*tokens.shape, self.d_mlp)
-        self.visit_activations(tokens, lambda _, pre, post: found.append((pre.reshape(shape), post.reshape(shape))))
-        return found
+        self.visit_activations(tokens, lambda _, pre, post: activations.append((pre.reshape(shape), post.reshape(shape))))
+        return activations
 
     def raw_w_out(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
         """Output weights of a layer as the file has them."""

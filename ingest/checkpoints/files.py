@@ -111,13 +111,13 @@ def refuse_adapter(source: ModelSource) -> None:
     """
     name = "adapter_config.json"
     revision = {"revision": source.revision} if source.revision else {}
-    found = load(
+    adapter = load(
         source,
         "adapter",
         lambda location, **options: cached_file(location, name, _raise_exceptions_for_missing_entries=False, **options),
         **revision,
     )
-    if found is not None:
+    if adapter is not None:
         raise InputError(
             f"{source.location} has an adapter beside the model ({name}), which would be left out; merge it into the weights "
             "(peft: merge_and_unload) and give the folder of the result."

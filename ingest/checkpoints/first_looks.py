@@ -39,8 +39,8 @@ def check_models(
             continue
         config = config_text(source)
         refuse_architecture(source, config.get("model_type"), "rms_norm_eps" in config)
-        found = config.get("max_position_embeddings", config.get("n_positions"))
-        n_ctx += [found] if isinstance(found, int) else []
+        longest = config.get("max_position_embeddings", config.get("n_positions"))
+        n_ctx += [longest] if isinstance(longest, int) else []
         if not only_configurations:
             _check_files(source)
     if n_ctx:

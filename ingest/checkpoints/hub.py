@@ -26,7 +26,7 @@ def ask_hub(kind: Literal["model", "dataset"], name: str, revision: str | None) 
     if constants.HF_HUB_OFFLINE:
         return HubAnswer("unreachable", reason="HF_HUB_OFFLINE is set")
     try:
-        found = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=SECONDS)
+        info = HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=SECONDS)
     except GatedRepoError:
         return HubAnswer("unknown")
     except (RepositoryNotFoundError, RevisionNotFoundError):
@@ -35,5 +35,5 @@ def ask_hub(kind: Literal["model", "dataset"], name: str, revision: str | None) 
         return HubAnswer("unknown")
     except Exception as error:  # the HTTP library below has errors of its own
         return HubAnswer("unreachable", reason=str(error))
-    model_type = (getattr(found, "config", None) or {}).get("model_type")
-    return HubAnswer("there", model_type=model_type, commit=getattr(found, "sha", None))
+    model_type = (getattr(info, "config", None) or {}).get("model_type")
+    return HubAnswer("there", model_type=model_type, commit=getattr(info, "sha", None))

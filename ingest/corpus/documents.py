@@ -29,23 +29,23 @@ class Document(NamedTuple):
     repaired: bool = False
 
 
-def read_documents(source: CorpusSource, found: CorpusFiles | None, left_out: dict[str, str]) -> Iterator[Document]:
+def read_documents(source: CorpusSource, files: CorpusFiles | None, left_out: dict[str, str]) -> Iterator[Document]:
     """All documents in order, streamed.
 
     Args:
-        found: the local files; None on the hub.
+        files: the local files; None on the hub.
         left_out: files of a folder that turn out to hold no texts are added, with the reason.
     Raises:
         InputError: a line is no JSON, or no text is where it should be.
     """
-    reader = _Reader(source, alone=found is None or len(found.files) == 1)
-    if found is None:
+    reader = _Reader(source, alone=files is None or len(files.files) == 1)
+    if files is None:
         where = f"the data set {source.location}"
         yield from reader.documents(where, (JsonValue(where, row) for row in hub_rows(source)))
     else:
         first: NoTexts | None = None
         held_texts = False
-        for file in found.files:
+        for file in files.files:
             try:
                 yield from reader.documents(str(file.path), _values(file, source))
                 held_texts = True

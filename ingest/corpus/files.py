@@ -156,15 +156,15 @@ def _find_files(source: CorpusSource, path: Path) -> CorpusFiles:
     hub_only = (("--split", source.split), ("--corpus-revision", source.revision))
     _refuse_options(source, "no data set on the hub", [option for option, value in hub_only if value is not None])
     if path.is_dir():
-        found = _of_folder(source, path)
+        files = _of_folder(source, path)
     else:
         _refuse_options(source, "no folder", _of_folders(source))
         if not _is_corpus(path.name):
             raise InputError(f"{path} is no corpus file; give one that {ENDINGS}.")
-        found = CorpusFiles([CorpusFile(path, path.name)])
-    if all(file.is_parquet for file in found.files):
+        files = CorpusFiles([CorpusFile(path, path.name)])
+    if all(file.is_parquet for file in files.files):
         _refuse_options(source, "Parquet and has an encoding of its own", _of_text(source))
-    return found
+    return files
 
 
 def _of_folder(source: CorpusSource, folder: Path) -> CorpusFiles:
@@ -220,7 +220,7 @@ def _matches(folder: Path, option: str, patterns: tuple[str, ...]) -> set[str]:
     Raises:
         InputError: a pattern matches nothing.
     """
-    found: set[str] = set()
+    paths: set[str] = set()
     for pattern in patterns:
         names = glob.glob(pattern, root_dir=folder, recursive=True)
         if not names:
@@ -228,23 +228,23 @@ def _matches(folder: Path, option: str, patterns: tuple[str, ...]) -> set[str]:
                 f"{option} {pattern!r} matches nothing in {folder}; write a pattern relative to it, such as 'old/*.jsonl' or "
                 "'**/*.json'."
             )
-        found |= {os.path.normpath(name) for name in names}
-    return found
+        paths |= {os.path.normpath(name) for name in names}
+    return paths
 
 
-def content_key(source: CorpusSource, found: CorpusFiles | None) -> list[object]:
+def content_key(source: CorpusSource, files: CorpusFiles | None) -> list[object]:
     """What identifies the text: sha256 of each local file, or name, revision and split on the hub.
 
     Args:
-        found: the local files; None on the hub.
+        files: the local files; None on the hub.
     Raises:
         InputError: a file cannot be read.
     """
-    if found is None:
+    if files is None:
         return [source.location, source.revision or "", source.split or "train"]
     in_folder = source.path is not None and source.path.is_dir()
-    hashes: list[object] = [[file.name if in_folder else "", _file_sha256(file.path)] for file in found.files]
-    return [*hashes, "" if all(file.is_parquet for file in found.files) else _encoding(source)]
+    hashes: list[object] = [[file.name if in_folder else "", _file_sha256(file.path)] for file in files.files]
+    return [*hashes, "" if all(file.is_parquet for file in files.files) else _encoding(source)]
 
 
 def _file_sha256(path: Path) -> str:

@@ -131,10 +131,10 @@ def hub_rows(source: CorpusSource) -> Iterator[dict[str, Any]]:
     from datasets import load_dataset
 
     try:
-        found = load_dataset(source.location, split=source.split or "train", revision=source.revision, streaming=True)
-        if found.features is not None:
-            check_columns(found.features.arrow_schema, source, f"the data set {source.location}")
-        yield from found
+        data_set = load_dataset(source.location, split=source.split or "train", revision=source.revision, streaming=True)
+        if data_set.features is not None:
+            check_columns(data_set.features.arrow_schema, source, f"the data set {source.location}")
+        yield from data_set
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(

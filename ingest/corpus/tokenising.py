@@ -68,13 +68,13 @@ def tokenise(
     }
     key = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
     folder = cache_dir / key[:32]
-    found = open_rows(folder, info)
-    if found is None:
+    kept = open_rows(folder, info)
+    if kept is None:
         with work_folder(cache_dir) as work:
             streams = _Streams(work / "streams")
             read = _fill(streams, source, files, info, text_encoder(tokenizer), keep_eos, progress)
-            found = _keep(work, folder, _pack(streams, source, info, recipe, read), info)
-    return replace(found, meta=as_given(found.meta, source, files), folder=folder)
+            kept = _keep(work, folder, _pack(streams, source, info, recipe, read), info)
+    return replace(kept, meta=as_given(kept.meta, source, files), folder=folder)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def text_encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
     made.encode_special_tokens = True
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
-        return [found.ids for found in made.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [encoding.ids for encoding in made.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     for token in description["added_tokens"]:
         ids = tokenizer(token["content"], add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
@@ -159,11 +159,11 @@ def _refuse_chance(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> No
 
 def _refuse_twins(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer, added: Sequence[dict[str, Any]]) -> None:
     """Of two added tokens that are one text once normalised the library takes either, from one start to the next."""
-    found: dict[tuple[bool, str], dict[str, Any]] = {}
+    first: dict[tuple[bool, str], dict[str, Any]] = {}
     for token in added:
         normalize = token["normalized"] and backend.normalizer is not None
         text = backend.normalizer.normalize_str(token["content"]) if normalize else token["content"]
-        twin = found.setdefault((token["normalized"], text), token)
+        twin = first.setdefault((token["normalized"], text), token)
         if twin is not token and not (twin["special"] and token["special"]):
             raise _twice(tokenizer, token["content"])
 
@@ -185,12 +185,12 @@ def _unknown(
 
 
 def _newline(raw_bytes: list[bytes | None], tokenizer: PreTrainedTokenizerBase) -> int | None:
-    found = [i for i, raw in enumerate(raw_bytes) if raw == b"\n"]
-    if len(found) > 1:
+    newlines = [i for i, raw in enumerate(raw_bytes) if raw == b"\n"]
+    if len(newlines) > 1:
         # a byte's token beside the character's own: only one of them is ever given
         ids = set(text_encoder(tokenizer)(["a\nb"])[0])
-        found = [i for i in found if i in ids]
-    return found[0] if len(found) == 1 else None
+        newlines = [i for i in newlines if i in ids]
+    return newlines[0] if len(newlines) == 1 else None
 
 
 def _string(raw: bytes | None, name: str) -> str:

@@ -15,7 +15,7 @@ def read_topics(path: Path, n_tokens: int | None = None) -> list[Topic]:
     Raises:
         InputError: the file cannot be read, a line is no pair of them, or an id is unknown.
     """
-    found: dict[str, set[int]] = {}
+    topics: dict[str, set[int]] = {}
     for line, row in _lines(path):
         token, name = (row.get("token_id") or "").strip(), (row.get("topic") or "").strip()
         if not (token.isascii() and token.isdigit()):
@@ -27,10 +27,10 @@ def read_topics(path: Path, n_tokens: int | None = None) -> list[Topic]:
         if not name or "\0" in name or len(name) > LONGEST_NAME:
             words = f"is no name of a topic; give 1 to {LONGEST_NAME} characters."
             raise InputError(f"--topics {path}, line {line}: {name!r} {words}")
-        found.setdefault(name, set()).add(int(token))
-    if not found:
+        topics.setdefault(name, set()).add(int(token))
+    if not topics:
         raise InputError(f"--topics {path} has no lines below its header; give at least one token_id,topic.")
-    return [Topic(name, tuple(sorted(ids))) for name, ids in found.items()]
+    return [Topic(name, tuple(sorted(ids))) for name, ids in topics.items()]
 
 
 def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:

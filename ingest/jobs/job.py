@@ -146,8 +146,8 @@ def _measure(context: JobContext, job: Job, claim: Claim, advance: Advance) -> N
         advance(amount)
 
     ground = replace(context.ground(), memory_bytes=item.n_bytes)
-    found = MODEL_MEASURES[item.measure].find(item.model, item.share, ground, told)
-    claim.finish({item.key: encode({SHARE: np.array(item.share.number), **found})}, None)
+    arrays = MODEL_MEASURES[item.measure].find(item.model, item.share, ground, told)
+    claim.finish({item.key: encode({SHARE: np.array(item.share.number), **arrays})}, None)
 
 
 def _shards(plan: Plan, job: Job) -> list[int]:
@@ -199,19 +199,19 @@ class JobStopped(Exception):
 def _finished(context: JobContext, job: Job, sums: JobSums) -> dict[str, bytes]:
     """What complete sums end in, by name; the accumulators are freed one after the other."""
     ground = context.ground(sums.moments if job.kind == "accumulate" else None)
-    found: dict[str, bytes] = {}
+    results: dict[str, bytes] = {}
     for products in sums.own.values():
         products.rest()
     while sums.layers:
         item, accumulator = sums.layers.popitem()
         neurons = item.layers.neurons
         finished = LAYER_MEASURES[item.measure].finish(accumulator, Layers(item.model, neurons), ground)
-        found[item.key] = encode({PLACE: np.array([item.model, neurons.start, neurons.stop]), **finished})
+        results[item.key] = encode({PLACE: np.array([item.model, neurons.start, neurons.stop]), **finished})
     finish = TileFinish(ground, partial(_own_products, context, job, sums))
     while sums.tiles:
         tile_item, tile = sums.tiles.popitem()
-        found[tile_item.key] = encode(finish(tile_item.a, tile_item.b, tile))
-    return found
+        results[tile_item.key] = encode(finish(tile_item.a, tile_item.b, tile))
+    return results
 
 
 def _own_products(context: JobContext, job: Job, sums: JobSums, model: int, layer: int) -> Tensor:

@@ -43,13 +43,13 @@ class HeadNorms(ModelMeasure):
         return tokens * shape.block_flop * shape.n_layers
 
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
-        found = bos_norm_ratio(ground.processed(model), ground.corpus, ground.tokenizer.bos_id, *ground.reading, advance)
-        ratios = {name: getattr(found, name).numpy() for name in ("ratio", "ratio_with_bias")}
-        return {**ratios, "n_tokens": np.array(found.n_tokens)}
+        ratio = bos_norm_ratio(ground.processed(model), ground.corpus, ground.tokenizer.bos_id, *ground.reading, advance)
+        ratios = {name: getattr(ratio, name).numpy() for name in ("ratio", "ratio_with_bias")}
+        return {**ratios, "n_tokens": np.array(ratio.n_tokens)}
 
-    def rows(self, found: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
-        ratio, with_bias = (torch.from_numpy(found[name]) for name in ("ratio", "ratio_with_bias"))
-        return norm_columns(BosNormRatio(ratio, with_bias, int(found["n_tokens"])), keys.models[model].model_id)
+    def rows(self, arrays: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        ratio, with_bias = (torch.from_numpy(arrays[name]) for name in ("ratio", "ratio_with_bias"))
+        return norm_columns(BosNormRatio(ratio, with_bias, int(arrays["n_tokens"])), keys.models[model].model_id)
 
 
 class PathAblations(ModelMeasure):
@@ -81,12 +81,12 @@ class PathAblations(ModelMeasure):
         pairs = share.part(sorted(chosen, key=lambda pair: (pair.head_layer, pair.head)))
         return ablation_arrays(ablate(model, pairs, ground, advance) if pairs else [])
 
-    def count(self, found: Arrays) -> int:
-        return len(found["pair"])
+    def count(self, arrays: Arrays) -> int:
+        return len(arrays["pair"])
 
-    def rows(self, found: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+    def rows(self, arrays: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         d_mlp = ground.checkpoints[model].d_mlp
-        return ablation_columns(ablations_of(found), keys.models[model].neuron_ids, d_mlp, ground.n_rows_read)
+        return ablation_columns(ablations_of(arrays), keys.models[model].neuron_ids, d_mlp, ground.n_rows_read)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(moved=0.3)

@@ -45,10 +45,10 @@ class Compositions(ModelMeasure):
         )  # fmt: skip
         return {f"{name}:{layer.layer}": getattr(layer, name) for layer in made for name in SCORES}
 
-    def rows(self, found: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+    def rows(self, arrays: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         d_mlp, ids = ground.checkpoints[model].d_mlp, keys.models[model].neuron_ids
-        for layer in sorted({int(name.partition(":")[2]) for name in found}):
-            scores = {name: found[f"{name}:{layer}"] for name in SCORES}
+        for layer in sorted({int(name.partition(":")[2]) for name in arrays}):
+            scores = {name: arrays[f"{name}:{layer}"] for name in SCORES}
             yield "head_compositions", composition_columns(scores, ids[layer * d_mlp : (layer + 1) * d_mlp])
 
     def rows_of_model(self, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:

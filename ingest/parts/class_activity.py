@@ -50,10 +50,10 @@ class ActivityBeforeClasses(ModelMeasure):
         )
         return {"neuron_index": neurons, "feature_index": features, **vars(activity)}
 
-    def rows(self, found: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+    def rows(self, arrays: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         ids = keys.models[model].neuron_ids
-        numbers = {name: found[name] for name in ClassActivity.__dataclass_fields__}
-        columns = {"neuron_id": ids[found["neuron_index"]], "feature_id": found["feature_index"], **numbers}
+        numbers = {name: arrays[name] for name in ClassActivity.__dataclass_fields__}
+        columns = {"neuron_id": ids[arrays["neuron_index"]], "feature_id": arrays["feature_index"], **numbers}
         yield "class_activity", with_keys(columns, keys.of(self.features(ground)))
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:

@@ -42,8 +42,8 @@ class Histograms(LayerMeasure[HistogramAccumulator]):
     def finish(self, sums: HistogramAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return describe_histograms(sums)
 
-    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
-        return histogram_columns(found, ids)
+    def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return histogram_columns(arrays, ids)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(moved=2, wide=60)
@@ -68,8 +68,8 @@ class Subsets(LayerMeasure[SubsetAccumulator]):
     def finish(self, sums: SubsetAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return describe_subsets(sums)
 
-    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
-        return subset_columns(found, ids, ground.features.subsets)
+    def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return subset_columns(arrays, ids, ground.features.subsets)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(kept=n_subsets, moved=2)
@@ -94,20 +94,20 @@ def describe_histograms(accumulator: HistogramAccumulator) -> Arrays:
     }
 
 
-def histogram_columns(found: Arrays, ids: Ids) -> Iterator[TableRows]:
+def histogram_columns(arrays: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of histograms and distribution_statistics."""
-    yield "histograms", {"neuron_id": ids, **{name: object_array(found[name].tolist()) for name in COUNTS}}
+    yield "histograms", {"neuron_id": ids, **{name: object_array(arrays[name].tolist()) for name in COUNTS}}
     yield (
         "distribution_statistics",
         {
             "neuron_id": ids,
             **{
-                f"{kind}_{quantile_name(share)}": found[f"{kind}_quantiles"][:, i]
+                f"{kind}_{quantile_name(share)}": arrays[f"{kind}_quantiles"][:, i]
                 for kind in ("pre", "post")
                 for i, share in enumerate(QUANTILES)
             },
-            "bos_activation": found["bos_activation"],
-            "bos_ratio": found["bos_ratio"],
+            "bos_activation": arrays["bos_activation"],
+            "bos_ratio": arrays["bos_ratio"],
         },
     )
 
@@ -161,23 +161,23 @@ def explain_subsets(accumulator: SubsetAccumulator, least_support: int = LEAST_S
     return classes.reduction, kept_rows([replace(classes, reduction=scores)], n, neurons)
 
 
-def subset_columns(found: Arrays, ids: Ids, subsets: Sequence[str]) -> Iterator[TableRows]:
+def subset_columns(arrays: Arrays, ids: Ids, subsets: Sequence[str]) -> Iterator[TableRows]:
     """Rows of late_statistics and, where the corpus has subsets, of subset_statistics and explanations."""
-    late = {name.removeprefix("late."): values for name, values in found.items() if name.startswith("late.")}
+    late = {name.removeprefix("late."): values for name, values in arrays.items() if name.startswith("late.")}
     n_late = int(late.pop("n_tokens")[0])
     yield "late_statistics", {"neuron_id": ids, "n_tokens": np.full(len(ids), n_late, dtype=np.int64), **late}
     names = [*late, "variance_reduction"]
     for i, subset in enumerate(subsets):
-        if found["n_tokens"][i]:
+        if arrays["n_tokens"][i]:
             yield (
                 "subset_statistics",
                 {
                     "neuron_id": ids,
                     "subset": np.full(len(ids), subset, dtype=object),
-                    "n_tokens": np.full(len(ids), found["n_tokens"][i], dtype=np.int64),
-                    **{name: found[name][i] for name in names},
+                    "n_tokens": np.full(len(ids), arrays["n_tokens"][i], dtype=np.int64),
+                    **{name: arrays[name][i] for name in names},
                 },
             )
     if subsets:
-        names = [name for name in found if name.startswith("explained.")]
-        yield from explanation_columns({name.removeprefix("explained."): found[name] for name in names}, ids)
+        names = [name for name in arrays if name.startswith("explained.")]
+        yield from explanation_columns({name.removeprefix("explained."): arrays[name] for name in names}, ids)

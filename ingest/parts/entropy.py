@@ -130,16 +130,16 @@ class Interventions(ModelMeasure):
             "n_tokens": np.array(results.n_tokens),
         }
 
-    def count(self, found: Arrays) -> int:
-        return len(found["value"])
+    def count(self, arrays: Arrays) -> int:
+        return len(arrays["value"])
 
-    def rows(self, found: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
-        d_mlp, neurons = ground.checkpoints[model].d_mlp, found["neuron"].tolist()
+    def rows(self, arrays: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        d_mlp, neurons = ground.checkpoints[model].d_mlp, arrays["neuron"].tolist()
         measured = Measured(
-            [Intervention("fix", (divmod(n, d_mlp),), value) for n, value in zip(neurons, found["value"], strict=True)],
-            ["candidate" if candidate else "control" for candidate in found["candidate"]],
-            found["antipode_of"].tolist(),
-            InterventionResults(int(found["n_tokens"]), *(found[name] for name in ("nominal", "mean", "delta", "se"))),
+            [Intervention("fix", (divmod(n, d_mlp),), value) for n, value in zip(neurons, arrays["value"], strict=True)],
+            ["candidate" if candidate else "control" for candidate in arrays["candidate"]],
+            arrays["antipode_of"].tolist(),
+            InterventionResults(int(arrays["n_tokens"]), *(arrays[name] for name in ("nominal", "mean", "delta", "se"))),
             ground.n_rows_read,
         )
         return intervention_columns(measured, keys.models[model].neuron_ids, d_mlp)

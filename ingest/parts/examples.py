@@ -31,8 +31,8 @@ class FoundExamples(LayerMeasure[ExampleAccumulator]):
     def finish(self, sums: ExampleAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return describe_examples(sums.compute(), ground.corpus.tokens)
 
-    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
-        return example_columns(found, ids)
+    def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return example_columns(arrays, ids)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(kept=68)
@@ -67,7 +67,7 @@ def describe_examples(examples: Examples, tokens: Int[np.ndarray, "rows context"
     }
 
 
-def example_columns(found: Arrays, ids: Ids) -> Iterator[TableRows]:
+def example_columns(arrays: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of examples."""
-    columns = {name: values for name, values in found.items() if name != "neuron"}
-    yield "examples", {"neuron_id": ids[found["neuron"]], **columns}
+    columns = {name: values for name, values in arrays.items() if name != "neuron"}
+    yield "examples", {"neuron_id": ids[arrays["neuron"]], **columns}

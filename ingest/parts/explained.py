@@ -37,16 +37,16 @@ def neurons_of(n: int, sums: np.ndarray, squares: np.ndarray, pivot: np.ndarray)
     return Neurons(0, centre, pivot, np.where(varies, variance, np.nan))
 
 
-def explanation_columns(found: Arrays, ids: Ids) -> Iterator[TableRows]:
+def explanation_columns(arrays: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of explanations; their features are places, until they have keys."""
     numbers = ("variance_reduction", "n_in", "n_out", "mean_in", "mean_out", "cohen_d")
     yield (
         "explanations",
         {
-            "neuron_id": ids[found["neuron_index"]],
-            "feature_id": found["feature_index"].astype(np.int32),
-            "shift": SHIFTS[found["shift"]],
-            **{name: found[name] for name in numbers},
-            "rank": found["rank"].astype(np.int32),
+            "neuron_id": ids[arrays["neuron_index"]],
+            "feature_id": arrays["feature_index"].astype(np.int32),
+            "shift": SHIFTS[arrays["shift"]],
+            **{name: arrays[name] for name in numbers},
+            "rank": arrays["rank"].astype(np.int32),
         },
     )

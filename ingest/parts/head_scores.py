@@ -37,6 +37,6 @@ class HeadScores(ModelMeasure):
 
 def scores_of(model: int, ground: Ground) -> tuple[SelectedScores, RandomBaseline]:
     """What was found of a model."""
-    (found,) = ground.once(HeadScores.name, model, lambda model: ground.found(HeadScores.name, model))
-    baseline = RandomBaseline(*(torch.from_numpy(found[f"baseline.{field.name}"]) for field in fields(RandomBaseline)))
-    return SelectedScores(**{field.name: found[field.name] for field in fields(SelectedScores)}), baseline
+    (scores,) = ground.once(HeadScores.name, model, lambda model: ground.found(HeadScores.name, model))
+    baseline = RandomBaseline(*(torch.from_numpy(scores[f"baseline.{field.name}"]) for field in fields(RandomBaseline)))
+    return SelectedScores(**{field.name: scores[field.name] for field in fields(SelectedScores)}), baseline

@@ -118,7 +118,7 @@ class LayerMeasure(Measure, Generic[A]):
         """From complete sums to what travels to the catalog."""
 
     @abstractmethod
-    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+    def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
         """Rows of what `finish` gave; a `feature_id` is a place among `features`, until they have keys.
 
         Args:
@@ -132,10 +132,10 @@ class LayerMeasure(Measure, Generic[A]):
     def rows_of_model(self, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         of_features = keys.of(self.features(ground))
         for data in ground.results(f"{self.name}:{model}:%"):
-            found = decode(data)
-            _, start, stop = found.pop(PLACE).tolist()
+            arrays = decode(data)
+            _, start, stop = arrays.pop(PLACE).tolist()
             layers = Layers(model, slice(start, stop))
-            for table, columns in self.rows(found, layers, keys.models[model].neuron_ids[layers.neurons], ground):
+            for table, columns in self.rows(arrays, layers, keys.models[model].neuron_ids[layers.neurons], ground):
                 yield table, with_keys(columns, of_features)
 
 
@@ -213,7 +213,7 @@ class ModelMeasure(Measure):
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
         """A share of what there is to find of a model."""
 
-    def count(self, found: Arrays) -> int:
+    def count(self, arrays: Arrays) -> int:
         """How many things a share measured one by one."""
         return 0
 
@@ -221,10 +221,10 @@ class ModelMeasure(Measure):
         """What is done on a small model with random weights, to see what it takes."""
         return self.find(model, share, ground, advance)
 
-    def rows(self, found: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+    def rows(self, arrays: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         """Rows of what a share found."""
         yield from ()
 
     def rows_of_model(self, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
-        for found in ground.found(self.name, model):
-            yield from self.rows(found, model, keys, ground)
+        for arrays in ground.found(self.name, model):
+            yield from self.rows(arrays, model, keys, ground)

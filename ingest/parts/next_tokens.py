@@ -39,8 +39,8 @@ class NextTokens(LayerMeasure[NextTokenAccumulator]):
     def finish(self, sums: NextTokenAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return describe_next_tokens(sums, ground.features.tokens)
 
-    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
-        return next_token_columns(found, ids)
+    def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return next_token_columns(arrays, ids)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(kept=5)
@@ -96,14 +96,14 @@ def _rows(classes: Classes, divisions: Divisions, active: np.ndarray, n: int, ne
     }
 
 
-def next_token_columns(found: Arrays, ids: Ids) -> Iterator[TableRows]:
+def next_token_columns(arrays: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of next_token_statistics; their features are places, until they have keys."""
     yield (
         "next_token_statistics",
         {
-            "neuron_id": ids[found["neuron_index"]],
-            "feature_id": found["feature_index"].astype(np.int32),
-            "rank": found["rank"].astype(np.int16),
-            **{name: found[name] for name in ("n_in", "n_out", "mean_in", "mean_out", "freq_in", "freq_out", "cohen_d")},
+            "neuron_id": ids[arrays["neuron_index"]],
+            "feature_id": arrays["feature_index"].astype(np.int32),
+            "rank": arrays["rank"].astype(np.int16),
+            **{name: arrays[name] for name in ("n_in", "n_out", "mean_in", "mean_out", "freq_in", "freq_out", "cohen_d")},
         },
     )

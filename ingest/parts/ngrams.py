@@ -42,8 +42,8 @@ class Ngrams(LayerMeasure[ActivityAccumulator]):
     def finish(self, sums: ActivityAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return describe_ngrams(sums, ground.ngrams)
 
-    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
-        return ngram_columns(found, ids, ground.output_weights(layers.model, layers.neurons))
+    def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return ngram_columns(arrays, ids, ground.output_weights(layers.model, layers.neurons))
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(moved=2)
@@ -101,36 +101,36 @@ def _detected_arrays(entries: list[tuple[int, int, Detected]]) -> Arrays:
     }
 
 
-def ngram_columns(found: Arrays, ids: Ids, weights: OutputWeights) -> Iterator[TableRows]:
+def ngram_columns(arrays: Arrays, ids: Ids, weights: OutputWeights) -> Iterator[TableRows]:
     """Rows of ngram_statistics and detected_ngrams.
 
     Args:
         weights: of the same neurons.
     """
-    by_n = dict(zip(ORDERS, zip(found["activations"], found["cover"], strict=True), strict=True))
+    by_n = dict(zip(ORDERS, zip(arrays["activations"], arrays["cover"], strict=True), strict=True))
     yield (
         "ngram_statistics",
         {
             "neuron_id": ids,
-            "n_tokens": np.full(len(ids), found["n_tokens"][0], dtype=np.int64),
+            "n_tokens": np.full(len(ids), arrays["n_tokens"][0], dtype=np.int64),
             **{f"activations_{n}": activations for n, (activations, _) in by_n.items()},
             **{f"cover_{n}": np.ma.masked_equal(cover.astype(np.int32), 0) for n, (_, cover) in by_n.items()},
         },
     )
-    neurons, n = found["detected_neuron"], found["detected_n"]
+    neurons, n = arrays["detected_neuron"], arrays["detected_n"]
     if len(neurons) == 0:
         return
-    token_ids = object_array([row[:length].tolist() for row, length in zip(found["detected_ids"], n, strict=True)])
-    triggers = found["detected_ids"][np.arange(len(n)), n - 1]
+    token_ids = object_array([row[:length].tolist() for row, length in zip(arrays["detected_ids"], n, strict=True)])
+    triggers = arrays["detected_ids"][np.arange(len(n)), n - 1]
     yield (
         "detected_ngrams",
         {
             "neuron_id": ids[neurons],
             "n": n,
-            "rank": found["detected_rank"].astype(np.int32),
+            "rank": arrays["detected_rank"].astype(np.int32),
             "token_ids": token_ids,
-            "count": found["detected_count"].astype(np.int32),
-            "activations": found["detected_activations"].astype(np.int32),
+            "count": arrays["detected_count"].astype(np.int32),
+            "activations": arrays["detected_activations"].astype(np.int32),
             **_trigger_effects(neurons, triggers, weights),
         },
     )
@@ -142,7 +142,7 @@ def _trigger_effects(neurons: np.ndarray, triggers: np.ndarray, weights: OutputW
     Args:
         neurons: (entries,) ascending, within the span; triggers: (entries,) token ids.
     """
-    found = {name: np.empty(len(neurons), dtype=np.float32) for name in ("effect", "effect_raw", "percentile")}
+    columns = {name: np.empty(len(neurons), dtype=np.float32) for name in ("effect", "effect_raw", "percentile")}
     distinct = np.unique(neurons)
     for start in range(0, len(distinct), NEURONS_AT_ONCE):
         some = torch.from_numpy(distinct[start : start + NEURONS_AT_ONCE])
@@ -151,7 +151,7 @@ def _trigger_effects(neurons: np.ndarray, triggers: np.ndarray, weights: OutputW
         for neuron, effect, own_raw in zip(some.tolist(), effects, raw, strict=True):
             entries = slice(*np.searchsorted(neurons, [neuron, neuron + 1]))
             values, ordered = effect[triggers[entries]], np.sort(effect)
-            found["effect"][entries], found["effect_raw"][entries] = values, own_raw[triggers[entries]]
+            columns["effect"][entries], columns["effect_raw"][entries] = values, own_raw[triggers[entries]]
             below = np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right")
-            found["percentile"][entries] = 50 * (below + 1) / len(effect)
-    return found
+            columns["percentile"][entries] = 50 * (below + 1) / len(effect)
+    return columns

@@ -36,8 +36,8 @@ class Positions(LayerMeasure[PositionAccumulator]):
     def finish(self, sums: PositionAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return describe_positions(sums.compute())
 
-    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
-        return position_columns(found, ids)
+    def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return position_columns(arrays, ids)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(moved=1)
@@ -84,20 +84,20 @@ def _runs(pattern: Pattern | None) -> str:
     return json.dumps([[run.first, run.last, "high" if run.high else "low"] for run in runs])
 
 
-def position_columns(found: Arrays, ids: Ids) -> Iterator[TableRows]:
+def position_columns(arrays: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of position_statistics."""
-    absent = found["pattern"] == ""
-    curves = iter(found["curve"].tolist())
-    curve = object_array([next(curves) if kept else None for kept in found["informative"]])
+    absent = arrays["pattern"] == ""
+    curves = iter(arrays["curve"].tolist())
+    curve = object_array([next(curves) if kept else None for kept in arrays["informative"]])
     yield (
         "position_statistics",
         {
             "neuron_id": ids,
-            "n_rows": found["n_rows"],
-            **{name: found[name] for name in NUMBERS},
-            **{name: np.ma.masked_array(found[name].astype(object), mask=absent) for name in ("pattern", "strength")},
-            "alternations": np.ma.masked_array(found["alternations"], mask=absent),
-            "runs": object_array([json.loads(text) for text in found["runs"]]),
+            "n_rows": arrays["n_rows"],
+            **{name: arrays[name] for name in NUMBERS},
+            **{name: np.ma.masked_array(arrays[name].astype(object), mask=absent) for name in ("pattern", "strength")},
+            "alternations": np.ma.masked_array(arrays["alternations"], mask=absent),
+            "runs": object_array([json.loads(text) for text in arrays["runs"]]),
             "curve": curve,
         },
     )

@@ -35,12 +35,12 @@ class Prediction(Measure):
         return Written(kept=5)
 
 
-def explanation_columns(found: Arrays, ids: Ids) -> Columns:
+def explanation_columns(arrays: Arrays, ids: Ids) -> Columns:
     """Rows of logit_explanations; features are places."""
     return {
-        "neuron_id": ids[found["neuron_index"]],
-        "feature_id": found["feature_index"],
-        "rank": found["rank"].astype(np.int16),
-        **{name: found[name].astype(np.int32) for name in ("n_in", "n_out")},
-        **{name: found[name] for name in NUMBERS},
+        "neuron_id": ids[arrays["neuron_index"]],
+        "feature_id": arrays["feature_index"],
+        "rank": arrays["rank"].astype(np.int16),
+        **{name: arrays[name].astype(np.int32) for name in ("n_in", "n_out")},
+        **{name: arrays[name] for name in NUMBERS},
     }

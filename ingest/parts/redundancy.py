@@ -35,9 +35,9 @@ class Similarity(ModelMeasure):
         vectors = (weights.W_in.transpose(1, 2).flatten(0, 1), weights.W_out.flatten(0, 1))
         return vars(similar_rows(vectors[share.number], advance=advance)) | {"kind": np.array(WEIGHTS[share.number])}
 
-    def rows(self, found: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
-        similar = SimilarNeurons(**{field.name: found[field.name] for field in fields(SimilarNeurons)})
-        for columns in similar_columns(similar, str(found["kind"]), keys.models[model].neuron_ids):
+    def rows(self, arrays: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
+        similar = SimilarNeurons(**{field.name: arrays[field.name] for field in fields(SimilarNeurons)})
+        for columns in similar_columns(similar, str(arrays["kind"]), keys.models[model].neuron_ids):
             yield "similar_neurons", columns
 
     def rows_of_run(self, keys: Keys, ground: Ground) -> Iterator[TableRows]:

@@ -37,8 +37,8 @@ class Syntax(LayerMeasure[FeatureAccumulator]):
     def finish(self, sums: FeatureAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return explain_features(sums)
 
-    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
-        return explanation_columns(found, ids)
+    def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return explanation_columns(arrays, ids)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(moved=5)

@@ -41,8 +41,8 @@ class Topics(LayerMeasure[FeatureAccumulator]):
     def finish(self, sums: FeatureAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return explain_features(sums)
 
-    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
-        return explanation_columns(found, ids)
+    def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        return explanation_columns(arrays, ids)
 
     def rows_of_run(self, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         of_features = keys.of(self.features(ground))

@@ -56,10 +56,10 @@ class Vocabulary(LayerMeasure[TokenSumAccumulator]):
         top = top_tokens(counts.current[:n_ids], of_tokens[0], pivot=pivot, min_count=ground.settings.min_count)
         return _arrays(explanations, top)
 
-    def rows(self, found: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
-        yield from explanation_columns(_named("explanations", found), ids)
-        yield "letter_scores", _letter_columns(ids, _named("letters", found))
-        yield "top_tokens", _top_columns(ids, _named("top", found))
+    def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
+        yield from explanation_columns(_named("explanations", arrays), ids)
+        yield "letter_scores", _letter_columns(ids, _named("letters", arrays))
+        yield "top_tokens", _top_columns(ids, _named("top", arrays))
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(kept=20, moved=2)
@@ -67,10 +67,10 @@ class Vocabulary(LayerMeasure[TokenSumAccumulator]):
 
 def _arrays(explanations: Explanations, top: TopTokens) -> Arrays:
     names = [field.name for field in fields(Explanations) if field.name != "letters"]
-    found = {f"explanations.{name}": getattr(explanations, name) for name in names}
-    found |= {f"letters.{field.name}": getattr(explanations.letters, field.name) for field in fields(LetterScores)}
-    found["letters.letter"] = found["letters.letter"].astype("U1")
-    return found | {f"top.{field.name}": getattr(top, field.name) for field in fields(TopTokens)}
+    arrays = {f"explanations.{name}": getattr(explanations, name) for name in names}
+    arrays |= {f"letters.{field.name}": getattr(explanations.letters, field.name) for field in fields(LetterScores)}
+    arrays["letters.letter"] = arrays["letters.letter"].astype("U1")
+    return arrays | {f"top.{field.name}": getattr(top, field.name) for field in fields(TopTokens)}
 
 
 def _named(prefix: str, arrays: Arrays) -> Arrays:

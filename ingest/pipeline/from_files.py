@@ -37,36 +37,37 @@ def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, s
         CatalogError: bad input, or the same run at work elsewhere; nothing is published.
     """
     inputs = load_inputs(settings, progress)
-    found = recognise(engine, settings, inputs.asked)
-    if found.answer is not None:
-        return found.report(engine, started)
-    for sentence in [*found.rename(engine, inputs.checkpoints), *found.measured_again(settings)]:
+    recognised = recognise(engine, settings, inputs.asked)
+    if recognised.answer is not None:
+        return recognised.report(engine, started)
+    for sentence in [*recognised.rename(engine, inputs.checkpoints), *recognised.measured_again(settings)]:
         progress.say(sentence)
-    spec = _spec(settings, inputs, found.missing)
-    if found.run is None:
+    spec = _spec(settings, inputs, recognised.missing)
+    if recognised.run is None:
         _say_what_is_hidden(engine, settings, inputs, progress)
-    with life.begin_run(engine, spec) if found.run is None else life.begin_parts(engine, found.run.id, spec) as handle:
+    run = recognised.run
+    with life.begin_run(engine, spec) if run is None else life.begin_parts(engine, run.id, spec) as handle:
         if handle.resumes is not None:
             progress.say(f"{handle.resumes} before and goes on")
         if settings.enqueue:
-            return _enqueue(engine, handle, RunPlanner(engine, handle, settings, inputs, found.missing), progress, started)
+            return _enqueue(engine, handle, RunPlanner(engine, handle, settings, inputs, recognised.missing), progress, started)
         try:
-            RunWork(engine, handle, settings, inputs, found.missing).run(progress)
+            RunWork(engine, handle, settings, inputs, recognised.missing).run(progress)
         except (KeyboardInterrupt, SystemExit):
             if not handle.published:
                 raise
         seconds = time.monotonic() - started
-        message = f"run {handle.run_id} {_done(found)}, after {seconds:.0f} s"
-        outcome = "published" if found.run is None else "parts_added"
+        message = f"run {handle.run_id} {_done(recognised)}, after {seconds:.0f} s"
+        outcome = "published" if recognised.run is None else "parts_added"
         return IngestReport(handle.run_id, outcome, handle.resumed, seconds, message)
 
 
-def _done(found: Recognised) -> str:
+def _done(recognised: Recognised) -> str:
     """What became of a run."""
-    if found.run is None:
+    if recognised.run is None:
         return "is published"
-    added = ", ".join(part for part in found.missing if part not in found.run.parts)
-    again = ", ".join(part for part in found.missing if part in found.run.parts)
+    added = ", ".join(part for part in recognised.missing if part not in recognised.run.parts)
+    again = ", ".join(part for part in recognised.missing if part in recognised.run.parts)
     told = [*([f"now has {added} as well"] if added else []), *([f"has {again} anew"] if again else [])]
     return " and ".join(told)
 

@@ -27,11 +27,11 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
     engine = open_for_ingest(settings.database_url, progress.say)
     try:
         asked = None if settings.again else recall_inputs(settings)
-        found = None if asked is None else recognise(engine, settings, asked)
-        if asked is not None and found is not None and found.answer is not None:
+        recognised = None if asked is None else recognise(engine, settings, asked)
+        if asked is not None and recognised is not None and recognised.answer is not None:
             for sentence in asked.told:
                 progress.say(sentence)
-            return found.report(engine, started)
+            return recognised.report(engine, started)
         # seconds, in which a person may change their mind
         from ingest.pipeline.from_files import run_of_files
 

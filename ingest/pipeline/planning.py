@@ -109,8 +109,8 @@ class RunPlanner:
         if self.settings.topics is not None:
             return Topics(BY_FILE, read_topics(Path(self.settings.topics), n_tokens))
         if known.models:
-            found = reuse.topics_of(self.engine, max(known.models.values()))
-            return Topics(BY_MACHINE, [Topic(name, ids) for name, ids in found])
+            earlier = reuse.topics_of(self.engine, max(known.models.values()))
+            return Topics(BY_MACHINE, [Topic(name, ids) for name, ids in earlier])
         progress.phase("find topics", None, "topics")
         counts = row_counts(self.inputs.corpus, n_tokens)
         topics = Topics(BY_MACHINE, topic_model(counts, self.inputs.tokenizer.texts))

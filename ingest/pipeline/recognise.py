@@ -103,9 +103,9 @@ def recognise(engine: Engine, settings: IngestSettings, asked: Asked) -> Recogni
 def _pairs(asked: Asked, known: list[KnownModel | None]) -> list[tuple[str, KnownModel]]:
     """Names that were asked for with the models that they stand for, where the catalog has other names for these."""
     return [
-        (aliases.shown(model.name, model.revision), found)
-        for model, found in zip(asked.models, known, strict=True)
-        if found is not None and (found.name, found.revision) != (model.name, model.revision)
+        (aliases.shown(model.name, model.revision), model_known)
+        for model, model_known in zip(asked.models, known, strict=True)
+        if model_known is not None and (model_known.name, model_known.revision) != (model.name, model.revision)
     ]
 
 

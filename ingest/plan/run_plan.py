@@ -64,9 +64,9 @@ def stored_plan(connection: Connection, run_id: int) -> RunPlan | None:
     document = jobs.plan_of(connection, run_id)
     if document is None:
         return None
-    found = _from_document(document)
-    sources = {*found.known.models.values(), *found.known.pairs.values()}
-    return found if reuse.serves(connection, sources, found.definitions) else None
+    stored = _from_document(document)
+    sources = {*stored.known.models.values(), *stored.known.pairs.values()}
+    return stored if reuse.serves(connection, sources, stored.definitions) else None
 
 
 def _from_document(document: dict[str, Any]) -> RunPlan:
@@ -85,8 +85,8 @@ def _from_document(document: dict[str, Any]) -> RunPlan:
     )
 
 
-def _topics_json(found: Topics) -> list[Any]:
-    return [found.family, [[topic.name, list(topic.token_ids)] for topic in found.topics]]
+def _topics_json(topics: Topics) -> list[Any]:
+    return [topics.family, [[topic.name, list(topic.token_ids)] for topic in topics.topics]]
 
 
 def _topics(family: str, topics: list[tuple[str, list[int]]]) -> Topics:

@@ -29,15 +29,15 @@ def foresee(settings: IngestSettings) -> Foreseen:
         return everything
     try:
         check_schema(engine)
-        found = recognise(engine, settings, asked)
+        recognised = recognise(engine, settings, asked)
     except SchemaError:
         return everything
     finally:
         engine.dispose()
-    if found.answer is not None:
-        return Foreseen(None, [found.answer[1]])
-    if found.run is None:
+    if recognised.answer is not None:
+        return Foreseen(None, [recognised.answer[1]])
+    if recognised.run is None:
         return everything
-    added = [part for part in found.missing if part not in found.run.parts]
-    told = [f"run {found.run.id}: {', '.join(added)} would be added"] if added else []
-    return Foreseen(replace(settings, only=found.missing), [*found.measured_again(settings), *told])
+    added = [part for part in recognised.missing if part not in recognised.run.parts]
+    told = [f"run {recognised.run.id}: {', '.join(added)} would be added"] if added else []
+    return Foreseen(replace(settings, only=recognised.missing), [*recognised.measured_again(settings), *told])

@@ -63,9 +63,9 @@ def _topics(info: TokenizerInfo, corpus: TokenCorpus | None, n_tokens: int, cont
         return _seconds(lambda: topic_model(row_counts(rows, info.n_tokens), info.texts))
 
     tried = min(n_tokens, TOPIC_TOKENS)
-    found = seconds_of(tried)
+    seconds = seconds_of(tried)
     more = min(n_tokens, MODEL_TOKENS) - tried
-    return found + max(0.0, found - seconds_of(tried // 2)) * 2 * more / tried if more else found
+    return seconds + max(0.0, seconds - seconds_of(tried // 2)) * 2 * more / tried if more else seconds
 
 
 def _syntax(

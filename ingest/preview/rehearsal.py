@@ -107,8 +107,8 @@ def _measured(settings: IngestSettings, inputs: Inputs, shape: ModelShape) -> di
     """Every measure of the model: what it takes per operation that it counts."""
     _measure_once(replace(settings, intervention_tokens=1), inputs, shape)
     small = replace(settings, intervention_tokens=ROLE_TOKENS)
-    found = [_measure_once(small, inputs, shape) for _ in range(TIMES)]
-    return {name: min(seconds[name] for seconds in found) for name in found[0]}
+    rounds = [_measure_once(small, inputs, shape) for _ in range(TIMES)]
+    return {name: min(seconds[name] for seconds in rounds) for name in rounds[0]}
 
 
 def _measure_once(settings: IngestSettings, inputs: Inputs, shape: ModelShape) -> dict[str, float]:
@@ -124,11 +124,11 @@ def _measure_once(settings: IngestSettings, inputs: Inputs, shape: ModelShape) -
         for share in (Share(number, shares) for number in range(shares)):
             ground = ground_of(settings, inputs, None, read, settings.parts)
             began = time.perf_counter()
-            found = measure.rehearse(0, share, ground, lambda amount: None)
+            arrays = measure.rehearse(0, share, ground, lambda amount: None)
             spent += time.perf_counter() - began
             tokens = ground.n_tokens_read if measure.reads_corpus else 0
-            operations += measure.operations(shape, tokens, measure.count(found), shares)
-            results[f"{measure.name}:0:{share.number}"] = encode({SHARE: np.array(share.number), **found})
+            operations += measure.operations(shape, tokens, measure.count(arrays), shares)
+            results[f"{measure.name}:0:{share.number}"] = encode({SHARE: np.array(share.number), **arrays})
         if shares:
             seconds[measure.name] = spent / operations
     return seconds

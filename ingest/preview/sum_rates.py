@@ -153,8 +153,8 @@ class _Rehearsed:
 
     def _timed(self, step: Callable[[], Any]) -> tuple[float, Any]:
         """The shortest of some times."""
-        found = [timed(self.device, step) for _ in range(TIMES)]
-        return min(seconds for seconds, _ in found), found[-1][1]
+        rounds = [timed(self.device, step) for _ in range(TIMES)]
+        return min(seconds for seconds, _ in rounds), rounds[-1][1]
 
     def _batch(self) -> TokenBatch:
         """The corpus, as it is seen for the first time."""
@@ -184,9 +184,9 @@ def timed(device: torch.device, step: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds of one step, and what it gave."""
     _wait(device)
     began = time.perf_counter()
-    found = step()
+    made = step()
     _wait(device)
-    return time.perf_counter() - began, found
+    return time.perf_counter() - began, made
 
 
 def _repeated(device: torch.device, step: Callable[[], object]) -> float:

@@ -185,20 +185,21 @@ def _accumulate(sample: Sample, inputs: Inputs, batch_tokens: int, progress: Pro
 def _compare(sample: Sample, sums: list[ModelSums], products: Products, tolerance: float) -> Iterator[Finding]:
     n_neurons = sum(len(model.neurons) for model in sample.models)
     if any(model.statistics for model in sample.models):
-        found = [text for model, one in zip(sample.models, sums, strict=True) for text in _statistics(model, one, tolerance)]
-        yield _finding(f"activation statistics of {n_neurons:,} neurons", found)
+        read = zip(sample.models, sums, strict=True)
+        differences = [text for model, one in read for text in _statistics(model, one, tolerance)]
+        yield _finding(f"activation statistics of {n_neurons:,} neurons", differences)
     n_pairs = sum(len(pairs.neurons) for pairs in sample.pairs.values())
     if n_pairs:
-        found = []
+        differences = []
         for (one, other), pairs in sample.pairs.items():
             models = sample.models[one], sample.models[other]
-            found += _correlations(models, pairs, sums[one], sums[other], products[one, other], tolerance)
-        yield _finding(f"correlations of {n_neurons:,} neurons with {n_pairs:,} stored partners", found)
+            differences += _correlations(models, pairs, sums[one], sums[other], products[one, other], tolerance)
+        yield _finding(f"correlations of {n_neurons:,} neurons with {n_pairs:,} stored partners", differences)
 
 
-def _finding(subject: str, found: list[str]) -> Finding:
-    more = f", and {len(found) - 1:,} more" if len(found) > 1 else ""
-    return Finding("recomputation", subject, "differs" if found else "ok", found[0] + more if found else "")
+def _finding(subject: str, differences: list[str]) -> Finding:
+    more = f", and {len(differences) - 1:,} more" if len(differences) > 1 else ""
+    return Finding("recomputation", subject, "differs" if differences else "ok", differences[0] + more if differences else "")
 
 
 def _statistics(model: SampledModel, sums: ModelSums, tolerance: float) -> Iterator[str]:

@@ -34,17 +34,17 @@ class Memory:
         Args:
             inputs: what was read, models in the order of the settings.
         """
-        found = []
+        lies = []
         for facts, checkpoint in zip(self._models, inputs.checkpoints, strict=False):
             lie = "" if facts is None else _lie(facts, facts_of(checkpoint, inputs.tokenizer))
             if lie:
-                found.append(f"{checkpoint.name} was remembered wrongly (it has {lie})")
+                lies.append(f"{checkpoint.name} was remembered wrongly (it has {lie})")
         if self._corpus is not None and inputs.corpus is not None and self._corpus != inputs.corpus.meta:
-            found.append(f"the corpus {inputs.corpus.meta.source} was remembered wrongly")
+            lies.append(f"the corpus {inputs.corpus.meta.source} was remembered wrongly")
         if self._corpus is None and not any(self._models):
             return []
-        told = "; ".join(found) + "; it is remembered rightly now" if found else ""
-        return [Finding("memory", SUBJECT, "differs" if found else "ok", told)]
+        told = "; ".join(lies) + "; it is remembered rightly now" if lies else ""
+        return [Finding("memory", SUBJECT, "differs" if lies else "ok", told)]
 
 
 def _lie(remembered: ModelFacts, read: ModelFacts) -> str:

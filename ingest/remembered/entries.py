@@ -43,15 +43,15 @@ def state_of(files: Mapping[str, Path], small: int = 0) -> State | None:
     """
     if not 0 < len(files) <= MOST_FILES:
         return None
-    found: State = {}
+    state: State = {}
     try:
         for name, path in files.items():
             status = path.stat()
             content = hashlib.sha256(path.read_bytes()).hexdigest() if status.st_size <= small else None
-            found[name] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, content]
+            state[name] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, content]
     except OSError:
         return None
-    return found
+    return state
 
 
 class Reading:

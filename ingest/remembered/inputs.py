@@ -71,9 +71,9 @@ def read_model(source: ModelSource) -> entries.Reading | None:
 def recall_model(source: ModelSource) -> ModelFacts | None:
     """What is remembered of a checkpoint whose files are as they were."""
     folder = _folder(source)
-    found = None if folder is None else entries.recall("models", [str(folder)], _state_of_folder(folder))
+    facts = None if folder is None else entries.recall("models", [str(folder)], _state_of_folder(folder))
     try:
-        return None if found is None else ModelFacts(**found)
+        return None if facts is None else ModelFacts(**facts)
     except TypeError:
         return None
 
@@ -119,8 +119,8 @@ def _corpus_key(settings: IngestSettings, source: CorpusSource, tokenizer: str, 
 
 def _state_of_corpus(source: CorpusSource) -> entries.State | None:
     """Of local files; a data set on the hub is what its tokens in the cache are, as it is for those who read them."""
-    found = check_source(source)
-    return {} if found is None else entries.state_of({file.name: file.path for file in found.files})
+    files = check_source(source)
+    return {} if files is None else entries.state_of({file.name: file.path for file in files.files})
 
 
 def _state_of_cache(folder: str) -> entries.State | None:
@@ -145,11 +145,11 @@ def recall_corpus(settings: IngestSettings, tokenizer: str, context: int) -> Cor
     source = settings.corpus_source
     assert source is not None
     key = _corpus_key(settings, source, tokenizer, context)
-    found = entries.recall("corpora", key, _state_of_corpus(source))
+    facts = entries.recall("corpora", key, _state_of_corpus(source))
     try:
-        if found is None or found["cached"] is None or found["cached"] != _state_of_cache(found["folder"]):
+        if facts is None or facts["cached"] is None or facts["cached"] != _state_of_cache(facts["folder"]):
             return None
-        meta = CorpusMeta(**found["meta"] | {"documents": DocumentCounts(**found["meta"]["documents"])})
+        meta = CorpusMeta(**facts["meta"] | {"documents": DocumentCounts(**facts["meta"]["documents"])})
     except (KeyError, TypeError):
         return None
     return as_given(meta, source, check_source(source))

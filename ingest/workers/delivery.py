@@ -60,9 +60,9 @@ class Worker:
 
     async def look(self) -> Outlook:
         """What is left; refusals that are no longer true are forgotten."""
-        found = await asyncio.to_thread(look, self.engine, self.settings.stalled_seconds)
-        self.refusals.keep_current(found.due)
-        return found
+        outlook = await asyncio.to_thread(look, self.engine, self.settings.stalled_seconds)
+        self.refusals.keep_current(outlook.due)
+        return outlook
 
     def end(self) -> None:
         """Save what is at work and take no more."""
@@ -152,20 +152,20 @@ class Worker:
                 check_left(connection, run_id)
             raise refused
         with self._opening:
-            found = next((context for context in self._idle if context.run_id == run_id), None)
-            if found is not None:
-                self._idle.remove(found)
-            if found is None or not is_current(self.engine, found):
+            opened = next((context for context in self._idle if context.run_id == run_id), None)
+            if opened is not None:
+                self._idle.remove(opened)
+            if opened is None or not is_current(self.engine, opened):
                 self._idle.clear()
                 try:
-                    found = open_run(self.engine, run_id, self.settings, self.progress)
+                    opened = open_run(self.engine, run_id, self.settings, self.progress)
                 except WorkerRefusal as error:
                     self._refuse(run_id, None, error)
                     raise
         try:
-            yield found
+            yield opened
         finally:
-            self._idle.append(found)
+            self._idle.append(opened)
 
     @contextmanager
     def _delivered(self, run_id: int, number: int | None) -> Iterator[None]:

@@ -104,11 +104,11 @@ def _check_definitions(run_id: int, wanted: dict[str, int]) -> None:
 
 def _check_inputs(run_id: int, inputs: Inputs, planned: RunPlan, token_sha256: str | None) -> None:
     for checkpoint, wanted in zip(inputs.checkpoints, planned.models, strict=True):
-        found = checkpoint.identity.sha256
-        if found != wanted:
+        actual = checkpoint.identity.sha256
+        if actual != wanted:
             raise WorkerRefusal(
-                f"{checkpoint.source} holds another model here ({found[:12]}, of its weights and config) than run {run_id} was "
-                f"planned with ({wanted[:12]}); give this worker the same files."
+                f"{checkpoint.source} holds another model here ({actual[:12]}, of its weights and config) than run {run_id} "
+                f"was planned with ({wanted[:12]}); give this worker the same files."
             )
     if inputs.corpus is not None and inputs.corpus.token_sha256 != token_sha256:
         raise WorkerRefusal(

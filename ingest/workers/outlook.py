@@ -93,8 +93,8 @@ class Refusals:
 
     def only(self, due: Sequence[Due]) -> WorkerRefusal | None:
         """Why nothing of this is for the worker; None if something is, or if there is nothing."""
-        found = [self.of(item.run_id, item.job) for item in due]
-        return found[0] if found and None not in found else None
+        refusals = [self.of(item.run_id, item.job) for item in due]
+        return refusals[0] if refusals and None not in refusals else None
 
     def keep_current(self, due: Sequence[Due]) -> None:
         """Forget runs that have ended, or have another plan than at the look before."""

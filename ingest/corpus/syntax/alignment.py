@@ -88,9 +88,9 @@ def align(row: RowText, tokens: SpacyTokens) -> Int[np.ndarray, " tokens"]:
 
     first = np.searchsorted(tokens.ends, starts, side="right")
     last = np.searchsorted(tokens.starts, ends, side="left") - 1
-    found = np.select([last < first, last > first], [NONE, MULTI], first)
-    contained = (found >= 0) & (row.ends > row.starts)
+    token_of = np.select([last < first, last > first], [NONE, MULTI], first)
+    contained = (token_of >= 0) & (row.ends > row.starts)
     if len(tokens.starts):
-        held = np.clip(found, 0, None)
+        held = np.clip(token_of, 0, None)
         contained &= tokens.is_space[held] & (tokens.starts[held] <= starts) & (ends <= tokens.ends[held])
-    return np.where(blank & ~contained, NONE, found)
+    return np.where(blank & ~contained, NONE, token_of)

@@ -101,8 +101,8 @@ def annotate(
     texts = [row_text([pieces_of[i] for i in row[1:].tolist()]) for row in rows]
     pieces = [
         _Piece(number, *cut)
-        for number, (row, found) in enumerate(zip(rows, texts, strict=True))
-        for cut in cut_text(found.text, found.starts[np.isin(row[1:], breaks)].tolist(), nlp.max_length)
+        for number, (row, text) in enumerate(zip(rows, texts, strict=True))
+        for cut in cut_text(text.text, text.starts[np.isin(row[1:], breaks)].tolist(), nlp.max_length)
     ]
     annotated: list[list[_Annotated]] = [[] for _ in rows]
     with nlp.memory_zone():
@@ -112,9 +112,9 @@ def annotate(
                 raise InputError(f"the spaCy pipeline {nlp.meta['name']!r} changes its text; name another with --spacy-model.")
             annotated[piece.row].append(_read(doc, piece))
     bits = np.zeros((*rows.shape, N_BYTES), dtype=np.uint8)
-    for number, (found, parts) in enumerate(zip(texts, annotated, strict=True)):
+    for number, (text, parts) in enumerate(zip(texts, annotated, strict=True)):
         joined = _Annotated.join(parts)
-        index = align(found, joined.tokens)
+        index = align(text, joined.tokens)
         features = np.zeros((len(index), N_FEATURES), dtype=bool)
         features[index >= 0] = joined.features[index[index >= 0]]
         features[index == MULTI, PLACE["pos", "MULTI"]] = True

@@ -130,14 +130,14 @@ def _open(folder: Path, corpus: TokenCorpus) -> np.ndarray | None:
         return bits if hashlib.file_digest(file, "sha256").hexdigest() == written else None
 
 
-def _write(folder: Path, corpus: TokenCorpus, rows: np.ndarray, found: Iterator[np.ndarray], progress: Progress) -> None:
+def _write(folder: Path, corpus: TokenCorpus, rows: np.ndarray, batches: Iterator[np.ndarray], progress: Progress) -> None:
     """Write the features of `rows`, which come in order; those of other rows are zeros."""
     path = folder / BITS_FILE
     size = corpus.tokens.shape[1] * N_BYTES
     with path.open("wb") as file:
         file.truncate(len(corpus.tokens) * size)
         done = 0
-        for bits in found:
+        for bits in batches:
             for row, features in zip(rows[done : done + len(bits)].tolist(), bits, strict=True):
                 file.seek(row * size)
                 file.write(features.tobytes())
