@@ -59,7 +59,7 @@ def alternatives(key: str, value: Any) -> list[Any]:
         return [not value]
     if isinstance(value, (int, float)):
         others = [0, -value or 1, value + 1, value * 2, value / 2, 1e-5]
-        return [other for place, other in enumerate(others) if not any(written_alike(other, x) for x in (value, *others[:place]))]
+        return list({json.dumps(other): other for other in others if json.dumps(other) != json.dumps(value)}.values())
     if key in ("activation_function", "hidden_act"):
         return [name for name in ACTIVATIONS if name != value]
     if isinstance(value, str):
@@ -69,10 +69,6 @@ def alternatives(key: str, value: Any) -> list[Any]:
     if isinstance(value, dict) and key == "rope_parameters":
         return [{**value, name: other} for name, old in value.items() for other in alternatives(name, old)]
     return [None]
-
-
-def written_alike(one: float, other: float) -> bool:
-    return json.dumps(one) == json.dumps(other)
 
 
 @pytest.fixture(scope="module", params=list(MAKERS))
