@@ -189,9 +189,9 @@ class Builder:
         return torch.cat([*roles, embeddings - embeddings.mean(1, keepdim=True)])
 
     def write(self, folder: Path) -> PlantedFamily:
-        """Save the model, its permuted copy, and the texts, in two subsets by turns."""
+        """Save the model, its permuted copy, and the texts, of which each fourth is of the first subset."""
         save_checkpoint(self.model, self.tokenizer, folder / "planted-a")
-        rows = [{"text": text, "subset": ("first", "second")[i % 2]} for i, text in enumerate(self.texts)]
+        rows = [{"text": text, "subset": "first" if i % 4 == 0 else "second"} for i, text in enumerate(self.texts)]
         return PlantedFamily(
             a=folder / "planted-a",
             b=folder / "planted-b",

@@ -36,7 +36,11 @@ class PlacesFamily:
     """(1, d_mlp): neuron n of 'b' is neuron permutation[0, n] of 'a'."""
 
 
-def places_family(folder: Path, seed: int = 0, n_words: int = 45_000) -> PlacesFamily:
+WORDS_EACH, DOCUMENTS = 1500, {PROSE: 15, CODE: 30}
+"""Of each subset: more than 1,000 rows in all, and so little prose that one process annotates it."""
+
+
+def places_family(folder: Path, seed: int = 0) -> PlacesFamily:
     """Write both models and the corpus, of two subsets with words of their own, below `folder`."""
     generator = np.random.default_rng(seed)
     letters = list("abcdefghijklmnopqrstuvwxyz")
@@ -45,9 +49,9 @@ def places_family(folder: Path, seed: int = 0, n_words: int = 45_000) -> PlacesF
     vocabulary = {PROSE: words[:300], CODE: words[300:600]}
     tokenizer = byte_bpe_tokenizer(texts=["a"], vocab_size=300, whole_tokens=[f" {w}" for v in vocabulary.values() for w in v])
     rows = [
-        {"text": "".join(f" {word}" for word in generator.choice(vocabulary[subset], 1500)), "subset": subset}
-        for subset in (PROSE, CODE)
-        for _ in range(n_words // 1500)
+        {"text": "".join(f" {word}" for word in generator.choice(vocabulary[subset], WORDS_EACH)), "subset": subset}
+        for subset, documents in DOCUMENTS.items()
+        for _ in range(documents)
     ]
     code = [tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in vocabulary[CODE]]
     model, labels = _model(seed, len(tokenizer), tokenizer.bos_token_id, code)

@@ -22,6 +22,8 @@ from ingest.settings import IngestSettings
 
 TOPIC_TOKENS = 131_072
 """In which topics are looked for, and in half of them, to see what that takes."""
+SYNTAX_TOKENS = 2048
+"""That are annotated: a pipeline takes seconds for some thousands."""
 
 
 def reading(
@@ -79,7 +81,7 @@ def _syntax(
         loading = time.perf_counter() - began
     except InputError:
         return None
-    rows, share = random_rows(info, context).tokens, 1.0
+    rows, share = random_rows(info, context, SYNTAX_TOKENS).tokens, 1.0
     if corpus is not None:
         names = syntax_subsets(corpus.subset_names, settings.syntax_subsets)
         wanted = np.isin(corpus.subset_ids, [corpus.subset_names.index(name) for name in names])

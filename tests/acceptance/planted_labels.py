@@ -13,7 +13,7 @@ from tests.planted_places import PlacesFamily
 SHORT = 32
 """Tokens of a row, so few that the corpora have the 1,000 rows without which no neuron has a position (SPEC 12.8)."""
 
-INTERVENTION_TOKENS = 1000
+INTERVENTION_TOKENS = 500
 """So few that holding two dozen neurons at eight values takes seconds."""
 
 Place = tuple[int, int]

@@ -10,12 +10,15 @@ from catalog.errors import InputError
 from tests import factories
 from tests.acceptance.ingests import BUT_SYNTAX, assert_same, contract, rows, run_ingest, small_corpus, tiny_family
 
+EVERYTHING = {"only": BUT_SYNTAX, "intervention_tokens": 400}
+"""What computes every part that needs no spaCy, of little."""
+
 
 def test_permuted_seed_is_recovered(database_url: str, tmp_path: Path) -> None:
     """Seed b is seed a with its neurons permuted within layers: the best match is the permuted self, correlation 1."""
     (own,) = tiny_family(tmp_path, "a", d_mlp=40)
     order = factories.permuted_copy(own, tmp_path / "tiny-b", seed=3)
-    run_ingest(database_url, [own, tmp_path / "tiny-b"], small_corpus(tmp_path))
+    run_ingest(database_url, [own, tmp_path / "tiny-b"], small_corpus(tmp_path, 40))
     found = rows(
         database_url,
         """SELECT layer, neuron, other_layer, other_neuron, max_corr, mutual_best FROM neuron_universality_by_model
@@ -31,7 +34,7 @@ def test_permuted_seed_is_recovered(database_url: str, tmp_path: Path) -> None:
 
 
 def test_second_run_answers_and_again_computes(database_url: str, tmp_path: Path) -> None:
-    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path)
+    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path, 40)
     first = run_ingest(database_url, models, corpus)
     assert first.outcome == "published"
     second = run_ingest(database_url, models[::-1], corpus, batch_tokens=99)
@@ -44,9 +47,9 @@ def test_second_run_answers_and_again_computes(database_url: str, tmp_path: Path
 
 
 def test_another_seed_computes_only_its_own_pairs(database_url: str, tmp_path: Path) -> None:
-    models, corpus = tiny_family(tmp_path), small_corpus(tmp_path)
-    first = run_ingest(database_url, models[:2], corpus, only=BUT_SYNTAX)
-    second = run_ingest(database_url, models, corpus, only=BUT_SYNTAX)
+    models, corpus = tiny_family(tmp_path, d_mlp=12), small_corpus(tmp_path, 40)
+    first = run_ingest(database_url, models[:2], corpus, **EVERYTHING)
+    second = run_ingest(database_url, models, corpus, **EVERYTHING)
     computed = rows(
         database_url,
         "SELECT computed_run_id, count(*) FROM run_pairs WHERE run_id = :run GROUP BY 1 ORDER BY 1",
@@ -55,16 +58,16 @@ def test_another_seed_computes_only_its_own_pairs(database_url: str, tmp_path: P
     assert computed == [(first.run_id, 1), (second.run_id, 2)]
     own = rows(database_url, "SELECT statistics_run_id FROM run_models WHERE run_id = :run ORDER BY ordinal", run=second.run_id)
     assert own == [(first.run_id,)] * 2 + [(second.run_id,)]
-    third = run_ingest(database_url, models, corpus, again=True, only=BUT_SYNTAX)
+    third = run_ingest(database_url, models, corpus, again=True, **EVERYTHING)
     assert_same(contract(database_url, second.run_id), contract(database_url, third.run_id))
 
 
 def test_parts_are_added_without_redoing_the_others(database_url: str, tmp_path: Path) -> None:
-    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path)
-    whole = run_ingest(database_url, models, corpus, seed=5, only=BUT_SYNTAX)
+    models, corpus = tiny_family(tmp_path, "ab", d_mlp=12), small_corpus(tmp_path, 40)
+    whole = run_ingest(database_url, models, corpus, seed=5, **EVERYTHING)
     partial = run_ingest(database_url, models, corpus, seed=0, only=("weights", "activations"))
     assert rows(database_url, "SELECT count(*) FROM pairs WHERE run_id = :run", run=partial.run_id) == [(0,)]
-    added = run_ingest(database_url, models, corpus, seed=0, only=BUT_SYNTAX)
+    added = run_ingest(database_url, models, corpus, seed=0, **EVERYTHING)
     assert (added.outcome, added.run_id) == ("parts_added", partial.run_id)
     parts = rows(database_url, "SELECT part FROM run_parts WHERE run_id = :run ORDER BY 1", run=partial.run_id)
     assert [part for (part,) in parts] == sorted(BUT_SYNTAX)
@@ -84,14 +87,14 @@ def test_weights_alone_need_no_corpus_and_one_model(database_url: str, tmp_path:
 def test_weights_that_a_run_has_are_not_published_again(database_url: str, tmp_path: Path) -> None:
     """A newer run of weights alone would hide the correlations of the older one."""
     models = tiny_family(tmp_path, "ab")
-    whole = run_ingest(database_url, models, small_corpus(tmp_path))
+    whole = run_ingest(database_url, models, small_corpus(tmp_path, 40))
     weights = run_ingest(database_url, models[:1], None, only=("weights",))
     assert (weights.outcome, weights.run_id) == ("already_published", whole.run_id)
     assert rows(database_url, "SELECT count(*) = count(excess_corr) FROM neuron_profiles") == [(True,)]
 
 
 def test_the_same_weights_by_another_name_are_another_model(database_url: str, tmp_path: Path) -> None:
-    models, corpus = tiny_family(tmp_path), small_corpus(tmp_path)
+    models, corpus = tiny_family(tmp_path), small_corpus(tmp_path, 40)
     run_ingest(database_url, models[:2], corpus)
     renamed = [Path(f"x={models[0]}"), *models[1:]]
     run_ingest(database_url, renamed, corpus)
@@ -106,7 +109,7 @@ def test_models_of_different_shape(database_url: str, tmp_path: Path) -> None:
     tokenizer = factories.byte_bpe_tokenizer()
     wide = factories.tiny_gpt2(tmp_path / "wide", 0, tokenizer, n_layers=3, d_mlp=40)
     narrow = factories.tiny_gpt2(tmp_path / "narrow", 1, tokenizer, n_layers=2, d_mlp=24)
-    run_ingest(database_url, [wide, narrow], small_corpus(tmp_path))
+    run_ingest(database_url, [wide, narrow], small_corpus(tmp_path, 40))
     found = rows(
         database_url,
         """SELECT model, count(*), count(max_corr), count(diag_corr), max(other_layer)
@@ -122,7 +125,7 @@ def test_other_architectures(database_url: str, tmp_path: Path, family: str) -> 
     tokenizer = factories.byte_bpe_tokenizer()
     make = getattr(factories, f"tiny_{family}")
     models = [make(tmp_path / f"{family}-{seed}", seed, tokenizer) for seed in (0, 1)]
-    run_ingest(database_url, models, small_corpus(tmp_path))
+    run_ingest(database_url, models, small_corpus(tmp_path, 40))
     ((n, defined),) = rows(database_url, "SELECT count(*), count(mean) FROM neuron_profiles")
     assert n == defined > 0
 
@@ -136,7 +139,7 @@ def test_odd_text_and_one_line_of_a_megabyte(database_url: str, tmp_path: Path) 
 
 
 def test_a_name_that_belongs_to_other_weights_is_refused(database_url: str, tmp_path: Path) -> None:
-    corpus = small_corpus(tmp_path)
+    corpus = small_corpus(tmp_path, 40)
     run_ingest(database_url, tiny_family(tmp_path / "one", "ab"), corpus)
     before = contract(database_url)
     tokenizer = factories.byte_bpe_tokenizer()
@@ -147,7 +150,7 @@ def test_a_name_that_belongs_to_other_weights_is_refused(database_url: str, tmp_
 
 
 def test_every_outcome_is_a_sentence_about_the_run(database_url: str, tmp_path: Path) -> None:
-    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path)
+    models, corpus = tiny_family(tmp_path, "ab"), small_corpus(tmp_path, 40)
     asked = (("weights",), ("weights",), ("activations",), ("activations", "positions"), ("positions",))
     told = [run_ingest(database_url, models, corpus, only=only) for only in asked]
     told.append(run_ingest(database_url, models, corpus, seed=1, enqueue=True, staging=str(tmp_path / "staging")))

@@ -8,6 +8,7 @@ from sqlalchemy import URL
 
 from catalog import parts as all_parts
 from ingest.pipeline.main_path import ingest
+from ingest.preview import sum_rates
 from ingest.preview.overview import preview
 from ingest.progress import Silent, Stopwatch
 from ingest.settings import IngestSettings
@@ -33,13 +34,19 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_corpus(tmp_path_factory.mktemp("corpus"), 40)
+    return small_corpus(tmp_path_factory.mktemp("corpus"), 20)
 
 
 @pytest.fixture(scope="module")
 def url(server: URL, template: str) -> Iterator[str]:
     with database(server, template) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That seconds are above 0 is asked here, not how sure they are."""
+    monkeypatch.setattr(sum_rates, "PROBE_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ PLANS = st.fixed_dictionaries(
 @pytest.fixture(scope="module")
 def family(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
     folder = tmp_path_factory.mktemp("plans")
-    return tiny_family(folder, "abc"), small_corpus(folder, 60)
+    return tiny_family(folder, "abc"), small_corpus(folder, 30)
 
 
 def test_some_plans_publish_the_same(database_url: str, family: tuple[list[Path], Path]) -> None:

@@ -19,7 +19,7 @@ from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.statistics.distributions import QUANTILES
 from ingest.statistics.layers import EARLY
 from tests.acceptance.ingests import assert_same, contract, rows, run_ingest
-from tests.acceptance.planted_labels import assert_labels, ingested
+from tests.acceptance.planted_labels import INTERVENTION_TOKENS, assert_labels, ingested
 from tests.planted_places import CODE, CONTEXT, D_MLP, HIGH_OFTEN, PROSE, PlacesFamily, places_family
 
 
@@ -94,7 +94,8 @@ def test_any_plan_publishes_the_same(published: str, family: PlacesFamily) -> No
     reference = contract(published)
     cut = run_ingest(
         published, [family.a, family.b], family.corpus,
-        only=(), syntax_subsets=(PROSE,), jobs=5, memory_gb=0.01, batch_tokens=1000, again=True,
+        only=(), syntax_subsets=(PROSE,), intervention_tokens=INTERVENTION_TOKENS,
+        jobs=5, memory_gb=0.01, batch_tokens=1000, again=True,
     )  # fmt: skip
     assert_same(contract(published, cut.run_id), reference)
 

@@ -52,7 +52,7 @@ class Extent:
         return [ROOT / "pocket" / "models" / f"pocket-gpt2-{seed}" for seed in self.seeds]
 
 
-SMALL = Extent("a part of the pocket corpus", "abd", 8_000, 12)
+SMALL = Extent("a part of the pocket corpus", "abd", 4_000, 6)
 LARGE = Extent("50,000 tokens of the pocket corpus", "abcde", 50_000, 40)
 WHOLE = Extent("the whole pocket corpus", "abcde", None, 40)
 
