@@ -1,10 +1,7 @@
 """A catalog of its own for one fault after the other: server, models and corpus in a temporary folder."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +16,7 @@ from psycopg import sql
 
 from catalog.runs.handle import PHASES
 from tests.acceptance.ingests import BUT_SYNTAX, contract, small_corpus, tiny_family
-from tests.faults.launcher import ROOT, Launcher, Process
+from tests.faults.launcher import Launcher, Process
 
 STARTS = {"load": 0, "tokenise": 0, "run ": 1, "accumulate": 1, "stage": 2, "merge": 3, "publish": 4}
 """What a line on stderr begins with, and the phase that it begins."""
@@ -115,9 +112,7 @@ class Place:
         """End what still runs, stop the server and remove everything."""
         for process in self._started:
             process.signal(signal.SIGKILL)
-        stop = "from cli.main import main; main(['db', 'stop'])"
-        environment = {**os.environ, **self._environment}
-        subprocess.run([sys.executable, "-c", stop], cwd=ROOT, env=environment, check=True, capture_output=True)
+        self.run("db", "stop")
         shutil.rmtree(self.home.parent, ignore_errors=True)
 
     def half_visible(self) -> list[str]:
