@@ -46,7 +46,12 @@ class Launcher:
         return self.call("cli.main:main", arguments, environment, log, file_limit, out)
 
     def call(
-        self, function: str, arguments: list[str], environment: Mapping[str, str], log: Path, file_limit: int = 0,
+        self,
+        function: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        log: Path,
+        file_limit: int = 0,
         out: Path | None = None,
     ) -> "Process":
         """The same for a function, MODULE:NAME, that reads its words from the command line."""

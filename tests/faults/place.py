@@ -28,8 +28,9 @@ class Place:
     """Commands run here as they would from a shell, with nothing set but CATALOG_HOME."""
 
     def __init__(
-        self, folder: Path, launcher: Launcher, documents: int, parts: Sequence[str] = BUT_SYNTAX, **shape: int
-    ) -> None:
+        self, folder: Path, launcher: Launcher, documents: int, parts: Sequence[str] = BUT_SYNTAX, held_tokens: int = 1000,
+        **shape: int,
+    ) -> None:  # fmt: skip
         self.home = folder / "home"
         self.home.mkdir(parents=True)
         self._launcher = launcher
@@ -39,7 +40,7 @@ class Place:
         self._environment = {"CATALOG_HOME": str(self.home), "CATALOG_DATABASE_URL": ""}
         models, corpus = tiny_family(folder, "ab", **shape), small_corpus(folder, documents)
         self.ingest = ["ingest", *map(str, models), "--corpus", str(corpus), "--checkpoint-minutes", "0.005"]
-        self.ingest += ["--only", ",".join(parts), "--intervention-tokens", "1000", "--ablation-pairs", "2"]
+        self.ingest += ["--only", ",".join(parts), "--intervention-tokens", str(held_tokens), "--ablation-pairs", "2"]
         self.worker = ["worker", "--heartbeat", "0.5", "--stalled", "2", "--until-empty"]
         self.run("db", "upgrade")
         self._keep_empty()
