@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-from catalog.errors import TERMINATED
+from catalog.errors import TERMINATED, interruption_in
 
 WORDS = {"failed": "has failed", "interrupted": "was interrupted", "cancelled": "was cancelled"}
 """What a run did that ended in this status; the same ingest resumes it, whichever it is."""
@@ -23,8 +23,9 @@ def record_end(connection: Connection, run_id: int, status: str, error: str | No
     )
 
 
-def interruption(error: BaseException) -> str | None:
+def interruption(ending: BaseException) -> str | None:
     """What interrupted the process, if that is what the exception means; None for an error."""
+    error = interruption_in(ending)
     if isinstance(error, KeyboardInterrupt):
         return CTRL_C
     if isinstance(error, SystemExit):

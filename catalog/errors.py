@@ -49,7 +49,7 @@ def no_such_run(run_id: int) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
-    """` (did you mean X?)` for a sentence that refuses `given`; empty where nothing known is like it.
+    """` (did you mean X?)` for a sentence that refuses a word; empty where nothing known is like it.
 
     Case does not count, so that of `Alphabet` the family alphabet is nearest.
 
@@ -61,3 +61,13 @@ def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
     by_lower = {name.lower(): name for name in known}
     nearest = get_close_matches(word.lower(), by_lower, n=1)
     return f" (did you mean {before}{by_lower[nearest[0]]}?)" if nearest else ""
+
+
+def interruption_in(error: BaseException) -> KeyboardInterrupt | SystemExit | None:
+    """The interruption that an exception is, or that it hides: one in the middle of a library comes out as its error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, (KeyboardInterrupt, SystemExit)):
+            return seen
+        seen = seen.__context__
+    return None

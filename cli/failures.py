@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from catalog.errors import TERMINATED, CatalogError
+from catalog.errors import TERMINATED, CatalogError, interruption_in
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT
@@ -34,14 +34,18 @@ def when_interrupted(consequence: str) -> Iterator[None]:
     """Have an interruption of the block say what it leaves behind."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; {consequence}", INTERRUPTED) from None
-    except Interrupted as error:
-        raise Interrupted(f"{error.text}; {consequence}", TERMINATED) from None
+    except BaseException as ending:
+        error = interruption_in(ending)
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"interrupted; {consequence}", INTERRUPTED) from None
+        if isinstance(error, Interrupted):
+            raise Interrupted(f"{error.text}; {consequence}", TERMINATED) from None
+        raise
 
 
-def sentence(error: BaseException) -> Sentence | None:
+def sentence(ending: BaseException) -> Sentence | None:
     """What to say of an error; None for a fault of this program, about which a person can do nothing."""
+    error = interruption_in(ending) or ending
     if isinstance(error, Interrupted):
         return Sentence(error.text, TERMINATED if error.code == TERMINATED else INTERRUPTED)
     if isinstance(error, SystemExit):

@@ -27,6 +27,7 @@ check_annotations_of("ingest")  # before any of it is imported
 import ingest  # noqa: E402, F401  (before torch, for it says how threads wait)
 from catalog.server import embedded, migrate  # noqa: E402
 from catalog.server.engine import writer_engine  # noqa: E402
+from tests.faults.launcher import REMEMBERED_WEIGHTS, Launcher  # noqa: E402
 
 SESSION = "CATALOG_TEST_SESSION"
 """Name of the session, which its workers inherit; its templates are called so."""
@@ -133,6 +134,20 @@ def database(server: URL, template: str) -> Iterator[str]:
     finally:
         with maintenance(server) as connection:
             drop_database(connection, name)
+
+
+@pytest.fixture(scope="session")
+def remembered_weights() -> Path:
+    """Folder of the session for weights that were folded and proved."""
+    return Path(os.environ["CATALOG_HOME"]) / "weights"
+
+
+@pytest.fixture(scope="session")
+def launcher(remembered_weights: Path) -> Iterator[Launcher]:
+    """Starts commands as processes; one for the session, for it takes longer to load than most of what it starts."""
+    made = Launcher(**{REMEMBERED_WEIGHTS: str(remembered_weights)})
+    yield made
+    made.close()
 
 
 @pytest.fixture

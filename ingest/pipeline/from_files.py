@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from sqlalchemy import Engine
 
+from catalog.errors import interruption_in
 from catalog.rows import RunSpec
 from catalog.runs import jobs, life, reuse
 from catalog.runs.handle import RunHandle
@@ -53,8 +54,8 @@ def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, s
             return _enqueue(engine, handle, RunPlanner(engine, handle, settings, inputs, recognised.missing), progress, started)
         try:
             RunWork(engine, handle, settings, inputs, recognised.missing).run(progress)
-        except (KeyboardInterrupt, SystemExit):
-            if not handle.published:
+        except BaseException as error:
+            if interruption_in(error) is None or not handle.published:
                 raise
         seconds = time.monotonic() - started
         message = f"run {handle.run_id} {_done(recognised)}, after {seconds:.0f} s"

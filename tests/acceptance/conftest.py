@@ -1,30 +1,36 @@
 """What all ingests of a test process share."""
 
+import functools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from ingest.checkpoints import checkpoint as opened
-from ingest.checkpoints.checkpoint import Checkpoint
-from ingest.checkpoints.processing import ProcessedWeights
+from ingest.checkpoints import checkpoint
+from ingest.corpus.syntax import cache
+from tests.remembered_weights import remembered
 
-KNOWN: dict[tuple[str, int], ProcessedWeights] = {}
+load_pipeline = functools.cache(cache.load_pipeline)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def process_weights_once() -> Iterator[None]:
+def process_weights_once(remembered_weights: Path) -> Iterator[None]:
     """Weights are folded and proved once for each model: tests of many modules ingest the same few.
 
     Tests elsewhere, of the proof itself among them, process every time.
     """
-    process = opened.processed_weights
-
-    def remembered(checkpoint: Checkpoint, n_real_tokens: int) -> ProcessedWeights:
-        key = (checkpoint.identity.sha256, n_real_tokens)
-        if key not in KNOWN:
-            KNOWN[key] = process(checkpoint, n_real_tokens)
-        return KNOWN[key]
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opened, "processed_weights", remembered)
+        patch.setattr(checkpoint, "processed_weights", remembered(checkpoint.processed_weights, remembered_weights))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def annotate_in_this_process() -> Iterator[None]:
+    """A spaCy pipeline is loaded once, and not again by each of several processes for seconds of work.
+
+    Tests elsewhere annotate by several processes.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "load_pipeline", load_pipeline)
+        patch.setattr(cache, "processors", lambda: 1)
         yield

@@ -124,7 +124,13 @@ def test_a_database_that_cannot_be_reached_keeps_its_password(catalog, settings,
     assert "cannot be reached" in answer.err and "s3cret" not in answer.err
 
 
-def test_doctor_names_what_mends_an_unreachable_database(catalog, settings):
+@pytest.fixture
+def no_look_at_devices(monkeypatch):
+    """`catalog doctor` starts a process that says nothing of torch, whose import takes seconds: another test reads that."""
+    monkeypatch.setattr("cli.checks._DEVICE_PROGRAM", "print('cpu')")
+
+
+def test_doctor_names_what_mends_an_unreachable_database(catalog, settings, no_look_at_devices):
     settings.setenv("CATALOG_DATABASE_URL", f"postgresql://me:s3cret@127.0.0.1:{closed_port()}/catalog")
     answer = catalog("doctor", "--format", "json")
     assert answer.code == 1 and "s3cret" not in answer.out + answer.err
@@ -148,14 +154,14 @@ def test_a_missing_or_old_schema_names_the_command_that_mends_it(catalog, settin
     assert is_one_sentence(answer.err) and "`catalog db upgrade`" in answer.err
 
 
-def test_doctor_names_the_command_that_mends_a_schema(catalog, settings, empty_database_url):
+def test_doctor_names_the_command_that_mends_a_schema(catalog, settings, no_look_at_devices, empty_database_url):
     settings.setenv("CATALOG_DATABASE_URL", empty_database_url)
     answer = catalog("doctor", "--format", "json")
     mends = {row["check"]: row["mend"] for row in answer.rows if row["status"] == "fail"}
     assert answer.code == 1 and "`catalog db upgrade`" in mends["schema"]
 
 
-def test_views_of_other_code_name_the_command_that_mends_them(catalog, settings, database_url, engine):
+def test_views_of_other_code_name_the_command_that_mends_them(catalog, settings, no_look_at_devices, database_url, engine):
     settings.setenv("CATALOG_DATABASE_URL", database_url)
     assert catalog("db", "check").code == 0
     execute(engine, "COMMENT ON TABLE alembic_version IS NULL")

@@ -113,6 +113,27 @@ def test_exits_and_interruptions():
 
 
 @pytest.mark.parametrize(
+    ("interruption", "said"),
+    [(KeyboardInterrupt(), ("interrupted", INTERRUPTED)), (Interrupted("terminated", TERMINATED), ("terminated", TERMINATED))],
+)
+def test_an_interruption_in_the_middle_of_a_library_comes_out_as_its_error_and_is_one(interruption, said):
+    """As psycopg's, which cannot be put back into its former state while a statement is under way."""
+
+    def ping() -> None:
+        try:
+            raise interruption
+        finally:
+            raise psycopg.ProgrammingError("can't change 'autocommit' now")
+
+    with pytest.raises(psycopg.ProgrammingError) as raised:
+        ping()
+    assert sentence(raised.value) == said
+    with pytest.raises(Interrupted) as told, when_interrupted("all is kept"):
+        ping()
+    assert sentence(told.value) == (f"{said[0]}; all is kept", said[1])
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("postgresql+psycopg://me:p%40ss@db/c", "postgresql+psycopg://me:***@db/c"),

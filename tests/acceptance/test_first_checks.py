@@ -153,12 +153,12 @@ def test_a_run_that_is_not_there_is_told_by_verify_without_torch(settings):
     assert code == 1 and "there is no run 99" in err and "torch" not in heavy
 
 
-@pytest.mark.parametrize("command", [["ingest", *GOOD], ["worker"], ["intervene", "m", "0.1"], ["ablate", "m", "0.1", "1.0"]])
-def test_a_server_without_a_schema_is_told_before_anything_heavy_is_imported(settings, empty_database_url, folder, command):
+def test_a_server_without_a_schema_is_told_before_anything_heavy_is_imported(settings, empty_database_url, folder):
     settings.setenv("CATALOG_DATABASE_URL", empty_database_url)
-    ((code, out, err, heavy),) = answers([command])
-    assert (code, out, heavy) == (1, "", []), err
-    assert err == "error: the schema is missing; run `catalog db upgrade`.\n"
+    commands = [["ingest", *GOOD], ["worker"], ["intervene", "m", "0.1"], ["ablate", "m", "0.1", "1.0"]]
+    for command, (code, out, err, heavy) in zip(commands, answers(commands), strict=True):
+        assert (code, out, heavy) == (1, "", []), (command, err)
+        assert err == "error: the schema is missing; run `catalog db upgrade`.\n", command
 
 
 def test_what_is_right_passes_the_first_checks(folder):

@@ -12,7 +12,7 @@ import pytest
 from ingest.pipeline.main_path import ingest
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
-from tests.acceptance.ingests import small_corpus, tiny_family
+from tests.acceptance.ingests import SUMS, small_corpus, tiny_family
 from tests.acceptance.places import a_place
 from tests.faults.place import Place, wait_for
 from tests.faults.trials import KINDS, Usual, deliver_twice, fill_disk, strike_once
@@ -85,10 +85,10 @@ def test_a_job_goes_on_from_its_checkpoint(database_url: str, tmp_path: Path) ->
     settings = IngestSettings(
         models=tuple(map(str, models)),
         corpus=str(corpus),
+        only=SUMS,
         database_url=database_url,
         batch_tokens=1024,
         checkpoint_minutes=1e-9,
-        intervention_tokens=500,
     )
     before = HalfWay(stop=True)
     with pytest.raises(KeyboardInterrupt):
@@ -111,7 +111,7 @@ def test_an_interruption_is_called_so_everywhere_and_says_how_to_go_on(
     process = place.start(*place.ingest)
     wait_for(process, "accumulate")
     process.signal(number)
-    assert process.wait() == code
+    assert process.wait() == code, process.said
     assert f"{said}; nothing was published; the same command resumes" in process.said and "Traceback" not in process.said
     assert place.rows("SELECT status, error FROM runs") == [("interrupted", told)] and not place.half_visible()
     assert place.run("runs", "list") == "the same `catalog ingest` resumes run 1\n"

@@ -180,7 +180,7 @@ def test_a_cancelled_run_stops_within_a_share(
     models, corpus = family
     progress = Cancels(database_url, f"{title}, tiny-a")
     settings = IngestSettings(
-        models=tuple(map(str, models)), corpus=str(corpus), only=("roles",), intervention_tokens=2000, ablation_pairs=2,
+        models=tuple(map(str, models)), corpus=str(corpus), only=("roles",), intervention_tokens=256, ablation_pairs=2,
         batch_tokens=64, database_url=database_url,
     )  # fmt: skip
     with pytest.raises(RunEnded, match="run 1 was cancelled"):
@@ -188,7 +188,7 @@ def test_a_cancelled_run_stops_within_a_share(
     assert progress.heard == 1, "the next batch hears of it"
     done = rows(database_url, ATTEMPTS)
     assert rows(database_url, "SELECT count(*) FROM run_jobs WHERE attempts = 1 AND finished_at IS NULL") == [(1,)]
-    again = run_ingest(database_url, models, corpus, only=("roles",), intervention_tokens=2000, batch_tokens=64)
+    again = run_ingest(database_url, models, corpus, only=("roles",), intervention_tokens=256, batch_tokens=64)
     assert again.resumed and dict(done).items() <= dict(rows(database_url, ATTEMPTS)).items()
 
 

@@ -6,8 +6,6 @@ nothing, for other tests there compare the declared tables with those of the mig
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +17,7 @@ import pytest
 from catalog.parts import MORE
 from tests.acceptance.ingests import small_corpus, tiny_family
 from tests.conftest import folder_of_a_server
-from tests.faults.launcher import ROOT, Launcher, Process
+from tests.faults.launcher import Launcher, Process
 
 NAME = "tests.acceptance.test_throw_away_part"
 LIMIT = 0.2
@@ -173,9 +171,10 @@ class Shell:
 
     def documented(self) -> str:
         """The tables of README and docs/."""
-        command = [sys.executable, "-m", "bench.tables", "--print"]
-        environment = {**os.environ, **self._environment, MORE: NAME}
-        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+        out = self._home / "tables"
+        process = self._launcher.call("bench.tables:main", ["--print"], self._environment, self._home / "tables.log", out=out)
+        assert process.wait() == 0, process.said
+        return out.read_text()
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(psycopg.connect(host=str(self._socket), user="postgres", dbname="catalog", autocommit=True)) as connection:
@@ -190,7 +189,7 @@ class Shell:
 @pytest.fixture
 def shell() -> Iterator[Shell]:
     with folder_of_a_server() as home:
-        launcher = Launcher(**{MORE: NAME, "PYTHONWARNINGS": "error"})
+        launcher = Launcher(**{MORE: NAME})
         made = Shell(home, launcher)
         yield made
         made.run("db", "stop")

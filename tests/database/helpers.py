@@ -7,6 +7,8 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 ROOT = Path(__file__).parents[2]
+HERE = "waiting to be killed\n"
+"""What a process says on stderr."""
 
 
 def visible(engine: Engine) -> dict[str, str]:

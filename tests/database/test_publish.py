@@ -1,5 +1,6 @@
 """Readers see all of a run or nothing of it, whatever happens to the process that publishes."""
 
+import os
 import signal
 import threading
 import time
@@ -12,43 +13,31 @@ from sqlalchemy.exc import OperationalError
 from catalog.errors import InputError, RunError
 from catalog.rows import Definition
 from catalog.runs import life
-from tests.database.helpers import execute, one, python_until, rows, visible
+from tests.database.helpers import HERE, execute, one, rows, visible
 from tests.published import PARTS, TOKENIZER, identified, publish_small_family, spec_of, stage_small_family
 from tests.published_rows import D_MLP, MODELS, N
-
-KILLED = """
-import sys, time
-from catalog.publishing import publish
-from catalog.server.engine import writer_engine
-from catalog.runs.life import begin_run
-from tests.published import spec_of, stage_small_family
-
-def stop_here(*arguments, **more):
-    print("here", flush=True)
-    time.sleep(600)
-
-url, place = sys.argv[1:]
-handle = begin_run(writer_engine(url), spec_of("killed"))
-if place == "begun":
-    stop_here()
-rows = stage_small_family(handle)
-if place == "staged":
-    stop_here()
-handle.set_phase("publish")
-setattr(publish, place, stop_here)
-handle.publish(rows)
-"""
-"""A real publication that stops at a place, to be killed there."""
 
 PLACES = ("begun", "staged", "enter_tokenizer", "enter_features", "_move_staged", "_groups", "label_run", "_mark")
 
 
+@pytest.fixture
+def kill_at(launcher, database_url, tmp_path):
+    """`kill_at(place)` publishes in a process that is killed there."""
+
+    def kill(place: str) -> None:
+        process = launcher.call("tests.database.stopping:main", [database_url, place], os.environ, tmp_path / "log")
+        while process.poll() is None and process.said != HERE:
+            time.sleep(0.01)
+        process.signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, process.said
+
+    return kill
+
+
 @pytest.mark.parametrize("place", PLACES)
-def test_a_killed_process_leaves_nothing_visible_and_the_next_takes_over(engine, database_url, place):
+def test_a_killed_process_leaves_nothing_visible_and_the_next_takes_over(engine, kill_at, place):
     before = visible(engine)
-    process = python_until(KILLED, "here", database_url, place)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    kill_at(place)
     assert visible(engine) == before
     assert rows(engine, "SELECT status, published_at FROM runs") == [("running", None)]
 
@@ -61,10 +50,8 @@ def test_a_killed_process_leaves_nothing_visible_and_the_next_takes_over(engine,
     assert one(engine, "SELECT count(*) FROM neuron_profiles") == len(MODELS) * N
 
 
-def test_the_result_after_a_kill_is_that_of_an_undisturbed_run(engine, database_url, server):
-    process = python_until(KILLED, "here", database_url, "_move_staged")
-    process.kill()
-    process.communicate()
+def test_the_result_after_a_kill_is_that_of_an_undisturbed_run(engine, kill_at):
+    kill_at("_move_staged")
     publish_small_family(engine, "killed")
     disturbed = views_without_keys(engine)
     life.delete_run(engine, one(engine, "SELECT id FROM runs"))
@@ -93,9 +80,14 @@ def test_a_failure_is_recorded_and_leaves_nothing_else(engine):
     [(KeyboardInterrupt(), "Ctrl-C"), (SystemExit(143), "SIGTERM"), (SystemExit(0), "the end of its process")],
     ids=["Ctrl-C", "SIGTERM", "exit"],
 )
-def test_an_interruption_is_no_failure(engine, error, told):
-    with pytest.raises(type(error)), life.begin_run(engine, spec_of("stopped")):
-        raise error
+@pytest.mark.parametrize("hidden", [False, True], ids=["as it is", "as the error of a library"])
+def test_an_interruption_is_no_failure(engine, error, told, hidden):
+    with pytest.raises((type(error), psycopg.ProgrammingError)), life.begin_run(engine, spec_of("stopped")):
+        try:
+            raise error
+        finally:
+            if hidden:
+                raise psycopg.ProgrammingError("can't change 'autocommit' now")
     assert rows(engine, "SELECT status, error FROM runs") == [("interrupted", told)]
     with life.begin_run(engine, spec_of("stopped")) as handle:
         assert handle.resumes == f"run 1 was interrupted ({told})"

@@ -1,4 +1,4 @@
-"""Commands of `catalog` as processes of their own, forked from one that has loaded the libraries once.
+"""Commands of `catalog`, and other programs, as processes of their own, forked from one that has loaded the libraries once.
 
 Each is a process with its own memory, signals and connections, as if it were started from a shell; only the seconds that
 the libraries take to load are saved. The mother never computes, so that no thread is lost in the fork.
@@ -24,10 +24,13 @@ class Launcher:
     """The mother of the processes; to be closed, which leaves her children alone."""
 
     def __init__(self, **more: str) -> None:
-        """Args:
-        more: set in the environment before anything is loaded.
+        """A warning while anything is loaded, or later by a process, is an error.
+
+        Args:
+            more: set in the environment before anything is loaded.
         """
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **more}
+        always = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+        environment = {**os.environ, **always, **more}
         self._mother = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.launcher"], cwd=ROOT, env=environment, text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -40,9 +43,21 @@ class Launcher:
 
         No file may grow beyond `file_limit` bytes, 0: any.
         """
+        return self.call("cli.main:main", arguments, environment, log, file_limit, out)
+
+    def call(
+        self,
+        function: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        log: Path,
+        file_limit: int = 0,
+        out: Path | None = None,
+    ) -> "Process":
+        """The same for a function, MODULE:NAME, that reads its words from the command line."""
         log.touch()
-        order = {"run": arguments, "environment": dict(environment), "log": str(log), "file_limit": file_limit}
-        order["out"] = os.devnull if out is None else str(out)
+        order = {"call": function, "words": arguments, "environment": dict(environment), "log": str(log)}
+        order |= {"file_limit": file_limit, "out": os.devnull if out is None else str(out)}
         return Process(self, self.ask(order), log)
 
     def ask(self, order: dict[str, Any]) -> int:
@@ -60,11 +75,15 @@ class Launcher:
 
 
 HEAVY = (
-    "ingest.pipeline.from_files", "ingest.workers.worker", "ingest.checkpoints.processing", "ingest.corpus.syntax.annotate",
-    "transformer_lens.model_bridge", "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto",
-    "transformers.models.gpt2.modeling_gpt2", "datasets", "pandas", "alembic.command", "catalog.server.migrate", "numba",
+    "cli.main", "ingest.pipeline.from_files", "ingest.workers.worker", "ingest.checkpoints.processing",
+    "ingest.corpus.syntax.annotate", "transformer_lens.model_bridge", "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto", "transformers.models.gpt2.modeling_gpt2", "datasets", "pandas",
+    "alembic.command", "catalog.server.migrate", "numba",
 )  # fmt: skip
 """What an ingest loads sooner or later, which takes longer than the small ingests themselves."""
+
+REMEMBERED_WEIGHTS = "CATALOG_TEST_WEIGHTS"
+"""In the environment of a launcher: the folder in which its processes keep weights that they have folded and proved."""
 
 RUNNING = -1000
 
@@ -113,8 +132,11 @@ def _mother() -> None:
     """Load everything, then fork a child for each order."""
     for name in HEAVY:
         import_module(name)
-    from cli.main import main
+    if folder := os.environ.get(REMEMBERED_WEIGHTS):
+        from ingest.checkpoints import checkpoint
+        from tests.remembered_weights import remembered
 
+        checkpoint.processed_weights = remembered(checkpoint.processed_weights, Path(folder))
     # a shell lets its background jobs ignore it, which every process would inherit
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for line in sys.stdin:
@@ -126,16 +148,25 @@ def _mother() -> None:
             answer = os.fork()
             if answer == 0:
                 _become(order)
-                try:
-                    main(order["run"])
-                except SystemExit as end:
-                    sys.stdout.flush()
-                    sys.stderr.flush()
-                    os._exit(end.code if isinstance(end.code, int) else 1)
-                except BaseException:
-                    sys.excepthook(*sys.exc_info())
-                os._exit(1)
+                os._exit(_done(order["call"], order["words"]))
         print(answer, flush=True)
+
+
+def _done(function: str, words: list[str]) -> int:
+    """Exit code of a function, as an interpreter would have it."""
+    module, name = function.split(":")
+    sys.argv = [name, *words]
+    code = 0
+    try:
+        getattr(import_module(module), name)()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
 
 
 def _become(order: dict[str, Any]) -> None:

@@ -1,10 +1,7 @@
 """A catalog of its own for one fault after the other: server, models and corpus in a temporary folder."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +16,7 @@ from psycopg import sql
 
 from catalog.runs.handle import PHASES
 from tests.acceptance.ingests import BUT_SYNTAX, contract, small_corpus, tiny_family
-from tests.faults.launcher import ROOT, Launcher, Process
+from tests.faults.launcher import Launcher, Process
 
 STARTS = {"load": 0, "tokenise": 0, "run ": 1, "accumulate": 1, "stage": 2, "merge": 3, "publish": 4}
 """What a line on stderr begins with, and the phase that it begins."""
@@ -31,8 +28,9 @@ class Place:
     """Commands run here as they would from a shell, with nothing set but CATALOG_HOME."""
 
     def __init__(
-        self, folder: Path, launcher: Launcher, documents: int, parts: Sequence[str] = BUT_SYNTAX, **shape: int
-    ) -> None:
+        self, folder: Path, launcher: Launcher, documents: int, parts: Sequence[str] = BUT_SYNTAX, held_tokens: int = 1000,
+        **shape: int,
+    ) -> None:  # fmt: skip
         self.home = folder / "home"
         self.home.mkdir(parents=True)
         self._launcher = launcher
@@ -42,7 +40,7 @@ class Place:
         self._environment = {"CATALOG_HOME": str(self.home), "CATALOG_DATABASE_URL": ""}
         models, corpus = tiny_family(folder, "ab", **shape), small_corpus(folder, documents)
         self.ingest = ["ingest", *map(str, models), "--corpus", str(corpus), "--checkpoint-minutes", "0.005"]
-        self.ingest += ["--only", ",".join(parts), "--intervention-tokens", "1000", "--ablation-pairs", "2"]
+        self.ingest += ["--only", ",".join(parts), "--intervention-tokens", str(held_tokens), "--ablation-pairs", "2"]
         self.worker = ["worker", "--heartbeat", "0.5", "--stalled", "2", "--until-empty"]
         self.run("db", "upgrade")
         self._keep_empty()
@@ -115,9 +113,7 @@ class Place:
         """End what still runs, stop the server and remove everything."""
         for process in self._started:
             process.signal(signal.SIGKILL)
-        stop = "from cli.main import main; main(['db', 'stop'])"
-        environment = {**os.environ, **self._environment}
-        subprocess.run([sys.executable, "-c", stop], cwd=ROOT, env=environment, check=True, capture_output=True)
+        self.run("db", "stop")
         shutil.rmtree(self.home.parent, ignore_errors=True)
 
     def half_visible(self) -> list[str]:

