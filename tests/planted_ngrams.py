@@ -13,7 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from tests.factories import byte_bpe_tokenizer
-from tests.planted import D_MODEL, Builder, PlantedFamily, PlantedNeuron, forms
+from tests.planted import D_MODEL, Builder, PlantedFamily, PlantedNeuron
+from tests.planted_texts import forms
 
 TRIGGER = "cat"
 TRIGRAM = ("big", "red", "dog")

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from tests.factories import byte_bpe_tokenizer
-from tests.planted import D_MODEL, Builder, PlantedFamily, PlantedNeuron, forms
+from tests.planted import D_MODEL, Builder, PlantedFamily, PlantedNeuron
+from tests.planted_texts import forms
 
 NOUNS = dict(
     pair.split("/")

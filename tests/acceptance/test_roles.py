@@ -12,6 +12,7 @@ from catalog.errors import InputError, NotFoundError
 from catalog.server.engine import writer_engine
 from catalog.verify.checks import checks, verify
 from ingest.asked.intervene import intervene
+from ingest.asked.settings import InterveneSettings
 from ingest.checkpoints.architectures import nonlinearities
 from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.corpus.tokenizer import tokenizer_identity

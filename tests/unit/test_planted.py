@@ -13,7 +13,8 @@ from ingest.corpus.tokenising import tokenise
 from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
 from ingest.features.unigrams import unigram_features
 from ingest.features.vocabulary import vocabulary_features
-from tests.planted import CONTEXT, D_MLP, FOLLOWED, LETTERS, N_LAYERS, UNIGRAM, PlantedFamily, planted_family
+from tests.planted import CONTEXT, D_MLP, N_LAYERS, PlantedFamily, planted_family
+from tests.planted_texts import FOLLOWED, LETTERS, UNIGRAM
 
 LEAST_REDUCTION = {"unigram": 0.9, "alphabet": 0.9, "token_class": 0.5, "previous_token": 0.3}
 LABEL_THRESHOLDS = {"current": 0.37, "previous": 0.2}

@@ -2,7 +2,6 @@
 
 import json
 import random
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
@@ -24,123 +23,21 @@ from ingest.corpus.rows import TokenCorpus
 from ingest.corpus.tokenising import tokenise
 from ingest.corpus.tokenizer import TokenizerInfo, text_encoder, tokenizer_identity
 from tests.factories import END_OF_TEXT, byte_bpe_tokenizer, random_texts, write_jsonl
-from tests.tokenizer_factories import SCRIPTS, SPECIAL, llama_tokenizer, unigram_tokenizer, wrapped
-
-Json = dict[str, Any]
-CORPUS = [*SCRIPTS.values(), *random_texts(3), "<|endoftext|> <s> written out </s>", "over THERE over there", "x=1\n\n\ny"]
-SPECIAL_OF = {"byte-level": {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}}
-MAKERS = {"byte-level": byte_bpe_tokenizer, "llama": llama_tokenizer, "unigram": lambda: unigram_tokenizer(byte_fallback=True)}
-
-
-@cache
-def written(kind: str) -> str:
-    return MAKERS[kind]().backend_tokenizer.to_str()
-
-
-def content_of(kind: str) -> Json:
-    return json.loads(written(kind))
-
-
-def made(kind: str, content: Json) -> PreTrainedTokenizerFast:
-    """Read from a file, as a checkpoint's is: a tokenizer made in memory is written and read first, which mends it."""
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(content, file)
-        file.flush()
-        return PreTrainedTokenizerFast(tokenizer_file=file.name, **SPECIAL_OF.get(kind, SPECIAL))
-
-
-def library_ids(tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
-    return tokenizer(CORPUS, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-
-
-def added(content: str, i: int, flags: int) -> Json:
-    names = ("single_word", "lstrip", "rstrip", "normalized", "special")
-    return {"id": i, "content": content} | {name: bool(flags >> bit & 1) for bit, name in enumerate(names)}
-
-
-NORMALIZERS = [
-    None,
-    {"type": "Lowercase"},
-    {"type": "NFD"},
-    {"type": "NFKC"},
-    {"type": "Prepend", "prepend": "▁"},
-    {"type": "Replace", "pattern": {"String": "e"}, "content": "a"},
-    {"type": "Replace", "pattern": {"Regex": "[aeiou]+"}, "content": "a"},
-    {"type": "Strip", "strip_left": True, "strip_right": False},
-    {"type": "Sequence", "normalizers": [{"type": "NFD"}, {"type": "StripAccents"}]},
-]
-PRE_TOKENIZERS = [
-    None,
-    {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-    {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
-    {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
-    {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": False},
-    {"type": "Whitespace"},
-    {"type": "Digits", "individual_digits": True},
-    {"type": "Split", "pattern": {"Regex": "th"}, "behavior": "Isolated", "invert": False},
-]
-DECODERS = [
-    None,
-    {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-    {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
-    {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
-    {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
-]
-POST_PROCESSORS = [
-    None,
-    {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True},
-]
-
-
-def edit_component(content: Json, chance: random.Random) -> None:
-    choices = {
-        "normalizer": NORMALIZERS, "pre_tokenizer": PRE_TOKENIZERS, "decoder": DECODERS, "post_processor": POST_PROCESSORS
-    }  # fmt: skip
-    name = chance.choice(list(choices))
-    content[name] = chance.choice(choices[name])
-
-
-def edit_order(content: Json, chance: random.Random) -> None:
-    """Merges go away or change places; so do scores."""
-    rows = content["model"]["merges" if "merges" in content["model"] else "vocab"]
-    if "merges" in content["model"]:
-        how = chance.choice(["none", "fewer", "other order"])
-        if how == "none":
-            rows.clear()
-        elif how == "fewer":
-            del rows[len(rows) // chance.randint(2, 9) :]
-        else:
-            chance.shuffle(rows)
-    else:
-        rows[chance.randrange(3, len(rows))][1] -= chance.choice([1e-15, 0.5, 20.0])
-
-
-def edit_ids(content: Json, chance: random.Random) -> None:
-    """Two tokens of the model change ids."""
-    vocabulary = content["model"]["vocab"]
-    if isinstance(vocabulary, list):
-        a, b = chance.sample(range(3, len(vocabulary)), 2)
-    else:
-        a, b = chance.sample([name for name in vocabulary if not name.startswith("<")], 2)
-    vocabulary[a], vocabulary[b] = vocabulary[b], vocabulary[a]
-
-
-def edit_model(content: Json, chance: random.Random) -> None:
-    name = chance.choice(["byte_fallback", "ignore_merges", "fuse_unk"])
-    if name == "byte_fallback" or "merges" in content["model"]:
-        content["model"][name] = not content["model"].get(name)
-
-
-def edit_added(content: Json, chance: random.Random) -> None:
-    tokens, size = content["added_tokens"], len(content["model"]["vocab"])
-    if chance.random() < 0.2 and tokens:
-        tokens[-1]["special"] = not tokens[-1]["special"]
-    else:
-        text = chance.choice(["over", "OVER", " there", "\n\n", "猫", "the"])
-        tokens.append(added(text, size + len(tokens), chance.randrange(32)))
-
-
-EDITS: list[Callable[[Json, random.Random], None]] = [edit_component, edit_order, edit_ids, edit_model, edit_added]
+from tests.tokenizer_factories import llama_tokenizer, wrapped
+from tests.unit.tokenizer_edits import (
+    CORPUS,
+    DECODERS,
+    EDITS,
+    MAKERS,
+    POST_PROCESSORS,
+    PRE_TOKENIZERS,
+    SPECIAL_OF,
+    Json,
+    added,
+    content_of,
+    library_ids,
+    made,
+)
 
 
 @cache
@@ -301,55 +198,6 @@ def test_equal_ids_of_other_bytes_are_another_corpus(tmp_path: Path) -> None:
     content = content_of("llama") | {"decoder": {"type": "Fuse"}}
     first, second = rows_of(llama_tokenizer(), path), rows_of(made("llama", content), path)
     assert np.array_equal(first.tokens, second.tokens) and first.token_sha256 != second.token_sha256
-
-
-@pytest.mark.parametrize(("name", "value"), [("dropout", 0.1), ("dropout", 1.0)])
-def test_a_tokenizer_that_cuts_at_random_is_refused(name: str, value: float) -> None:
-    content = content_of("byte-level")
-    content["model"][name] = value
-    with pytest.raises(InputError, match=f"cuts words at random \\(dropout is {value:g}\\), .*; set dropout to null"):
-        tokenizer_identity(made("byte-level", content))
-
-
-def test_a_unigram_model_that_samples_is_refused() -> None:
-    tokenizer = unigram_tokenizer()
-    tokenizer.backend_tokenizer.model.nbest_size = 4
-    with pytest.raises(InputError, match=r"cuts words at random \(nbest_size is 4\)"):
-        tokenizer_identity(tokenizer)
-
-
-class Shouting(PreTrainedTokenizerFast):
-    def _encode_plus(self, text: Any, **options: Any) -> Any:
-        return super()._encode_plus([part.upper() for part in text], **options)
-
-
-class Plain:
-    name_or_path, eos_token_id, bos_token_id, pad_token_id = "somewhere", 0, 0, None
-
-
-def test_a_tokenizer_of_python_code_is_refused() -> None:
-    shouting = Shouting(tokenizer_object=byte_bpe_tokenizer().backend_tokenizer, **SPECIAL_OF["byte-level"])
-    for tokenizer in (shouting, Plain()):
-        with pytest.raises(InputError, match=rf"is a {type(tokenizer).__name__}, which makes tokens by code of its own"):
-            tokenizer_identity(tokenizer)
-
-
-def test_two_tokens_of_one_id_are_refused() -> None:
-    content = content_of("llama")
-    content["model"]["vocab"]["again"] = content["model"]["vocab"]["e"]
-    n = len(content["model"]["vocab"])
-    with pytest.raises(InputError, match=f"has {n} tokens and only {n - 1} ids, so it is not known which token an id is"):
-        tokenizer_identity(made("llama", content))
-
-
-@pytest.mark.parametrize("twice", ["the same", "once normalised"])
-def test_an_added_token_that_is_there_twice_is_refused(twice: str) -> None:
-    content = content_of("byte-level")
-    other = ("OVER", 16) if twice == "the same" else ("over", 8)
-    content["normalizer"] = {"type": "Lowercase"}
-    content["added_tokens"] += [added(*pair) for pair in ((other[0], 998, other[1]), ("OVER", 999, 8 if other[1] == 8 else 0))]
-    with pytest.raises(InputError, match=r"has two entries for the added token '(OVER|over)', as its normalizer .* leave one"):
-        text_encoder(made("byte-level", content))
 
 
 def test_special_tokens_that_are_written_out_are_text() -> None:
