@@ -61,7 +61,7 @@ bench: $(INSTALLED) ## Every benchmark of the computation (about an hour); resul
 	$(BIN)/python -m bench
 
 docs: $(INSTALLED) ## Write the tables of README.md and docs/ that follow from the parts
-	$(BIN)/python -m bench.tables
+	CATALOG_PARTS= $(BIN)/python -m bench.tables
 
 clean: ## Forget the virtual environment
 	rm -rf .venv

@@ -1,12 +1,13 @@
 """`catalog`: the commands put together, and the one place where errors become sentences."""
 
+import functools
 import gc
 import signal
 import sys
 import traceback
 from dataclasses import dataclass
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.main import get_command
@@ -57,6 +58,12 @@ def _root(
     context.obj.verbose = verbose
 
 
+@functools.cache
+def _commands() -> Any:
+    """Click's tree of all of them, made of the signatures of their functions, which takes as long as a small answer."""
+    return get_command(app)
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit: 0 done, 1 an error told in a sentence, 2 wrong usage, 130 or 143 interrupted."""
     for stream in (sys.stdout, sys.stderr):
@@ -67,7 +74,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     asked = Talkativeness()
     try:
         _check_text(sys.argv[1:] if arguments is None else arguments)
-        get_command(app).main(arguments, prog_name="catalog", obj=asked)
+        _commands().main(arguments, prog_name="catalog", obj=asked)
     except BaseException as error:
         told = sentence(error)
         if asked.verbose and not isinstance(error, SystemExit):

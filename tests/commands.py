@@ -48,7 +48,9 @@ def family_copy(server: URL, family_template: str, settings: pytest.MonkeyPatch)
 
 
 @pytest.fixture(name="catalog")
-def run_catalog(settings: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def run_catalog(
+    settings: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one_engine_each: None
+) -> Callable[..., Answer]:
     """`catalog("find", "--limit", "3")` runs the real command line in this process."""
 
     def run(*arguments: str) -> Answer:

@@ -26,6 +26,7 @@ check_annotations_of("ingest")  # before any of it is imported
 
 import ingest  # noqa: E402, F401  (before torch, for it says how threads wait)
 from catalog.server import embedded, migrate  # noqa: E402
+from catalog.server import engine as engines  # noqa: E402
 from catalog.server.engine import writer_engine  # noqa: E402
 from tests.faults.launcher import REMEMBERED_WEIGHTS, Launcher  # noqa: E402
 
@@ -148,6 +149,26 @@ def launcher(remembered_weights: Path) -> Iterator[Launcher]:
     made = Launcher(**{REMEMBERED_WEIGHTS: str(remembered_weights)})
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def one_engine_each() -> Iterator[None]:
+    """Commands of a module share an engine for each address: a server plans views several times as fast in a session that has
+    done so before. Commands that are processes of their own open what they need."""
+    create, known = engines._engine, dict[str, Engine]()
+
+    def shared(url: URL) -> Engine:
+        address = url.render_as_string(hide_password=False)
+        if address not in known:
+            known[address] = create(url)
+            patch.setattr(known[address], "dispose", lambda close=True: None)
+        return known[address]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "_engine", shared)
+        yield
+    for each in known.values():
+        each.dispose()
 
 
 @pytest.fixture
