@@ -53,9 +53,10 @@ lint: $(INSTALLED) ## Style, types and the one-way rule
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# a file is one worker's, so that what its tests share is made once; files with the longest tests come first
+# a file is one worker's, so that what its tests share is made once; files with the longest tests come first. Three workers keep
+# two cores busy: tests wait for the processes that they start
 test: $(INSTALLED) lint ## Everything that CI runs
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 bench: $(INSTALLED) ## Every benchmark of the computation (about an hour); results go to docs/performance.md
 	$(BIN)/python -m bench
