@@ -67,11 +67,11 @@ def record(engine: Engine, names: Mapping[str, KnownModel]) -> list[str]:
 
 
 def _record(connection: Connection, name: str, model: KnownModel) -> str | None:
-    model_id = connection.execute(
+    of_that_name = connection.execute(
         text("SELECT m.id FROM history.model_names n JOIN models m ON m.id = n.model_id WHERE :name IN (n.model, m.name)"),
         {"name": name},
     ).scalars()
-    if others := set(model_id):
+    if others := set(of_that_name):
         said = f"{model.shown} cannot be asked for as {name}, which is the name of another model"
         return None if others == {model.id} else said
     values = {"name": name, "model_id": model.id}

@@ -25,6 +25,7 @@ from tests.shapes import check_annotations_of
 check_annotations_of("ingest")  # before any of it is imported
 
 import ingest  # noqa: E402, F401  (before torch, for it says how threads wait)
+from catalog import api  # noqa: E402
 from catalog.server import embedded, migrate  # noqa: E402
 from catalog.server import engine as engines  # noqa: E402
 from catalog.server.engine import writer_engine  # noqa: E402
@@ -153,19 +154,19 @@ def launcher(remembered_weights: Path) -> Iterator[Launcher]:
 
 @pytest.fixture(scope="module")
 def one_engine_each() -> Iterator[None]:
-    """Commands of a module share an engine for each address: a server plans views several times as fast in a session that has
-    done so before. Commands that are processes of their own open what they need."""
-    create, known = engines._engine, dict[str, Engine]()
+    """Commands of a module that ask share an engine for each address: a server plans views several times as fast in a session
+    that has done so before. Commands that are processes of their own, and all that write, open what they need."""
+    open_engine, known = api.writer_engine, dict[str, Engine]()
 
-    def shared(url: URL) -> Engine:
-        address = url.render_as_string(hide_password=False)
+    def shared(url: str | None) -> Engine:
+        address = text_of(engines.database_url(url))
         if address not in known:
-            known[address] = create(url)
+            known[address] = open_engine(url)
             patch.setattr(known[address], "dispose", lambda close=True: None)
         return known[address]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "_engine", shared)
+        patch.setattr(api, "writer_engine", shared)
         yield
     for each in known.values():
         each.dispose()

@@ -167,6 +167,11 @@ def tables() -> "dict[str, Table]":
     return {rows.name: rows.table for part in _parts() for rows in part.rows}
 
 
+def filled_by(names: Iterable[str]) -> set[str]:
+    """Names of the tables that these parts fill."""
+    return {rows.name for name in names for rows in rows_of(name)}
+
+
 def partitioned() -> tuple[str, ...]:
     """Tables with a partition per run."""
     return tuple(name for name, table in tables().items() if table.info["by_run"])

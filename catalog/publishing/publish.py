@@ -48,7 +48,7 @@ def publish(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRow
     summarise(connection, run_id)
     _mark(connection, run_id, spec, rows, corpus_id)
     checksums.record_publication(connection, run_id, rows.parts)
-    written = {table_rows.name for part in rows.parts for table_rows in parts.rows_of(part)}
+    written = parts.filled_by(rows.parts)
     partitions.let_readers_pass(driver, [table for table in parts.partitioned() if table in written])
 
 

@@ -113,11 +113,11 @@ def matches(connection: Connection, ref: NeuronRef, run: int | None = None, othe
     return f"looked for, and none found: {ref.model} {ref.layer}.{ref.index} has no match in {where}{why}"
 
 
-def page(connection: Connection, shown: NeuronPage[Any]) -> list[str]:
+def page(connection: Connection, neuron_page: NeuronPage[Any]) -> list[str]:
     """Why tables of a neuron's page have no rows: those never measured, and those looked for."""
-    run = shown.identity["run_id"]
+    run = neuron_page.identity["run_id"]
     known = _parts(connection, [run])
-    empty = [(part, section) for part, section in parts.sections() if not len(shown.tables[section.name])]
+    empty = [(part, section) for part, section in parts.sections() if not len(neuron_page.tables[section.name])]
     never = [(part, section) for part, section in empty if not {part, *section.also} & known]
     looked_for = [section.name for part, section in empty if (part, section) not in never]
     said = []

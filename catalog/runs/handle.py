@@ -3,7 +3,7 @@
 import json
 import os
 import secrets
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -192,14 +192,10 @@ class RunHandle:
         with transaction(self._connection):
             publish(self._connection, self.run_id, self.spec, rows)
         self.published = True
-        self._analyze({table.name for part in rows.parts for table in parts.rows_of(part)})
+        self._analyze(rows.parts)
 
-    def _analyze(self, written: Set[str]) -> None:
-        """Tell the planner of what was written; what was staged was analyzed where it was staged or moved to.
-
-        Args:
-            written: tables that the published parts fill.
-        """
+    def _analyze(self, written: Collection[str]) -> None:
+        """Tell the planner of what the parts have written; partitions were analyzed where they were staged."""
         # counts of labels read indexes alone only where the table is vacuumed
         self._connection.execute(text("VACUUM (ANALYZE) labels"))
         if self._driver.info.server_version < ANALYZE_ONLY:
@@ -208,9 +204,9 @@ class RunHandle:
         tables = self._connection.execute(
             text(
                 """SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-                   AND NOT relispartition AND relname <> 'labels' AND relname <> ALL(:known) ORDER BY relname"""
+                   AND NOT relispartition AND relname <> 'labels' AND relname <> ALL(:others) ORDER BY relname"""
             ),
-            {"known": [name for name in parts.tables() if name not in written or name not in parts.partitioned()]},
+            {"others": list(parts.tables().keys() - parts.filled_by(written))},
         )
         names = sql.SQL(", ").join(sql.Identifier("public", name) for name in tables.scalars())
         self._driver.execute(sql.SQL("ANALYZE ONLY {}").format(names))

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import main
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.pipeline import from_files
 from ingest.remembered import entries
 from ingest.remembered.inputs import recall_model
 from ingest.settings import IngestReport
 from tests.acceptance.ingests import run_ingest, small_corpus, tiny_family
-from tests.commands import Answer
 
 PARTS = ("weights", "activations")
 
@@ -60,19 +58,11 @@ def nothing_read(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return forbid
 
 
-@pytest.fixture(name="catalog")
-def command_line(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Answer]:
+@pytest.fixture(name="settings")
+def own_catalog(database_url: str, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The environment in which commands find what these ingests publish."""
     monkeypatch.setenv("CATALOG_DATABASE_URL", database_url)
-
-    def run(*arguments: str) -> Answer:
-        with pytest.raises(SystemExit) as exit:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return Answer(int(exit.value.code or 0), captured.out, captured.err)
-
-    return run
+    return monkeypatch
 
 
 def known(folder: Path) -> bool:

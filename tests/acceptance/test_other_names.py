@@ -8,14 +8,16 @@ import pytest
 from catalog.errors import InputError
 from tests import factories
 from tests.acceptance.ingests import rows
-from tests.acceptance.repeats import PARTS, command_line, nothing_read, own_home, same_ingest, sixty_documents, two_models
+from tests.acceptance.repeats import PARTS, nothing_read, own_catalog, own_home, same_ingest, sixty_documents, two_models
+from tests.commands import run_catalog
 
 home = own_home
 corpus = sixty_documents
 models = two_models
 again = same_ingest
 unread = nothing_read
-catalog = command_line
+settings = own_catalog
+catalog = run_catalog
 
 
 def copied(folder: Path, name: str) -> Path:
