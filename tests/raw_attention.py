@@ -141,7 +141,7 @@ def processed(folder: Path) -> Checkpoint:
 def random_corpus(tokens: np.ndarray, masked: tuple[int, ...] = (BOS, 5)) -> TokenCorpus:
     """A corpus of these rows, in memory; `masked` is what M_corr leaves out."""
     meta = CorpusMeta("random", "", None, None, tokens.shape[1], len(tokens), [], "")
-    return TokenCorpus(meta, tokens.astype(np.int32), np.zeros(len(tokens), dtype=np.int16), masked)
+    return TokenCorpus(meta, tokens.astype(np.int32), *[np.zeros(len(tokens), dtype=np.int16)] * 2, masked)
 
 
 def random_tokens(n_rows: int, context: int, seed: int = 0) -> np.ndarray:

@@ -59,14 +59,23 @@ def token_batches(
         previous = torch.full_like(tokens, -1)
         previous[:, 1:] = tokens[:, :-1]
         kept = mask.nonzero().squeeze(1)
-        subsets = torch.from_numpy(corpus.subset_ids[start : start + len(rows)].astype(np.int64))
-        columns = (tokens, kept, tokens.flatten()[kept], previous.flatten()[kept], subsets)
-        of_rows = {
+        of_rows = (corpus.subset_ids, corpus.block_ids)
+        subsets, blocks = (torch.from_numpy(ids[start : start + len(rows)].astype(np.int64)) for ids in of_rows)
+        columns = {
+            "tokens": tokens,
+            "kept": kept,
+            "current": tokens.flatten()[kept],
+            "previous": previous.flatten()[kept],
+            "subsets": subsets,
+            "blocks": blocks,
+        }
+        of_positions = {
             name: _feature_batch(*source.of_kept(start, rows, mask.view(tokens.shape).numpy()), device)
             for name, source in (features or {}).items()
         }
-        moved = [_to_device(column, device) for column in columns]
-        yield TokenBatch(start, rows.shape[0], first_kept, moved[0], moved[1], moved[2], moved[3], moved[4], of_rows)
+        places = (start, rows.shape[0], first_kept)
+        moved = {name: _to_device(column, device) for name, column in columns.items()}
+        yield TokenBatch(*places, **moved, features=of_positions)
         first_kept += len(kept)
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from catalog.documents import DocumentCounts
 from ingest.corpus.files import CorpusFiles, CorpusSource
 
-TOKENS_FILE, SUBSETS_FILE, META_FILE = CACHED_FILES = ("tokens.int32", "subsets.int16", "meta.json")
+CACHED_FILES = ("tokens.int32", "subsets.int16", "blocks.int16", "meta.json")
+TOKENS_FILE, SUBSETS_FILE, BLOCKS_FILE, META_FILE = CACHED_FILES
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class CorpusMeta:
     """Why files of a folder are not read, by name relative to it."""
     subsets_without_rows: list[str] = field(default_factory=list)
     """Subsets with too few tokens for one row."""
+    n_documents: int = 0
+    """Documents with a token in the rows."""
 
 
 def as_given(meta: CorpusMeta, source: CorpusSource, files: CorpusFiles | None) -> CorpusMeta:

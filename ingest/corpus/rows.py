@@ -14,7 +14,7 @@ import numpy as np
 
 from catalog.documents import DocumentCounts
 from catalog.rows import TokenRows
-from ingest.corpus.meta import META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta
+from ingest.corpus.meta import BLOCKS_FILE, META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta
 from ingest.corpus.tokenizer import TokenizerInfo
 
 ROWS_AT_ONCE = 4096
@@ -29,6 +29,8 @@ class TokenCorpus:
     """(rows, context) int32, memory-mapped, read-only; column 0 is BOS."""
     subset_ids: np.ndarray
     """(rows,) int16 index into `subset_names`."""
+    block_ids: np.ndarray
+    """(rows,) int16: the block of documents that each row is of (`ingest.corpus.blocks`)."""
     masked_ids: tuple[int, ...]
     folder: Path | None = None
     """Of the cache, where they are from there."""
@@ -77,16 +79,18 @@ def open_rows(folder: Path, info: TokenizerInfo) -> TokenCorpus | None:
         values = json.loads((folder / META_FILE).read_text())
         meta = CorpusMeta(**values | {"documents": DocumentCounts(**values["documents"])})
         tokens = np.memmap(folder / TOKENS_FILE, dtype=np.int32, mode="r", shape=(meta.n_rows, meta.context))
-        subset_ids = np.frombuffer((folder / SUBSETS_FILE).read_bytes(), dtype=np.int16)
+        files = (folder / SUBSETS_FILE, folder / BLOCKS_FILE)
+        subset_ids, block_ids = (np.frombuffer(file.read_bytes(), dtype=np.int16) for file in files)
     except (OSError, ValueError, TypeError, KeyError):
         return None
     digest = hashlib.sha256()
     for start in range(0, meta.n_rows, 4096):
         digest.update(tokens[start : start + 4096].tobytes())
-    digest.update(subset_ids.tobytes() + json.dumps([meta.subset_names, meta.context, info.sha256]).encode())
-    if digest.hexdigest() != meta.token_sha256 or len(subset_ids) != meta.n_rows:
+    named = json.dumps([meta.subset_names, meta.context, info.sha256])
+    digest.update(subset_ids.tobytes() + block_ids.tobytes() + named.encode())
+    if digest.hexdigest() != meta.token_sha256 or {len(subset_ids), len(block_ids)} != {meta.n_rows}:
         return None
-    return TokenCorpus(meta, tokens, subset_ids, tuple(sorted(info.masked_ids)))
+    return TokenCorpus(meta, tokens, subset_ids, block_ids, tuple(sorted(info.masked_ids)))
 
 
 @contextmanager

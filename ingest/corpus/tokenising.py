@@ -2,7 +2,8 @@
 
 1. every kept document is tokenised whole and appended to a file of its subset (nothing is held but one batch of
    documents; fast tokenizers took 0.5 to 4 s for a single line of a megabyte, and were linear in its length);
-2. each subset's stream is cut into rows of context-1 tokens behind a BOS; the last partial row is dropped;
+2. each subset's documents are dealt into blocks, whose tokens are cut into rows of context-1 behind a BOS; the last partial row
+   of each block is dropped (`ingest.corpus.blocks`, `ingest.corpus.packing`);
 3. rows of all subsets are shuffled by the seed, then cut to `max_tokens`, so that every subset stays;
 4. the row file is renamed into the cache under the hash of all that went into it, with its own sha256 beside it.
 """
@@ -15,14 +16,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from catalog.documents import SHORTEST_DOCUMENT, DocumentCounts
 from catalog.errors import InputError
+from ingest.corpus.blocks import text_hash
 from ingest.corpus.documents import Document, read_documents
 from ingest.corpus.files import CorpusFiles, CorpusSource, check_source, content_key
-from ingest.corpus.meta import META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta, as_given
+from ingest.corpus.meta import META_FILE, CorpusMeta, as_given
+from ingest.corpus.packing import Streams, pack
 from ingest.corpus.rows import TokenCorpus, open_rows, work_folder
 from ingest.corpus.tokenizer import Encoder, TokenizerInfo, text_encoder
 from ingest.corpus.told import dropped_documents
@@ -31,8 +33,7 @@ BATCH_CHARACTERS = 2_000_000
 BATCH_DOCUMENTS = 10_000
 MOST_SUBSETS = 1000
 """Each subset is one open file while rows are packed."""
-ROWS_AT_ONCE = 4096
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 OnProgress = Callable[[int], None]
 """Told the number of documents done since the last call."""
@@ -71,7 +72,7 @@ def tokenise(
     kept = open_rows(folder, info)
     if kept is None:
         with work_folder(cache_dir) as work:
-            streams = _Streams(work / "streams")
+            streams = Streams(work / "streams")
             read = _fill(streams, source, files, info, text_encoder(tokenizer), keep_eos, progress)
             kept = _keep(work, folder, _pack(streams, source, info, recipe, read), info)
     return replace(kept, meta=as_given(kept.meta, source, files), folder=folder)
@@ -108,30 +109,8 @@ def _keep(work: Path, folder: Path, made: Path, info: TokenizerInfo) -> TokenCor
     return opened
 
 
-class _Streams:
-    """Token ids of each subset, appended to one file each."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.folder = folder
-        self.names: list[str] = []
-        self.lengths: list[int] = []
-
-    def path(self, index: int) -> Path:
-        return self.folder / f"{index}.int32"
-
-    def append(self, subset: str, ids: list[int]) -> None:
-        if subset not in self.names:
-            self.names.append(subset)
-            self.lengths.append(0)
-        index = self.names.index(subset)
-        self.lengths[index] += len(ids)
-        with self.path(index).open("ab") as file:
-            file.write(np.array(ids, dtype=np.int32).tobytes())
-
-
 def _fill(
-    streams: _Streams,
+    streams: Streams,
     source: CorpusSource,
     files: CorpusFiles | None,
     info: TokenizerInfo,
@@ -151,7 +130,7 @@ def _fill(
                     f"column {source.subset_column!r} of {source.location} has more than {MOST_SUBSETS} values, so it names no "
                     "subsets; name another with --subset-column."
                 )
-            streams.append(document.subset, [*ids, info.eos_id] if keep_eos else ids)
+            streams.append(document.subset, [*ids, info.eos_id] if keep_eos else ids, text_hash(document.text))
         if progress is not None:
             progress(len(batch))
     if read.documents.kept == 0:
@@ -180,60 +159,31 @@ def _token_ids(encode: Encoder, documents: list[Document]) -> list[list[int]]:
     return encode([document.text for document in documents])
 
 
-def _pack(streams: _Streams, source: CorpusSource, info: TokenizerInfo, recipe: _Recipe, read: _Read) -> Path:
+def _pack(streams: Streams, source: CorpusSource, info: TokenizerInfo, recipe: _Recipe, read: _Read) -> Path:
     """Cut, shuffle and write the rows with their hash; returns the folder that holds them."""
-    n_rows = np.array([length // (recipe.context - 1) for length in streams.lengths])
-    if n_rows.sum() == 0:
-        longest = max(streams.lengths)
+    folder = streams.folder.parent / "made"
+    folder.mkdir()
+    longest = streams.longest
+    packed = pack(streams, folder, info.bos_id, recipe.context, recipe.max_tokens, recipe.seed, info.sha256)
+    if packed.n_rows == 0:
         raise InputError(
             f"{source.location} has {longest} tokens in its largest subset, too few for one row of {recipe.context}; give more "
             f"text, or --context {longest + 1} or less."
         )
-    subset_of = np.repeat(np.arange(len(n_rows)), n_rows)
-    row_of = np.concatenate([np.arange(n) for n in n_rows])
-    order = np.random.default_rng(recipe.seed).permutation(len(subset_of))
-    if recipe.max_tokens is not None:
-        order = order[: -(-recipe.max_tokens // recipe.context)]
-    folder = streams.folder.parent / "made"
-    folder.mkdir()
-    digest = hashlib.sha256()
-    with (folder / TOKENS_FILE).open("wb") as file:
-        for rows in _rows(streams, n_rows, subset_of[order], row_of[order], info.bos_id, recipe.context):
-            file.write(rows.tobytes())
-            digest.update(rows.tobytes())
     names = streams.names if streams.names != [""] else []
-    subset_ids = subset_of[order].astype(np.int16)
-    (folder / SUBSETS_FILE).write_bytes(subset_ids.tobytes())
-    digest.update(subset_ids.tobytes() + json.dumps([names, recipe.context, info.sha256]).encode())
     meta = CorpusMeta(
         name=source.name,
         source=source.location,
         revision=source.revision,
         split=source.split,
         context=recipe.context,
-        n_rows=len(order),
+        n_rows=packed.n_rows,
         subset_names=names,
-        token_sha256=digest.hexdigest(),
+        token_sha256=packed.sha256,
         documents=read.documents,
         left_out=read.without_text,
-        subsets_without_rows=[name for name, n in zip(names, n_rows, strict=False) if n == 0],
+        subsets_without_rows=packed.without_rows if names else [],
+        n_documents=packed.n_documents,
     )
     (folder / META_FILE).write_text(json.dumps(asdict(meta)))
     return folder
-
-
-def _rows(
-    streams: _Streams, n_rows: np.ndarray, subsets: np.ndarray, rows: np.ndarray, bos_id: int, context: int
-) -> Iterator[np.ndarray]:
-    """(up to 4096, context) int32 at a time, in the order of `subsets` and `rows` within each subset's stream."""
-    maps = [
-        np.memmap(streams.path(i), dtype=np.int32, mode="r")[: n * (context - 1)].reshape(n, context - 1) if n else None
-        for i, n in enumerate(n_rows)
-    ]
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        piece = np.full((min(ROWS_AT_ONCE, len(rows) - start), context), bos_id, dtype=np.int32)
-        for i in range(len(piece)):
-            stream = maps[subsets[start + i]]
-            assert stream is not None
-            piece[i, 1:] = stream[rows[start + i]]
-        yield piece

@@ -36,6 +36,7 @@ from ingest.parts.measure import Keys
 from ingest.parts.shapes import ModelShape, Share
 from ingest.progress import Stopwatch
 from ingest.settings import IngestSettings
+from ingest.statistics.jackknife import N_BLOCKS
 
 NAME = "rehearsal"
 MOST_LAYERS, MOST_MODEL, MOST_MLP = 2, 1024, 1024
@@ -169,7 +170,8 @@ def first_rows(corpus: TokenCorpus, n_tokens: int = TOKENS) -> TokenCorpus:
     """The first rows of a corpus, in memory."""
     n = min(corpus.n_rows, -(-n_tokens // corpus.meta.context))
     return replace(
-        corpus, meta=replace(corpus.meta, n_rows=n), tokens=np.asarray(corpus.tokens[:n]), subset_ids=corpus.subset_ids[:n]
+        corpus, meta=replace(corpus.meta, n_rows=n), tokens=np.asarray(corpus.tokens[:n]), subset_ids=corpus.subset_ids[:n],
+        block_ids=corpus.block_ids[:n],
     )
 
 
@@ -181,4 +183,5 @@ def random_rows(info: TokenizerInfo, context: int, n_tokens: int = TOKENS) -> To
     tokens = usual[places % len(usual)]
     tokens[:, 0] = info.bos_id
     meta = CorpusMeta(NAME, NAME, None, None, context, n, [], "", DocumentCounts())
-    return TokenCorpus(meta, tokens, np.zeros(n, dtype=np.int16), tuple(sorted(info.masked_ids)))
+    subsets, blocks = np.zeros(n, dtype=np.int16), np.arange(n, dtype=np.int16) % N_BLOCKS
+    return TokenCorpus(meta, tokens, subsets, blocks, tuple(sorted(info.masked_ids)))

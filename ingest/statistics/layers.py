@@ -46,6 +46,8 @@ class TokenBatch:
     """(kept,) int64 ids one position earlier in the same row; -1 at the first position."""
     subsets: Tensor
     """(rows,) int64: which of the corpus's subsets each row belongs to; 0 where it has none."""
+    blocks: Tensor
+    """(rows,) int64: the block of documents that each row is of (`ingest.corpus.blocks`)."""
     features: Mapping[str, FeatureBatch] = field(default_factory=dict)
     """By name, those that a statistic asks for."""
 

@@ -42,7 +42,7 @@ def test_moments_and_token_sums_agree_with_the_cpu() -> None:
         for part, current in zip(x.split(999), ids.split(999), strict=True):
             moments.update(part.to(device))
             own, moved = current.to(device), part.to(device)
-            sums.update(TokenBatch(0, 1, 0, own[None], own, own, own, own), moved, moved)
+            sums.update(TokenBatch(0, 1, 0, own[None], own, own, own, own, own), moved, moved)
         found.append((moments.power_sums_.cpu().numpy(), sums.sums_.cpu().numpy()))
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-3)
@@ -58,7 +58,7 @@ def test_examples_are_those_of_the_cpu() -> None:
         for first in range(0, 60, 20):
             own = tokens[first : first + 20].to(device)
             kept = (own != 0).flatten().nonzero().squeeze(1)
-            batch = TokenBatch(first, 20, 0, own, kept, kept, kept, kept)
+            batch = TokenBatch(first, 20, 0, own, kept, kept, kept, kept, kept)
             values = post[first : first + 20].flatten(0, 1).to(device)
             made.observe(batch, values, values, slice(0, 40))
         found.append(made.compute())
@@ -72,7 +72,7 @@ def test_bits_are_those_of_the_cpu() -> None:
     for device in ("cpu", "cuda"):
         bits = ActivityAccumulator(4500, 70, torch.device(device))
         for first, part in zip(range(0, 5000, 999), pre.split(999), strict=True):
-            bits.update(TokenBatch(0, 1, first, *[nothing] * 5), part.to(device), part.to(device))
+            bits.update(TokenBatch(0, 1, first, *[nothing] * 6), part.to(device), part.to(device))
         found.append(bits.state()["bits"].cpu())
     assert torch.equal(*found)
 

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 def corpus_of(rows: np.ndarray, *masked: int) -> TokenCorpus:
     """Rows of tokens, the first of each is BOS, as a corpus in memory."""
     meta = CorpusMeta("made", "made", None, None, rows.shape[1], len(rows), [], "0" * 64)
-    return TokenCorpus(meta, rows.astype(np.int32), np.zeros(len(rows), dtype=np.int16), masked or (BOS, NEWLINE))
+    return TokenCorpus(meta, rows.astype(np.int32), *[np.zeros(len(rows), dtype=np.int16)] * 2, masked or (BOS, NEWLINE))
 
 
 def made_rows(n_rows: int, context: int, vocabulary: int, seed: int) -> np.ndarray:
@@ -57,7 +57,7 @@ def accumulated(corpus: TokenCorpus, active: np.ndarray, most: int, cuts: list[i
         kept = slice(corpus.count_kept(first), corpus.count_kept(end))
         wide = torch.from_numpy(np.where(active[kept], 0.5, -0.5).astype(np.float32))
         pre = torch.cat([wide, wide], dim=1)[:, :n_neurons]  # rows do not touch, as in a batch of several layers
-        batch = TokenBatch(first, end - first, kept.start, *[nothing] * 5)
+        batch = TokenBatch(first, end - first, kept.start, *[nothing] * 6)
         jobs[number % parts].update(batch, pre, pre + 30)
     for job in jobs[1:]:
         jobs[0].merge({name: sums.numpy() for name, sums in job.state().items()})

@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerFast
 from catalog.documents import DocumentCounts
 from catalog.errors import InputError
 from ingest.corpus import tokenising
+from ingest.corpus.blocks import deal, text_hash
+from ingest.statistics.jackknife import N_BLOCKS
 from tests.factories import END_OF_TEXT, random_texts, write_jsonl
 
 CONTEXT = 16
@@ -39,7 +41,12 @@ def sorted_rows(rows: np.ndarray) -> list[tuple[int, ...]]:
 # --- packing ---------------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_each_subsets_documents_end_to_end_behind_a_bos(
+def blocks_of(texts: list[str], subset: str, n_tokens: int) -> np.ndarray:
+    """The block of each document of a subset."""
+    return deal(subset, np.array([text_hash(text) for text in texts], dtype=np.uint64), n_tokens // (CONTEXT - 1))
+
+
+def test_rows_are_the_documents_of_each_subset_and_block_end_to_end_behind_a_bos(
     tmp_path: Path, tokenizer: Any, info: Any, make_corpus: Any
 ) -> None:
     texts = random_texts(40)
@@ -49,11 +56,16 @@ def test_rows_are_each_subsets_documents_end_to_end_behind_a_bos(
     assert corpus.tokens.dtype == np.int32 and not corpus.tokens.flags.writeable
     assert (corpus.tokens[:, 0] == info.bos_id).all()
     for name in ("even", "odd"):
-        stream = [i for t, s in zip(texts, subsets, strict=True) if s == name for i in ids_of(tokenizer, t)]
-        n_rows = len(stream) // (CONTEXT - 1)
-        expected = np.array(stream[: n_rows * (CONTEXT - 1)]).reshape(n_rows, CONTEXT - 1)
-        own = corpus.tokens[corpus.subset_ids == corpus.subset_names.index(name)]
-        assert sorted_rows(own[:, 1:]) == sorted_rows(expected)
+        chosen = [text for text, subset in zip(texts, subsets, strict=True) if subset == name]
+        ids = [ids_of(tokenizer, text) for text in chosen]
+        blocks = blocks_of(chosen, name, sum(map(len, ids)))
+        assert len(set(blocks)) > 4
+        for block in range(N_BLOCKS):
+            stream = [i for of_text, b in zip(ids, blocks, strict=True) if b == block for i in of_text]
+            n_rows = len(stream) // (CONTEXT - 1)
+            expected = np.array(stream[: n_rows * (CONTEXT - 1)]).reshape(n_rows, CONTEXT - 1)
+            own = (corpus.subset_ids == corpus.subset_names.index(name)) & (corpus.block_ids == block)
+            assert sorted_rows(corpus.tokens[own, 1:]) == sorted_rows(expected)
     assert corpus.n_rows == len(corpus.tokens) and corpus.n_tokens == corpus.tokens.size
 
 
@@ -61,7 +73,7 @@ def test_only_documents_of_more_than_fifty_characters_are_kept(tmp_path: Path, m
     path = write_jsonl(tmp_path / "c.jsonl", ["x" * 50, "é" * 51, "y" * 51, ""])
     corpus = make_corpus(path)
     assert corpus.meta.documents == DocumentCounts(kept=2, empty=1, short=1)
-    assert corpus.n_rows == (2 * 51 + 51) // (CONTEXT - 1)
+    assert corpus.n_rows == (2 * 51) // (CONTEXT - 1) + 51 // (CONTEXT - 1)
 
 
 def test_rows_are_shuffled_before_max_tokens_cuts(tmp_path: Path, make_corpus: Any) -> None:
@@ -78,10 +90,12 @@ def test_rows_are_shuffled_before_max_tokens_cuts(tmp_path: Path, make_corpus: A
 
 
 def test_keep_eos_ends_each_document_and_is_masked(tmp_path: Path, info: Any, make_corpus: Any) -> None:
-    path = write_jsonl(tmp_path / "c.jsonl", random_texts(20))
+    texts = random_texts(400)
+    path = write_jsonl(tmp_path / "c.jsonl", texts)
     without, kept = make_corpus(path), make_corpus(path, keep_eos=True)
     assert (without.tokens[:, 1:] == info.eos_id).sum() == 0
-    assert (kept.tokens[:, 1:] == info.eos_id).sum() in (19, 20)
+    # the last partial row of each of 32 blocks is dropped, and with it the ends of a document or two
+    assert 400 - 2 * N_BLOCKS <= (kept.tokens[:, 1:] == info.eos_id).sum() <= 400
     assert not kept.kept_mask(kept.tokens)[kept.tokens == info.eos_id].any()
 
 

@@ -37,7 +37,8 @@ class Data:
             kept = self.kept[rows].flatten().nonzero().squeeze(1)
             nothing = torch.empty(0, dtype=torch.int64)
             tokens = torch.zeros(last - first, CONTEXT, dtype=torch.int64)
-            batch = TokenBatch(first, last - first, 0, tokens, kept, nothing, nothing, self.subsets[rows])
+            subsets = self.subsets[rows]
+            batch = TokenBatch(first, last - first, 0, tokens, kept, nothing, nothing, subsets, torch.zeros_like(subsets))
             for neurons in (slice(0, 2), slice(2, N)):
                 both = (x[rows, :, neurons].reshape(-1, neurons.stop - neurons.start).clone() for x in (self.pre, self.post))
                 accumulator.observe(batch, *both, neurons)

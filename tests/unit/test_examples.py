@@ -28,7 +28,7 @@ def batch_of(tokens: torch.Tensor, rows: slice) -> TokenBatch:
     own = tokens[rows]
     kept = ((own != BOS) & (own != NEWLINE)).flatten().nonzero().squeeze(1)
     nothing = torch.empty(0, dtype=torch.int64)
-    return TokenBatch(rows.start, len(own), 0, own, kept, nothing, nothing, nothing)
+    return TokenBatch(rows.start, len(own), 0, own, kept, nothing, nothing, nothing, nothing)
 
 
 def corpus(n_rows: int, context: int, n_tokens: int, seed: int) -> torch.Tensor:

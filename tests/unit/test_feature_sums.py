@@ -44,7 +44,7 @@ class Data:
         features = self.features[first:end][places]
         known = FeatureBatch(torch.from_numpy(features), torch.from_numpy(places))
         none = torch.zeros(0, dtype=torch.int64)
-        batch = TokenBatch(0, 1, 0, *[none] * 5, {"syntax": known})
+        batch = TokenBatch(0, 1, 0, *[none] * 6, {"syntax": known})
         centred = torch.from_numpy(self.post[first:end] - self.pivot)
         made.update(batch, centred, centred)
 
@@ -114,7 +114,7 @@ def test_nothing_annotated_explains_nothing():
 def test_a_batch_without_syntax_is_refused():
     none, nothing = torch.zeros(0, dtype=torch.int64), torch.zeros(0, NEURONS)
     with pytest.raises(ValueError, match="without syntax"):
-        FeatureAccumulator("syntax", FEATURES, torch.zeros(NEURONS)).update(TokenBatch(0, 1, 0, *[none] * 5), nothing, nothing)
+        FeatureAccumulator("syntax", FEATURES, torch.zeros(NEURONS)).update(TokenBatch(0, 1, 0, *[none] * 6), nothing, nothing)
 
 
 def test_sums_are_the_same_on_any_device():
@@ -143,7 +143,7 @@ def test_the_previous_token_is_that_of_the_same_row(seed, rows_at_once):
     tokens = generator.integers(0, 4, (n_rows, context))
     kept = tokens > 0
     meta = CorpusMeta("c", "c", None, None, context, n_rows, [], "0" * 64)
-    corpus = TokenCorpus(meta, tokens.astype(np.int32), np.zeros(n_rows, dtype=np.int16), masked_ids=(0,))
+    corpus = TokenCorpus(meta, tokens.astype(np.int32), *[np.zeros(n_rows, dtype=np.int16)] * 2, masked_ids=(0,))
     syntax = SyntaxCorpus(np.packbits(features, axis=2), (), annotated, "")
     seen = []
     for batch in token_batches(corpus, rows_at_once * context, torch.device("cpu"), features={"syntax": syntax}):

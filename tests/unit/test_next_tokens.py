@@ -50,7 +50,7 @@ class Data:
         tokens, kept = torch.from_numpy(self.tokens[first:end]), torch.from_numpy(self.kept[first:end])
         nothing = torch.empty(0, dtype=torch.int64)
         places = kept.flatten().nonzero().squeeze(1)
-        batch = TokenBatch(first, end - first, 0, tokens, places, nothing, nothing, nothing)
+        batch = TokenBatch(first, end - first, 0, tokens, places, nothing, nothing, nothing, nothing)
         # activations come as columns of a wider buffer
         wide = torch.from_numpy(np.repeat(self.pre[first:end].reshape(-1, NEURONS), 2, axis=1))
         accumulator.update(batch, wide[places, NEURONS // 2 : NEURONS // 2 + NEURONS], nothing)

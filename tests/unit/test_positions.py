@@ -24,7 +24,7 @@ def curve(*spans: tuple[int, float]) -> np.ndarray:
 
 def batch_of(n_rows: int) -> TokenBatch:
     nothing = torch.empty(0, dtype=torch.int64)
-    return TokenBatch(0, n_rows, 0, *[nothing] * 5)
+    return TokenBatch(0, n_rows, 0, *[nothing] * 6)
 
 
 @settings(max_examples=25, deadline=None)

@@ -159,7 +159,8 @@ def test_token_sums_equal_the_definition_(cuts: list[int], seed: int) -> None:
     edges = [0, *sorted(cuts), 900]
     for first, last in pairwise(edges):
         part, kept = slice(first, last), torch.arange(last - first)
-        batch = TokenBatch(0, 1, 0, current[None, part], kept, current[part], previous[part], torch.zeros(1, dtype=torch.int64))
+        zero = torch.zeros(1, dtype=torch.int64)
+        batch = TokenBatch(0, 1, 0, current[None, part], kept, current[part], previous[part], zero, zero)
         accumulator.update(batch, x[part], x[part])
     for found, ids in zip(accumulator.sums_, (current, previous), strict=True):
         exact = np.stack([x.double().numpy()[ids.numpy() == token].sum(0) for token in range(150)])

@@ -80,7 +80,7 @@ def test_names_are_of_different_words_and_short() -> None:
 
 def corpus_of(tokens: np.ndarray, masked: tuple[int, ...]) -> TokenCorpus:
     meta = CorpusMeta("c", "c", None, None, tokens.shape[1], len(tokens), [], "0" * 64)
-    return TokenCorpus(meta, tokens.astype(np.int32), np.zeros(len(tokens), dtype=np.int16), masked)
+    return TokenCorpus(meta, tokens.astype(np.int32), *[np.zeros(len(tokens), dtype=np.int16)] * 2, masked)
 
 
 def test_masked_tokens_and_later_rows_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
