@@ -6,6 +6,7 @@ depend on how the tokens were cut (DECISIONS, Numbers).
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -61,21 +62,23 @@ def token_batches(
         kept = mask.nonzero().squeeze(1)
         of_rows = (corpus.subset_ids, corpus.block_ids)
         subsets, blocks = (torch.from_numpy(ids[start : start + len(rows)].astype(np.int64)) for ids in of_rows)
-        columns = {
-            "tokens": tokens,
-            "kept": kept,
-            "current": tokens.flatten()[kept],
-            "previous": previous.flatten()[kept],
-            "subsets": subsets,
-            "blocks": blocks,
-        }
         of_positions = {
             name: _feature_batch(*source.of_kept(start, rows, mask.view(tokens.shape).numpy()), device)
             for name, source in (features or {}).items()
         }
-        places = (start, rows.shape[0], first_kept)
-        moved = {name: _to_device(column, device) for name, column in columns.items()}
-        yield TokenBatch(*places, **moved, features=of_positions)
+        move = partial(_to_device, device=device)
+        yield TokenBatch(
+            start,
+            rows.shape[0],
+            first_kept,
+            move(tokens),
+            move(kept),
+            move(tokens.flatten()[kept]),
+            move(previous.flatten()[kept]),
+            move(subsets),
+            move(blocks),
+            of_positions,
+        )
         first_kept += len(kept)
 
 
