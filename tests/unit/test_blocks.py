@@ -27,13 +27,22 @@ def test_equal_texts_are_together_whatever_the_order(hashes: list[int], n_rows: 
 
 
 @given(HASHES, st.integers(0, 500))
-def test_blocks_have_equally_many_different_documents_and_are_no_more_than_the_rows_fill(
-    hashes: list[int], n_rows: int
-) -> None:
-    distinct = sorted(set(hashes))
-    _, counts = np.unique(dealt(distinct, n_rows), return_counts=True)
-    assert len(counts) == max(1, min(N_BLOCKS, n_rows // ROWS_PER_BLOCK, len(distinct)))
-    assert counts.max() - counts.min() <= 1
+def test_two_of_three_documents_are_dealt_evenly_over_no_more_blocks_than_the_rows_fill(hashes: list[int], n_rows: int) -> None:
+    distinct, most = sorted(set(hashes)), max(1, min(N_BLOCKS, n_rows // ROWS_PER_BLOCK))
+    blocks = dealt(distinct, n_rows)
+    assert len(set(blocks.tolist())) <= most
+    counts = np.bincount(np.delete(blocks, np.s_[2::3]), minlength=N_BLOCKS)
+    n_even = len(distinct) - len(distinct) // 3
+    assert np.count_nonzero(counts) == min(most, n_even)
+    assert counts.max() - counts[counts > 0].min() <= 1
+
+
+def test_every_third_goes_where_its_hash_says() -> None:
+    hashes = np.sort(np.random.default_rng(0).integers(0, 2**63, 30_000, dtype=np.uint64))
+    blocks = dealt(hashes.tolist())
+    thirds = np.bincount(blocks[2::3], minlength=N_BLOCKS)
+    assert thirds.min() > 200 and thirds.std() > 5, "not even, as a hash does not deal evenly"
+    assert blocks[2::3].tolist() == [dealt([1, 2, int(each)])[2] for each in hashes[2::3]]
 
 
 def test_a_small_subset_lies_in_both_halves_and_not_all_small_subsets_in_the_same_blocks() -> None:
