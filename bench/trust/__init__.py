@@ -1,0 +1,1 @@
+"""What labels and intervals are worth: their controls, measured; the tables of docs/trust.md."""

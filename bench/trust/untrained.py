@@ -1,0 +1,70 @@
+"""How many labels networks have that learnt nothing: GPT-2s of the pocket shape as they are before training.
+
+    python -m bench.trust.untrained [--networks 20] [--tokens 150000] [--json FILE]
+
+Each has the initialisation of a new GPT-2 and the pocket family's tokenizer and reads the first tokens of its corpus. What is said
+of them says what the rules say of noise. All networks are pooled.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, GPT2LMHeadModel
+
+from bench import POCKET_CORPUS, POCKET_MODELS
+from bench.trust.place import ingested, own_catalog, rows
+from cli.markdown import table
+
+PARTS = (
+    "weights", "activations", "vocabulary", "positions", "distributions", "ngrams", "topics", "class_activity", "entropy", "syntax",
+)  # fmt: skip
+AT_ONCE = 5
+"""Networks of one run."""
+
+LABELS = """SELECT t.family, sum(t.neurons) AS neurons FROM label_totals t JOIN run_models rm USING (run_id, model_id)
+             WHERE t.run_id = :run AND NOT rm.control GROUP BY 1"""
+
+
+def write_network(seed: int, folder: Path) -> str:
+    """A network before training, where a checkpoint is read."""
+    torch.manual_seed(seed)
+    GPT2LMHeadModel(AutoConfig.from_pretrained(POCKET_MODELS[0])).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(POCKET_MODELS[0]).save_pretrained(folder)
+    return str(folder)
+
+
+def measure(n_networks: int, tokens: int) -> list[dict[str, Any]]:
+    """A row for each family that was looked for."""
+    counts: dict[str, int] = {}
+    n_neurons = 0
+    with own_catalog() as engine, tempfile.TemporaryDirectory() as folder:
+        networks = [write_network(seed, Path(folder) / f"untrained-{seed}") for seed in range(n_networks)]
+        for start in range(0, n_networks, AT_ONCE):
+            run = ingested(networks[start : start + AT_ONCE], POCKET_CORPUS, PARTS, max_tokens=tokens, intervention_tokens=20_000)
+            for family, neurons in rows(engine, LABELS, run=run).itertuples(index=False):
+                counts[family] = counts.get(family, 0) + int(neurons)
+        (n_neurons,) = rows(engine, "SELECT count(*) AS n FROM neurons n JOIN models m ON m.id = n.model_id WHERE m.control_of IS NULL")["n"]
+    return [
+        {"family": family, "neurons": n, "of": int(n_neurons), "%": 100 * n / int(n_neurons)} for family, n in sorted(counts.items())
+    ]
+
+
+def main() -> None:
+    """Measure, print, and write JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=int, default=20)
+    parser.add_argument("--tokens", type=int, default=150_000)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    found = measure(arguments.networks, arguments.tokens)
+    print(table(found))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
