@@ -2,8 +2,8 @@
 
     python -m bench.trust.untrained [--networks 20] [--tokens 150000] [--json FILE]
 
-Each has the initialisation of a new GPT-2 and the pocket family's tokenizer and reads the first tokens of its corpus. What is said
-of them says what the rules say of noise. All networks are pooled.
+Each has the initialisation of a new GPT-2 and the pocket family's tokenizer and reads the first tokens of its corpus. What is
+said of them says what the rules say of noise. All networks are pooled.
 """
 
 import argparse
@@ -20,13 +20,17 @@ from bench.trust.place import ingested, own_catalog, rows
 from cli.markdown import table
 
 PARTS = (
-    "weights", "activations", "vocabulary", "positions", "distributions", "ngrams", "topics", "class_activity", "entropy", "syntax",
+    "weights", "activations", "vocabulary", "positions", "distributions", "ngrams", "topics", "class_activity", "entropy",
+    "syntax",
 )  # fmt: skip
+INTERVENTION_TOKENS = 20_000
 AT_ONCE = 5
 """Networks of one run."""
 
 LABELS = """SELECT t.family, sum(t.neurons) AS neurons FROM label_totals t JOIN run_models rm USING (run_id, model_id)
              WHERE t.run_id = :run AND NOT rm.control GROUP BY 1"""
+
+NEURONS = "SELECT count(*) AS n FROM neurons n JOIN models m ON m.id = n.model_id WHERE m.control_of IS NULL"
 
 
 def write_network(seed: int, folder: Path) -> str:
@@ -40,16 +44,17 @@ def write_network(seed: int, folder: Path) -> str:
 def measure(n_networks: int, tokens: int) -> list[dict[str, Any]]:
     """A row for each family that was looked for."""
     counts: dict[str, int] = {}
-    n_neurons = 0
     with own_catalog() as engine, tempfile.TemporaryDirectory() as folder:
         networks = [write_network(seed, Path(folder) / f"untrained-{seed}") for seed in range(n_networks)]
         for start in range(0, n_networks, AT_ONCE):
-            run = ingested(networks[start : start + AT_ONCE], POCKET_CORPUS, PARTS, max_tokens=tokens, intervention_tokens=20_000)
+            some = networks[start : start + AT_ONCE]
+            run = ingested(some, POCKET_CORPUS, PARTS, max_tokens=tokens, intervention_tokens=INTERVENTION_TOKENS)
             for family, neurons in rows(engine, LABELS, run=run).itertuples(index=False):
                 counts[family] = counts.get(family, 0) + int(neurons)
-        (n_neurons,) = rows(engine, "SELECT count(*) AS n FROM neurons n JOIN models m ON m.id = n.model_id WHERE m.control_of IS NULL")["n"]
+        (n_neurons,) = rows(engine, NEURONS)["n"]
     return [
-        {"family": family, "neurons": n, "of": int(n_neurons), "%": 100 * n / int(n_neurons)} for family, n in sorted(counts.items())
+        {"family": family, "neurons": n, "of": int(n_neurons), "%": 100 * n / int(n_neurons)}
+        for family, n in sorted(counts.items())
     ]
 
 

@@ -1,0 +1,76 @@
+"""Does "universal" come out the same again? Two seeds of draws, and two halves of the documents.
+
+    python -m bench.trust.decisions [--max-tokens N] [--json FILE]
+
+The pocket family is ingested twice with other draws of rotations, and on two halves of the documents that have nothing in common.
+Of the neurons that both decide: how often yes and no agree, and the Jaccard index of the two sets of universal ones.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench import POCKET_CORPUS, POCKET_MODELS
+from bench.trust.intervals import documents, split
+from bench.trust.place import ingested, own_catalog, rows
+from cli.markdown import table
+
+PARTS = ("correlations",)
+DECIDED = "SELECT neuron_id, universal FROM universality WHERE run_id = :run"
+
+
+def agreement(what: str, one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any]:
+    """Of two answers about the same neurons."""
+    both = one.merge(other, on="neuron_id", suffixes=("", "_other"))
+    decided = both[(both.universal != "undecided") & (both.universal_other != "undecided")]
+    yes, other_yes = decided.universal == "yes", decided.universal_other == "yes"
+    return {
+        "what": what,
+        "neurons": len(both),
+        "universal": int((both.universal == "yes").sum()),
+        "undecided": int((both.universal == "undecided").sum()),
+        "universal, other": int((both.universal_other == "yes").sum()),
+        "undecided, other": int((both.universal_other == "undecided").sum()),
+        "decided in both": len(decided),
+        "agree, %": 100 * float((yes == other_yes).mean()),
+        "Jaccard": float((yes & other_yes).sum() / (yes | other_yes).sum()),
+    }
+
+
+def measure(max_tokens: int | None) -> list[dict[str, Any]]:
+    """A row for the draws, and one for the halves."""
+    texts = documents()
+    first = split(texts, np.random.default_rng(0))
+    with own_catalog() as engine, tempfile.TemporaryDirectory() as folder:
+        halves = []
+        for half, chosen in enumerate((first, ~first)):
+            path = Path(folder) / f"{half}.jsonl"
+            path.write_text("".join(json.dumps(texts[i]) + "\n" for i in np.flatnonzero(chosen)), encoding="utf-8")
+            halves.append(path)
+        draws = [ingested(POCKET_MODELS, POCKET_CORPUS, PARTS, max_tokens=max_tokens, seed=seed) for seed in (0, 1)]
+        parts = [ingested(POCKET_MODELS, path, PARTS, max_tokens=max_tokens, seed=seed) for seed, path in enumerate(halves)]
+        return [
+            agreement(what, *(rows(engine, DECIDED, run=run) for run in runs))
+            for what, runs in (("two seeds of draws", draws), ("two halves of the documents", parts))
+        ]
+
+
+def main() -> None:
+    """Measure, print, and write JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--max-tokens", type=int)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    found = measure(arguments.max_tokens)
+    print(table(found))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
