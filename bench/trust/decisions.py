@@ -2,8 +2,8 @@
 
     python -m bench.trust.decisions [--max-tokens N] [--json FILE]
 
-The pocket family is ingested twice with other draws of rotations, and on two halves of the documents that have nothing in common.
-Of the neurons that both decide: how often yes and no agree, and the Jaccard index of the two sets of universal ones.
+The pocket family is ingested twice with other draws of rotations, and on two halves of the documents that have nothing in
+common. Of the neurons that both decide: how often yes and no agree, and the Jaccard index of the two sets of universal ones.
 """
 
 import argparse

@@ -3,11 +3,10 @@
     python -m bench.trust.intervals [--splits 50] [--models 3] [--max-tokens N] [--json FILE]
 
 Each split deals the documents of every subset of the pocket corpus into two halves at random. Either half is ingested as a
-corpus of its own, with 32 blocks and draws of rotations of its own, and what the catalog says of a neuron in one is compared with
-what it says in the other: a difference beyond the 95 % bound of Student's t, over both errors, is counted. Of errors that hold,
-5 % are. Only neurons count that are active in 30 documents or more of either half: of what hardly ever happens no error is known.
-
-Simulated activations, whose truth is known, follow: tokens of a document share what is random about them.
+corpus of its own, with 32 blocks and draws of rotations of its own, and what the catalog says of a neuron in one is compared
+with what it says in the other: a difference beyond the 95 % bound of Student's t, over both errors, is counted. Of errors that
+hold, 5 % are. Only neurons count that are active in 30 documents or more of either half: of what hardly ever happens no error
+is known.
 """
 
 import argparse
