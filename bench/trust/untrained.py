@@ -27,9 +27,7 @@ INTERVENTION_TOKENS = 20_000
 AT_ONCE = 5
 """Networks of one run."""
 
-LABELS = """SELECT t.family, sum(t.neurons) AS neurons FROM label_totals t JOIN run_models rm USING (run_id, model_id)
-             WHERE t.run_id = :run AND NOT rm.control GROUP BY 1"""
-
+LABELS = "SELECT family, sum(neurons) AS neurons FROM label_totals WHERE run_id = :run GROUP BY 1"
 NEURONS = "SELECT count(*) AS n FROM neurons n JOIN models m ON m.id = n.model_id WHERE m.control_of IS NULL"
 
 
