@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 POCKET := $(foreach seed,a b c d e,pocket/models/pocket-gpt2-$(seed))
 INGEST := $(BIN)/catalog ingest $(POCKET) --corpus pocket/corpus/heldout.jsonl.gz --model-family pocket-gpt2
 
-.PHONY: demo check-demo pocket check-pocket bench docs faults evidence test lint install help clean
+.PHONY: demo check-demo pocket check-pocket bench trust docs faults evidence test lint install help clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,6 +60,9 @@ test: $(INSTALLED) lint ## Everything that CI runs
 
 bench: $(INSTALLED) ## Every benchmark of the computation (about an hour); results go to docs/performance.md
 	$(BIN)/python -m bench
+
+trust: $(INSTALLED) ## What labels and intervals are worth: controls, halves, untrained networks (hours); results go to docs/trust.md
+	$(BIN)/python -m bench.trust
 
 docs: $(INSTALLED) ## Write the tables of README.md and docs/ that follow from the parts
 	CATALOG_PARTS= $(BIN)/python -m bench.tables
