@@ -141,7 +141,7 @@ def test_show_has_every_section_and_visible_tokens(catalog):
     assert [label["family"] for label in page["labels"]] == ["alphabet", "unigram"]
     assert page["top_tokens"][0]["token"] == " s"
     assert page["labels"][0]["evidence"]["threshold"] == 0.37
-    assert {"statistic", "value", "percentile"} == set(page["statistics"][0])
+    assert {"statistic", "value", "value_se", "percentile"} == set(page["statistics"][0])
     assert len(page["promoted"]) == len(page["suppressed"]) == 5
     table = list(csv.DictReader(io.StringIO(catalog("show", MODELS[0], "1.10", "--format", "csv").out)))
     assert {row["section"] for row in table} == {name for name, content in page.items() if content}
