@@ -208,7 +208,7 @@ def _ranked() -> dict[str, list[str]]:
 
 
 def _statistics(connection: Connection, row: Values) -> Rows:
-    """One row per statistic: value, standard error where there is one, and percentile 50 * (#{x < v} + #{x <= v} + 1) / n of the layer, ties averaged."""
+    """One row per statistic: value, standard error if any, percentile 50 * (#{x < v} + #{x <= v} + 1) / n of the layer."""
     # the count keeps the planner from looking for the least key among all neurons
     keys = "SELECT min(id) AS first_id, max(id) AS last_id, count(*) FROM neurons WHERE model_id = :model_id AND layer = :layer"
     layer = {**row, **connection.execute(text(keys), {key: row[key] for key in ("model_id", "layer")}).one()._mapping}

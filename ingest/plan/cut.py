@@ -11,7 +11,7 @@ from itertools import combinations
 
 from catalog.errors import InputError
 from ingest.parts import LAYER_MEASURES, MEASURES, OF_MODELS, measures_of_models
-from ingest.parts.measure import LayerMeasure, MomentMeasure, PairMeasure
+from ingest.parts.measure import LayerMeasure, PairMeasure
 from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape, Share
 from ingest.plan.items import Item, Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem, bytes_of
 from ingest.settings import IngestSettings
@@ -26,7 +26,7 @@ MOST_FILE_BYTES = 8 * 2**30
 """Of two ways to cut, one that leaves more than this in the staging folder is not taken."""
 
 
-OF_ONE_MODEL = tuple(dict.fromkeys(m.part for m in MEASURES if isinstance(m, LayerMeasure | MomentMeasure)))
+OF_ONE_MODEL = tuple(dict.fromkeys(m.part for m in MEASURES if isinstance(m, LayerMeasure)))
 """Parts of a run that are statistics of one model on the corpus."""
 OF_PAIRS = {measure.part for measure in MEASURES if isinstance(measure, PairMeasure)}
 
