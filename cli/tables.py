@@ -66,7 +66,8 @@ def joined_errors(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tupl
 
 def _joined(row: Sequence[Any], place: int, error: int | None) -> Any:
     value = row[place]
-    return value if error is None or value is None or row[error] is None else Measured(value, row[error])
+    both = error is not None and all(isinstance(number, int | float) for number in (value, row[error]))
+    return Measured(value, row[error]) if both else value
 
 
 def draw_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], room: int | None = None) -> Table:

@@ -24,8 +24,8 @@ class Activations(LayerMeasure[BlockMoments]):
     def size(self, shape: LayerShape) -> Size:
         n = shape.n_neurons
         needed = BlockMoments.bytes_needed(n)
-        # at the finish as many estimates are at hand as there were sums
-        return Size(needed, operations=n, finish_operations=n * N_BLOCKS, shared_bytes=needed)
+        # at the finish there are four arrays of as many estimates as there were sums
+        return Size(needed, operations=n, finish_operations=n * N_BLOCKS, shared_bytes=4 * needed)
 
     def start(self, shape: LayerShape, pivots: LayerPivots) -> BlockMoments:
         return BlockMoments(pivots.pre, pivots.post)

@@ -35,8 +35,8 @@ class Positions(LayerMeasure[PositionAccumulator]):
 
     def size(self, shape: LayerShape) -> Size:
         context, n = shape.corpus.context, shape.n_neurons
-        # at the finish there are seven arrays of float64 of the size of a curve
-        at_finish = 7 * 8 * context * n
+        # at the finish there are ten arrays of float64 of the size of a curve
+        at_finish = 10 * 8 * context * n
         finish_operations = n * context * N_BLOCKS
         return Size(PositionAccumulator.bytes_needed(context, n), n, finish_operations, shared_bytes=at_finish)
 

@@ -80,9 +80,7 @@ class PositionAccumulator(LayerAccumulator):
             raise ValueError("no rows were accumulated")
         mean, square = (self.sums_ / n).cpu().numpy()
         active = self.active_.cpu().numpy()
-        return PositionCurves(
-            n, self.rows_.numpy(), active, active.sum(0) / n, mean, np.sqrt(np.maximum(square - mean**2, 0))
-        )
+        return PositionCurves(n, self.rows_.numpy(), active, active.sum(0) / n, mean, np.sqrt(np.maximum(square - mean**2, 0)))
 
 
 def add_positions(pre: Tensor, post: Tensor, blocks: Tensor, active: Tensor, sums: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.statistics import loops, moments
+from ingest.statistics import block_loops, block_moments
 from ingest.statistics.block_moments import MOMENTS, STATISTICS, BlockMoments
 from ingest.statistics.jackknife import LEAST_BLOCKS, N_BLOCKS
 from ingest.statistics.layers import TokenBatch
@@ -93,8 +93,8 @@ def test_a_gpu_adds_what_the_loop_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     data = Data(3)
     found = [data.sums(), data.sums()]
     data.feed(found[0], 0, N_ROWS)
-    monkeypatch.setattr(loops, "add_powers", moments.add_powers)
-    monkeypatch.setattr(loops, "add_positive", moments.add_positive)
+    for name in ("add_powers", "add_positive"):
+        monkeypatch.setattr(block_loops, name, getattr(block_moments, name))
     data.feed(found[1], 0, N_ROWS)
     for one, other in zip(found[0].state().values(), found[1].state().values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)

@@ -141,7 +141,7 @@ def test_large_models_are_cut_by_tiles_and_small_ones_by_rows() -> None:
 
 def test_what_the_finish_takes_is_counted_once_per_job() -> None:
     """n-grams are grouped once for all layers and models of a job, where the job finishes them."""
-    work, shapes = Work((), {"ngrams": (0, 1), "positions": (0,)}), [ModelShape(3, 8, 6, 20)] * 2
+    work, shapes = Work((), {"ngrams": (0, 1), "examples": (0,)}), [ModelShape(3, 8, 6, 20)] * 2
     (_, job) = make_plan(work, shapes, CORPUS, LARGE).jobs
     shared = {item.size.shared_bytes for item in job.items if isinstance(item, LayerItem) and item.measure == "ngrams"}
     assert shared == {INDEX_BYTES * N_ROWS * (CONTEXT - 1)}

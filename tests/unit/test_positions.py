@@ -38,9 +38,7 @@ def batch_of(blocks: torch.Tensor) -> TokenBatch:
     seed=st.integers(0, 99),
     merge=st.booleans(),
 )
-def test_any_split_and_order_equals_the_definition(
-    n_rows: int, context: int, cuts: list[int], seed: int, merge: bool
-) -> None:
+def test_any_split_and_order_equals_the_definition(n_rows: int, context: int, cuts: list[int], seed: int, merge: bool) -> None:
     generator = torch.Generator().manual_seed(seed)
     pre = torch.randn(n_rows, context, 5, generator=generator).round(decimals=1)
     post = torch.nn.functional.gelu(pre) + 30
@@ -60,9 +58,7 @@ def test_any_split_and_order_equals_the_definition(
         np.testing.assert_allclose(error, expected, rtol=1e-7, atol=1e-9)
 
 
-def accumulated(
-    pre: torch.Tensor, post: torch.Tensor, blocks: torch.Tensor, parts: list[slice], merge: bool
-) -> PositionCurves:
+def accumulated(pre: torch.Tensor, post: torch.Tensor, blocks: torch.Tensor, parts: list[slice], merge: bool) -> PositionCurves:
     """(rows, positions, neurons) fed part by part, each in two pieces of neurons, into one accumulator or into one each."""
     whole = PositionAccumulator(*pre.shape[1:], CPU)
     for part in parts:
