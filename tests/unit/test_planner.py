@@ -159,6 +159,6 @@ def test_what_the_finish_takes_is_counted_once_per_job() -> None:
 
 def test_a_budget_too_small_says_the_least_that_works() -> None:
     work, shapes = Work(((0, 1),), {"activations": (0, 1), "vocabulary": (0, 1)}), [ModelShape(2, 8, 64, 100)] * 2
-    with pytest.raises(InputError, match=r"give at least --memory 0\.001"):
+    with pytest.raises(InputError, match=r"give at least --memory 0\.002"):
         make_plan(work, shapes, CORPUS, 1000)
     assert make_plan(work, shapes, CORPUS, least(work, shapes)).jobs
