@@ -118,6 +118,8 @@ class CorpusRow(NamedTuple):
     """Rows by their number; those that examples of neurons are in are stored."""
     documents: DocumentCounts
     n_files_left_out: int
+    n_documents: int
+    """With a token in the rows."""
 
 
 class FeatureRow(NamedTuple):

@@ -29,7 +29,7 @@ def sql(
     from catalog.questions.sql import run_reader_sql
 
     answer = run_reader_sql(statement)
-    show_rows(answer, format)
+    show_rows(answer, format, as_asked=True)
     tell_why(len(answer), lambda: "the statement has no rows")
 
 

@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from catalog.parts.words import with_error
 from catalog.text import visible
+from cli.tables import Measured, joined_errors
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&$])")
 
@@ -20,17 +22,19 @@ def named(name: str) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows with equal keys as a Markdown table; numbers to the right."""
+    """Rows with equal keys as a Markdown table; numbers to the right, with their standard errors."""
     if not rows:
         return "none\n"
-    names = list(rows[0])
-    numeric = {name: all(isinstance(row[name], int | float) for row in rows) for name in names}
-    lines = [names, ["--:" if numeric[name] else ":--" for name in names]]
-    lines += [[_shown(row[name]) for name in names] for row in rows]
+    names, cells = joined_errors(list(rows[0]), [list(row.values()) for row in rows])
+    numeric = [all(isinstance(value, int | float | Measured) for value in column) for column in zip(*cells, strict=True)]
+    lines = [names, ["--:" if is_numeric else ":--" for is_numeric in numeric]]
+    lines += [[_shown(value) for value in row] for row in cells]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Measured):
+        return with_error(*value)
     return (
         f"{value:,.3g}"
         if isinstance(value, float) and abs(value) < 1000

@@ -1,6 +1,7 @@
 """The only place that prints: data on stdout as a table, JSON, JSON Lines or CSV; talk on stderr.
 
 Tables and pages fit the terminal, and what they do not show is told. Elsewhere, and with `--wide`, every value is whole.
+For a person a column NAME_se is no column, but stands with ± in the cells of NAME (`cli.tables`).
 """
 
 import csv
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from catalog.errors import InputError
-from cli.tables import cell_text, draw_table
+from cli.tables import cell_text, draw_table, joined_errors
 from cli.widths import printable, width_of, wrapped
 
 if TYPE_CHECKING:
@@ -128,13 +129,15 @@ def tell_cut(left_out: Sequence[str], shortened: Sequence[str]) -> None:
         talk("; ".join([*told, "--wide prints all"]))
 
 
-def show_rows(rows: "Rows", format: Format) -> None:
+def show_rows(rows: "Rows", format: Format, as_asked: bool = False) -> None:
     """Print rows; where there are none a table and JSON Lines are empty, JSON is `[]` and CSV its header.
 
+    Args:
+        as_asked: a table, too, has every column that there is; else standard errors stand beside their numbers, with ±.
     Raises:
         InputError: JSON is asked for, and columns have one name.
     """
-    _show(rows.names, rows, format)
+    _show(rows.names, rows, format, as_asked)
 
 
 def show_records(columns: Sequence[str], records: Iterable[Record], format: Format) -> None:
@@ -142,10 +145,10 @@ def show_records(columns: Sequence[str], records: Iterable[Record], format: Form
     _show(columns, ([record[column] for column in columns] for record in records), format)
 
 
-def _show(columns: Sequence[str], rows: Iterable[Cells], format: Format) -> None:
+def _show(columns: Sequence[str], rows: Iterable[Cells], format: Format, as_asked: bool = False) -> None:
     plain = _plain(rows)
     if format is Format.TABLE:
-        table = draw_table(columns, plain, room())
+        table = draw_table(*((columns, plain) if as_asked else joined_errors(columns, plain)), room())
         write(table.text)
         tell_cut(table.left_out, table.shortened)
     elif format is Format.CSV:
@@ -209,7 +212,7 @@ def _show_tables(texts: list[str], tables: Sequence[Section], head: Callable[[st
     """Texts, then each table under its head; and, once, what did not fit of all of them."""
     left_out, shortened = [], []
     for section in tables:
-        table = draw_table(section.columns, section.rows, room())
+        table = draw_table(*joined_errors(section.columns, section.rows), room())
         texts.append(head(section.title) + (table.text or "none\n"))
         left_out += [f"{section.name}.{column}" for column in table.left_out]
         shortened += [f"{section.name}.{column}" for column in table.shortened]

@@ -9,16 +9,27 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise, takewhile
 from typing import Any, NamedTuple
 
+from catalog.parts.words import with_error
 from cli.widths import cut, printable, width_of
 
 UNDEFINED = "–"
 """How a table shows a value that is not defined."""
+
+ERROR = "_se"
+"""How the name of a column ends that has the standard errors of the column of the same name without it."""
 
 GAP = 2
 LEAST_TEXT = 8
 """Columns of a terminal below which no text is cut."""
 MOST_NEEDED = 24
 """Columns that are enough for any text, whether or not it differs from others by them."""
+
+
+class Measured(NamedTuple):
+    """A number and its standard error."""
+
+    value: float
+    error: float
 
 
 class Table(NamedTuple):
@@ -43,6 +54,20 @@ class _Column(NamedTuple):
             return self.width
         needed = max(width_of(self.head), LEAST_TEXT, _until_different(self.texts))
         return min(self.width, needed, MOST_NEEDED)
+
+
+def joined_errors(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows with each standard error in the cell of its number, instead of in a column of its own."""
+    errors = {name.removesuffix(ERROR): place for place, name in enumerate(columns) if name.endswith(ERROR)}
+    errors = {name: place for name, place in errors.items() if name in columns}
+    kept = [(place, errors.get(name)) for place, name in enumerate(columns) if place not in errors.values()]
+    return [columns[place] for place, _ in kept], [[_joined(row, *places) for places in kept] for row in rows]
+
+
+def _joined(row: Sequence[Any], place: int, error: int | None) -> Any:
+    value = row[place]
+    both = error is not None and all(isinstance(number, int | float) for number in (value, row[error]))
+    return Measured(value, row[error]) if both else value
 
 
 def draw_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], room: int | None = None) -> Table:
@@ -70,6 +95,8 @@ def cell_text(value: Any, decimals: int | None = None) -> str:
         return UNDEFINED
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Measured):
+        return with_error(*value)
     if isinstance(value, float):
         return f"{value:.3g}" if decimals is None else f"{value:.{decimals}f}"
     if isinstance(value, (dict, list)):
@@ -81,7 +108,7 @@ def _column(name: str, values: Sequence[Any]) -> _Column:
     decimals = _decimals(values)
     kinds = {type(value) for value in values if value is not None}
     head, texts = printable(name), [cell_text(value, decimals) for value in values]
-    return _Column(head, texts, bool(kinds) and kinds <= {int, float}, max(map(width_of, (head, *texts))))
+    return _Column(head, texts, bool(kinds) and kinds <= {int, float, Measured}, max(map(width_of, (head, *texts))))
 
 
 def _decimals(values: Iterable[Any]) -> int | None:

@@ -119,4 +119,5 @@ def _corpus() -> CorpusRow:
         n_kept=12000, token_sha256="e" * 64, subsets={"prose": 150, "code": 50}, token_counts=counts,
         read_rows=lambda numbers: TokenRows(corpus_tokens()[numbers], ["prose" if row < 150 else "code" for row in numbers]),
         documents=DocumentCounts(kept=90, repaired=1, null=2, not_text=3, empty=4, short=5), n_files_left_out=6,
+        n_documents=80,
     )  # fmt: skip

@@ -44,6 +44,8 @@ def _stage_activations(handle: RunHandle, neurons: np.ndarray, spread: np.ndarra
             "degenerate": np.arange(N) == DEAD,
             **{name: undefined for name in ("skew", "kurt", "post_skew", "post_kurt")},
             **{name: spread for name in ("mean", "var", "post_mean", "post_var", "sparsity")},
+            **{f"{name}_se": undefined / 20 for name in ("skew", "kurt", "post_skew", "post_kurt", "sparsity")},
+            **{f"{name}_se": spread / 20 for name in ("mean", "var", "post_mean", "post_var")},
         },
     )
 
@@ -61,6 +63,7 @@ def _stage_positions(handle: RunHandle, neurons: np.ndarray, spread: np.ndarray)
             **{
                 name: spread / 100 for name in "mutual_information mutual_information_bos pos_std pos_std_mean coverage".split()
             },
+            **{name: spread / 1000 for name in ("mutual_information_se", "mutual_information_bos_se")},
         },
     )
 

@@ -1,5 +1,7 @@
 """Plain float64 definitions on all data at once: what every streaming statistic must equal."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -16,6 +18,29 @@ def moments(x: np.ndarray) -> dict[str, np.ndarray]:
         "skew": (centred**3).mean(0) / safe**1.5,
         "kurt": (centred**4).mean(0) / safe**2,
     }
+
+
+def jackknife(blocks: np.ndarray, estimate: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The standard error of an estimate by leaving out one block at a time; NaN where fewer than ten are there.
+
+    Args:
+        blocks: that of each thing estimated from.
+        estimate: from the things that a mask of bool says.
+    """
+    there = np.unique(blocks)
+    if len(there) < 10:
+        return np.full(np.shape(estimate(np.ones(len(blocks), dtype=bool))), np.nan)
+    without = np.stack([np.asarray(estimate(blocks != block), dtype=np.float64) for block in there])
+    return np.asarray(np.sqrt((len(there) - 1) / len(there) * ((without - without.mean(0)) ** 2).sum(0)))
+
+
+def mutual_information(active: np.ndarray) -> np.ndarray:
+    """Of being active and the position, in nats, from the joint distribution of (rows, positions, neurons) bool."""
+    joint = np.stack([active.mean(0), 1 - active.mean(0)]) / active.shape[1]
+    apart = joint.sum(1, keepdims=True) / active.shape[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = joint * np.log(joint / apart)
+    return np.asarray(np.where(joint > 0, terms, 0).sum((0, 1)))
 
 
 def centred_rows(x: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from catalog.documents import DocumentCounts
 from catalog.rows import CorpusRow, FeatureRow, ModelRow, TokenizerRow, TokenRows
+from catalog.verify.sample import STATISTICS
 
 N_LAYERS = 24
 D_MLP = 4096
@@ -114,7 +115,7 @@ def corpus(number: int, n_tokens: int) -> CorpusRow:
         n_tokens=100_000_768, n_kept=99_000_000, token_sha256=f"synthetic {number} {n_tokens}", subsets={},
         token_counts=np.full(n_tokens, 99_000_000 // n_tokens, dtype=np.int64),
         read_rows=lambda numbers: TokenRows(np.zeros((len(numbers), 1024), dtype=np.int32), None),
-        documents=DocumentCounts(100_000), n_files_left_out=0,
+        documents=DocumentCounts(100_000), n_files_left_out=0, n_documents=90_000,
     )  # fmt: skip
 
 
@@ -131,6 +132,7 @@ def rows_of_model(family: Family, model: int, run: int) -> dict[str, dict[str, n
         "var": norm_in, "skew": skew, "kurt": kurt, "post_mean": norm_out * 0.1, "post_var": norm_out, "post_skew": skew * 2,
         "post_kurt": kurt * 2, "sparsity": sparsity,
     }  # fmt: skip
+    activation |= {f"{name}_se": np.abs(activation[name]) * 0.05 for name in STATISTICS}
     weight = {
         "w_in_norm": norm_in, "w_out_norm": norm_out, "input_bias": normal[3], "in_out_sim": np.tanh(normal[2]) * 0.3,
         "l2_penalty": norm_in**2 + norm_out**2, "vocab_mean": normal[0] * 0.01, "vocab_var": norm_in * 0.01,

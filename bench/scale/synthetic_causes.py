@@ -37,6 +37,7 @@ def _positions(neurons: np.ndarray, generator: np.random.Generator) -> Columns:
         "neuron": neurons,
         "n_rows": np.full(n, 97_657, dtype=np.int32),
         "mutual_information": generator.uniform(0.06, 0.6, n),
+        "mutual_information_se": np.full(n, 0.004),
         "pattern": generator.choice(np.array(POSITION_PATTERNS, dtype=object), n),
         "strength": generator.choice(np.array(["strong", "weak"], dtype=object), n),
         "alternations": generator.integers(0, 9, n).astype(np.int16),

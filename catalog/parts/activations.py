@@ -5,7 +5,7 @@ from sqlalchemy import BigInteger, Boolean
 from catalog.parts.part import Part, Rows, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
-from catalog.parts.words import shown
+from catalog.parts.words import OVER_BLOCKS, percent, shown
 from catalog.schema.base import check, column, number, of_neuron, table
 
 activation_statistics = table(
@@ -27,18 +27,31 @@ activation_statistics = table(
         ranked=True,
     ),
     column("degenerate", Boolean, "The variance of post is too small for a correlation (SPEC 2.1)."),
+    number("mean_se", f"Standard error of mean, {OVER_BLOCKS}"),
+    number("var_se", f"Standard error of var, {OVER_BLOCKS}"),
+    number("skew_se", f"Standard error of skew, {OVER_BLOCKS}"),
+    number("kurt_se", f"Standard error of kurt, {OVER_BLOCKS}"),
+    number("post_mean_se", f"Standard error of post_mean, {OVER_BLOCKS}"),
+    number("post_var_se", f"Standard error of post_var, {OVER_BLOCKS}"),
+    number("post_skew_se", f"Standard error of post_skew, {OVER_BLOCKS}"),
+    number("post_kurt_se", f"Standard error of post_kurt, {OVER_BLOCKS}"),
+    number("sparsity_se", f"Standard error of sparsity, {OVER_BLOCKS} NULL also of a neuron that is never or always active."),
     comment="Moments and frequency of each neuron's activations (UN 4.2, SPEC 3).",
 )
 
 _ENOUGH = threshold("dead", "enough_tokens")
 _NEAR_DEAD = threshold("near_dead", "max_frequency")
 
-# How often a neuron was active follows from its frequency; few tokens cannot show that it never is (rule of three).
+# How often a neuron was active follows from its frequency; few tokens cannot show that it never is (rule of three), and neither
+# can few documents, within each of which tokens are alike.
 _RARE = """
 SELECT a.neuron_id, CASE WHEN a.n_tokens < {enough} THEN 'provisional' ELSE '{family}' END, a.sparsity,
        jsonb_build_object('activations', round(a.sparsity * a.n_tokens), 'n_tokens', a.n_tokens,
-                          'upper_bound', 3.0 / NULLIF(a.n_tokens, 0), 'enough_tokens', {enough})
+                          'upper_bound', 3.0 / NULLIF(a.n_tokens, 0), 'n_documents', c.n_documents,
+                          'upper_bound_documents', 3.0 / NULLIF(c.n_documents, 0), 'enough_tokens', {enough})
   FROM activation_statistics a
+  JOIN runs r ON r.id = a.run_id
+  JOIN corpora c ON c.id = r.corpus_id
  WHERE a.run_id = :run_id AND {condition}"""
 
 
@@ -47,6 +60,9 @@ def _words(evidence: Evidence) -> str:
     said = f"active on {int(evidence['activations']):,} of {tokens} tokens"
     if not evidence["activations"]:
         said = f"active on none of {tokens} tokens, so that its frequency is at most {shown(evidence['upper_bound'])} (3/n)"
+        if evidence.get("n_documents"):
+            share, documents = percent(min(1.0, evidence["upper_bound_documents"])), shown(evidence["n_documents"])
+            said += f", and it is active in at most {share} of documents (3/n of {documents})"
     return f"{said}; provisional below {enough} tokens"
 
 
@@ -60,18 +76,23 @@ PART = Part(
     name="activations",
     about="moments and frequency of activations",
     reads="corpus",
+    version=2,
     rows=(Rows(activation_statistics, "neuron"),),
     views=(
         View(
             "dead_neurons",
-            "Neurons never or hardly ever active, by the rules dead and near_dead; 3/n bounds the frequency of a dead one.",
+            "Neurons never or hardly ever active, by the rules dead and near_dead, and what 3/n says of dead ones.",
             f"""SELECT {LABEL}, round(a.sparsity * a.n_tokens)::bigint AS activations,
-       a.n_tokens, 3.0 / NULLIF(a.n_tokens, 0) AS upper_bound, a.neuron_id
+       a.n_tokens, 3.0 / NULLIF(a.n_tokens, 0) AS upper_bound,
+       c.n_documents, 3.0 / NULLIF(c.n_documents, 0) AS upper_bound_documents, a.neuron_id
   {LABELS} IN ('dead', 'near_dead')
-  JOIN public.activation_statistics a ON a.run_id = l.run_id AND a.neuron_id = l.neuron_id""",
+  JOIN public.activation_statistics a ON a.run_id = l.run_id AND a.neuron_id = l.neuron_id
+  JOIN public.runs r ON r.id = l.run_id
+  JOIN public.corpora c ON c.id = r.corpus_id""",
             words={
                 "activations": "Kept tokens with pre > 0.",
                 "upper_bound": "3 / n_tokens: the frequency of a dead neuron is below it with a confidence of 95 %.",
+                "upper_bound_documents": "3 / n_documents: the share of documents that a dead neuron is active in, likewise.",
             },
         ),
     ),

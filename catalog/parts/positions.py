@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from catalog.parts.part import Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
-from catalog.parts.words import percent, shown
+from catalog.parts.words import OVER_BLOCKS, percent, shown, with_error
 from catalog.schema.base import check, column, number, of_neuron, table
 
 POSITION_PATTERNS = ("oscillatory", "both_extremes", "one_extreme", "other")
@@ -42,6 +42,8 @@ position_statistics = table(
         "Frequency at each position, BOS first; of neurons with at least 0.01 nats.",
         null=True,
     ),
+    number("mutual_information_se", f"Standard error of mutual_information, {OVER_BLOCKS}"),
+    number("mutual_information_bos_se", f"Standard error of mutual_information_bos, {OVER_BLOCKS}"),
     comment="How being active depends on the position in the row.",
 )
 
@@ -50,6 +52,7 @@ _LEAST = threshold("position", "min_mutual_information")
 _POSITION = f"""
 SELECT p.neuron_id, p.pattern, p.mutual_information,
        jsonb_build_object('mutual_information', p.mutual_information, 'strength', p.strength,
+                          'mutual_information_se', p.mutual_information_se,
                           'alternations', p.alternations, 'coverage', p.coverage, 'runs', p.runs, 'threshold', {_LEAST})
   FROM position_statistics p
  WHERE p.run_id = :run_id AND p.mutual_information > {_LEAST}"""
@@ -57,8 +60,9 @@ SELECT p.neuron_id, p.pattern, p.mutual_information,
 
 def _words(evidence: Evidence) -> str:
     runs = "; ".join(f"{state} {first}–{last}" for first, last, state in (evidence.get("runs") or [])[:6])
+    information = with_error(evidence["mutual_information"], evidence.get("mutual_information_se"))
     return (
-        f"{shown(evidence['mutual_information'])} nats about the position; {evidence['strength']}, "
+        f"{information} nats about the position; {evidence['strength']}, "
         f"{shown(evidence['alternations'])} alternations, at an extreme on {percent(evidence['coverage'])} of the positions"
         f"{f': {runs}' if runs else ''}"
     )
@@ -68,7 +72,7 @@ VIEWS = (
     View(
         "position_neurons",
         "Neurons whose activity tells the position, by the rule position (VO 5.1).",
-        f"""SELECT {LABEL}, p.mutual_information, p.pattern, p.strength,
+        f"""SELECT {LABEL}, p.mutual_information, p.mutual_information_se, p.pattern, p.strength,
        p.alternations, p.coverage, p.predictability, p.pos_std, p.pos_std_mean, p.runs, p.curve, p.n_rows, p.neuron_id
   {LABELS} = 'position'
   JOIN public.position_statistics p ON p.run_id = l.run_id AND p.neuron_id = l.neuron_id""",
@@ -109,6 +113,7 @@ PART = Part(
     name="positions",
     about="frequency by position in the row",
     reads="corpus",
+    version=2,
     rows=(Rows(position_statistics, "neuron"),),
     views=VIEWS,
     rules=(
@@ -127,7 +132,7 @@ PART = Part(
             needs="EXISTS (SELECT 1 FROM position_statistics WHERE run_id = :run_id AND mutual_information IS NOT NULL)",
             closest=measured(
                 "public.position_statistics",
-                "s.mutual_information, s.pattern, s.strength, s.n_rows",
+                "s.mutual_information, s.mutual_information_se, s.pattern, s.strength, s.n_rows",
                 "s.mutual_information DESC",
             ),
             unless="no run has the 1,000 rows that it takes to tell (SPEC 12.8)",
@@ -139,7 +144,8 @@ PART = Part(
             "position",
             "Activity by position",
             """
-SELECT mutual_information, pattern, strength, alternations, coverage, predictability, runs, curve FROM position_statistics
+SELECT mutual_information, mutual_information_se, pattern, strength, alternations, coverage, predictability, runs, curve
+  FROM position_statistics
  WHERE run_id = :run AND neuron_id = :neuron""",
         ),
     ),

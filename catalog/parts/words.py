@@ -1,5 +1,6 @@
 """Numbers in words for a person, as the words of rules need them."""
 
+import math
 from typing import Any
 
 
@@ -10,6 +11,20 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """A number with its standard error, 0.153 ± 0.004: the error with one figure, two where the first is 1, the number with as
+    many decimals. Without an error the number alone."""
+    if value is None or error is None or not math.isfinite(error):
+        return shown(value)
+    if error <= 0:
+        return f"{value:.3g} ± 0"
+    exponent = math.floor(math.log10(error))
+    decimals = -exponent + (error < 2 * 10.0**exponent)
+    if -6 <= exponent < 6:
+        return f"{value:.{max(decimals, 0)}f} ± {error:.{max(decimals, 0)}f}"
+    return f"{value:.3g} ± {error:.2g}"
 
 
 def percent(value: float | None) -> str:
@@ -32,5 +47,8 @@ EFFECTS = {
     "variance_reduction": "Share of the variance of the effects that the feature explains (UN 5.1, SPEC 7).",
 }
 """Of columns of views that say which class of tokens an effect on the logits is about."""
+
+OVER_BLOCKS = "by the jackknife over blocks of documents; NULL with fewer than 10 blocks."
+"""Of columns of standard errors."""
 
 RANK_IN_LAYER = "Rank of {} among the neurons of its layer, 0 to 100, ties averaged."

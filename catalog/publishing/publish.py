@@ -34,6 +34,9 @@ def publish(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRow
         if ids.is_new:
             enter_model(connection, driver, model, ids, tokenizer_id)
     corpus_id = None if rows.corpus is None else enter_corpus(connection, driver, rows.corpus, tokenizer_id)
+    # rules read how much of the corpus a label stands on
+    corpus = {"run_id": run_id, "corpus_id": corpus_id}
+    connection.execute(text("UPDATE runs SET corpus_id = COALESCE(corpus_id, :corpus_id) WHERE id = :run_id"), corpus)
     enter_features(connection, driver, rows, tokenizer_id)
     enter_members(connection, run_id, rows)
     _move_staged(driver, run_id)
@@ -46,7 +49,7 @@ def publish(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRow
     ranks.rank_together(connection, run_id)
     label_run(connection, run_id, newest_version(connection, drafts=False))
     summarise(connection, run_id)
-    _mark(connection, run_id, spec, rows, corpus_id)
+    _mark(connection, run_id, spec, rows)
     checksums.record_publication(connection, run_id, rows.parts)
     written = parts.filled_by(rows.parts)
     partitions.let_readers_pass(driver, [table for table in parts.partitioned() if table in written])
@@ -131,7 +134,7 @@ def _groups(connection: Connection, driver: psycopg.Connection[Any], run_id: int
     )
 
 
-def _mark(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRows, corpus_id: int | None) -> None:
+def _mark(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRows) -> None:
     # parts may be added to a run that is superseded itself; what was to be added to those that are now is not wanted any more
     connection.execute(
         text(
@@ -148,10 +151,9 @@ def _mark(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRows,
     connection.execute(
         text(
             """UPDATE runs SET status = 'published', phase = 'publish', finished_at = now(), error = NULL,
-                      published_at = COALESCE(published_at, now()), corpus_id = COALESCE(corpus_id, :corpus_id),
-                      left_to_workers = false,
+                      published_at = COALESCE(published_at, now()), left_to_workers = false,
                       definition_versions = definition_versions || CAST(:versions AS jsonb)
                WHERE id = :run_id"""
         ),
-        {"run_id": run_id, "corpus_id": corpus_id, "versions": json.dumps(versions)},
+        {"run_id": run_id, "versions": json.dumps(versions)},
     )

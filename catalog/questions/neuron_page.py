@@ -208,7 +208,7 @@ def _ranked() -> dict[str, list[str]]:
 
 
 def _statistics(connection: Connection, row: Values) -> Rows:
-    """One row per statistic: value and percentile 50 * (#{x < v} + #{x <= v} + 1) / n of the layer, ties averaged."""
+    """One row per statistic: value, standard error if any, percentile 50 * (#{x < v} + #{x <= v} + 1) / n of the layer."""
     # the count keeps the planner from looking for the least key among all neurons
     keys = "SELECT min(id) AS first_id, max(id) AS last_id, count(*) FROM neurons WHERE model_id = :model_id AND layer = :layer"
     layer = {**row, **connection.execute(text(keys), {key: row[key] for key in ("model_id", "layer")}).one()._mapping}
@@ -216,8 +216,9 @@ def _statistics(connection: Connection, row: Values) -> Rows:
     for table, columns in _ranked().items():
         for name, (below, up_to, n) in zip(columns, _ranks(connection, table, columns, layer), strict=True):
             value = row[name]
-            shown.append((name, value, None if value is None else 50.0 * (below + up_to + 1) / n))
-    return Rows(("statistic", "value", "percentile"), (TEXT, FLOAT8, FLOAT8), tuple(shown))
+            percentile = None if value is None else 50.0 * (below + up_to + 1) / n
+            shown.append((name, value, row.get(f"{name}_se"), percentile))
+    return Rows(("statistic", "value", "value_se", "percentile"), (TEXT, FLOAT8, FLOAT8, FLOAT8), tuple(shown))
 
 
 def _ranks(connection: Connection, table: str, columns: Sequence[str], row: Values) -> list[tuple[int, int, int]]:

@@ -47,7 +47,7 @@ def universal_neurons(connection: Connection, wanted: UniversalFilter) -> Rows:
                     ORDER BY {joined(order[0], order[1])} {first}) u
                 ORDER BY {joined(order[0], "m.model", order[1])} {page})
             SELECT u.model, u.layer, u."index" AS neuron, u.excess_corr, u.mean_corr, u.max_corr, u.min_corr,
-                   u.mean_baseline, u.n_models, a.sparsity, a.skew, a.kurt,
+                   u.mean_baseline, u.n_models, a.sparsity, a.sparsity_se, a.skew, a.skew_se, a.kurt, a.kurt_se,
                    (SELECT string_agg(l.family || ':' || l.subtype, ', ' ORDER BY l.family, l.subtype)
                       FROM public.labels l WHERE l.run_id = u.run_id AND l.neuron_id = u.neuron_id) AS labels
             FROM chosen u

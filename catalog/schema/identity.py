@@ -128,6 +128,7 @@ corpora = table(
     column("n_documents_empty", BigInteger, "Documents dropped because they hold nothing, or a little white space.", null=True),
     column("n_documents_short", BigInteger, "Documents dropped because they have 50 characters or fewer.", null=True),
     column("n_files_left_out", Integer, "Files of the source's folder that were not read; the run names them.", null=True),
+    column("n_documents", BigInteger, "Documents with a token in the rows.", null=True),
     unique("token_sha256", serves="publication: whether the corpus is known"),
     comment="Tokenised, packed and hashed token sets (SPEC 1).",
     serves="the joins of runs with their corpus",

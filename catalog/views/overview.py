@@ -57,13 +57,14 @@ HELPERS = (
 """The relations that the views are built on, under their qualified names, in order of creation."""
 
 _PROFILE = """SELECT m.run_id, m.model, m.family, n.layer, n."index" AS neuron,
-       a.mean, a.var, a.skew, a.kurt, a.sparsity,
+       a.mean, a.mean_se, a.var, a.var_se, a.skew, a.skew_se, a.kurt, a.kurt_se, a.sparsity, a.sparsity_se,
        w.w_in_norm, w.w_out_norm, w.input_bias, w.in_out_sim, w.l2_penalty,
        w.vocab_mean, w.vocab_var, w.vocab_skew, w.vocab_kurt,
        u.max_corr, u.mean_corr, u.min_corr, u.max_baseline, u.mean_baseline, u.min_baseline,
        u.excess_corr, u.n_models, u.n_degenerate,
        COALESCE(u.universal, false) AS universal,
-       a.n_tokens, a.degenerate, a.post_mean, a.post_var, a.post_skew, a.post_kurt,
+       a.n_tokens, a.degenerate, a.post_mean, a.post_mean_se, a.post_var, a.post_var_se,
+       a.post_skew, a.post_skew_se, a.post_kurt, a.post_kurt_se,
        w.logit_var, w.logit_skew, w.logit_kurt, w.vocab_n,
        n.id AS neuron_id
   FROM {members} m"""

@@ -1,7 +1,6 @@
 """How parts of a run are measured. A measure is one way of finding some of a part's rows; a part may have several.
 
     LayerMeasure   sums over the corpus, layer by layer: an accumulator, what it costs, and how it is finished
-    MomentMeasure  rows that follow from the moments of a model, which jobs take in any case
     PairMeasure    what is found of pairs of models
     ModelMeasure   what is found of one model at a time, by its weights or by reading the first rows of the corpus again
 
@@ -144,10 +143,6 @@ def with_keys(columns: Mapping[str, np.ndarray], of_features: Ids) -> dict[str, 
     if "feature_id" not in columns:
         return dict(columns)
     return {**columns, "feature_id": of_features[columns["feature_id"]]}
-
-
-class MomentMeasure(Measure):
-    """What follows from the moments of a model alone."""
 
 
 class PairMeasure(Measure):

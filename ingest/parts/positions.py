@@ -9,15 +9,22 @@ from ingest.parts.arrays import Arrays, Ids, TableRows, object_array
 from ingest.parts.ground import Ground
 from ingest.parts.measure import LayerMeasure, Written
 from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
+from ingest.statistics.jackknife import N_BLOCKS
 from ingest.statistics.position_patterns import Pattern, find_pattern
-from ingest.statistics.positions import LEAST_ROWS, PositionAccumulator, PositionCurves, mutual_information
+from ingest.statistics.positions import (
+    LEAST_ROWS,
+    PositionAccumulator,
+    PositionCurves,
+    information_errors,
+    mutual_information,
+)
 
 INFORMATIVE = 0.01
 """Mutual information in nats from which a neuron's curve is kept; below, the curve is its frequency and noise."""
 
 NUMBERS = (
-    "mutual_information", "mutual_information_bos", "pos_std", "pos_std_mean", "tolerance", "coverage",
-    "predictability",
+    "mutual_information", "mutual_information_se", "mutual_information_bos", "mutual_information_bos_se", "pos_std",
+    "pos_std_mean", "tolerance", "coverage", "predictability",
 )  # fmt: skip
 
 
@@ -28,7 +35,10 @@ class Positions(LayerMeasure[PositionAccumulator]):
 
     def size(self, shape: LayerShape) -> Size:
         context, n = shape.corpus.context, shape.n_neurons
-        return Size(PositionAccumulator.bytes_needed(context, n), operations=n, finish_operations=n * context)
+        # at the finish there are ten arrays of float64 of the size of a curve
+        at_finish = 10 * 8 * context * n
+        finish_operations = n * context * N_BLOCKS
+        return Size(PositionAccumulator.bytes_needed(context, n), n, finish_operations, shared_bytes=at_finish)
 
     def start(self, shape: LayerShape, pivots: LayerPivots) -> PositionAccumulator:
         return PositionAccumulator(shape.corpus.context, shape.n_neurons, pivots.pre.device)
@@ -57,9 +67,12 @@ def describe_positions(curves: PositionCurves) -> Arrays:
     patterns: list[Pattern | None] = [find_pattern(f) if enough else None for f in inner.T]
     information = mutual_information(inner) if enough else undefined
     informative = information >= INFORMATIVE
+    error, error_bos = information_errors(curves) if enough else (undefined, undefined)
     return {
         "n_rows": np.full(n, curves.n_rows, dtype=np.int32),
         "mutual_information": information,
+        "mutual_information_se": error,
+        "mutual_information_bos_se": error_bos,
         "mutual_information_bos": mutual_information(curves.frequency) if enough else undefined,
         "pos_std": curves.mean[1:].std(0) if len(inner) else undefined,
         "pos_std_mean": curves.std[1:].mean(0) if len(inner) else undefined,

@@ -200,6 +200,7 @@ class RunWork:
             read_rows=corpus.read_rows,
             documents=corpus.meta.documents,
             n_files_left_out=len(corpus.meta.left_out),
+            n_documents=corpus.meta.n_documents,
         )
 
     def _model_row(self, checkpoint: Checkpoint) -> ModelRow:

@@ -11,7 +11,7 @@ from itertools import combinations
 
 from catalog.errors import InputError
 from ingest.parts import LAYER_MEASURES, MEASURES, OF_MODELS, measures_of_models
-from ingest.parts.measure import LayerMeasure, MomentMeasure, PairMeasure
+from ingest.parts.measure import LayerMeasure, PairMeasure
 from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape, Share
 from ingest.plan.items import Item, Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem, bytes_of
 from ingest.settings import IngestSettings
@@ -26,7 +26,7 @@ MOST_FILE_BYTES = 8 * 2**30
 """Of two ways to cut, one that leaves more than this in the staging folder is not taken."""
 
 
-OF_ONE_MODEL = tuple(dict.fromkeys(m.part for m in MEASURES if isinstance(m, LayerMeasure | MomentMeasure)))
+OF_ONE_MODEL = tuple(dict.fromkeys(m.part for m in MEASURES if isinstance(m, LayerMeasure)))
 """Parts of a run that are statistics of one model on the corpus."""
 OF_PAIRS = {measure.part for measure in MEASURES if isinstance(measure, PairMeasure)}
 
@@ -184,16 +184,17 @@ def _tiles_of_pair(a: int, b: int, shapes: list[ModelShape], tile_bytes: int) ->
 def _pack(items: Iterable[Item], shapes: list[ModelShape], budget: int) -> list[list[Item]]:
     """Fill passes in order, so that a tile never comes in an earlier pass than the products of its layers."""
     passes: list[list[Item]] = [[]]
-    free, shared = budget, set[str]()
+    free, shared = budget, dict[str, int]()
     for item in items:
-        measure = item.measure if isinstance(item, LayerItem) else ""
-        size = item.bytes_needed(shapes) if measure in shared else bytes_of([item], shapes)
+        of_finish = item.size.shared_bytes if isinstance(item, LayerItem) else 0
+        name = item.measure if isinstance(item, LayerItem) else ""
+        size = item.bytes_needed(shapes) + max(0, of_finish - shared.get(name, 0))
         if size > free and passes[-1]:
             passes.append([])
-            free, shared = budget, set()
+            free, shared = budget, {}
             size = bytes_of([item], shapes)
         passes[-1].append(item)
-        shared.add(measure)
+        shared[name] = max(of_finish, shared.get(name, 0))
         free -= size
     return passes
 

@@ -154,7 +154,10 @@ Item = MomentItem | OwnItem | LayerItem | TileItem | ModelItem
 def bytes_of(items: Iterable[Item], shapes: Sequence[ModelShape], finish: bool = True) -> int:
     """Bytes of accumulators together and, with `finish`, of what finishing them takes beside them."""
     items = list(items)
-    shared = {item.measure: item.size.shared_bytes for item in items if isinstance(item, LayerItem) and finish}
+    shared: dict[str, int] = {}
+    for item in items:
+        if isinstance(item, LayerItem) and finish:
+            shared[item.measure] = max(shared.get(item.measure, 0), item.size.shared_bytes)
     return sum(item.bytes_needed(shapes) for item in items) + sum(shared.values())
 
 

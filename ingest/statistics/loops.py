@@ -130,22 +130,23 @@ def _following(
             _following_row(flat[t * stride : t * stride + width], pivot, sums[ids[t]], active[ids[t]], squares)
 
 
-@compiled("void(f4[::1], f4[::1], i8[::1], f8[::1], f8[::1])")
+@compiled("void(f4[::1], f4[::1], i4[::1], f8[::1], f8[::1])")
 def _position(pre: np.ndarray, post: np.ndarray, active: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
     for i in range(len(pre)):
         active[i] += pre[i] > 0
     _square_row(post, sums, squares)
 
 
-@compiled("void(f4[:, ::1], f4[:, ::1], i8[::1], f8[::1], f8[::1], i8, i8)")
+@compiled("void(f4[:, ::1], f4[:, ::1], i8[::1], i4[::1], f8[::1], i8, i8)")
 def _positions(
-    pre: np.ndarray, post: np.ndarray, active: np.ndarray, sums: np.ndarray, squares: np.ndarray, stride: int, context: int
+    pre: np.ndarray, post: np.ndarray, blocks: np.ndarray, active: np.ndarray, sums: np.ndarray, stride: int, context: int
 ) -> None:
-    width = pre.shape[1]
+    width, whole = pre.shape[1], context * stride
     for t in range(len(pre)):
         start = (t % context) * stride
-        here = slice(start, start + width)
-        _position(pre[t], post[t], active[here], sums[here], squares[here])
+        of_block = blocks[t // context] * whole + start
+        counts = active[of_block : of_block + width]
+        _position(pre[t], post[t], counts, sums[start:], sums[whole + start :])
 
 
 @compiled("void(f4[::1], f8[::1], i8[:, ::1], i8[:, ::1], i8)")
@@ -247,15 +248,17 @@ def add_following(pre: Tensor, ids: Tensor, pivot: Tensor, sums: Tensor, active:
         _following(flat, stride, *numbers, sums.numpy(), active.numpy(), squares.numpy())
 
 
-def add_positions(pre: Tensor, post: Tensor, active: Tensor, sums: Tensor, squares: Tensor) -> None:
+def add_positions(pre: Tensor, post: Tensor, blocks: Tensor, active: Tensor, sums: Tensor) -> None:
     """Add a batch to sums per position.
 
     Args:
         pre, post: (rows * positions, width) fp32.
-        active: (positions, width) int64; sums, squares: float64; adjacent within a row.
+        blocks: (rows,) int64, that of each row.
+        active: (blocks, positions, width) int32; sums: (2, positions, width) float64; adjacent within a row.
     """
-    (counts, stride), (ones, _), (twos, _) = _flat(active), _flat(sums), _flat(squares)
-    _positions(pre.contiguous().numpy(), post.contiguous().numpy(), counts, ones, twos, stride, len(active))
+    (counts, stride), (of_post, _) = (_flat(values.view(-1, values.shape[2])) for values in (active, sums))
+    both = pre.contiguous().numpy(), post.contiguous().numpy()
+    _positions(*both, blocks.contiguous().numpy(), counts, of_post, stride, active.shape[1])
 
 
 def add_histogram(

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int, Int32, Int64
 from torch import Tensor
 
 from ingest.statistics import loops
+from ingest.statistics.jackknife import N_BLOCKS, jackknife
 from ingest.statistics.layers import LayerAccumulator, TokenBatch
 
 LEAST_ROWS = 1000
@@ -23,6 +24,10 @@ class PositionCurves:
     """What is known of each position, float64, (positions, neurons) each."""
 
     n_rows: int
+    block_rows: Int64[np.ndarray, " blocks"]
+    """Rows of each block of documents."""
+    block_active: Int[np.ndarray, "blocks positions neurons"]
+    """Of these, rows with pre > 0."""
     frequency: Float64[np.ndarray, "positions neurons"]
     """Fraction of rows with pre > 0."""
     mean: Float64[np.ndarray, "positions neurons"]
@@ -34,32 +39,31 @@ class PositionCurves:
 class PositionAccumulator(LayerAccumulator):
     """Sums per position of consecutive layers of one model."""
 
-    rows_: Tensor
-    """(1,) int64: rows seen."""
-    active_: Tensor
-    """(positions, neurons) int64: rows with pre > 0."""
+    rows_: Int64[Tensor, " blocks"]
+    """Rows seen of each block of documents."""
+    active_: Int32[Tensor, "blocks positions neurons"]
+    """Rows with pre > 0."""
     sums_: Float64[Tensor, "2 positions neurons"]
     """Of post and of its square."""
 
     def __init__(self, context: int, n_neurons: int, device: torch.device) -> None:
-        self.rows_ = torch.zeros(1, dtype=torch.int64)
-        self.active_ = torch.zeros(context, n_neurons, dtype=torch.int64, device=device)
+        self.rows_ = torch.zeros(N_BLOCKS, dtype=torch.int64)
+        self.active_ = torch.zeros(N_BLOCKS, context, n_neurons, dtype=torch.int32, device=device)
         self.sums_ = torch.zeros(2, context, n_neurons, dtype=torch.float64, device=device)
 
     @staticmethod
     def bytes_needed(context: int, n_neurons: int) -> int:
         """Bytes of the resident sums."""
-        return 3 * 8 * context * n_neurons
+        return (4 * N_BLOCKS + 2 * 8) * context * n_neurons
 
     def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
         """Add one layer of a batch; its rows are counted by `update`."""
-        active, (sums, squares) = self.active_[:, neurons], self.sums_[:, :, neurons]
         add = loops.add_positions if pre.device.type == "cpu" else add_positions
-        add(pre, post, active, sums, squares)
+        add(pre, post, batch.blocks, self.active_[:, :, neurons], self.sums_[:, :, neurons])
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
         """Count the rows of a batch."""
-        self.rows_ += batch.n_rows
+        self.rows_ += torch.bincount(batch.blocks.cpu(), minlength=N_BLOCKS)
 
     def state(self) -> dict[str, Tensor]:
         """The live sums, which may be added to."""
@@ -71,25 +75,27 @@ class PositionAccumulator(LayerAccumulator):
         Raises:
             ValueError: nothing was seen.
         """
-        n = int(self.rows_)
+        n = int(self.rows_.sum())
         if n == 0:
             raise ValueError("no rows were accumulated")
         mean, square = (self.sums_ / n).cpu().numpy()
-        return PositionCurves(n, self.active_.cpu().numpy() / n, mean, np.sqrt(np.maximum(square - mean**2, 0)))
+        active = self.active_.cpu().numpy()
+        return PositionCurves(n, self.rows_.numpy(), active, active.sum(0) / n, mean, np.sqrt(np.maximum(square - mean**2, 0)))
 
 
-def add_positions(pre: Tensor, post: Tensor, active: Tensor, sums: Tensor, squares: Tensor) -> None:
-    """Add a batch to (positions, width) sums, in few operations.
+def add_positions(pre: Tensor, post: Tensor, blocks: Tensor, active: Tensor, sums: Tensor) -> None:
+    """Add a batch to sums per position, in few operations.
 
     Args:
         pre, post: (rows * positions, width) fp32.
-        active: int64; sums, squares: float64.
+        blocks: (rows,) int64, that of each row.
+        active: (blocks, positions, width) int32; sums: (2, positions, width) float64.
     """
-    shape = (-1, *active.shape)
-    active += (pre.view(shape) > 0).sum(0)
+    shape = (-1, *active.shape[1:])
+    active.index_add_(0, blocks, (pre.view(shape) > 0).int())
     values = post.view(shape).double()
-    sums += values.sum(0)
-    squares += values.square_().sum(0)
+    sums[0] += values.sum(0)
+    sums[1] += values.square_().sum(0)
 
 
 def mutual_information(frequency: Float64[np.ndarray, "positions neurons"]) -> Float64[np.ndarray, " neurons"]:
@@ -103,3 +109,16 @@ def mutual_information(frequency: Float64[np.ndarray, "positions neurons"]) -> F
         off = np.where(frequency < 1, (1 - frequency) * np.log((1 - frequency) / (1 - overall)), 0)
         information = (on + off).mean(0)
     return np.where((overall > 0) & (overall < 1), np.maximum(information, 0), 0.0)
+
+
+def information_errors(curves: PositionCurves) -> Float64[np.ndarray, "2 neurons"]:
+    """Standard errors of the mutual information without BOS's position and with it, by the jackknife over blocks.
+
+    NaN with too few blocks. A neuron that is always or never active has an information of 0 in all of them.
+    """
+
+    def estimates(n_rows: np.int64, active: np.ndarray) -> Float64[np.ndarray, "2 neurons"]:
+        frequency = active / max(n_rows, 1)
+        return np.stack([mutual_information(frequency[1:]), mutual_information(frequency)])
+
+    return jackknife(curves.block_rows, estimates, curves.block_active)

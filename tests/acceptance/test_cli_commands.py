@@ -45,7 +45,8 @@ def test_rows_in_every_format(catalog, arguments):
     assert len(list(csv.DictReader(io.StringIO(answers["csv"].out)))) == len(rows)
     table = answers["table"].out.splitlines()
     assert len(table) == len(rows) + 2
-    assert table[0].split() == list(rows[0])
+    joined = {f"{name}_se" for name in rows[0]} if arguments[0] != "sql" else set()
+    assert table[0].split() == [name for name in rows[0] if name not in joined]
     talk = answers["json"].err
     assert talk == (f"{len(rows)} of {len(rows)} labels\n" if arguments[0] == "find" else "")
 
@@ -141,7 +142,11 @@ def test_show_has_every_section_and_visible_tokens(catalog):
     assert [label["family"] for label in page["labels"]] == ["alphabet", "unigram"]
     assert page["top_tokens"][0]["token"] == " s"
     assert page["labels"][0]["evidence"]["threshold"] == 0.37
-    assert {"statistic", "value", "percentile"} == set(page["statistics"][0])
+    assert {"statistic", "value", "value_se", "percentile"} == set(page["statistics"][0])
+    errors = {row["statistic"]: (row["value"], row["value_se"]) for row in page["statistics"]}
+    assert errors["sparsity"][1] == pytest.approx(errors["sparsity"][0] / 20) and errors["w_in_norm"][1] is None
+    (shown,) = (line.split() for line in text.splitlines() if line.startswith("sparsity "))
+    assert shown[1:4] == ["0.85", "±", "0.04"]
     assert len(page["promoted"]) == len(page["suppressed"]) == 5
     table = list(csv.DictReader(io.StringIO(catalog("show", MODELS[0], "1.10", "--format", "csv").out)))
     assert {row["section"] for row in table} == {name for name, content in page.items() if content}
@@ -157,11 +162,12 @@ def test_show_draws_how_activity_depends_on_the_position(catalog, copied, settin
         "mutual_information", "pattern", "strength", "alternations", "coverage", "predictability", "frequency",
     ]  # fmt: skip
     assert section.endswith("▁▅█ 0–0.5") and "low" not in section
+    assert section.splitlines()[2].strip().startswith("0.0085 ± 0.0009  ")
     (stored,) = json.loads(catalog("show", MODELS[0], "1.10", "--format", "json").out)["position"]
     assert stored["curve"] == [1.0, 0.0, 0.25, 0.5] and stored["runs"] == [[1, 2, "low"]]
     with psycopg.connect(os.environ["CATALOG_DATABASE_URL"], autocommit=True) as connection:
-        nothing = ", ".join(f"{name} = NULL" for name in ("mutual_information", "pattern", "strength", "alternations", "curve"))
-        connection.execute(f"UPDATE position_statistics SET {nothing}, coverage = NULL")
+        names = ("mutual_information", "mutual_information_se", "pattern", "strength", "alternations", "curve", "coverage")
+        connection.execute(f"UPDATE position_statistics SET {', '.join(f'{name} = NULL' for name in names)}")
     assert "Activity by position" not in catalog("show", MODELS[0], "1.10").out
 
 

@@ -99,6 +99,38 @@ def test_numbers_of_a_column_have_equal_decimals_where_that_shows_them_all(value
     assert [line.strip() for line in lines[2:]] == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        (0.15312, 0.00412, "0.153 ± 0.004"),
+        (-0.15312, 0.00152, "-0.1531 ± 0.0015"),
+        (12345.6, 234.0, "12346 ± 234"),
+        (3.0, 0.0, "3 ± 0"),
+        (1e-9, 2.5e-10, "1e-09 ± 2.5e-10"),
+        (0.5, None, "0.5000"),
+        (None, 0.5, "–"),
+    ],
+)
+def test_standard_errors_stand_beside_their_numbers_for_people_alone(capsys, value, error, expected):
+    """A column whose name ends otherwise, or that no number belongs to, is left as it is."""
+    rows = Rows(("corr", "n", "corr_se", "kl_se"), (701, 23, 701, 701), ((value, 5, error, 0.25),))
+    output.show_rows(rows, Format.TABLE)
+    head, _, line = capsys.readouterr().out.splitlines()
+    assert head.split() == ["corr", "n", "kl_se"]
+    assert line.strip().startswith(f"{expected}  ")
+    output.show_page("page", {}, [output.Section("one", "One", rows.names, rows.rows)], Format.TABLE)
+    assert capsys.readouterr().out.splitlines()[-1] == line
+    output.show_rows(rows, Format.TABLE, as_asked=True)
+    assert capsys.readouterr().out.split()[:4] == list(rows.names)
+    output.show_rows(rows, Format.JSONL)
+    assert list(json.loads(capsys.readouterr().out)) == list(rows.names)
+
+
+def test_a_number_with_its_error_is_not_cut():
+    table = output.draw_table(*output.joined_errors(["text", "n", "n_se"], [("x" * 30, 0.5, 0.25)]), 25)
+    assert table.text.splitlines()[2].endswith("…  0.5 ± 0.2") and table.shortened == ["text"]
+
+
 def test_page_in_every_format(capsys):
     section = output.Section("labels", "Labels", ["family", "score"], [("alphabet", 0.5)])
     empty = output.Section("top_tokens", "Tokens", ["token"], [])

@@ -71,7 +71,7 @@ def test_a_family_that_is_not_found_says_whether_it_was_looked_for_and_what_came
     never = "never measured: run 1 has no labels of the family syntax; repeat its `catalog ingest` with --only syntax."
     assert f"**Not looked for**: {never}" in sections["syntax"]
     assert "The closest:\n\n| model | layer | neuron | mutual_information |" in sections["position"]
-    assert f"| {MODELS[0]} | 1 | 15 | 0.01 | `other` | `weak` | 2,000 |" in sections["position"]
+    assert f"| {MODELS[0]} | 1 | 15 | 0.0100 ± 0.0010 | `other` | `weak` | 2,000 |" in sections["position"]
     assert "**Looked for, and no neuron passes.**" in sections["token_detector"]
     assert f"| {MODELS[0]} | 1 | 10 | 10 | 2,000 | 0.99 |" in sections["token_detector"]
     assert "**Looked for, and no neuron passes.**" in sections["dead"] and "0.1" in sections["dead"]
@@ -199,6 +199,8 @@ def test_evidence_of_every_rule_is_in_words() -> None:
     assert in_words("position", position) == (
         "0.2 nats about the position; strong, 2 alternations, at an extreme on 90 % of the positions: high 1–16"
     )
+    measured = in_words("position", {**position, "mutual_information_se": 0.012})
+    assert measured.startswith("0.200 ± 0.012 nats about the position;")
     bos = {"bos_activation": 3.0, "ratio": 6.0, "post_p99_9": 0.5}
     assert in_words("bos", bos).startswith("3 on BOS, 6 times")
     detector = {"n": 3, "cover": 4, "activations": 90, "detected": 2, "mean_effect": -0.5, "suppressing": True}
@@ -206,6 +208,8 @@ def test_evidence_of_every_rule_is_in_words() -> None:
     assert "it suppresses them, by -0.5 logits" in in_words("ngram_detector", detector)
     rare = {"activations": 0.0, "n_tokens": 1000, "upper_bound": 0.003, "enough_tokens": 2e7}
     assert in_words("dead", rare).startswith("active on none of 1,000 tokens, so that its frequency is at most 0.003")
+    known = {**rare, "n_documents": 40, "upper_bound_documents": 0.075}
+    assert "0.003 (3/n), and it is active in at most 7.5 % of documents (3/n of 40); provisional" in in_words("dead", known)
     once = in_words("near_dead", {**rare, "activations": 1.0})
     assert once == "active on 1 of 1,000 tokens; provisional below 20,000,000 tokens"
     assert in_words("gone", {"subset": "code", "n_tokens": 9, "nothing": None}) == "subset code, n_tokens 9"

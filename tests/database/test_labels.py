@@ -92,6 +92,7 @@ def test_a_positional_neuron_is_labelled_by_its_pattern(engine, run, store):
     store.relabel()
     assert labels_of(engine, neuron) == [("position", "both_extremes", 0.3)]
     ((shown,),) = rows(engine, "SELECT evidence FROM labels WHERE neuron_id = :neuron", neuron=neuron)
+    assert shown["mutual_information_se"] == pytest.approx((0.1 + 0.9 * 5 / 31) / 1000)
     assert shown["threshold"] == 0.05 and shown["runs"] == [[1, 30, "high"], [31, 63, "low"]]
     found = rows(engine, "SELECT run_id, layer, neuron, pattern FROM position_neurons")
     assert found == [(run, 0, 5, "both_extremes")]
@@ -258,5 +259,9 @@ def test_a_neuron_is_dead_only_on_enough_tokens(engine, run, store, activations,
     )  # fmt: skip
     store.relabel()
     assert labels_of(engine, neuron) == expected
-    found = rows(engine, "SELECT neuron, activations, n_tokens FROM dead_neurons")
-    assert found == ([(5, activations, n_tokens)] if expected else [])
+    bounds = (3 / n_tokens, 80, 3 / 80)
+    numbers = "upper_bound::float, n_documents, upper_bound_documents::float"
+    found = rows(engine, f"SELECT neuron, activations, n_tokens, {numbers} FROM dead_neurons")
+    assert found == ([(5, activations, n_tokens, *map(pytest.approx, bounds))] if expected else [])
+    for (evidence,) in rows(engine, "SELECT evidence FROM labels WHERE family IN ('dead', 'near_dead')"):
+        assert (evidence["upper_bound"], evidence["n_documents"], evidence["upper_bound_documents"]) == pytest.approx(bounds)

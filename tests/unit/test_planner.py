@@ -141,7 +141,7 @@ def test_large_models_are_cut_by_tiles_and_small_ones_by_rows() -> None:
 
 def test_what_the_finish_takes_is_counted_once_per_job() -> None:
     """n-grams are grouped once for all layers and models of a job, where the job finishes them."""
-    work, shapes = Work((), {"ngrams": (0, 1), "positions": (0,)}), [ModelShape(3, 8, 6, 20)] * 2
+    work, shapes = Work((), {"ngrams": (0, 1), "examples": (0,)}), [ModelShape(3, 8, 6, 20)] * 2
     (_, job) = make_plan(work, shapes, CORPUS, LARGE).jobs
     shared = {item.size.shared_bytes for item in job.items if isinstance(item, LayerItem) and item.measure == "ngrams"}
     assert shared == {INDEX_BYTES * N_ROWS * (CONTEXT - 1)}
@@ -159,6 +159,6 @@ def test_what_the_finish_takes_is_counted_once_per_job() -> None:
 
 def test_a_budget_too_small_says_the_least_that_works() -> None:
     work, shapes = Work(((0, 1),), {"activations": (0, 1), "vocabulary": (0, 1)}), [ModelShape(2, 8, 64, 100)] * 2
-    with pytest.raises(InputError, match=r"give at least --memory 0\.001"):
+    with pytest.raises(InputError, match=r"give at least --memory 0\.002"):
         make_plan(work, shapes, CORPUS, 1000)
     assert make_plan(work, shapes, CORPUS, least(work, shapes)).jobs

@@ -9,10 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.parts.positions import describe_positions
 from ingest.statistics import loops, positions
+from ingest.statistics.jackknife import LEAST_BLOCKS, N_BLOCKS
 from ingest.statistics.layers import TokenBatch
 from ingest.statistics.position_patterns import Run, find_pattern, find_runs, shortest_run
-from ingest.statistics.positions import PositionAccumulator, mutual_information
+from ingest.statistics.positions import PositionAccumulator, PositionCurves, information_errors, mutual_information
+from tests import references
 
 CPU = torch.device("cpu")
 
@@ -22,9 +25,9 @@ def curve(*spans: tuple[int, float]) -> np.ndarray:
     return np.concatenate([np.full(n, value) for n, value in spans])
 
 
-def batch_of(n_rows: int) -> TokenBatch:
+def batch_of(blocks: torch.Tensor) -> TokenBatch:
     nothing = torch.empty(0, dtype=torch.int64)
-    return TokenBatch(0, n_rows, 0, *[nothing] * 6)
+    return TokenBatch(0, len(blocks), 0, *[nothing] * 5, blocks)
 
 
 @settings(max_examples=25, deadline=None)
@@ -33,34 +36,64 @@ def batch_of(n_rows: int) -> TokenBatch:
     context=st.integers(2, 19),
     cuts=st.lists(st.integers(0, 40), max_size=3),
     seed=st.integers(0, 99),
+    merge=st.booleans(),
 )
-def test_any_split_and_order_equals_the_definition(n_rows: int, context: int, cuts: list[int], seed: int) -> None:
+def test_any_split_and_order_equals_the_definition(n_rows: int, context: int, cuts: list[int], seed: int, merge: bool) -> None:
     generator = torch.Generator().manual_seed(seed)
     pre = torch.randn(n_rows, context, 5, generator=generator).round(decimals=1)
     post = torch.nn.functional.gelu(pre) + 30
-    accumulator = PositionAccumulator(context, 5, CPU)
+    blocks = torch.randint(0, N_BLOCKS, (n_rows,), generator=generator)
     edges = [0, *sorted(min(cut, n_rows) for cut in cuts), n_rows]
-    parts = [slice(first, last) for first, last in pairwise(edges)]
-    for part in reversed(parts):
-        batch = batch_of(part.stop - part.start)
-        for neurons in (slice(0, 2), slice(2, 5)):
-            flat = [x[part, :, neurons].reshape(-1, neurons.stop - neurons.start) for x in (pre, post)]
-            accumulator.observe(batch, *flat, neurons)
-        accumulator.update(batch, pre, post)
-    found = accumulator.compute()
+    found = accumulated(pre, post, blocks, [slice(*edge) for edge in pairwise(edges)][::-1], merge)
     exact = post.double().numpy()
     assert found.n_rows == n_rows
     np.testing.assert_allclose(found.frequency, (pre > 0).double().mean(0).numpy(), rtol=1e-12)
     np.testing.assert_allclose(found.mean, exact.mean(0), rtol=1e-12)
     np.testing.assert_allclose(found.std, exact.std(0), atol=1e-6)
+    active = (pre > 0).numpy()
+    for error, first in zip(information_errors(found), (1, 0), strict=True):
+        expected = references.jackknife(
+            blocks.numpy(), lambda rows, first=first: references.mutual_information(active[rows, first:])
+        )
+        np.testing.assert_allclose(error, expected, rtol=1e-7, atol=1e-9)
+
+
+def accumulated(pre: torch.Tensor, post: torch.Tensor, blocks: torch.Tensor, parts: list[slice], merge: bool) -> PositionCurves:
+    """(rows, positions, neurons) fed part by part, each in two pieces of neurons, into one accumulator or into one each."""
+    whole = PositionAccumulator(*pre.shape[1:], CPU)
+    for part in parts:
+        accumulator = PositionAccumulator(*pre.shape[1:], CPU) if merge else whole
+        batch = batch_of(blocks[part])
+        for neurons in (slice(0, 2), slice(2, 5)):
+            flat = [x[part, :, neurons].reshape(-1, neurons.stop - neurons.start) for x in (pre, post)]
+            accumulator.observe(batch, *flat, neurons)
+        accumulator.update(batch, pre, post)
+        if merge:
+            whole.merge({name: sums.numpy() for name, sums in accumulator.state().items()})
+    return whole.compute()
+
+
+@pytest.mark.parametrize("n_blocks", [LEAST_BLOCKS - 1, LEAST_BLOCKS])
+def test_the_error_of_the_information_needs_ten_blocks(n_blocks: int) -> None:
+    pre = torch.randn(1000, 6, 5, generator=torch.Generator().manual_seed(2))
+    pre[:, :, 4] = -1
+    blocks = torch.arange(1000) % n_blocks
+    described = describe_positions(accumulated(pre, pre, blocks, [slice(0, 1000)], merge=False))
+    for name in ("mutual_information_se", "mutual_information_bos_se"):
+        if n_blocks < LEAST_BLOCKS:
+            assert np.isnan(described[name]).all()
+        else:
+            assert (described[name][:4] > 0).all() and described[name][4] == 0
+    fewer = describe_positions(accumulated(pre, pre, blocks, [slice(0, 999)], merge=False))
+    assert np.isnan(fewer["mutual_information_se"]).all()
 
 
 def test_a_gpu_adds_what_the_loop_adds() -> None:
     pre = torch.randn(6 * 7, 4, generator=torch.Generator().manual_seed(3))
     found = []
     for add in (loops.add_positions, positions.add_positions):
-        active, sums = torch.zeros(7, 9, dtype=torch.int64), torch.zeros(2, 7, 9, dtype=torch.float64)
-        add(pre, pre * 2, active[:, 3:7], sums[0, :, 3:7], sums[1, :, 3:7])
+        active, sums = torch.zeros(3, 7, 9, dtype=torch.int32), torch.zeros(2, 7, 9, dtype=torch.float64)
+        add(pre, pre * 2, torch.tensor([2, 0, 2, 2, 0, 2]), active[:, :, 3:7], sums[:, :, 3:7])
         found.append((active, sums))
     assert torch.equal(found[0][0], found[1][0]) and found[0][0].sum() == (pre > 0).sum()
     torch.testing.assert_close(found[0][1], found[1][1])
