@@ -65,6 +65,7 @@ class ModelRow(NamedTuple):
     identity: str
     weight_processing: str
     source: str
+    control_of: str | None = None
 
 
 class ModelIds(NamedTuple):

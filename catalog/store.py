@@ -212,10 +212,10 @@ class Store(Generic[Table]):
             return queries.run_details(connection, run)
 
     def delete_run(self, run: int) -> None:
-        """Delete a run with all its rows, see `catalog.runs.life.delete_run`."""
-        from catalog.runs import life
+        """Delete a run with all its rows, see `catalog.runs.deletion.delete_run`."""
+        from catalog.runs import deletion
 
-        life.delete_run(self.engine, run)
+        deletion.delete_run(self.engine, run)
 
     def cancel_run(self, run: int) -> None:
         """End a queued or running run, see `catalog.runs.life.cancel_run`."""

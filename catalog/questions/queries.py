@@ -141,7 +141,8 @@ def family_counts(connection: Connection, model: str | None = None, run: int | N
     if by not in FAMILY_COUNTS:
         raise InputError(f"--by {by!r} is no way to count; choose from {', '.join(FAMILY_COUNTS)}.")
     view, order = FAMILY_COUNTS[by]
-    return _of_model(connection, view, f"{order}, v.neurons, v.universal_neurons", order, model, run)
+    columns = f"{order}, v.neurons, v.universal_neurons, v.expected_by_chance, v.chance_ratio, v.chance_ratio_upper, v.control"
+    return _of_model(connection, view, columns, order, model, run)
 
 
 def layer_profiles(connection: Connection, model: str | None = None, run: int | None = None) -> Rows:
