@@ -42,7 +42,9 @@ class Options:
         int | None,
         typer.Option("--context", "--context-length", help="Tokens per row with BOS; else the smaller of 512 and n_ctx."),
     ]
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Tokens to keep, after rows are shuffled; else all.")]
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Tokens to keep, after rows are shuffled; else all.")
+    ]
     device: DeviceOption
     memory_gb: MemoryOption
     precision: Annotated[
@@ -57,10 +59,14 @@ class Options:
         int | None, typer.Option("--control-tokens", help="Tokens that a twin reads, the first of the corpus; else all.")
     ]
     top_k: Annotated[int, typer.Option("--top-k", help="Matches to keep per neuron and other model.")]
-    only: Annotated[Words, typer.Option("--only", help=f"Parts, with commas: {_parts()}; roles: what neurons do; else all.")]
+    only: Annotated[
+        Words, typer.Option("--only", help=f"Parts, with commas: {_parts()}; roles: what neurons do; else all.")
+    ]
     again: Annotated[bool, typer.Option("--again", help="Compute a run that is published already.")]
     batch_tokens: BatchTokensOption
-    subset_column: Annotated[str, typer.Option("--subset-column", help="The corpus's column of subset names; '' for none.")]
+    subset_column: Annotated[
+        str, typer.Option("--subset-column", help="The corpus's column of subset names; '' for none.")
+    ]
     text_column: Annotated[str, typer.Option("--text-column", help="The corpus's column of text.")]
     split: Annotated[str | None, typer.Option("--split", help="Split of a data set on the hub.")]
     corpus_revision: Annotated[str | None, typer.Option("--corpus-revision", help="Revision of a data set on the hub.")]
@@ -88,7 +94,9 @@ class Options:
     syntax_subsets: Annotated[
         Words, typer.Option("--syntax-subsets", help="Subsets to annotate, with commas; else those of English prose.")
     ]
-    topics: Annotated[str | None, typer.Option("--topics", help="CSV of token_id,topic; else topics are found in the corpus.")]
+    topics: Annotated[
+        str | None, typer.Option("--topics", help="CSV of token_id,topic; else topics are found in the corpus.")
+    ]
     jobs: Annotated[int | None, typer.Option("--jobs", help="Least number of jobs to cut the work into.")]
     enqueue: Annotated[bool, typer.Option("--enqueue", help="Leave the jobs to `catalog worker` processes.")]
     staging: Annotated[

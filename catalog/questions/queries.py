@@ -175,12 +175,14 @@ def models(connection: Connection) -> Rows:
 
 
 def runs(connection: Connection) -> Rows:
-    """One row per run, newest first."""
+    """One row per run, newest first; one that is a control says of which runs."""
     return ask(
         connection,
         """SELECT r.id AS run, r.status, r.phase, r.superseded, r.model_family,
                   (SELECT count(*) FROM run_models m WHERE m.run_id = r.id) AS models,
                   (SELECT string_agg(p.part, ', ' ORDER BY p.part) FROM run_parts p WHERE p.run_id = r.id) AS parts,
+                  (SELECT string_agg(k.run_id::text, ', ' ORDER BY k.run_id) FROM run_controls k
+                    WHERE k.control_run_id = r.id) AS control_of,
                   c.name AS corpus, c.n_tokens AS tokens, r.started_at, r.published_at, r.error
            FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id ORDER BY r.id DESC""",
     )
@@ -194,6 +196,10 @@ def run_details(connection: Connection, run: int) -> Values:
         """SELECT r.id AS run, r.*, c.name AS corpus, c.n_tokens AS tokens, c.n_kept AS kept_tokens, c.token_sha256,
                   (SELECT string_agg(n.model, ', ' ORDER BY m.ordinal) FROM run_models m
                      JOIN history.model_names n ON n.model_id = m.model_id WHERE m.run_id = r.id) AS models,
+                  (SELECT string_agg(k.control_run_id::text, ', ' ORDER BY k.control_run_id) FROM run_controls k
+                    WHERE k.run_id = r.id) AS controls,
+                  (SELECT string_agg(k.run_id::text, ', ' ORDER BY k.run_id) FROM run_controls k
+                    WHERE k.control_run_id = r.id) AS control_of,
                   (SELECT jsonb_object_agg(p.part, p.settings ORDER BY p.part) FROM run_parts p
                     WHERE p.run_id = r.id AND p.settings <> '{}') AS settings_of_parts
            FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id WHERE r.id = :run""",

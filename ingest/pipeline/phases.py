@@ -64,6 +64,8 @@ class RunWork:
         return [model for model, identity in enumerate(self.inputs.identities) if identity not in known.models]
 
     def _process_weights(self, progress: Progress) -> None:
+        if self.inputs.original is not None:
+            return
         progress.phase("check weights", len(self.inputs.checkpoints), "models")
         for checkpoint in self.inputs.checkpoints:
             if not checkpoint.is_processed:
