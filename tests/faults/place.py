@@ -39,7 +39,7 @@ class Place:
         self._started: list[Process] = []
         self._environment = {"CATALOG_HOME": str(self.home), "CATALOG_DATABASE_URL": ""}
         models, corpus = tiny_family(folder, "ab", **shape), small_corpus(folder, documents)
-        self.ingest = ["ingest", *map(str, models), "--corpus", str(corpus), "--checkpoint-minutes", "0.005"]
+        self.ingest = ["ingest", *map(str, models), "--corpus", str(corpus), "--checkpoint-minutes", "0.005", "--controls", "0"]
         self.ingest += ["--only", ",".join(parts), "--intervention-tokens", str(held_tokens), "--ablation-pairs", "2"]
         self.worker = ["worker", "--heartbeat", "0.5", "--stalled", "2", "--until-empty"]
         self.run("db", "upgrade")
