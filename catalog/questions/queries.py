@@ -194,8 +194,9 @@ def run_details(connection: Connection, run: int) -> Values:
     (row,) = ask(
         connection,
         """SELECT r.id AS run, r.*, c.name AS corpus, c.n_tokens AS tokens, c.n_kept AS kept_tokens, c.token_sha256,
-                  (SELECT string_agg(n.model, ', ' ORDER BY m.ordinal) FROM run_models m
-                     JOIN history.model_names n ON n.model_id = m.model_id WHERE m.run_id = r.id) AS models,
+                  (SELECT string_agg(COALESCE(n.model, o.name), ', ' ORDER BY m.ordinal) FROM run_models m
+                     JOIN models o ON o.id = m.model_id LEFT JOIN history.model_names n ON n.model_id = o.id
+                    WHERE m.run_id = r.id) AS models,
                   (SELECT string_agg(k.control_run_id::text, ', ' ORDER BY k.control_run_id) FROM run_controls k
                     WHERE k.run_id = r.id) AS controls,
                   (SELECT string_agg(k.run_id::text, ', ' ORDER BY k.run_id) FROM run_controls k

@@ -28,12 +28,13 @@ _COUNTS = {
 HELPERS = (
     View(
         "history.model_names",
-        "The unique name of each model: name, or name@revision where a name has several revisions.",
+        "The unique name of each model: name, or name@revision where a name has several revisions. Controls have none.",
         """SELECT m.id AS model_id,
        CASE WHEN m.revision <> '' AND EXISTS (SELECT 1 FROM public.models o WHERE o.name = m.name AND o.id <> m.id)
             THEN m.name || '@' || m.revision ELSE m.name END AS model,
        m.model_family AS family
-  FROM public.models m""",
+  FROM public.models m
+ WHERE m.control_of IS NULL""",
         _MEMBERS,
     ),
     View(
@@ -42,8 +43,7 @@ HELPERS = (
         """SELECT rm.run_id, rm.model_id, names.model, names.family
   FROM public.run_models rm
   JOIN public.runs r ON r.id = rm.run_id AND r.published_at IS NOT NULL
-  JOIN history.model_names names ON names.model_id = rm.model_id
- WHERE EXISTS (SELECT FROM public.models m WHERE m.id = rm.model_id AND m.control_of IS NULL)""",
+  JOIN history.model_names names ON names.model_id = rm.model_id""",
         _MEMBERS,
     ),
     View(
@@ -53,7 +53,6 @@ HELPERS = (
   FROM public.run_models rm
   JOIN public.runs r ON r.id = rm.run_id AND r.published_at IS NOT NULL
   JOIN history.model_names names ON names.model_id = rm.model_id
- WHERE EXISTS (SELECT FROM public.models m WHERE m.id = rm.model_id AND m.control_of IS NULL)
  ORDER BY rm.model_id, r.published_at DESC, rm.run_id DESC""",
         _MEMBERS,
     ),
