@@ -155,7 +155,7 @@ SHOWN = (
 ORPHANS = {
     "tables in schema staging": "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'",
     "runs that are not published": "SELECT count(*) FROM runs WHERE status <> 'published'",
-    "runs too many": "SELECT count(*) - 1 FROM runs",
+    "runs too many": "SELECT count(*) - 1 FROM runs WHERE id NOT IN (SELECT control_run_id FROM run_controls)",
     "results of jobs": "SELECT count(*) FROM run_job_results",
     "jobs that are not done": "SELECT count(*) FROM run_jobs WHERE finished_at IS NULL",
     "staging folders": "SELECT count(*) FROM runs WHERE staging_folder IS NOT NULL",
