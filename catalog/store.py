@@ -88,6 +88,13 @@ class Store(Generic[Table]):
         with self._reading() as connection:
             return self._shown(queries.family_counts(connection, model, run, by))
 
+    def chance_of(self, family: str, model: str | None = None, run: int | None = None) -> str:
+        """See `catalog.questions.queries.chance_of`."""
+        from catalog.questions import queries
+
+        with self._reading() as connection:
+            return queries.chance_of(connection, family, model, run)
+
     def layer_profiles(self, model: str | None = None, run: int | None = None) -> Table:
         """See `catalog.questions.queries.layer_profiles`."""
         from catalog.questions import queries

@@ -145,6 +145,15 @@ def family_counts(connection: Connection, model: str | None = None, run: int | N
     return _of_model(connection, view, columns, order, model, run)
 
 
+def chance_of(connection: Connection, family: str, model: str | None = None, run: int | None = None) -> str:
+    """How many neurons of a family chance gives, in a few words."""
+    counts = [count for count in family_counts(connection, model, run, "model").records() if count["family"] == family]
+    expected = [count["expected_by_chance"] for count in counts if count["expected_by_chance"] is not None]
+    if not expected:
+        return str(counts[0]["control"]) if counts else "no control"
+    return f"{sum(expected):,.4g} neurons expected by chance"
+
+
 def layer_profiles(connection: Connection, model: str | None = None, run: int | None = None) -> Rows:
     """One row per model and layer, in that order."""
     return _of_model(connection, "layer_profiles", "v.*", "v.model, v.layer", model, run)

@@ -47,7 +47,8 @@ def test_rows_in_every_format(catalog, arguments):
     assert len(table) == len(rows) + 2
     assert table[0].split() == list(rows[0])
     talk = answers["json"].err
-    assert talk == (f"{len(rows)} of {len(rows)} labels\n" if arguments[0] == "find" else "")
+    chance = ", no control" if "--family" in arguments else ""
+    assert talk == (f"{len(rows)} of {len(rows)} labels{chance}\n" if arguments[0] == "find" else "")
 
 
 def test_find_gives_one_row_per_label(catalog):

@@ -79,6 +79,8 @@ def test_what_chance_gives_stands_beside_what_there_is(engine, published_family,
     store.relabel()
     assert counted(engine, "dead")[1:3] == (0.0, 0.0) and counted(engine, "dead")[4] == "at most 5 %"
     assert counted(engine, "dead")[3] == pytest.approx(upper(0) / 10, rel=0.01) and upper(0) == pytest.approx(-math.log(0.05))
+    assert store.chance_of("dead", MODELS[0]) == "0 neurons expected by chance"
+    assert store.chance_of("prediction") == "no control of this kind" and store.chance_of("syntax") == "no control"
     assert counted(engine, "prediction")[1:] == (None, None, None, "no control of this kind")
     assert counted(engine, "unexplained")[4] == "no control of this kind"
 
