@@ -67,7 +67,8 @@ def test_two_sources_of_the_same_tokens_have_their_own_counts(catalog, database_
     models = [str(model) for model in tiny_family(tmp_path, "ab")]
     for number, odd in ((0, [None]), (1, [None, None, 7])):
         source = folder_of(tmp_path / f"source{number}", *odd)
-        answer = catalog("ingest", models[number], "--corpus", str(source), "--only", "activations", "--controls", "0", "--exclude", "*.json")
+        alone = ("--only", "activations", "--controls", "0")
+        answer = catalog("ingest", models[number], "--corpus", str(source), *alone, "--exclude", "*.json")
         assert answer.code == 0, answer.err
         shown = catalog("runs", "show", str(number + 1), "--format", "json").rows["identity"]
         assert (shown["documents_kept"], shown["documents_null"], shown["documents_not_text"]) == (60, 1 + number, number)
