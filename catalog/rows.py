@@ -65,6 +65,7 @@ class ModelRow(NamedTuple):
     identity: str
     weight_processing: str
     source: str
+    control_of: str | None = None
 
 
 class ModelIds(NamedTuple):
@@ -118,7 +119,7 @@ class CorpusRow(NamedTuple):
     """Rows by their number; those that examples of neurons are in are stored."""
     documents: DocumentCounts
     n_files_left_out: int
-    n_documents: int
+    n_documents: int | None
     """With a token in the rows."""
 
 

@@ -88,6 +88,13 @@ class Store(Generic[Table]):
         with self._reading() as connection:
             return self._shown(queries.family_counts(connection, model, run, by))
 
+    def chance_of(self, family: str, model: str | None = None, run: int | None = None) -> str:
+        """See `catalog.questions.queries.chance_of`."""
+        from catalog.questions import queries
+
+        with self._reading() as connection:
+            return queries.chance_of(connection, family, model, run)
+
     def layer_profiles(self, model: str | None = None, run: int | None = None) -> Table:
         """See `catalog.questions.queries.layer_profiles`."""
         from catalog.questions import queries
@@ -212,10 +219,10 @@ class Store(Generic[Table]):
             return queries.run_details(connection, run)
 
     def delete_run(self, run: int) -> None:
-        """Delete a run with all its rows, see `catalog.runs.life.delete_run`."""
-        from catalog.runs import life
+        """Delete a run with all its rows, see `catalog.runs.deletion.delete_run`."""
+        from catalog.runs import deletion
 
-        life.delete_run(self.engine, run)
+        deletion.delete_run(self.engine, run)
 
     def cancel_run(self, run: int) -> None:
         """End a queued or running run, see `catalog.runs.life.cancel_run`."""

@@ -52,6 +52,12 @@ class Options:
     ]
     seed: Annotated[int, typer.Option("--seed", help="Of the shuffle and of the rotated baseline.")]
     baseline_draws: Annotated[int, typer.Option("--baseline-draws", help="Rotations that the baseline averages.")]
+    controls: Annotated[
+        int, typer.Option("--controls", help="Twins of the first model that tell what chance labels; 0: no control.")
+    ]
+    control_tokens: Annotated[
+        int | None, typer.Option("--control-tokens", help="Tokens that a twin reads, the first of the corpus; else all.")
+    ]
     top_k: Annotated[int, typer.Option("--top-k", help="Matches to keep per neuron and other model.")]
     only: Annotated[
         Words, typer.Option("--only", help=f"Parts, with commas: {_parts()}; roles: what neurons do; else all.")

@@ -71,7 +71,9 @@ def find(
         answer = store.find_labels(wanted)
         show_rows(answer, format)
         if len(answer):
-            show_count(len(answer), store.count_labels(wanted), "labels")
+            total, whole = store.count_labels(wanted), (subtype, layer, min_excess, min_score) == (None,) * 4 and not universal
+            chance = f", {store.chance_of(family, model=model, run=run)}" if family is not None and whole else ""
+            show_count(len(answer), total, f"labels{chance}")
         tell_why(len(answer), lambda: store.why(why_empty().labels, wanted))
 
 

@@ -1,6 +1,6 @@
 """Opens what an ingest needs: checkpoints that belong together, the tokenised corpus, and the token features."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -10,7 +10,8 @@ from catalog.settings import home
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, check_family, open_checkpoint
 from ingest.checkpoints.first_looks import context_length
-from ingest.corpus.rows import TokenCorpus
+from ingest.checkpoints.twins import twin_of
+from ingest.corpus.rows import TokenCorpus, first_rows
 from ingest.corpus.syntax.annotate import check_installed
 from ingest.corpus.tokenising import tokenise
 from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
@@ -36,6 +37,20 @@ class Inputs:
     device: torch.device
     device_description: str
     memory_bytes: int
+    original: Checkpoint | None = None
+    """Of a control: the model that it is a twin of."""
+    whole_corpus: TokenCorpus | None = None
+    """Of a control: the corpus of which it reads the first rows."""
+
+    @property
+    def describing_corpus(self) -> TokenCorpus | None:
+        """The rows that decide which features there are: those of a control are the features of other runs."""
+        return self.whole_corpus or self.corpus
+
+    @property
+    def opened(self) -> list[Checkpoint]:
+        """The models as files have them."""
+        return self.checkpoints if self.original is None else [self.original]
 
     @property
     def identities(self) -> list[str]:
@@ -45,7 +60,7 @@ class Inputs:
     @property
     def arguments(self) -> list[str]:
         """The models as arguments that mean the same in any folder."""
-        return [f"{c.name}={c.source}{f'@{c.revision}' if c.revision else ''}" for c in self.checkpoints]
+        return [f"{c.name}={c.source}{f'@{c.revision}' if c.revision else ''}" for c in self.opened]
 
     def pair_key(self, a: int, b: int) -> tuple[str, str]:
         """What identifies a pair of models in the catalog: the smaller identity first."""
@@ -60,7 +75,7 @@ class Inputs:
     @property
     def asked(self) -> Asked:
         """What a run is recognised by; what there is to tell was told when they were read."""
-        return Asked(self.model_keys, self.context, None if self.corpus is None else self.corpus.token_sha256, [])
+        return Asked(self.model_keys, self.context, None if self.corpus is None else self.corpus.meta, [])
 
 
 def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
@@ -97,7 +112,7 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
             f"{settings.precision} over only {corpus.n_tokens:,} tokens may err by more than 1e-4; its errors average out over "
             f"{FEW_TOKENS:,} or more."
         )
-    return Inputs(
+    inputs = Inputs(
         checkpoints=checkpoints,
         tokenizer=tokenizer,
         corpus=corpus,
@@ -105,6 +120,29 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
         device=device,
         device_description=describe(device),
         memory_bytes=memory_budget(device, settings.memory_gb),
+    )
+    return inputs if settings.control is None else control_inputs(inputs, settings)
+
+
+def control_inputs(inputs: Inputs, settings: IngestSettings) -> Inputs:
+    """What a control reads.
+
+    Args:
+        inputs: whose first model it is a twin of.
+        settings: those of the control.
+    Raises:
+        InputError: the model's weights cannot be folded.
+    """
+    original, corpus = inputs.checkpoints[0], inputs.corpus
+    assert settings.control is not None and corpus is not None
+    if not original.is_processed:
+        original.process(inputs.tokenizer.n_tokens)
+    return replace(
+        inputs,
+        checkpoints=[twin_of(original, settings.seed, settings.control)],
+        corpus=first_rows(corpus, settings.control_rows(corpus.n_rows, inputs.context)),
+        original=original,
+        whole_corpus=corpus,
     )
 
 

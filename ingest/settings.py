@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ class IngestSettings:
     precision: str = "fp32"
     seed: int = 0
     baseline_draws: int = 1
+    controls: int = 1
+    """Twins of the first model that are measured as controls, each in a run of its own; see `ingest.checkpoints.twins`."""
+    control_tokens: int | None = None
+    """Tokens of the corpus, the first rows, that a control reads; None: all of them."""
+    control: int | None = None
+    """Of the run of a control: which one it is, from 1. No option gives it."""
     top_k: int = 50
     only: tuple[str, ...] = ()
     again: bool = False
@@ -105,6 +111,23 @@ class IngestSettings:
         return tuple(part for part in parts.names() if not wanted or part in wanted)
 
     @property
+    def controlled_parts(self) -> tuple[str, ...]:
+        """Those of the parts that controls are measured by."""
+        return tuple(part for part in self.parts if part in parts.of_controls())
+
+    def of_control(self, number: int, model: str) -> "IngestSettings":
+        """What is asked for of one control.
+
+        Args:
+            model: the argument that gives the model that it is a twin of.
+        """
+        return replace(self, models=(model,), only=self.controlled_parts, control=number)
+
+    def control_rows(self, n_rows: int, context: int) -> int:
+        """How many of the rows of a corpus a control reads."""
+        return n_rows if self.control_tokens is None else min(n_rows, -(-self.control_tokens // context))
+
+    @property
     def needs_corpus(self) -> bool:
         return not {*self.parts} <= {*parts.of_weights()}
 
@@ -155,6 +178,8 @@ class IngestSettings:
             ("--max-tokens", self.max_tokens, 1),
             ("--context", self.context, 2),
             ("--baseline-draws", self.baseline_draws, 1),
+            ("--controls", self.controls, 0),
+            ("--control-tokens", self.control_tokens, 1),
             ("--top-k", self.top_k, 1),
             ("--batch-tokens", self.batch_tokens, 1),
             ("--min-count", self.min_count, 1),
@@ -244,7 +269,7 @@ class IngestReport:
 
     run_id: int
     outcome: str
-    """published, already_published, parts_added or queued."""
+    """published, already_published, parts_added, controls_added or queued."""
     resumed: bool
     """Whether an earlier attempt at the same run had failed, was interrupted or was cancelled."""
     seconds: float

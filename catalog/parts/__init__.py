@@ -127,6 +127,20 @@ def parts_of_rule(family: str) -> tuple[str, ...]:
     return next((part.name, *rule.also) for part in _parts() for rule in part.rules if rule.family == family)
 
 
+def controlled() -> dict[str, tuple[str, ...]]:
+    """The families that have controls, with the parts that decide which neurons are of them; features compete over parts."""
+    explaining = filling("explanations")
+    read = {rule.family: {*parts_of_rule(rule.family)} for rule in rules() if rule.of_activations}
+    all_read = {family: of_rule | {*explaining} if of_rule & {*explaining} else of_rule for family, of_rule in read.items()}
+    return {family: tuple(name for name in names() if name in of_family) for family, of_family in all_read.items()}
+
+
+def of_controls() -> tuple[str, ...]:
+    """The parts that a control is measured by."""
+    read = {part for of_family in controlled().values() for part in of_family}
+    return tuple(name for name in names() if name in read)
+
+
 def thresholds() -> "dict[tuple[str, str], Threshold]":
     """All thresholds as they are at first, by family and parameter."""
     of_rules = {(rule.family, threshold.parameter): threshold for rule in rules() for threshold in rule.thresholds}
@@ -165,6 +179,11 @@ def rows_in(part: str, table: str) -> "Rows":
 def tables() -> "dict[str, Table]":
     """All tables that parts fill, by name, each once."""
     return {rows.name: rows.table for part in _parts() for rows in part.rows}
+
+
+def filling(table: str) -> tuple[str, ...]:
+    """The parts that fill a table."""
+    return tuple(part.name for part in _parts() if any(rows.name == table for rows in part.rows))
 
 
 def filled_by(names: Iterable[str]) -> set[str]:

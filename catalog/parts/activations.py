@@ -69,7 +69,7 @@ def _words(evidence: Evidence) -> str:
 def _rule(family: str, about: str, condition: str, limit: Threshold, table: str) -> Rule:
     select = _RARE.format(family=family, enough=_ENOUGH, condition=condition)
     closest = measured(table, "s.sparsity AS frequency, s.n_tokens AS tokens", "s.sparsity")
-    return Rule(family, about, select, _words, (limit,), closest=closest, lowest_is_best=True)
+    return Rule(family, about, select, _words, (limit,), closest=closest, lowest_is_best=True, of_activations=True)
 
 
 PART = Part(

@@ -202,6 +202,7 @@ PART = Part(
                 "public.distribution_statistics", "s.bos_activation, s.post_p99_9, s.bos_ratio", "s.bos_ratio DESC"
             ),
             is_cause=True,
+            of_activations=True,
         ),
         best_feature(
             "context",

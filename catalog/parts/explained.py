@@ -67,7 +67,18 @@ def best_feature(
     """
     minimum = threshold(family, least.parameter)
     select = _BEST_FEATURE.format(family=family, subtype=subtype, least=minimum, more=more, of_feature=FAMILY_OF_FEATURE)
-    return Rule(family, about, select, _words, (least,), also=also, needs=needs, closest=closest, unless=unless)
+    return Rule(
+        family,
+        about,
+        select,
+        _words,
+        (least,),
+        also=also,
+        needs=needs,
+        closest=closest,
+        unless=unless,
+        of_activations=True,
+    )
 
 
 def by_score(condition: str) -> str:

@@ -143,6 +143,7 @@ def _rule(family: str, about: str, n: int, subtype: str, ngrams: str, most: Thre
         thresholds,
         closest=_CLOSEST.format(n=n, **values),
         unless="no neuron is active often enough to be judged",
+        of_activations=True,
     )
 
 

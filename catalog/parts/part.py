@@ -25,6 +25,11 @@ OWN_NEURONS = """(SELECT n.id, n.model_id FROM neurons n JOIN run_models rm ON r
 """SQL: the neurons of the models of the run."""
 
 
+IS_CONTROL = """EXISTS (SELECT FROM run_models rm JOIN models cm ON cm.id = rm.model_id
+                 WHERE rm.run_id = :run_id AND cm.control_of IS NOT NULL)"""
+"""SQL: the run is that of a control."""
+
+
 @dataclass(frozen=True)
 class View:
     """A view and what it answers."""

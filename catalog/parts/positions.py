@@ -1,9 +1,13 @@
-"""The part `positions`: how being active depends on the position in the row (VO 5, SPEC 12.8)."""
+"""The part `positions`: how being active depends on the position in the row (VO 5, SPEC 12.8).
+
+Positions that a residual stream holds reach every neuron a little, whatever it reads: so a label asks for more than the
+neurons of the controls have, and for a pattern that is one.
+"""
 
 from sqlalchemy import ARRAY, REAL, Integer, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.parts.part import Part, Rows, Section, View
+from catalog.parts.part import IS_CONTROL, Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import OVER_BLOCKS, percent, shown, with_error
@@ -48,21 +52,32 @@ position_statistics = table(
 )
 
 _LEAST = threshold("position", "min_mutual_information")
+_MARGIN = threshold("position", "margin")
 
+# A control is judged by itself, so that none of its neurons is labelled. Where there is none, greatest() leaves its NULL out.
 _POSITION = f"""
+WITH chance AS (
+     SELECT max(c.mutual_information) AS largest FROM position_statistics c
+      WHERE c.run_id IN (SELECT k.control_run_id FROM run_controls k WHERE k.run_id = :run_id)
+         OR c.run_id = :run_id AND {IS_CONTROL})
 SELECT p.neuron_id, p.pattern, p.mutual_information,
        jsonb_build_object('mutual_information', p.mutual_information, 'strength', p.strength,
                           'mutual_information_se', p.mutual_information_se,
-                          'alternations', p.alternations, 'coverage', p.coverage, 'runs', p.runs, 'threshold', {_LEAST})
-  FROM position_statistics p
- WHERE p.run_id = :run_id AND p.mutual_information > {_LEAST}"""
+                          'alternations', p.alternations, 'coverage', p.coverage, 'runs', p.runs, 'least', {_LEAST},
+                          'largest_of_controls', chance.largest, 'margin', {_MARGIN},
+                          'threshold', greatest({_LEAST}, {_MARGIN} * chance.largest))
+  FROM position_statistics p CROSS JOIN chance
+ WHERE p.run_id = :run_id AND p.mutual_information > greatest({_LEAST}, {_MARGIN} * chance.largest)
+   AND p.pattern <> 'other' AND p.strength <> 'weak'"""
 
 
 def _words(evidence: Evidence) -> str:
+    largest = evidence.get("largest_of_controls")
+    chance = "no control" if largest is None else f"{shown(largest)} at most in the control"
     runs = "; ".join(f"{state} {first}–{last}" for first, last, state in (evidence.get("runs") or [])[:6])
     information = with_error(evidence["mutual_information"], evidence.get("mutual_information_se"))
     return (
-        f"{information} nats about the position; {evidence['strength']}, "
+        f"{information} nats about the position, {chance}; {evidence['strength']}, "
         f"{shown(evidence['alternations'])} alternations, at an extreme on {percent(evidence['coverage'])} of the positions"
         f"{f': {runs}' if runs else ''}"
     )
@@ -128,6 +143,12 @@ PART = Part(
                     0.05,
                     "Nats of mutual information with the position that more than suffice (VO 5.1).",
                 ),
+                # the largest values of five twins of a pocket model differ by a factor of 1.46
+                Threshold(
+                    "margin",
+                    1.5,
+                    "Times the largest mutual information of a neuron of the run's controls that more than suffice as well.",
+                ),
             ),
             needs="EXISTS (SELECT 1 FROM position_statistics WHERE run_id = :run_id AND mutual_information IS NOT NULL)",
             closest=measured(
@@ -137,6 +158,7 @@ PART = Part(
             ),
             unless="no run has the 1,000 rows that it takes to tell (SPEC 12.8)",
             is_cause=True,
+            of_activations=True,
         ),
     ),
     page=(
@@ -144,9 +166,12 @@ PART = Part(
             "position",
             "Activity by position",
             """
-SELECT mutual_information, mutual_information_se, pattern, strength, alternations, coverage, predictability, runs, curve
-  FROM position_statistics
- WHERE run_id = :run AND neuron_id = :neuron""",
+SELECT p.mutual_information, p.mutual_information_se, said.pattern, said.strength, said.alternations, said.coverage,
+       said.predictability, said.runs, p.curve
+  FROM position_statistics p
+  LEFT JOIN LATERAL (SELECT p.pattern, p.strength, p.alternations, p.coverage, p.predictability, p.runs FROM labels l
+                      WHERE l.run_id = p.run_id AND l.neuron_id = p.neuron_id AND l.family = 'position') said ON true
+ WHERE p.run_id = :run AND p.neuron_id = :neuron""",
         ),
     ),
 )

@@ -50,6 +50,8 @@ class Rule:
     """Of two labels the one with the lower score is the better."""
     is_cause: bool = False
     """Accounts for what a neuron does without a feature of the text that explains it."""
+    of_activations: bool = False
+    """It looks at activations on the corpus alone, so that a model whose neurons read permuted weights is its control."""
     asks_others: bool = False
     """Reads the labels of other families, and so comes last."""
 

@@ -106,6 +106,7 @@ RULES = (
             "s.variance_reduction DESC",
         ),
         unless="no letter is frequent enough",
+        of_activations=True,
     ),
     best_feature(
         "unigram",

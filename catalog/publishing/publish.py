@@ -15,7 +15,7 @@ from catalog.errors import RunError
 from catalog.labels.labelling import label_run
 from catalog.labels.thresholds import newest_version
 from catalog.parts.part import Publication
-from catalog.publishing import asked_rows, checksums, partitions, ranks, staging
+from catalog.publishing import asked_rows, checksums, controls, partitions, ranks, staging
 from catalog.publishing.entries import enter_corpus, enter_features, enter_members, enter_model, enter_tokenizer
 from catalog.publishing.summaries import summarise
 from catalog.rows import PublishRows, RunSpec
@@ -51,6 +51,7 @@ def publish(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRow
     summarise(connection, run_id)
     _mark(connection, run_id, spec, rows)
     checksums.record_publication(connection, run_id, rows.parts)
+    controls.take_effect(connection, run_id)
     written = parts.filled_by(rows.parts)
     partitions.let_readers_pass(driver, [table for table in parts.partitioned() if table in written])
 

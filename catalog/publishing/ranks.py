@@ -31,5 +31,5 @@ def rank_together(connection: Connection, run_id: int) -> None:
 
     Ranks up to 5 are exact; beyond, they count the rows that are kept.
     """
-    explaining = [part.name for part in parts.PARTS if any(rows.name == "explanations" for rows in part.rows)]
-    connection.execute(text(_RANK), {"run_id": run_id, "rounding": ROUNDING, "parts": explaining})
+    values = {"run_id": run_id, "rounding": ROUNDING, "parts": list(parts.filling("explanations"))}
+    connection.execute(text(_RANK), values)

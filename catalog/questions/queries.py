@@ -141,7 +141,17 @@ def family_counts(connection: Connection, model: str | None = None, run: int | N
     if by not in FAMILY_COUNTS:
         raise InputError(f"--by {by!r} is no way to count; choose from {', '.join(FAMILY_COUNTS)}.")
     view, order = FAMILY_COUNTS[by]
-    return _of_model(connection, view, f"{order}, v.neurons, v.universal_neurons", order, model, run)
+    columns = f"{order}, v.neurons, v.universal_neurons, v.expected_by_chance, v.chance_ratio, v.chance_ratio_upper, v.control"
+    return _of_model(connection, view, columns, order, model, run)
+
+
+def chance_of(connection: Connection, family: str, model: str | None = None, run: int | None = None) -> str:
+    """How many neurons of a family chance gives, in a few words."""
+    counts = [count for count in family_counts(connection, model, run, "model").records() if count["family"] == family]
+    expected = [count["expected_by_chance"] for count in counts if count["expected_by_chance"] is not None]
+    if not expected:
+        return str(counts[0]["control"]) if counts else "no control"
+    return f"{sum(expected):,.4g} neurons expected by chance"
 
 
 def layer_profiles(connection: Connection, model: str | None = None, run: int | None = None) -> Rows:
@@ -174,12 +184,14 @@ def models(connection: Connection) -> Rows:
 
 
 def runs(connection: Connection) -> Rows:
-    """One row per run, newest first."""
+    """One row per run, newest first; one that is a control says of which runs."""
     return ask(
         connection,
         """SELECT r.id AS run, r.status, r.phase, r.superseded, r.model_family,
                   (SELECT count(*) FROM run_models m WHERE m.run_id = r.id) AS models,
                   (SELECT string_agg(p.part, ', ' ORDER BY p.part) FROM run_parts p WHERE p.run_id = r.id) AS parts,
+                  (SELECT string_agg(k.run_id::text, ', ' ORDER BY k.run_id) FROM run_controls k
+                    WHERE k.control_run_id = r.id) AS control_of,
                   c.name AS corpus, c.n_tokens AS tokens, r.started_at, r.published_at, r.error
            FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id ORDER BY r.id DESC""",
     )
@@ -191,8 +203,13 @@ def run_details(connection: Connection, run: int) -> Values:
     (row,) = ask(
         connection,
         """SELECT r.id AS run, r.*, c.name AS corpus, c.n_tokens AS tokens, c.n_kept AS kept_tokens, c.token_sha256,
-                  (SELECT string_agg(n.model, ', ' ORDER BY m.ordinal) FROM run_models m
-                     JOIN history.model_names n ON n.model_id = m.model_id WHERE m.run_id = r.id) AS models,
+                  (SELECT string_agg(COALESCE(n.model, o.name), ', ' ORDER BY m.ordinal) FROM run_models m
+                     JOIN models o ON o.id = m.model_id LEFT JOIN history.model_names n ON n.model_id = o.id
+                    WHERE m.run_id = r.id) AS models,
+                  (SELECT string_agg(k.control_run_id::text, ', ' ORDER BY k.control_run_id) FROM run_controls k
+                    WHERE k.run_id = r.id) AS controls,
+                  (SELECT string_agg(k.run_id::text, ', ' ORDER BY k.run_id) FROM run_controls k
+                    WHERE k.control_run_id = r.id) AS control_of,
                   (SELECT jsonb_object_agg(p.part, p.settings ORDER BY p.part) FROM run_parts p
                     WHERE p.run_id = r.id AND p.settings <> '{}') AS settings_of_parts
            FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id WHERE r.id = :run""",

@@ -1,7 +1,9 @@
 """Runs from their beginning to their deletion.
 
-life      how a run begins, goes on, is cancelled and deleted, under its lock
+life      how a run begins, goes on and is cancelled, under its lock
+deletion  how it is deleted
 handle    the right to one run: the only way to write its rows
 jobs      the ledger of its jobs
+controls  which runs are the controls of a run
 reuse     what earlier runs know already
 """

@@ -16,9 +16,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from catalog import endings, locks, parts
+from catalog import endings, locks
 from catalog.errors import JobTaken, RunError, no_such_run
-from catalog.publishing import partitions, staging
+from catalog.publishing import staging
 from catalog.rows import Definition, RunSpec
 from catalog.runs.handle import RunHandle
 from catalog.server.engine import driver_of, give_back, lock_session
@@ -244,30 +244,6 @@ def clean_up(connection: Connection) -> None:
         if status == "running":
             endings.record_end(connection, run_id, "interrupted", endings.KILLED)
         connection.execute(text(f"SELECT pg_advisory_unlock({locks.RUN})"), {"identity": identity})
-
-
-def delete_run(engine: Engine, run_id: int) -> None:
-    """Delete a run with all its rows, in one transaction. Models stay as names without a published run.
-
-    Raises:
-        RunError: it is running; or there is no such run.
-    """
-    with engine.begin() as connection:
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({locks.PUBLISH})"))
-        row = connection.execute(text("SELECT identity, staging_folder FROM runs WHERE id = :id"), {"id": run_id}).first()
-        if row is None:
-            raise RunError(no_such_run(run_id))
-        free = connection.execute(
-            text(f"SELECT pg_try_advisory_xact_lock({locks.RUN})"), {"identity": row.identity}
-        ).scalar_one()
-        if not free:
-            raise RunError(f"run {run_id} is being worked on; stop that process first.")
-        staging.drop(driver_of(connection), run_id)
-        partitions.drop(driver_of(connection), run_id, parts.partitioned())
-        connection.execute(text("DELETE FROM runs WHERE id = :id"), {"id": run_id})
-        connection.execute(text("DELETE FROM corpora c WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.corpus_id = c.id)"))
-    if row.staging_folder is not None:
-        shutil.rmtree(row.staging_folder, ignore_errors=True)
 
 
 def _locked_connection(engine: Engine, identity: str) -> Connection:

@@ -57,6 +57,12 @@ models = table(
     column("source", Text, "Folder or hub name that it was read from."),
     column("behaviour", JSONB, "What the config makes the model compute: activation, eps, heads, rotary keys and the like."),
     column("identity", Text, "sha256 over weights_sha256 and behaviour; equal for equal models, whatever they are called."),
+    column(
+        "control_of",
+        Text,
+        "Of a control: identity of the model whose neurons' input weights it has permuted. NULL of models that readers see.",
+        null=True,
+    ),
     unique("name", "revision", serves="ingest: whether a name and revision are taken"),
     comment="Language-model checkpoints, one row per checkpoint at one revision.",
     serves="the joins of views with the model",
@@ -113,7 +119,12 @@ corpora = table(
     column("n_rows", Integer, "Rows of context_length tokens."),
     column("n_tokens", BigInteger, "Tokens, BOS included."),
     column("n_kept", BigInteger, "Positions that enter statistics: neither BOS, EOS, PAD nor newline (SPEC 0.3, M_corr)."),
-    column("token_sha256", Text, "sha256 of the token ids and subsets of all rows in order, and of the tokenizer's sha256."),
+    column(
+        "token_sha256",
+        Text,
+        "sha256 of the token ids and subsets of all rows in order, and of the tokenizer's sha256. Of the first rows of a "
+        "corpus, which a control reads: of the sha256 of that corpus and their number.",
+    ),
     column("has_subsets", Boolean, "Whether documents carried subset names."),
     # what is NULL was published before documents were counted
     column("n_documents_kept", BigInteger, "Documents that were read whole, when the source was first read.", null=True),
@@ -128,7 +139,12 @@ corpora = table(
     column("n_documents_empty", BigInteger, "Documents dropped because they hold nothing, or a little white space.", null=True),
     column("n_documents_short", BigInteger, "Documents dropped because they have 50 characters or fewer.", null=True),
     column("n_files_left_out", Integer, "Files of the source's folder that were not read; the run names them.", null=True),
-    column("n_documents", BigInteger, "Documents with a token in the rows.", null=True),
+    column(
+        "n_documents",
+        BigInteger,
+        "Documents with a token in the rows; NULL for the first rows of a corpus that a control reads.",
+        null=True,
+    ),
     unique("token_sha256", serves="publication: whether the corpus is known"),
     comment="Tokenised, packed and hashed token sets (SPEC 1).",
     serves="the joins of runs with their corpus",

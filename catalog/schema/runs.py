@@ -84,6 +84,31 @@ index(
     run_models.c.run_id,
 )
 
+run_controls = table(
+    "run_controls",
+    column(
+        "run_id",
+        Integer,
+        "The run whose labels are compared with what chance gives.",
+        refers("runs.id", cascade=True),
+        key=True,
+    ),
+    column(
+        "control_run_id",
+        Integer,
+        "A run of a control: a model of this run, each neuron's input weights permuted, on the corpus or its first rows.",
+        refers("runs.id", cascade=True),
+        key=True,
+    ),
+    comment="The controls of a run, each a run of its own that no view shows.",
+    serves="family_counts and the rule position: the controls of a run",
+)
+index(
+    "ix_run_controls_control_run_id",
+    "publication and deletion of a control: the runs that it is the control of",
+    run_controls.c.control_run_id,
+)
+
 run_pairs = table(
     "run_pairs",
     column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),

@@ -29,8 +29,16 @@ class Finding(NamedTuple):
     """In words."""
 
 
+def controls_of(engine: Engine, run_id: int) -> list[int]:
+    """The published controls of a run."""
+    statement = """SELECT c.id FROM run_controls k JOIN runs c ON c.id = k.control_run_id AND c.published_at IS NOT NULL
+                   WHERE k.run_id = :run_id ORDER BY c.id"""
+    with engine.connect() as connection:
+        return list(connection.execute(text(statement), {"run_id": run_id}).scalars())
+
+
 def verify(engine: Engine, run_id: int) -> list[Finding]:
-    """Check one published run.
+    """Check one published run, without its controls, which are runs as well.
 
     Raises:
         NotFoundError: there is no such run.

@@ -8,6 +8,7 @@ migration: `catalog.views.unfrozen` makes them from what stands here.
 from catalog import parts
 from catalog.parts.part import View
 from catalog.parts.words import OF_FAMILY
+from catalog.views import chance
 from catalog.views.view_columns import words_of
 
 _SCORE = (
@@ -21,22 +22,24 @@ _COUNTS = {
     "family": "Family of labels.",
     "neurons": "Distinct neurons with a label of the family; 0: looked for, none found.",
     "universal_neurons": "Those of them that are universal.",
+    **chance.WORDS,
 }
 
 HELPERS = (
     View(
         "history.model_names",
-        "The unique name of each model: name, or name@revision where a name has several revisions.",
+        "The unique name of each model: name, or name@revision where a name has several revisions. Controls have none.",
         """SELECT m.id AS model_id,
        CASE WHEN m.revision <> '' AND EXISTS (SELECT 1 FROM public.models o WHERE o.name = m.name AND o.id <> m.id)
             THEN m.name || '@' || m.revision ELSE m.name END AS model,
        m.model_family AS family
-  FROM public.models m""",
+  FROM public.models m
+ WHERE m.control_of IS NULL""",
         _MEMBERS,
     ),
     View(
         "history.members",
-        "Every model of every published run.",
+        "Every model of every published run, but for controls.",
         """SELECT rm.run_id, rm.model_id, names.model, names.family
   FROM public.run_models rm
   JOIN public.runs r ON r.id = rm.run_id AND r.published_at IS NOT NULL
@@ -45,7 +48,7 @@ HELPERS = (
     ),
     View(
         "public.members",
-        "Each model with the newest published run that contains it.",
+        "Each model, but for controls, with the newest published run that contains it.",
         """SELECT DISTINCT ON (rm.model_id) rm.run_id, rm.model_id, names.model, names.family
   FROM public.run_models rm
   JOIN public.runs r ON r.id = rm.run_id AND r.published_at IS NOT NULL
@@ -114,22 +117,14 @@ OVERVIEW = (
     ),
     View(
         "family_counts",
-        "Distinct neurons per family of labels, and how many of them are universal.",
-        """SELECT m.run_id, m.model, t.family, t.neurons, t.universal_neurons
-  FROM {members} m
- CROSS JOIN LATERAL (SELECT t.family, sum(t.neurons) AS neurons, sum(t.universal_neurons) AS universal_neurons
-                       FROM public.label_totals t WHERE t.run_id = m.run_id AND t.model_id = m.model_id
-                      GROUP BY t.family) t""",
+        "Distinct neurons per family, universal or not, and how many chance gives.",
+        chance.counts(""),
         words=_COUNTS,
     ),
     View(
         "family_counts_by_layer",
-        "Distinct neurons per layer and family, universal or not; 0 where a family was looked for and not found.",
-        """SELECT m.run_id, m.model, t.layer, t.family, t.neurons, t.universal_neurons
-  FROM {members} m
- CROSS JOIN LATERAL (SELECT t.layer, t.family, sum(t.neurons) AS neurons, sum(t.universal_neurons) AS universal_neurons
-                       FROM public.label_totals t WHERE t.run_id = m.run_id AND t.model_id = m.model_id
-                      GROUP BY t.layer, t.family ORDER BY t.layer, t.family) t""",
+        "Distinct neurons per layer and family, universal or not, and how many chance gives.",
+        chance.counts("t.layer"),
         words={**_COUNTS, "layer": "Transformer block, from 0."},
     ),
     View(

@@ -12,6 +12,10 @@ LAYERS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers", "opt": "model.
 """Where each architecture keeps its blocks."""
 NONLINEARITY = {"gpt2": "mlp.act", "gpt_neox": "mlp.act", "opt": "activation_fn"}
 """The module of a block whose input is pre and whose output is post."""
+MLP_NORM = {"gpt2": "ln_2", "gpt_neox": "post_attention_layernorm", "opt": "final_layer_norm"}
+"""The module of a block that normalises what the MLP reads, and nothing else reads."""
+INPUT = {"gpt2": "mlp.c_fc", "gpt_neox": "mlp.dense_h_to_4h", "opt": "fc1"}
+"""The module of a block that takes what the MLP reads to pre."""
 OUTPUT = {"gpt2": "mlp.c_proj", "gpt_neox": "mlp.dense_4h_to_h", "opt": "fc2"}
 """The module of a block that takes post back to the residual stream."""
 ATTENTION_NORM = {"gpt2": "ln_1", "gpt_neox": "input_layernorm", "opt": "self_attn_layer_norm"}

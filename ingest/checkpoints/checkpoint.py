@@ -20,7 +20,7 @@ from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
 from catalog.errors import InputError
-from ingest.checkpoints.architectures import NONLINEARITY, OUTPUT, blocks, nonlinearities
+from ingest.checkpoints.architectures import INPUT, NONLINEARITY, OUTPUT, blocks, nonlinearities
 from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.behaviour import ModelIdentity, behaviour_of
 from ingest.checkpoints.config import read_config
@@ -152,8 +152,7 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
 
 def nonlinear_width(model: nn.Module, architecture: str) -> int:
     """d_mlp, read from the bias of the input matrix of the first block."""
-    name = {"gpt2": "mlp.c_fc", "gpt_neox": "mlp.dense_h_to_4h", "opt": "fc1"}[architecture]
-    bias = blocks(model, architecture)[0].get_submodule(name).bias
+    bias = blocks(model, architecture)[0].get_submodule(INPUT[architecture]).bias
     assert isinstance(bias, Tensor)
     return len(bias)
 

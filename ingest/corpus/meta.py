@@ -1,5 +1,7 @@
 """What is known of rows of tokens on disk without opening them."""
 
+import hashlib
+import json
 from dataclasses import dataclass, field, replace
 
 from catalog.documents import DocumentCounts
@@ -26,8 +28,16 @@ class CorpusMeta:
     """Why files of a folder are not read, by name relative to it."""
     subsets_without_rows: list[str] = field(default_factory=list)
     """Subsets with too few tokens for one row."""
-    n_documents: int = 0
-    """Documents with a token in the rows."""
+    n_documents: int | None = None
+    """Documents with a token in the rows; None where these are the first rows of others, for which nobody counted."""
+
+
+def first_rows_of(meta: CorpusMeta, n_rows: int) -> CorpusMeta:
+    """The first rows of a corpus, a corpus of their own; all of them are the corpus itself."""
+    if n_rows >= meta.n_rows:
+        return meta
+    content = json.dumps([meta.token_sha256, n_rows])
+    return replace(meta, n_rows=n_rows, n_documents=None, token_sha256=hashlib.sha256(content.encode()).hexdigest())
 
 
 def as_given(meta: CorpusMeta, source: CorpusSource, files: CorpusFiles | None) -> CorpusMeta:

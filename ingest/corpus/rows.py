@@ -7,14 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from catalog.documents import DocumentCounts
 from catalog.rows import TokenRows
-from ingest.corpus.meta import BLOCKS_FILE, META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta
+from ingest.corpus.meta import BLOCKS_FILE, META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta, first_rows_of
 from ingest.corpus.tokenizer import TokenizerInfo
 
 ROWS_AT_ONCE = 4096
@@ -71,6 +71,13 @@ class TokenCorpus:
         """Tokens in M_corr of the rows before `end_row`."""
         starts = range(0, end_row, ROWS_AT_ONCE)
         return sum(int(self.kept_mask(self.tokens[start : min(start + ROWS_AT_ONCE, end_row)]).sum()) for start in starts)
+
+
+def first_rows(corpus: TokenCorpus, n_rows: int) -> TokenCorpus:
+    """The first rows of a corpus, as many as it has at most."""
+    meta = first_rows_of(corpus.meta, n_rows)
+    tokens, subset_ids, block_ids = (of_rows[: meta.n_rows] for of_rows in (corpus.tokens, corpus.subset_ids, corpus.block_ids))
+    return replace(corpus, meta=meta, tokens=tokens, subset_ids=subset_ids, block_ids=block_ids)
 
 
 def open_rows(folder: Path, info: TokenizerInfo) -> TokenCorpus | None:

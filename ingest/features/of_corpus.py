@@ -48,12 +48,15 @@ class CorpusFeatures:
     """Names, in the corpus's order; empty where it has none."""
     topics: FeatureTable
     """Of `ingest.features.topics`; empty where they are not asked for."""
+    whole: TokenCounts | None = None
+    """Counts of the corpus of which these are the first rows; its words have features."""
 
     @cached_property
     def tokens(self) -> FeatureTable:
         """The vocabulary features, then the unigram features of this corpus, in column order (§5)."""
-        real = self.counts.current[: self.tokenizer.n_tokens]
-        unigrams = unigram_features(self.tokenizer.strings, real, self.counts.n_kept, excluded_ids=self._excluded)
+        counts = self.whole or self.counts
+        real = counts.current[: self.tokenizer.n_tokens]
+        unigrams = unigram_features(self.tokenizer.strings, real, counts.n_kept, excluded_ids=self._excluded)
         return FeatureTable.concatenate([vocabulary_of(self.tokenizer), unigrams])
 
     @cached_property
@@ -83,14 +86,18 @@ class CorpusFeatures:
         )
 
 
-def corpus_features(tokenizer: TokenizerInfo, corpus: TokenCorpus, d_vocab: int, topics: Topics | None) -> CorpusFeatures:
+def corpus_features(
+    tokenizer: TokenizerInfo, corpus: TokenCorpus, d_vocab: int, topics: Topics | None, whole: TokenCorpus | None = None
+) -> CorpusFeatures:
     """The features of a corpus, which is counted.
 
     Args:
         d_vocab: ids that the models embed, at most.
+        whole: the corpus of which it is the first rows, if it is.
     """
     table = topic_features(topics or Topics(BY_MACHINE, []), tokenizer.n_tokens)
-    return CorpusFeatures(tokenizer, count_tokens(corpus, d_vocab), corpus.subset_names, table)
+    of_whole = None if whole is None else count_tokens(whole, d_vocab)
+    return CorpusFeatures(tokenizer, count_tokens(corpus, d_vocab), corpus.subset_names, table, of_whole)
 
 
 class TokenTable:

@@ -46,7 +46,7 @@ def features_of(inputs: Inputs, topics: Topics | None) -> CorpusFeatures | None:
     if inputs.corpus is None:
         return None
     d_vocab = max(checkpoint.d_vocab for checkpoint in inputs.checkpoints)
-    return corpus_features(inputs.tokenizer, inputs.corpus, d_vocab, topics)
+    return corpus_features(inputs.tokenizer, inputs.corpus, d_vocab, topics, inputs.whole_corpus)
 
 
 def worker_name(device: torch.device) -> str:

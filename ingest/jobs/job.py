@@ -77,6 +77,7 @@ def ground_of(
         device=inputs.device,
         memory_bytes=inputs.memory_bytes,
         corpus_read=inputs.corpus,
+        whole_corpus=inputs.whole_corpus,
         features_found=features,
         results=results,
         own_moments=own_moments or {},

@@ -54,6 +54,8 @@ class Ground:
     features_found: CorpusFeatures | None
     results: Callable[[str], list[bytes]]
     """What finished jobs found under a name, which may end in %, in order of jobs."""
+    whole_corpus: TokenCorpus | None = None
+    """Of a control: the corpus of which it reads the first rows."""
     own_moments: Mapping[int, ModelMoments] = field(default_factory=dict)
     """Of models whose moments over all rows are at hand."""
     needed: frozenset[str] = frozenset()
@@ -70,6 +72,11 @@ class Ground:
         """Of a run that reads one."""
         assert self.corpus_read is not None
         return self.corpus_read
+
+    @property
+    def describing_corpus(self) -> TokenCorpus:
+        """The rows that decide which features there are: those of a control are the features of other runs."""
+        return self.whole_corpus or self.corpus
 
     @property
     def features(self) -> CorpusFeatures:

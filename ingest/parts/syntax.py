@@ -25,7 +25,7 @@ class Syntax(LayerMeasure[FeatureAccumulator]):
 
     def source(self, ground: Ground, progress: Progress) -> FeatureSource:
         asked = ground.settings
-        return open_syntax(asked.spacy_model, asked.syntax_subsets, ground.corpus, ground.tokenizer, progress)
+        return open_syntax(asked.spacy_model, asked.syntax_subsets, ground.describing_corpus, ground.tokenizer, progress)
 
     def size(self, shape: LayerShape) -> Size:
         n, n_features = shape.n_neurons, len(SYNTAX_ROWS)

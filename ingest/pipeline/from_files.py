@@ -6,27 +6,28 @@
 4. stage        results per neuron id through binary COPY into staging (phase stage)
 5. merge        what earlier runs know already, best matches in every other model, groups (phase merge)
 6. publish      one transaction: readers see all of it or nothing (phase publish)
+7. controls     the same for twins of the first model, each a run of its own (`ingest.pipeline.controls`)
 """
 
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from catalog.errors import interruption_in
-from catalog.rows import RunSpec
-from catalog.runs import jobs, life, reuse
-from catalog.runs.handle import RunHandle
-from ingest.corpus import told
-from ingest.identity import code_version, parts_by_setting, run_identity, run_settings, versions_of
+from catalog.runs import life, reuse
+from ingest.features.topics import Topics
 from ingest.inputs import Inputs, load_inputs
-from ingest.jobs.queue import open_queue
-from ingest.jobs.staging_folder import check_writable
+from ingest.pipeline.controls import RunControls
 from ingest.pipeline.phases import RunWork
 from ingest.pipeline.planning import RunPlanner
+from ingest.pipeline.queueing import enqueue
 from ingest.pipeline.recognise import Recognised, recognise
+from ingest.pipeline.spec import spec_of
+from ingest.plan.run_plan import RunPlan
 from ingest.progress import Progress
-from ingest.settings import IngestReport, IngestSettings, recorded
+from ingest.settings import IngestReport, IngestSettings
 
 
 def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, started: float) -> IngestReport:
@@ -43,27 +44,61 @@ def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, s
         return recognised.report(engine, started)
     for sentence in [*recognised.rename(engine, inputs.checkpoints), *recognised.measured_again(settings)]:
         progress.say(sentence)
-    spec = _spec(settings, inputs, recognised.missing)
     if recognised.run is None:
         _say_what_is_hidden(engine, settings, inputs, progress)
-    run = recognised.run
+    if recognised.run is not None and not recognised.missing:
+        run_id = recognised.run.id
+        done = _Done(IngestReport(run_id, "controls_added", False, 0.0, f"run {run_id} had all but its control"), None, False)
+    else:
+        done = _measure(engine, recognised, settings, inputs, progress)
+    told = [done.report.message]
+    if recognised.lacks_controls and not done.interrupted:
+        told += RunControls(engine, done.report.run_id, settings, inputs, done.topics).measure(progress)
+    return replace(done.report, message="; ".join(told), seconds=time.monotonic() - started)
+
+
+class _Done(NamedTuple):
+    """What became of a run without its controls."""
+
+    report: IngestReport
+    """Not how long it took."""
+    topics: Topics | None
+    """Those that were found for the jobs that are left to workers."""
+    interrupted: bool
+    """When it was published, and there was no more to do than to tidy up."""
+
+
+def _measure(engine: Engine, recognised: Recognised, settings: IngestSettings, inputs: Inputs, progress: Progress) -> _Done:
+    """Compute and publish the run, or leave it to workers."""
+    began, run, missing = time.monotonic(), recognised.run, recognised.missing
+    spec = spec_of(settings, inputs, missing)
     with life.begin_run(engine, spec) if run is None else life.begin_parts(engine, run.id, spec) as handle:
         if handle.resumes is not None:
             progress.say(f"{handle.resumes} before and goes on")
         if settings.enqueue:
-            return _enqueue(engine, handle, RunPlanner(engine, handle, settings, inputs, recognised.missing), progress, started)
+            planned = enqueue(RunPlanner(engine, handle, settings, inputs, missing), progress)
+            message = _queued(handle.run_id, planned)
+            return _Done(IngestReport(handle.run_id, "queued", handle.resumed, 0.0, message), planned.topics, False)
+        interrupted = False
         try:
-            RunWork(engine, handle, settings, inputs, recognised.missing).run(progress)
+            RunWork(engine, handle, settings, inputs, missing).run(progress)
         except BaseException as error:
             if interruption_in(error) is None or not handle.published:
                 raise
-        seconds = time.monotonic() - started
-        message = f"run {handle.run_id} {_done(recognised)}, after {seconds:.0f} s"
-        outcome = "published" if recognised.run is None else "parts_added"
-        return IngestReport(handle.run_id, outcome, handle.resumed, seconds, message)
+            interrupted = True
+        message = f"run {handle.run_id} {_became(recognised)}, after {time.monotonic() - began:.0f} s"
+        outcome = "published" if run is None else "parts_added"
+        return _Done(IngestReport(handle.run_id, outcome, handle.resumed, 0.0, message), None, interrupted)
 
 
-def _done(recognised: Recognised) -> str:
+def _queued(run_id: int, planned: RunPlan) -> str:
+    return (
+        f"run {run_id} is queued as {len(planned.plan.jobs)} jobs; start `catalog worker` as often as you have devices, "
+        f"`catalog runs watch {run_id}` shows how far it is"
+    )
+
+
+def _became(recognised: Recognised) -> str:
     """What became of a run."""
     if recognised.run is None:
         return "is published"
@@ -71,56 +106,6 @@ def _done(recognised: Recognised) -> str:
     again = ", ".join(part for part in recognised.missing if part in recognised.run.parts)
     told = [*([f"now has {added} as well"] if added else []), *([f"has {again} anew"] if again else [])]
     return " and ".join(told)
-
-
-def _enqueue(engine: Engine, handle: RunHandle, planner: RunPlanner, progress: Progress, started: float) -> IngestReport:
-    """Plan the run and leave its jobs to workers.
-
-    Raises:
-        InputError: there is nothing for workers to do, or the staging folder cannot be written.
-    """
-    planned = planner.plan(progress)
-    check_writable(planner.store().folder)
-    with engine.connect() as connection:
-        states = jobs.states(connection, handle.run_id)
-    with open_queue(engine.url) as queue:
-        if all(state.done for state in states):
-            queue.put_finish(handle.run_id)
-        else:
-            queue.put(handle.run_id, jobs.ready(states))
-    handle.queue()
-    n = len(planned.plan.jobs)
-    message = (
-        f"run {handle.run_id} is queued as {n} jobs; start `catalog worker` as often as you have devices, "
-        f"`catalog runs watch {handle.run_id}` shows how far it is"
-    )
-    return IngestReport(handle.run_id, "queued", handle.resumed, time.monotonic() - started, message)
-
-
-def _spec(settings: IngestSettings, inputs: Inputs, missing: tuple[str, ...]) -> RunSpec:
-    """What the run is recorded as, and what those who do its jobs are asked for: everything that is needed to repeat it."""
-    token_sha256 = inputs.corpus.token_sha256 if inputs.corpus is not None else None
-    asked = recorded(replace(settings, only=missing), inputs.arguments)
-    of_parts = parts_by_setting()
-    record = {
-        **run_settings(settings, inputs.context),
-        "models": list(settings.models),
-        "model_identities": inputs.identities,
-        "corpus": settings.corpus,
-        "token_sha256": token_sha256,
-        "max_tokens": settings.max_tokens,
-        "read": None if inputs.corpus is None else told.record(inputs.corpus.meta),
-        "read_as": {name: value for name, value in asked.items() if name not in of_parts},
-    }
-    return RunSpec(
-        identity=run_identity(inputs.identities, inputs.tokenizer.sha256, token_sha256, settings, inputs.context),
-        settings=record,
-        definition_versions=versions_of(missing),
-        code_version=code_version(),
-        device=inputs.device_description,
-        model_family=settings.model_family,
-        asked=asked,
-    )
 
 
 def _say_what_is_hidden(engine: Engine, settings: IngestSettings, inputs: Inputs, progress: Progress) -> None:

@@ -13,6 +13,7 @@ from catalog.runs.handle import RunHandle
 from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.corpus.counts import TokenCounts
 from ingest.features.of_corpus import members
+from ingest.features.topics import Topics
 from ingest.inputs import Inputs
 from ingest.jobs.inline import features_of, job_context, run_jobs
 from ingest.parts import MEASURES
@@ -36,12 +37,14 @@ class RunWork:
     inputs: Inputs
     parts: tuple[str, ...]
     """The parts to compute; a published run that is added to has the others."""
+    topics: Topics | None = None
+    """Of a control: those of the run whose control it is; None: they are found."""
     matches: Matches = field(default_factory=dict)
 
     def run(self, progress: Progress) -> None:
         """All phases; each is recorded in the run's row."""
         self._process_weights(progress)
-        planner = RunPlanner(self.engine, self.handle, self.settings, self.inputs, self.parts)
+        planner = RunPlanner(self.engine, self.handle, self.settings, self.inputs, self.parts, self.topics)
         planned, store = planner.plan(progress), planner.store()
         self.handle.set_phase("accumulate")
         features = features_of(self.inputs, planned.topics)
@@ -61,6 +64,8 @@ class RunWork:
         return [model for model, identity in enumerate(self.inputs.identities) if identity not in known.models]
 
     def _process_weights(self, progress: Progress) -> None:
+        if self.inputs.original is not None:
+            return
         progress.phase("check weights", len(self.inputs.checkpoints), "models")
         for checkpoint in self.inputs.checkpoints:
             if not checkpoint.is_processed:
@@ -224,4 +229,5 @@ class RunWork:
             identity=checkpoint.identity.sha256,
             weight_processing=checkpoint.weight_processing,
             source=checkpoint.source,
+            control_of=None if self.inputs.original is None else self.inputs.original.identity.sha256,
         )

@@ -33,6 +33,8 @@ class RunPlanner:
     inputs: Inputs
     parts: tuple[str, ...]
     """The parts to compute; a published run that is added to has the others."""
+    topics: Topics | None = None
+    """Of a control: those of the run whose control it is; None: they are found."""
 
     @property
     def definitions(self) -> dict[str, Definition]:
@@ -49,7 +51,8 @@ class RunPlanner:
         Raises:
             InputError: a part is not defined for a model.
         """
-        if "distributions" in self.parts and self.inputs.corpus is not None and not self.inputs.corpus.subset_names:
+        asked, corpus = self.settings, self.inputs.corpus
+        if "distributions" in self.parts and asked.control is None and corpus is not None and not corpus.subset_names:
             progress.say(
                 "the corpus has no subsets, so no neuron gets a context label for one; if another of its columns names them, "
                 "give it as --subset-column"
@@ -104,15 +107,17 @@ class RunPlanner:
 
     def _topics(self, known: reuse.Known, progress: Progress) -> Topics:
         """Those of the file, of the run whose results are used again, or those of the corpus."""
-        assert self.inputs.corpus is not None
-        n_tokens = self.inputs.tokenizer.n_tokens
+        if self.topics is not None:
+            return self.topics
+        corpus, n_tokens = self.inputs.describing_corpus, self.inputs.tokenizer.n_tokens
+        assert corpus is not None
         if self.settings.topics is not None:
             return Topics(BY_FILE, read_topics(Path(self.settings.topics), n_tokens))
         if known.models:
             earlier = reuse.topics_of(self.engine, max(known.models.values()))
             return Topics(BY_MACHINE, [Topic(name, ids) for name, ids in earlier])
         progress.phase("find topics", None, "topics")
-        counts = row_counts(self.inputs.corpus, n_tokens)
+        counts = row_counts(corpus, n_tokens)
         topics = Topics(BY_MACHINE, topic_model(counts, self.inputs.tokenizer.texts))
         progress.advance(len(topics.topics))
         return topics

@@ -12,7 +12,9 @@ from catalog import aliases
 from catalog.aliases import KnownModel
 from catalog.rows import Definition
 from catalog.runs import life, reuse
+from catalog.runs.controls import has_controls
 from catalog.runs.life import RunRecord
+from ingest.corpus.meta import first_rows_of
 from ingest.identity import definitions_of, option_of, run_identity
 from ingest.remembered.inputs import Asked
 from ingest.settings import IngestReport, IngestSettings
@@ -30,6 +32,8 @@ class Recognised:
     """The run with these models, tokens and settings."""
     missing: tuple[str, ...]
     """Parts asked for that it lacks, or has by another definition; all of them without a run."""
+    lacks_controls: bool
+    """Controls of the parts asked for are to be measured, or measured again."""
     known: list[KnownModel | None]
     """The models as the run has them; without a run, those that were asked for by another name of theirs."""
     answer: tuple[int, str] | None
@@ -76,7 +80,7 @@ class Recognised:
 def recognise(engine: Engine, settings: IngestSettings, asked: Asked) -> Recognised:
     """Look for a published run that has what is asked for, unless it is to be computed again."""
     known = [aliases.model_named(engine, model) for model in asked.models]
-    nothing = Recognised(asked, None, settings.parts, known, None)
+    nothing = Recognised(asked, None, settings.parts, settings.controls > 0 and bool(settings.controlled_parts), known, None)
     if settings.again:
         return nothing
     wanted = definitions_of(settings.parts, settings, asked.context)
@@ -84,7 +88,7 @@ def recognise(engine: Engine, settings: IngestSettings, asked: Asked) -> Recogni
     of_weights = None if settings.needs_corpus else reuse.run_of_weights(engine, asked.models, wanted)
     if of_weights is not None:
         parts = ", ".join(settings.parts)
-        return Recognised(asked, None, (), known, (of_weights, f"run {of_weights} has {parts} of these models already"))
+        return Recognised(asked, None, (), False, known, (of_weights, f"run {of_weights} has {parts} of these models already"))
     identities = [model.identity for model in asked.models]
     identity = run_identity(identities, asked.models[0].tokenizer_sha256, asked.token_sha256, settings, asked.context)
     run = life.published_run(engine, identity)
@@ -93,11 +97,21 @@ def recognise(engine: Engine, settings: IngestSettings, asked: Asked) -> Recogni
     by_identity = {model.identity: model for model in aliases.models_of_run(engine, run.id)}
     known = [by_identity.get(one) for one in identities]
     missing = tuple(part for part, definition in wanted.items() if run.parts.get(part) != definition)
-    if missing:
-        return Recognised(asked, run, missing, known, None)
+    lacks_controls = _lacks_controls(engine, settings, asked, run.id)
+    if missing or lacks_controls:
+        return Recognised(asked, run, missing, lacks_controls, known, None)
     named = ", ".join(f"{shown} as {model.shown}" for shown, model in _pairs(asked, known))
     message = f"run {run.id} has it all{f' ({named})' if named else ''}, published {run.published_at:%Y-%m-%d %H:%M}"
-    return Recognised(asked, run, (), known, (run.id, message))
+    return Recognised(asked, run, (), False, known, (run.id, message))
+
+
+def _lacks_controls(engine: Engine, settings: IngestSettings, asked: Asked, run_id: int) -> bool:
+    """Whether a published run has fewer controls of the parts asked for than are asked for."""
+    if asked.corpus is None or not settings.controls or not settings.controlled_parts:
+        return False
+    rows = first_rows_of(asked.corpus, settings.control_rows(asked.corpus.n_rows, asked.context))
+    wanted = definitions_of(settings.controlled_parts, settings, asked.context)
+    return not has_controls(engine, run_id, settings.controls, rows.token_sha256, wanted)
 
 
 def _pairs(asked: Asked, known: list[KnownModel | None]) -> list[tuple[str, KnownModel]]:

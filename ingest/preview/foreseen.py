@@ -40,4 +40,9 @@ def foresee(settings: IngestSettings) -> Foreseen:
         return everything
     added = [part for part in recognised.missing if part not in recognised.run.parts]
     told = [f"run {recognised.run.id}: {', '.join(added)} would be added"] if added else []
-    return Foreseen(replace(settings, only=recognised.missing), [*recognised.measured_again(settings), *told])
+    if recognised.lacks_controls and settings.controls:
+        told.append(f"run {recognised.run.id}: its control would be measured")
+    if not recognised.missing:
+        return Foreseen(settings.of_control(1, settings.models[0]), told)
+    left = replace(settings, only=recognised.missing, controls=settings.controls if recognised.lacks_controls else 0)
+    return Foreseen(left, [*recognised.measured_again(settings), *told])

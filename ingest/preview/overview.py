@@ -1,7 +1,7 @@
 """`catalog plan`: the phases and jobs an ingest would have, and what they take, before anything is computed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from ingest.checkpoints.arguments import ModelSource, parse_model_argument
 from ingest.checkpoints.config import read_config
 from ingest.checkpoints.files import load_tokenizer
 from ingest.checkpoints.first_looks import context_length
+from ingest.checkpoints.twins import twin_name
 from ingest.corpus.rows import TokenCorpus
 from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
 from ingest.device import check_precision, memory_budget, resolve_device
@@ -77,26 +78,40 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     context = context_length(settings.context, [config.max_position_embeddings for config in configs])
     tokens = _tokens(settings, sources[0], configs[0], context, progress)
     budget = memory_budget(device, settings.memory_gb)
-    work = Work.of(settings.parts, len(shapes))
-    plan = make_plan(work, shapes, tokens.shape, budget, settings.at_least_jobs)
-    plan = with_measures(plan, work, settings, budget)
-    rehearsals, rates = _rehearse(settings, configs, shapes, tokens, plan, device, budget, progress)
+    asked = [*([] if settings.control else [settings]), *_controls(settings)]
+    plans = [_plan(each, shapes, tokens, budget) for each in asked]
+    rehearsals, rates = _rehearse(settings, configs, shapes, tokens, plans, device, budget, progress)
     progress.phase("try the database")
     written = write_rates(settings.database_url)
     progress.phase("try reading")
+    read = _reading(settings, tokens)
     names = [source.name for source in sources]
-    measured = [{} if rehearsal is None else rehearsal.measured for rehearsal in rehearsals]
-    outlook = Outlook(
-        settings=settings,
-        shapes=shapes,
-        n_subsets=tokens.shape.n_subsets,
-        jobs=estimate(plan, Known(names, rates, measured, settings.batch_tokens, settings.baseline_draws)),
-        rehearsals=rehearsals,
-        reading=_reading(settings, tokens),
-        rates=written,
-    )
-    phases = list(outlook.phases())
+    phases: list[PhaseEstimate] = []
+    for each, plan in zip(asked, plans, strict=True):
+        n, called = len(plan.shapes), names if each.control is None else [twin_name(names[0], each.control)]
+        measured = [{} if rehearsal is None else rehearsal.measured for rehearsal in rehearsals[:n]]
+        jobs = estimate(plan, Known(called, rates, measured, each.batch_tokens, each.baseline_draws))
+        if each.control is not None:
+            jobs = [replace(job, what=f"{called[0]}: {job.what}") for job in jobs]
+        phases += Outlook(each, plan.shapes, tokens.shape.n_subsets, jobs, rehearsals[:n], read, written).phases()
     return Preview(phases, rates, budget, context, tokens.n_tokens, list(_reasons(phases, tokens, written is not None)))
+
+
+def _controls(settings: IngestSettings) -> list[IngestSettings]:
+    """What is asked for of each control."""
+    if not settings.controlled_parts:
+        return []
+    return [settings.of_control(number, settings.models[0]) for number in range(1, settings.controls + 1)]
+
+
+def _plan(settings: IngestSettings, shapes: list[ModelShape], tokens: _Tokens, budget: int) -> Plan:
+    """The jobs of the run, or of a control."""
+    corpus = tokens.shape
+    if settings.control is not None:
+        shapes = shapes[:1]
+        corpus = corpus._replace(n_rows=settings.control_rows(corpus.n_rows, corpus.context))
+    work = Work.of(settings.parts, len(shapes))
+    return with_measures(make_plan(work, shapes, corpus, budget, settings.at_least_jobs), work, settings, budget)
 
 
 def _rehearse(
@@ -104,7 +119,7 @@ def _rehearse(
     configs: list[Any],
     shapes: list[ModelShape],
     tokens: _Tokens,
-    plan: Plan,
+    plans: list[Plan],
     device: torch.device,
     budget: int,
     progress: Progress,
@@ -115,7 +130,7 @@ def _rehearse(
     info = tokens.info
     if info is None:
         return [None] * len(shapes), rates
-    measures = {item.measure for job in plan.jobs for item in job.items if isinstance(item, LayerItem)}
+    measures = {i.measure for plan in plans for job in plan.jobs for i in job.items if isinstance(i, LayerItem)}
     done: dict[tuple[str, ModelShape], Rehearsal] = {}
     progress.phase("rehearse with a small model")
     for model in (largest, *range(len(shapes))):

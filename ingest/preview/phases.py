@@ -63,7 +63,14 @@ class Outlook:
     rates: WriteRates | None
 
     def phases(self) -> Iterator[PhaseEstimate]:
-        """All phases of the ingest on a catalog that knows nothing of it yet."""
+        """All phases of the ingest on a catalog that knows nothing of it yet; of a control those that come after its run."""
+        if self.settings.control is None:
+            yield from self._reading()
+        for job in self.jobs:
+            yield PhaseEstimate(job.phase, job.seconds, job.tokens, job)
+        yield from self._writing()
+
+    def _reading(self) -> Iterator[PhaseEstimate]:
         parts = {*self.settings.parts}
         yield PhaseEstimate("load", self._of_all("load"))
         if self.settings.needs_corpus:
@@ -73,9 +80,6 @@ class Outlook:
             yield PhaseEstimate("find topics", self.reading.topics)
         if "syntax" in parts:
             yield PhaseEstimate("annotate syntax", self.reading.syntax)
-        for job in self.jobs:
-            yield PhaseEstimate(job.phase, job.seconds, job.tokens, job)
-        yield from self._writing()
 
     def _of_all(self, phase: str) -> float | None:
         return _sum([self._scaled(phase, model) for model in range(len(self.shapes))])

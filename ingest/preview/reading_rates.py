@@ -8,7 +8,7 @@ import numpy as np
 
 from catalog.errors import InputError
 from ingest.corpus.counts import MODEL_TOKENS, row_counts
-from ingest.corpus.rows import TokenCorpus
+from ingest.corpus.rows import TokenCorpus, first_rows
 from ingest.corpus.syntax.annotate import check_installed, load_pipeline
 from ingest.corpus.syntax.processes import TOKENS_AT_ONCE, Annotator, processors
 from ingest.corpus.syntax.subsets import syntax_subsets
@@ -16,7 +16,7 @@ from ingest.corpus.tokenizer import TokenizerInfo, text_encoder
 from ingest.features.topics import topic_model
 from ingest.inputs import open_corpus
 from ingest.preview.phases import Reading
-from ingest.preview.rehearsal import first_rows, random_rows
+from ingest.preview.rehearsal import random_rows
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
 
@@ -61,7 +61,7 @@ def _topics(info: TokenizerInfo, corpus: TokenCorpus | None, n_tokens: int, cont
     """With more rows it takes as much longer as it did from the half to the whole of what is tried."""
 
     def seconds_of(tokens: int) -> float:
-        rows = random_rows(info, context, tokens) if corpus is None else first_rows(corpus, tokens)
+        rows = random_rows(info, context, tokens) if corpus is None else first_rows(corpus, -(-tokens // context))
         return _seconds(lambda: topic_model(row_counts(rows, info.n_tokens), info.texts))
 
     tried = min(n_tokens, TOPIC_TOKENS)

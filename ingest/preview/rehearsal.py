@@ -25,7 +25,7 @@ from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.behaviour import READS
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.checkpoints.quiet import quiet
-from ingest.corpus.rows import CorpusMeta, TokenCorpus
+from ingest.corpus.rows import CorpusMeta, TokenCorpus, first_rows
 from ingest.corpus.tokenizer import TokenizerInfo
 from ingest.device import describe
 from ingest.inputs import Inputs
@@ -90,7 +90,7 @@ def rehearse(
         watch.phase("load")
         checkpoint = open_checkpoint(ModelSource(NAME, folder, None, True), device)
         watch.end()
-        rows = random_rows(info, context) if corpus is None else first_rows(corpus)
+        rows = random_rows(info, context) if corpus is None else first_rows(corpus, -(-TOKENS // context))
         inputs = Inputs([checkpoint], info, rows, context, device, describe(device), memory_bytes)
         checkpoint.process(info.n_tokens)
         watch.phase("check weights")
@@ -164,15 +164,6 @@ def _write(config: Any, tokenizer: Any, folder: Path) -> None:
         torch.manual_seed(0)
         AutoModelForCausalLM.from_config(small, dtype=torch.float32).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-
-
-def first_rows(corpus: TokenCorpus, n_tokens: int = TOKENS) -> TokenCorpus:
-    """The first rows of a corpus, in memory."""
-    n = min(corpus.n_rows, -(-n_tokens // corpus.meta.context))
-    return replace(
-        corpus, meta=replace(corpus.meta, n_rows=n), tokens=np.asarray(corpus.tokens[:n]), subset_ids=corpus.subset_ids[:n],
-        block_ids=corpus.block_ids[:n],
-    )
 
 
 def random_rows(info: TokenizerInfo, context: int, n_tokens: int = TOKENS) -> TokenCorpus:

@@ -35,12 +35,13 @@ class Memory:
             inputs: what was read, models in the order of the settings.
         """
         lies = []
-        for facts, checkpoint in zip(self._models, inputs.checkpoints, strict=False):
+        for facts, checkpoint in zip(self._models, inputs.opened, strict=False):
             lie = "" if facts is None else _lie(facts, facts_of(checkpoint, inputs.tokenizer))
             if lie:
                 lies.append(f"{checkpoint.name} was remembered wrongly (it has {lie})")
-        if self._corpus is not None and inputs.corpus is not None and self._corpus != inputs.corpus.meta:
-            lies.append(f"the corpus {inputs.corpus.meta.source} was remembered wrongly")
+        corpus = inputs.describing_corpus
+        if self._corpus is not None and corpus is not None and self._corpus != corpus.meta:
+            lies.append(f"the corpus {corpus.meta.source} was remembered wrongly")
         if self._corpus is None and not any(self._models):
             return []
         told = "; ".join(lies) + "; it is remembered rightly now" if lies else ""

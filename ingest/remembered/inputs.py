@@ -49,10 +49,15 @@ class Asked:
 
     models: list[ModelKey]
     context: int
-    token_sha256: str | None
-    """Of the corpus; None if weights alone are asked for."""
+    corpus: CorpusMeta | None
+    """None if weights alone are asked for."""
     told: list[str]
     """What reading the inputs tells a person."""
+
+    @property
+    def token_sha256(self) -> str | None:
+        """Of the corpus."""
+        return None if self.corpus is None else self.corpus.token_sha256
 
 
 def facts_of(checkpoint: "Checkpoint", tokenizer: "TokenizerInfo") -> ModelFacts:
@@ -178,7 +183,7 @@ def recall_inputs(settings: IngestSettings) -> Asked | None:
         for facts, source in zip(models, sources, strict=True)
     ]
     sentences += [] if meta is None else told.sentences(meta)
-    return Asked(keys, context, None if meta is None else meta.token_sha256, sentences)
+    return Asked(keys, context, meta, sentences)
 
 
 def _belong_together(models: Sequence[ModelFacts]) -> bool:

@@ -13,7 +13,7 @@ depends_on = None
 UPGRADE = r"""
 ALTER TABLE corpora
     ADD COLUMN n_documents BIGINT;
-COMMENT ON COLUMN corpora.n_documents IS 'Documents with a token in the rows.';
+COMMENT ON COLUMN corpora.n_documents IS 'Documents with a token in the rows; NULL for the first rows of a corpus that a control reads.';
 
 ALTER TABLE activation_statistics
     ADD COLUMN mean_se DOUBLE PRECISION,

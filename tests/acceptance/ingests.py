@@ -73,10 +73,11 @@ FEW_TOKENS = 1000
 
 
 def run_ingest(url: str, models: list[Path | str], corpus: Path | None, **settings: object) -> IngestReport:
-    """An ingest in this process, of what sums over activations without syntax, unless more is asked for."""
+    """An ingest in this process, of what sums over activations without syntax or controls, unless more is asked for."""
     settings.setdefault("only", SUMS)
     settings.setdefault("intervention_tokens", FEW_TOKENS)
     settings.setdefault("ablation_pairs", 2)
+    settings.setdefault("controls", 0)
     return ingest(
         IngestSettings(
             models=tuple(map(str, models)), corpus=None if corpus is None else str(corpus), database_url=url, **settings

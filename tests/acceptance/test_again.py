@@ -68,13 +68,14 @@ def ingest_said(url: str, models: list[Path], corpus: Path, progress: Silent) ->
     from ingest.pipeline.main_path import ingest
     from ingest.settings import IngestSettings
 
-    return ingest(IngestSettings(tuple(map(str, models)), str(corpus), only=PARTS, database_url=url), progress)
+    asked = IngestSettings(tuple(map(str, models)), str(corpus), only=PARTS, controls=0, database_url=url)
+    return ingest(asked, progress)
 
 
 def test_a_repeated_command_loads_nothing_heavy(again, models, corpus, database_url):
     environment = os.environ | {"CATALOG_DATABASE_URL": database_url, "HF_HUB_OFFLINE": "1"}
     words = ["ingest", *map(str, models), "--corpus", str(corpus), "--only", ",".join(PARTS)]
-    words += ["--intervention-tokens", "1000", "--ablation-pairs", "2"]
+    words += ["--intervention-tokens", "1000", "--ablation-pairs", "2", "--controls", "0"]
     command = [sys.executable, "-W", "error", "-c", PROGRAM, *words]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert answer.stdout == "[] 0\n", answer.stderr

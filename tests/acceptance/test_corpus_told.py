@@ -45,7 +45,7 @@ def test_an_ingest_tells_what_it_left_out_and_the_run_keeps_it(catalog, database
     dropped = "4 of 65 documents of {} are dropped: 1 null or absent, 1 no text but numbers, lists or the like, "
     dropped += "1 empty, 1 of 50"
     for attempt in ("fresh", "from the cache"):
-        answer = catalog("ingest", *models, "--corpus", str(first), "--only", "activations")
+        answer = catalog("ingest", *models, "--corpus", str(first), "--only", "activations", "--controls", "0")
         assert answer.code == 0 and answer.out == "", attempt
         said = " ".join(answer.err.split())
         assert dropped.format(first) in said
@@ -67,7 +67,8 @@ def test_two_sources_of_the_same_tokens_have_their_own_counts(catalog, database_
     models = [str(model) for model in tiny_family(tmp_path, "ab")]
     for number, odd in ((0, [None]), (1, [None, None, 7])):
         source = folder_of(tmp_path / f"source{number}", *odd)
-        answer = catalog("ingest", models[number], "--corpus", str(source), "--only", "activations", "--exclude", "*.json")
+        alone = ("--only", "activations", "--controls", "0")
+        answer = catalog("ingest", models[number], "--corpus", str(source), *alone, "--exclude", "*.json")
         assert answer.code == 0, answer.err
         shown = catalog("runs", "show", str(number + 1), "--format", "json").rows["identity"]
         assert (shown["documents_kept"], shown["documents_null"], shown["documents_not_text"]) == (60, 1 + number, number)
@@ -84,7 +85,7 @@ def test_the_recorded_settings_read_the_same_text_again(catalog, database_url: s
     (folder / "a.jsonl").write_bytes(content)
     (folder / "b.jsonl").write_bytes(content[:100])
     (model,) = tiny_family(tmp_path, "a")
-    arguments = ("ingest", str(model), "--corpus", str(folder), "--only", "activations", "--include", "a.*")
+    arguments = ("ingest", str(model), "--corpus", str(folder), "--only", "activations", "--controls", "0", "--include", "a.*")
     refused = catalog(*arguments)
     assert refused.code == 1 and "a.jsonl is not UTF-8: byte 0xe9 at offset 11" in " ".join(refused.err.split())
     assert catalog(*arguments, "--encoding", "latin-1").code == 0
@@ -116,7 +117,7 @@ def test_a_missing_corpus_is_told_as_missing_before_any_model_is_opened(command:
 
 def test_a_name_that_is_nowhere_is_told_as_neither_here_nor_on_the_hub(catalog, tmp_path: Path) -> None:
     (model,) = tiny_family(tmp_path, "a")
-    answer = catalog("plan", str(model), "--corpus", "no-such-folder", "--only", "activations")
+    answer = catalog("plan", str(model), "--corpus", "no-such-folder", "--only", "activations", "--controls", "0")
     assert answer.code == 1
     said = " ".join(answer.err.split())
     assert "there is no corpus 'no-such-folder' here, and the hub cannot be asked for such a data set" in said

@@ -86,6 +86,7 @@ def test_a_job_goes_on_from_its_checkpoint(database_url: str, tmp_path: Path) ->
         models=tuple(map(str, models)),
         corpus=str(corpus),
         only=SUMS,
+        controls=0,
         database_url=database_url,
         batch_tokens=1024,
         checkpoint_minutes=1e-9,

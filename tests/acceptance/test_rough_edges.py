@@ -88,7 +88,7 @@ def test_uneven_documents_make_rows_of_one_length(database_url: str, tmp_path: P
 
 def said(url: str, models: list[Path], corpus: Path, *parts: str) -> list[str]:
     progress = Silent()
-    ingest(IngestSettings(models=tuple(map(str, models)), corpus=str(corpus), database_url=url, only=parts), progress)
+    ingest(IngestSettings(tuple(map(str, models)), str(corpus), database_url=url, only=parts, controls=0), progress)
     return [sentence for sentence in progress.said if "subset" in sentence]
 
 
@@ -194,7 +194,7 @@ def test_a_run_that_would_hide_parts_of_another_says_so(database_url: str, tmp_p
     def told(models: list[Path], *parts: str, **settings: object) -> list[str]:
         progress = Silent()
         named = tuple(map(str, models))
-        ingest(IngestSettings(named, str(corpus), only=parts, database_url=database_url, **settings), progress)
+        ingest(IngestSettings(named, str(corpus), only=parts, controls=0, database_url=database_url, **settings), progress)
         return [sentence for sentence in progress.said if "new run" in sentence]
 
     assert told(models, "activations", "vocabulary", "topics") == []

@@ -85,8 +85,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> IngestSettings:
     folder = tmp_path_factory.mktemp("settings")
     models = tuple(map(str, tiny_family(folder, "ab")))
     return IngestSettings(
-        models, str(small_corpus(folder)), only=PARTS, intervention_tokens=FEW_TOKENS, ablation_pairs=2, min_count=FREQUENT
-    )
+        models, str(small_corpus(folder)), only=PARTS, intervention_tokens=FEW_TOKENS, ablation_pairs=2, min_count=FREQUENT,
+        controls=0,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -126,6 +126,19 @@ def assert_same_explanations(url: str, one: int, other: int) -> None:
         pd.testing.assert_frame_equal(frames[0][name], frames[1][name], rtol=1e-5, atol=1e-5, obj=name)
 
 
+def test_the_topics_of_a_control_are_those_of_its_run(database_url: str, models: list[Path], topical: Path) -> None:
+    """However few rows it reads, and whenever it is measured."""
+    run_ingest(database_url, models[:2], topical, only=PARTS, controls=1, control_tokens=400)
+    run_ingest(database_url, models[:2], topical, only=PARTS, controls=2, control_tokens=400)
+    topics = [
+        rows(database_url, "SELECT ordinal, feature_id FROM run_topics WHERE run_id = :run ORDER BY 1", run=run)
+        for run in (1, 2, 3)
+    ]
+    assert topics[0] and topics == [topics[0]] * 3
+    read = "SELECT DISTINCT n_tokens FROM activation_statistics WHERE run_id {} 1"
+    assert rows(database_url, read.format(">"))[0][0] < rows(database_url, read.format("="))[0][0] / 4
+
+
 def test_topics_of_the_corpus_are_machine_named_and_the_same_for_every_plan(
     database_url: str, models: list[Path], topical: Path
 ) -> None:

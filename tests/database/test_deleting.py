@@ -3,7 +3,7 @@
 import pytest
 
 from catalog.errors import RunError
-from catalog.runs import life
+from catalog.runs import deletion, life
 from tests.database.helpers import one, rows, visible
 from tests.published import TOKENIZER, identified, publish_small_family, spec_of, stage_small_family
 
@@ -12,8 +12,8 @@ def test_deleting_a_run_takes_all_its_rows_and_gives_its_names_away(engine):
     empty = visible(engine)
     run_id = publish_small_family(engine)
     with pytest.raises(RunError, match="there is no run 77"):
-        life.delete_run(engine, 77)
-    life.delete_run(engine, run_id)
+        deletion.delete_run(engine, 77)
+    deletion.delete_run(engine, run_id)
     after = visible(engine)
     assert {name for name in after if after[name] != empty[name]} <= {
         f"public.{table}" for table in ("models", "neurons", "tokenizers", "tokens", "features", "feature_tokens")
@@ -27,7 +27,7 @@ def test_deleting_a_run_takes_all_its_rows_and_gives_its_names_away(engine):
 def test_a_run_at_work_is_not_deleted(engine):
     with life.begin_run(engine, spec_of("busy")) as handle:
         with pytest.raises(RunError, match="is being worked on"):
-            life.delete_run(engine, handle.run_id)
+            deletion.delete_run(engine, handle.run_id)
 
 
 def test_what_orphans_staged_is_cleared_by_the_next_run(engine):

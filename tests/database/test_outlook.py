@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from catalog.errors import RunEnded, WorkerRefusal
-from catalog.runs import jobs, life
+from catalog.runs import deletion, jobs, life
 from catalog.runs.handle import RunHandle
 from catalog.runs.jobs import Due
 from ingest.jobs.queue import open_queue
@@ -121,7 +121,7 @@ def test_a_publication_that_broke_off_is_still_left_to_workers(engine: Engine, h
     [
         (lambda engine, run: life.cancel_run(engine, run), "run 1 was cancelled; the same"),
         (lambda engine, run: life.end_run(engine, run, "no luck"), "run 1 has failed \\(no luck\\); the same"),
-        (lambda engine, run: life.delete_run(engine, run), "is deleted"),
+        (lambda engine, run: deletion.delete_run(engine, run), "is deleted"),
         (lambda engine, run: execute(engine, "UPDATE runs SET left_to_workers = false"), "is no longer left to workers"),
     ],
     ids=["cancelled", "given up", "deleted", "taken back"],

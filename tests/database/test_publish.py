@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from catalog.errors import InputError, RunError
 from catalog.rows import Definition
-from catalog.runs import life
+from catalog.runs import deletion, life
 from tests.database.helpers import HERE, execute, one, rows, visible
 from tests.published import PARTS, TOKENIZER, identified, publish_small_family, spec_of, stage_small_family
 from tests.published_rows import D_MLP, MODELS, N
@@ -55,7 +55,7 @@ def test_the_result_after_a_kill_is_that_of_an_undisturbed_run(engine, kill_at):
     kill_at("_move_staged")
     publish_small_family(engine, "killed")
     disturbed = views_without_keys(engine)
-    life.delete_run(engine, one(engine, "SELECT id FROM runs"))
+    deletion.delete_run(engine, one(engine, "SELECT id FROM runs"))
     publish_small_family(engine, "undisturbed")
     assert views_without_keys(engine) == disturbed
 

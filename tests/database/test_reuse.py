@@ -5,7 +5,7 @@ import pytest
 
 from catalog.errors import RunError
 from catalog.rows import Definition, ModelKey
-from catalog.runs import life
+from catalog.runs import deletion, life
 from catalog.runs.reuse import best_matches, known_results, run_of_weights
 from tests.database.helpers import execute, rows
 from tests.published import PARTS, TOKENIZER, spec_of, stage_small_family
@@ -88,7 +88,7 @@ def test_best_matches_come_back_in_flat_order(engine, keys):
 
 def test_a_run_that_is_deleted_in_the_meantime_is_not_half_used(engine, keys):
     with life.begin_run(engine, spec_of("late")) as handle:
-        life.delete_run(engine, 1)
+        deletion.delete_run(engine, 1)
         ids = [own for _, own in stage_small_family(handle).models]
         with pytest.raises(RunError, match="run 1, whose results were to be used again, is deleted"):
             handle.stage_from_run("activation_statistics", 1, "activations", model=ids[0])

@@ -10,7 +10,8 @@ from catalog.api import Catalog
 from catalog.errors import InputError, NotFoundError
 from catalog.questions.neuron_page import NeuronRef
 from catalog.rows import Definition, ModelIds, ModelRow, PublishRows
-from catalog.runs.life import begin_run, delete_run
+from catalog.runs.deletion import delete_run
+from catalog.runs.life import begin_run
 from catalog.server.engine import writer_engine
 from tests.conftest import database
 from tests.database.helpers import one

@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 from catalog import api
 from catalog.publishing.summaries import summarise
 from catalog.rows import Definition
-from catalog.runs import life
+from catalog.runs import deletion, life
 from tests.database.helpers import execute, one, rows
 from tests.published import publish_small_family, spec_of, stage_small_family
 from tests.published_rows import MODELS
@@ -111,7 +111,7 @@ def test_superseding_and_deleting(engine, run):
     second, other = publish_small_family(engine, "first"), publish_small_family(engine, "other", MODELS[1:])
     assert_all_follows(engine)
     assert {key for (key,) in rows(engine, "SELECT DISTINCT run_id FROM label_totals")} == {run, second, other}
-    life.delete_run(engine, second)
+    deletion.delete_run(engine, second)
     assert_all_follows(engine)
     assert {key for (key,) in rows(engine, "SELECT DISTINCT run_id FROM depth_summaries")} == {run, other}
 

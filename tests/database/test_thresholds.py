@@ -114,7 +114,7 @@ def test_universality_is_a_threshold_like_the_others(engine, run, store):
 
 
 def test_a_view_shows_what_the_rule_labels(engine, run, store):
-    statement = "UPDATE position_statistics SET mutual_information = 0.04, pattern = 'other', strength = 'weak'"
+    statement = "UPDATE position_statistics SET mutual_information = 0.04, pattern = 'one_extreme', strength = 'strong'"
     execute(engine, f"{statement} WHERE neuron_id = {neuron_id(engine, 5)}")
     for least, expected in ((0.05, []), (0.03, [(5,)])):
         store.set_rule("position.min_mutual_information", least)

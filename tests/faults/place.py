@@ -39,7 +39,7 @@ class Place:
         self._started: list[Process] = []
         self._environment = {"CATALOG_HOME": str(self.home), "CATALOG_DATABASE_URL": ""}
         models, corpus = tiny_family(folder, "ab", **shape), small_corpus(folder, documents)
-        self.ingest = ["ingest", *map(str, models), "--corpus", str(corpus), "--checkpoint-minutes", "0.005"]
+        self.ingest = ["ingest", *map(str, models), "--corpus", str(corpus), "--checkpoint-minutes", "0.005", "--controls", "0"]
         self.ingest += ["--only", ",".join(parts), "--intervention-tokens", str(held_tokens), "--ablation-pairs", "2"]
         self.worker = ["worker", "--heartbeat", "0.5", "--stalled", "2", "--until-empty"]
         self.run("db", "upgrade")
@@ -155,7 +155,7 @@ SHOWN = (
 ORPHANS = {
     "tables in schema staging": "SELECT count(*) FROM pg_tables WHERE schemaname = 'staging'",
     "runs that are not published": "SELECT count(*) FROM runs WHERE status <> 'published'",
-    "runs too many": "SELECT count(*) - 1 FROM runs",
+    "runs too many": "SELECT count(*) - 1 FROM runs WHERE id NOT IN (SELECT control_run_id FROM run_controls)",
     "results of jobs": "SELECT count(*) FROM run_job_results",
     "jobs that are not done": "SELECT count(*) FROM run_jobs WHERE finished_at IS NULL",
     "staging folders": "SELECT count(*) FROM runs WHERE staging_folder IS NOT NULL",

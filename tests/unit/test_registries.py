@@ -68,7 +68,7 @@ def test_every_part_is_a_file_in_both_packages() -> None:
 NO_NUMBER = {
     "models", "corpus", "model_family", "max_tokens", "keep_eos", "text_column", "subset_column", "split", "corpus_revision",
     "encoding", "include", "exclude", "only", "again", "device", "memory_gb", "batch_tokens", "jobs", "enqueue", "staging",
-    "checkpoint_minutes", "database_url",
+    "checkpoint_minutes", "database_url", "controls", "control_tokens", "control",
 }  # fmt: skip
 """Settings that say which models and tokens are meant, or how they are computed, which changes no number."""
 

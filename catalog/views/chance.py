@@ -1,0 +1,75 @@
+"""How many neurons of a family chance gives, beside how many there are: by the controls of a run.
+
+A control of a run is a model of one of its shapes whose neurons read permuted weights. What the rules label of it, they label
+by chance. It counts for a family if it has the very parts that decide who is of the family, by the definitions of the run.
+"""
+
+from catalog import parts
+
+LARGEST = 0.05
+"""Share of a family's neurons that chance may give before the family is marked."""
+
+WORDS = {
+    "expected_by_chance": (
+        "Neurons that the rule labels by chance: their share among the neurons of the run's controls, times the neurons that "
+        "there are. NULL without a control, and of families that follow from more than activations on the corpus."
+    ),
+    "chance_ratio": "expected_by_chance / neurons; NULL where there are none.",
+    "chance_ratio_upper": (
+        "The same at the upper limit, one-sided at 95 %, of the number of labels in the controls, a Poisson number (by Byar's "
+        "formula, within 1 %): above 0 where controls have none."
+    ),
+    "control": f"Whether chance_ratio is above {LARGEST:.0%}; or that there is no control, or none of this kind.",
+}
+"""Of the columns that tell it."""
+
+# With k labels in the controls; 1.6449 is the 95th percentile of a normal number.
+_UPPER = "(k + 1) * power(1 - 1 / (9.0 * (k + 1)) + 1.6449 / (3 * sqrt(k + 1)), 3)"
+
+_COUNTS = """SELECT m.run_id, m.model, {layer_shown}t.family, t.neurons, t.universal_neurons,
+       c.k * c.scale AS expected_by_chance, c.k * c.scale / NULLIF(t.neurons, 0) AS chance_ratio,
+       c.upper * c.scale / NULLIF(t.neurons, 0) AS chance_ratio_upper,
+       CASE WHEN t.family NOT IN ({families}) THEN 'no control of this kind' WHEN c.k IS NULL THEN 'no control'
+            WHEN c.k * c.scale > {largest} * t.neurons THEN 'above {percent}' ELSE 'at most {percent}' END AS control
+  FROM {{members}} m
+ CROSS JOIN LATERAL (SELECT {layer}t.family, sum(t.neurons) AS neurons, sum(t.universal_neurons) AS universal_neurons
+                       FROM public.label_totals t WHERE t.run_id = m.run_id AND t.model_id = m.model_id
+                      GROUP BY {layer}t.family ORDER BY {layer}t.family) t
+  LEFT JOIN LATERAL (
+       SELECT s.k::double precision AS k, {upper} AS upper, 1.0::double precision / s.controls AS scale
+         FROM (SELECT sum(a.neurons)::double precision AS k, count(DISTINCT a.run_id) AS controls
+                 FROM public.models own
+                 JOIN public.models cm ON (cm.n_layers, cm.d_model, cm.d_mlp) = (own.n_layers, own.d_model, own.d_mlp)
+                  AND cm.control_of IS NOT NULL
+                 JOIN public.label_totals a ON a.model_id = cm.id AND a.family = t.family{of_layer}
+                 JOIN public.run_controls rc ON rc.run_id = m.run_id AND rc.control_run_id = a.run_id
+                 JOIN public.runs cr ON cr.id = rc.control_run_id AND cr.published_at IS NOT NULL
+                WHERE own.id = m.model_id AND NOT EXISTS (
+                      SELECT FROM (VALUES {read}) AS read(family, part)
+                        LEFT JOIN public.run_parts p ON p.run_id = m.run_id AND p.part = read.part
+                        LEFT JOIN public.run_parts o ON o.run_id = rc.control_run_id AND o.part = read.part
+                       WHERE read.family = t.family
+                         AND (p.definition_version, p.settings) IS DISTINCT FROM (o.definition_version, o.settings))) s
+        WHERE s.controls > 0 AND t.family IN ({families})) c ON true"""
+
+
+def counts(layer: str) -> str:
+    """The neurons of each family, of a model or of its layers.
+
+    Args:
+        layer: SQL of the layer of `t`; empty: over all layers.
+    """
+    read = parts.controlled()
+    families = ", ".join(f"'{family}'" for family in read)
+    pairs = ", ".join(f"('{family}', '{part}')" for family, of_family in read.items() for part in of_family)
+    grouped = f"{layer}, " if layer else ""
+    return _COUNTS.format(
+        layer_shown=grouped,
+        layer=grouped,
+        of_layer=f" AND a.layer = {layer}" if layer else "",
+        families=families,
+        read=pairs,
+        upper=_UPPER.replace("k", "s.k"),
+        largest=LARGEST,
+        percent=f"{LARGEST * 100:.0f} %",
+    )
