@@ -65,9 +65,8 @@ def joined_errors(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> tupl
 
 
 def _joined(row: Sequence[Any], place: int, error: int | None) -> Any:
-    value = row[place]
-    both = error is not None and all(isinstance(number, int | float) for number in (value, row[error]))
-    return Measured(value, row[error]) if both else value
+    value, of_it = row[place], None if error is None else row[error]
+    return Measured(value, of_it) if isinstance(value, int | float) and isinstance(of_it, int | float) else value
 
 
 def draw_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], room: int | None = None) -> Table:
