@@ -93,11 +93,13 @@ _CANDIDATES = """SELECT m.model, count(DISTINCT i.neuron_id) AS candidates
 def _words(evidence: Evidence) -> str:
     opposite = f"; the opposite of {evidence['opposite_of']}" if evidence.get("opposite_of") else ""
     se, floor = shown(evidence["entropy_se"]), shown(evidence["min_delta"])
+    most = "none" if evidence["largest_control"] is None else f"at most {signed(evidence['largest_control'])}"
+    p, adjusted = shown(evidence["p"]), shown(evidence["adjusted_p"])
     return (
         f"held at {shown(evidence['value'])}, entropy {signed(evidence['entropy_delta'], ' nats')} (standard error {se}, floor "
-        f"{floor}) and scale {signed(evidence['scale_delta'])}; along {evidence['controls']} other directions of its layer at "
-        f"most {signed(evidence['largest_control'])}: p {shown(evidence['p'])}, {shown(evidence['adjusted_p'])} among "
-        f"{evidence['candidates']} candidates; loss {signed(evidence['loss_delta'])}{opposite}"
+        f"{floor}) and scale {signed(evidence['scale_delta'])}; both along {evidence['controls']} other directions of its "
+        f"layer: {most}, p {p}, {adjusted} among {evidence['candidates']} candidates; loss {signed(evidence['loss_delta'])}"
+        f"{opposite}"
     )
 
 
@@ -144,9 +146,9 @@ def _rule(family: str, about: str, sign: str) -> Rule:
 _OUTCOMES = ", ".join(f"i.{name}, i.{name}_delta AS delta_{name}, i.{name}_se AS {name}_standard_error" for name in METRICS)
 
 _OF_CONTROLS = {
-    "p": "(1 + controls that change entropy as much to its side) / (1 + controls), 0 to 1.",
+    "p": "(1 + controls that move scale and entropy to its side, entropy as much) / (1 + controls); 1 if its scale does not.",
     "adjusted_p": "The least false discovery rate at which it counts, among the candidates of its model (Benjamini, Hochberg).",
-    "largest_control": "Change of the entropy by the control that is farthest to its side, in nats.",
+    "largest_control": "Farthest change of entropy to its side, in nats, by controls that move the scale there; NULL: none.",
     "controls": "Other neurons of the layer along which its change was written, as long as its own.",
     "candidates": "Candidates of the model.",
 }
