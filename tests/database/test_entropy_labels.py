@@ -80,8 +80,8 @@ def test_what_the_rule_looked_at_is_told(engine, neuron):
     rule = rule_of("anti_entropy")
     assert rule is not None
     assert rule.words(evidence) == (
-        "held at 6, entropy -0.25 nats (standard error 0.001, floor 0.05) and scale -0.1; both along 93 other directions of its "
-        "layer: at most -0.3, p 0.0213, 0.0426 among 2 candidates; loss +0.01"
+        "held at 6, entropy -0.25 nats (standard error 0.001, floor 0.05) and scale -0.1; both along 93 other directions of "
+        "its layer: at most -0.3, p 0.0213, 0.0426 among 2 candidates; loss +0.01"
     )
     shown = """SELECT sign, p, adjusted_p, controls, candidates FROM entropy_candidates WHERE neuron_id = :neuron ORDER BY 1"""
     found = rows(engine, shown, neuron=neuron)
