@@ -154,9 +154,10 @@ def page(curves: Curves, picture: str) -> str:
     ]
     if not shown:
         return f"{_head()}No run has interventions (part `entropy`).\n"
+    told = f"{_controlled(curves.controls)}{_lacking(curves.asked)}"
     return (
         f"{_head()}![Changes of scale, entropy, loss and reciprocal rank]({picture})\n\n"
-        f"Neurons held at a value at every position, on {curves.rows[0]['n_tokens']:,} tokens.{_controlled(curves.controls)}{_lacking(curves.asked)} An "
+        f"Neurons held at a value at every position, on {curves.rows[0]['n_tokens']:,} tokens.{told} An "
         "entropy neuron raises scale and entropy by more than such controls and hardly touches the rank of the right token (UN "
         f"Fig. 7); in models whose activations rarely exceed 1, {top:g} is far outside of what they ever do.\n\nAt {top:g}:"
         f"\n\n{table(shown)}"

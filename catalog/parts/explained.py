@@ -57,6 +57,7 @@ def best_feature(
     unless: str = "",
     also: tuple[str, ...] = (),
     needs: str = "",
+    lacks: str = "",
     more: str = "",
 ) -> Rule:
     """The rule of a family whose neurons are those that some features explain best.
@@ -67,7 +68,7 @@ def best_feature(
     """
     minimum = threshold(family, least.parameter)
     select = _BEST_FEATURE.format(family=family, subtype=subtype, least=minimum, more=more, of_feature=FAMILY_OF_FEATURE)
-    return Rule(family, about, select, _words, (least,), also=also, needs=needs, closest=closest, unless=unless)
+    return Rule(family, about, select, _words, (least,), also=also, needs=needs, lacks=lacks, closest=closest, unless=unless)
 
 
 def by_score(condition: str) -> str:
