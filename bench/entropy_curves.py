@@ -1,4 +1,4 @@
-"""What predictions become when the best candidates for entropy neurons are held, against the controls, as a picture.
+"""What predictions become when the best candidates for entropy neurons are held, and with their controls, as a picture.
 
     make pocket                                   # the catalog that is read; or any other, by CATALOG_DATABASE_URL
     python -m bench.entropy_curves [--docs docs/pocket-entropy.md]
@@ -38,12 +38,12 @@ PANELS = {
 CLOSEST = 2
 """Neurons per model that are asked for where there is no candidate."""
 
-_LACKING = """SELECT b.model, mo.n_layers, max(i.n_rows) AS n_rows, max(c.context_length) AS context
-              FROM members b JOIN models mo ON mo.id = b.model_id JOIN runs r ON r.id = b.run_id
-              JOIN corpora c ON c.id = r.corpus_id
-              JOIN neurons n ON n.model_id = b.model_id
-              JOIN interventions i ON i.run_id = b.run_id AND i.neuron_id = n.id AND i.purpose <> 'asked'
-              GROUP BY 1, 2 HAVING count(*) FILTER (WHERE i.purpose = 'candidate') = 0 ORDER BY 1"""
+_LACKING = """SELECT b.model, mo.n_layers, (p.settings ->> 'intervention_tokens')::bigint AS tokens
+              FROM members b JOIN models mo ON mo.id = b.model_id
+              JOIN run_parts p ON p.run_id = b.run_id AND p.part = 'entropy'
+              WHERE NOT EXISTS (SELECT FROM interventions i JOIN neurons n ON n.id = i.neuron_id
+                                 WHERE i.run_id = b.run_id AND n.model_id = b.model_id AND i.purpose = 'candidate')
+              ORDER BY 1"""
 
 _CLOSEST = """SELECT layer, neuron FROM neuron_profiles
               WHERE model = :model AND layer >= :first_layer
@@ -60,6 +60,11 @@ _CURVES = f"""SELECT i.model, i.layer, i.neuron, i.purpose, i.value, i.n_tokens,
                      (SELECT * FROM unnest(CAST(:models AS text[]), CAST(:layers AS int[]), CAST(:neurons AS int[]))))
               ORDER BY i.model, i.layer, i.neuron, i.value"""
 
+_CONTROLS = """SELECT c.value, c.entropy_delta AS entropy, c.scale_delta AS scale
+               FROM entropy_controls c JOIN neurons n ON n.id = c.neuron_id
+               JOIN members b ON b.run_id = c.run_id AND b.model_id = n.model_id
+               ORDER BY n.id, c.value, c.along_neuron_id"""
+
 Row = dict[str, Any]
 
 
@@ -71,13 +76,14 @@ class Curves:
     """One per neuron and value."""
     asked: list[tuple[str, int, int]]
     """Neurons that stand in for candidates: model, layer, index."""
+    controls: list[Row]
+    """Of the candidates: value, and the changes of entropy and scale."""
 
-    def of(self, *purposes: str) -> dict[tuple[str, int, int], list[Row]]:
+    def of_neurons(self) -> dict[tuple[str, int, int], list[Row]]:
         """The rows of each neuron, by value."""
         curves: dict[tuple[str, int, int], list[Row]] = {}
         for row in self.rows:
-            if row["purpose"] in purposes:
-                curves.setdefault((row["model"], row["layer"], row["neuron"]), []).append(row)
+            curves.setdefault((row["model"], row["layer"], row["neuron"]), []).append(row)
         return curves
 
 
@@ -92,13 +98,17 @@ def measure(connection: Connection, progress: Progress) -> Curves:
             model=lacking["model"],
             neurons=tuple(((layer, index),) for layer, index in neurons),
             changes=tuple(("fix", value) for value in FIXED_AT),
-            tokens=lacking["n_rows"] * lacking["context"],
+            tokens=lacking["tokens"],
         )
         intervene(settings, progress)
         asked += [(lacking["model"], layer, index) for layer, index in neurons]
     columns = [list(column) for column in zip(*asked, strict=True)] or [[], [], []]
     values = dict(zip(("models", "layers", "neurons"), columns, strict=True)) | {"values": list(FIXED_AT)}
-    return Curves([dict(row) for row in connection.execute(text(_CURVES), values).mappings()], asked)
+    rows, controls = (
+        [dict(row) for row in connection.execute(text(statement), bound).mappings()]
+        for statement, bound in ((_CURVES, values), (_CONTROLS, {}))
+    )
+    return Curves(rows, asked, controls)
 
 
 def draw(curves: Curves, path: Path) -> None:
@@ -111,9 +121,10 @@ def draw(curves: Curves, path: Path) -> None:
 
     figure, axes = pyplot.subplots(1, len(PANELS), figsize=(15, 3.8), layout="constrained")
     for axis, (name, label) in zip(axes, PANELS.items(), strict=True):
-        for number, curve in enumerate(curves.of("control").values()):
-            _line(axis, curve, name, color="0.8", linewidth=0.7, label="controls" if not number else None, zorder=1)
-        for number, ((model, layer, index), curve) in enumerate(curves.of("candidate", "asked").items()):
+        if curves.controls and name in curves.controls[0]:
+            places, changes = zip(*((row["value"], row[name]) for row in curves.controls), strict=True)
+            axis.plot(places, changes, color="0.8", marker="_", linestyle="", label="controls", zorder=1)
+        for number, ((model, layer, index), curve) in enumerate(curves.of_neurons().items()):
             _line(axis, curve, name, color=f"C{number % 10}", marker=".", label=f"{model} {layer}.{index}", zorder=2)
         axis.set_xlabel("post held at")
         axis.set_ylabel(f"change of {label}")
@@ -138,33 +149,47 @@ def page(curves: Curves, picture: str) -> str:
             **{f"change of {name}": curve[-1][f"delta_{name}"] for name in ("entropy", "scale")},
             "change of loss": curve[-1]["loss"] - curve[-1]["nominal_loss"],
         }
-        for (model, layer, index), curve in curves.of("candidate", "asked").items()
+        for (model, layer, index), curve in curves.of_neurons().items()
         if curve[-1]["value"] == top
     ]
-    controls = [curve[-1]["delta_entropy"] for curve in curves.of("control").values()]
-    if not controls:
+    if not shown:
         return f"{_head()}No run has interventions (part `entropy`).\n"
-    lacking = ""
-    if curves.asked:
-        models = ", ".join(_named(model) for model in dict.fromkeys(model for model, _, _ in curves.asked))
-        lacking = (
-            f" No neuron of {models} is a candidate by the rule (SPEC 8.1: weights among the largest 1 % of the model, "
-            "variance over the vocabulary among the smallest 1 % of the layer). Drawn in their place are the closest: of the "
-            "tenth with the largest weights, those with the smallest variance over the vocabulary, held by `catalog intervene`."
-        )
+    told = f"{_controlled(curves.controls)}{_lacking(curves.asked)}"
     return (
         f"{_head()}![Changes of scale, entropy, loss and reciprocal rank]({picture})\n\n"
-        f"Neurons held at a value at every position, on {curves.rows[0]['n_tokens']:,} tokens; {len(controls)} controls in "
-        f"grey, which at {top:g} change entropy by {min(controls):+.3g} to {max(controls):+.3g} nats.{lacking} An entropy "
-        "neuron raises scale and entropy by more than any control and hardly touches the rank of the right token (UN Fig. 7); "
-        f"in models whose activations rarely exceed 1, {top:g} is far outside of what they ever do.\n\nAt {top:g}:"
+        f"Neurons held at a value at every position, on {curves.rows[0]['n_tokens']:,} tokens.{told} An "
+        "entropy neuron raises scale and entropy by more than such controls and hardly touches the rank of the right token (UN "
+        f"Fig. 7); in models whose activations rarely exceed 1, {top:g} is far outside of what they ever do.\n\nAt {top:g}:"
         f"\n\n{table(shown)}"
+    )
+
+
+def _controlled(controls: Sequence[Row]) -> str:
+    """What is in grey."""
+    changes = [row["entropy"] for row in controls if row["entropy"] is not None]
+    if not changes:
+        return ""
+    return (
+        f" In grey the same changes along other output directions of a candidate's layer, {len(changes)} times; at "
+        f"{controls[0]['value']:g} they change entropy by {min(changes):+.3g} to {max(changes):+.3g} nats."
+    )
+
+
+def _lacking(asked: Sequence[tuple[str, int, int]]) -> str:
+    """Which models have no candidates, and what is drawn instead."""
+    if not asked:
+        return ""
+    models = ", ".join(_named(model) for model in dict.fromkeys(model for model, _, _ in asked))
+    return (
+        f" There are 0 candidates in {models} by the rule (SPEC 8.1: weights among the largest 1 % of the model, variance over "
+        "the vocabulary among the smallest 1 % of the layer). Drawn in their place are the closest, which have no controls: of "
+        "the tenth with the largest weights, those with the smallest variance over the vocabulary, held by `catalog intervene`."
     )
 
 
 def _head() -> str:
     written = f"Written by `python -m bench.entropy_curves` on {datetime.now(UTC):%Y-%m-%d}."
-    return f"# Entropy, held against controls\n\n{written}\n\n"
+    return f"# Entropy, with neurons held\n\n{written}\n\n"
 
 
 def _named(name: str) -> str:

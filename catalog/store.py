@@ -95,6 +95,13 @@ class Store(Generic[Table]):
         with self._reading() as connection:
             return queries.chance_of(connection, family, model, run)
 
+    def without_candidates(self, model: str | None = None, run: int | None = None) -> list[str]:
+        """See `catalog.questions.candidates.without_candidates`."""
+        from catalog.questions import candidates
+
+        with self._reading() as connection:
+            return candidates.without_candidates(connection, model, run)
+
     def layer_profiles(self, model: str | None = None, run: int | None = None) -> Table:
         """See `catalog.questions.queries.layer_profiles`."""
         from catalog.questions import queries

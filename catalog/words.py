@@ -33,5 +33,6 @@ DETECTING = {1: 20, 3: 200}
 LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY = 10, 5, 0.5
 """What is kept of them: neurons that are active so often, n-grams that occur and activate so often; the rules ask for more."""
 
-CONTROLS = 20
-"""Neurons of a model that candidates for entropy neurons are compared with, if it has so many."""
+LEAST_CONTROLS, FALSE_DISCOVERIES = 100, 0.05
+"""Of entropy neurons: a candidate has so many controls at least, and candidates / share of false discoveries if that is more,
+so that one of them alone can pass."""

@@ -21,7 +21,7 @@ from cli.options import (
     parse_layers,
     parse_model_neuron,
 )
-from cli.output import Format, show_count, show_rows, tell, tell_why
+from cli.output import Format, show_count, show_rows, talk, tell, tell_why
 
 
 def register(app: typer.Typer) -> None:
@@ -123,6 +123,8 @@ def families(
         answer = store.family_counts(model=model, run=run, by=by)
         show_rows(answer, format)
         tell_why(len(answer), lambda: store.why(why_empty().counts, model, run))
+        for said in store.without_candidates(model=model, run=run):
+            talk(said)
 
 
 def matches(

@@ -32,14 +32,20 @@ SELECT :run, n.id, kinds.kind, ends.opposite, 1, o.id,
                                     ELSE (n.flat + 1) % 32 END"""
 
 _HELD = f"""
-SELECT :run, n.id, '{{}}', 'fix', v.value, 100, 6000, CASE WHEN n.flat IN ({ENTROPY}, {ANTI_ENTROPY}) THEN 'candidate'
-       ELSE 'control' END, CASE WHEN n.flat = {ANTI_ENTROPY} THEN {_ID.format(ENTROPY)} END,
+SELECT :run, n.id, '{{}}', 'fix', v.value, 100, 6000, 'candidate',
+       CASE WHEN n.flat = {ANTI_ENTROPY} THEN {_ID.format(ENTROPY)} END,
        1 + e.effect, e.effect, 0.001, 2 + e.effect, e.effect, 0.001, 3, 0.01, 0.001, 9, 0.5, 0.01, 0.5, -0.01, 0.001,
        4, -0.1, 0.01, 0.02, 0.001
   FROM ({_OF_A}) n CROSS JOIN (VALUES (0), (6)) AS v(value)
  CROSS JOIN LATERAL (
-       SELECT v.value * CASE n.flat WHEN {ENTROPY} THEN 0.1 WHEN {ANTI_ENTROPY} THEN -0.1 ELSE 0.01 END AS effect) e
- WHERE n.flat < 20 OR n.flat IN ({ENTROPY}, {ANTI_ENTROPY})"""
+       SELECT v.value * CASE n.flat WHEN {ENTROPY} THEN 0.1 ELSE -0.1 END AS effect) e
+ WHERE n.flat IN ({ENTROPY}, {ANTI_ENTROPY})"""
+
+# Layers of sixteen neurons are too small for a p below 0.05: neurons of all layers and models stand in for those of one.
+_CONTROLS = f"""
+SELECT :run, n.id, 6, o.id, 0.001 * (o.id % 20 - 10), 0.001 * (o.id % 20)
+  FROM ({_OF_A}) n JOIN neurons o ON o.id NOT IN ({_ID.format(ENTROPY)}, {_ID.format(ANTI_ENTROPY)})
+ WHERE n.flat IN ({ENTROPY}, {ANTI_ENTROPY})"""
 
 STATEMENTS = (
     f"UPDATE weight_statistics SET vocab_kurt = 20, vocab_skew = 3 WHERE neuron_id = {_ID.format(PREDICTION)}",
@@ -76,6 +82,7 @@ STATEMENTS = (
           FROM ({_OF_A}) n CROSS JOIN LATERAL (SELECT CASE n.flat WHEN {OFF} THEN -0.9 ELSE 0.9 END AS r) r
          WHERE n.flat IN ({OFF}, {ON})""",
     f"INSERT INTO interventions {_HELD}",
+    f"INSERT INTO entropy_controls {_CONTROLS}",
 )
 
 

@@ -220,6 +220,7 @@ PART = Part(
             "the corpus has no subsets",
             also=("topics",),
             needs=_DECIDABLE,
+            lacks="its corpus has no subsets, and no topics were given or found",
             more=" || jsonb_build_object('machine_named', f.family = 'machine_topic')",
         ),
     ),

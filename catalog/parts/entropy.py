@@ -4,14 +4,18 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Column, DateTime, Double, Integer, Text, text
 
+from catalog.parts.entropy_controls import entropy_controls, tested
 from catalog.parts.part import Check, Part, Rows, Section, View
-from catalog.parts.rule import Evidence, Rule, Threshold, threshold
+from catalog.parts.rule import Evidence, Rule, Threshold, in_force, threshold
 from catalog.parts.view_text import LABEL, LABELS, NEURON
 from catalog.parts.words import shown, signed
 from catalog.schema.base import check, column, index, number, of_neuron, of_rows, refers, table
-from catalog.words import CONTROLS, METRICS
+from catalog.words import FALSE_DISCOVERIES, METRICS
 
-PURPOSES = ("candidate", "control", "asked")
+PURPOSES = ("candidate", "asked")
+LEAST_CHANGE = 0.05
+"""Nats. Neurons of untrained networks change entropy by up to 0.006 beyond all their controls, the published ones by 0.07 and
+more (SPEC 8.5)."""
 
 
 def _metric(name: str, meaning: str) -> tuple[Column[Any], Column[Any], Column[Any]]:
@@ -49,83 +53,115 @@ interventions = table(
 )
 index(
     "ix_interventions_chosen",
-    "entropy_neurons: candidates and controls of a run",
+    "entropy_candidates: candidates of a run",
     interventions.c.run_id,
     interventions.c.purpose,
     interventions.c.neuron_id,
     postgresql_where=text("purpose <> 'asked'"),
 )
 
-# A candidate counts if it does more to the entropy than every control of its model.
+# A candidate counts if it does more to the entropy than chance would have its direction do, and more than the floor.
 _ENTROPY = """
-SELECT i.neuron_id, '{family}', i.entropy_delta,
-       jsonb_build_object('value', i.value, 'entropy_delta', i.entropy_delta, 'entropy_se', i.entropy_se,
-                          'scale_delta', i.scale_delta, 'loss_delta', i.loss_delta, 'n_tokens', i.n_tokens,
-                          'controls', control.n, 'largest_control', control.most, 'largest_control_scale', control.most_scale,
+SELECT t.neuron_id, '{family}', t.entropy_delta,
+       jsonb_build_object('value', t.value, 'entropy_delta', t.entropy_delta, 'entropy_se', t.entropy_se,
+                          'scale_delta', t.scale_delta, 'loss_delta', t.loss_delta, 'n_tokens', t.n_tokens,
+                          'controls', t.controls, 'largest_control', t.largest_control, 'p', t.p, 'adjusted_p', t.adjusted_p,
+                          'candidates', t.candidates, 'min_delta', {min_delta},
                           'l2_penalty', w.l2_penalty, 'vocab_var', w.vocab_var, 'opposite_of', o.layer || '.' || o."index")
-  FROM interventions i
-  JOIN neurons n ON n.id = i.neuron_id
-  LEFT JOIN weight_statistics w ON w.run_id = i.run_id AND w.neuron_id = i.neuron_id
-  LEFT JOIN neurons o ON o.id = i.of_neuron_id
-  JOIN (SELECT own.model_id, count(*) AS n, max(abs(c.entropy_delta)) AS most, max(abs(c.scale_delta)) AS most_scale
-          FROM interventions c JOIN neurons own ON own.id = c.neuron_id
-         WHERE c.run_id = :run_id AND c.purpose = 'control' AND c.kind = 'fix' AND c.value = {value}
-         GROUP BY own.model_id) control ON control.model_id = n.model_id
- WHERE i.run_id = :run_id AND i.purpose = 'candidate' AND i.kind = 'fix' AND i.value = {value}
-   AND i.entropy_delta {sign} 0 AND i.scale_delta {sign} 0
-   AND control.n >= {controls} AND abs(i.entropy_delta) > control.most"""
+  FROM ({tested}) t
+  LEFT JOIN weight_statistics w ON w.run_id = t.run_id AND w.neuron_id = t.neuron_id
+  LEFT JOIN neurons o ON o.id = t.of_neuron_id
+ WHERE t.adjusted_p <= {q} AND {sign}t.entropy_delta >= {min_delta} AND {sign}t.scale_delta > 0"""
 
+# A run that was measured when there were no such controls has candidates of which nothing can be said.
+_NEEDS = """EXISTS (SELECT FROM entropy_controls WHERE run_id = :run_id)
+             OR NOT EXISTS (SELECT FROM interventions WHERE run_id = :run_id AND purpose = 'candidate')"""
 
-# Candidates if there are any; else what the candidates' rule would take next.
-_CLOSEST = """SELECT * FROM (
-                 SELECT i.model, i.layer, i.neuron, i.purpose, i.delta_entropy, i.delta_scale, p.l2_penalty, p.vocab_var
-                 FROM m JOIN history.neuron_interventions i USING (run_id, model)
-                 JOIN history.neuron_profiles p USING (run_id, neuron_id)
-                 WHERE i.purpose <> 'control' AND i.kind = 'fix' AND i.value = {value} AND i.together IS NULL) found
-               ORDER BY purpose = 'candidate' DESC, delta_entropy {order}, 1, 2, 3 LIMIT :shown"""
+_CLOSEST = """SELECT m.model, c.layer, c.neuron, c.delta_entropy, c.delta_scale, c.p, c.adjusted_p, c.controls, c.candidates,
+                     p.l2_penalty, p.vocab_var
+              FROM m JOIN history.entropy_candidates c USING (run_id, model)
+              JOIN history.neuron_profiles p USING (run_id, neuron_id)
+              WHERE c.sign = '{family}' ORDER BY c.adjusted_p, {sign}c.delta_entropy DESC, 1, 2, 3 LIMIT :shown"""
+
+_CANDIDATES = """SELECT m.model, count(DISTINCT i.neuron_id) AS candidates
+                 FROM m JOIN public.run_parts part ON part.run_id = m.run_id AND part.part = 'entropy'
+                 LEFT JOIN (public.interventions i JOIN public.neurons n ON n.id = i.neuron_id)
+                        ON i.run_id = m.run_id AND n.model_id = m.model_id AND i.purpose = 'candidate'
+                 GROUP BY m.model"""
 
 
 def _words(evidence: Evidence) -> str:
     opposite = f"; the opposite of {evidence['opposite_of']}" if evidence.get("opposite_of") else ""
+    se, floor = shown(evidence["entropy_se"]), shown(evidence["min_delta"])
+    most = "none" if evidence["largest_control"] is None else f"at most {signed(evidence['largest_control'])}"
+    p, adjusted = shown(evidence["p"]), shown(evidence["adjusted_p"])
     return (
-        f"held at {shown(evidence['value'])}, entropy {signed(evidence['entropy_delta'], ' nats')} and scale "
-        f"{signed(evidence['scale_delta'])}, against at most {shown(evidence['largest_control'])} nats by "
-        f"{evidence['controls']} controls; loss {signed(evidence['loss_delta'])}{opposite}"
+        f"held at {shown(evidence['value'])}, entropy {signed(evidence['entropy_delta'], ' nats')} (standard error {se}, floor "
+        f"{floor}) and scale {signed(evidence['scale_delta'])}; both along {evidence['controls']} other directions of its "
+        f"layer: {most}, p {p}, {adjusted} among {evidence['candidates']} candidates; loss {signed(evidence['loss_delta'])}"
+        f"{opposite}"
     )
 
 
-def _rule(family: str, about: str, sign: str, lowest_is_best: bool) -> Rule:
-    values = {"value": threshold(family, "value"), "controls": threshold(family, "min_controls")}
+def _rule(family: str, about: str, sign: str) -> Rule:
+    values = {name: threshold(family, name) for name in ("q", "min_delta")}
+    chosen = tested(sign, threshold(family, "value"), "i.run_id = :run_id")
     return Rule(
         family,
         about,
-        _ENTROPY.format(family=family, sign=sign, **values),
+        _ENTROPY.format(family=family, sign=sign, tested=chosen, **values),
         _words,
         (
             Threshold(
                 "value",
                 6,
                 "To what post is fixed (SPEC 8.1).",
-                among="SELECT DISTINCT value FROM interventions WHERE purpose <> 'asked' AND kind = 'fix'",
-                beyond="candidates and controls would have to be held at it",
+                among="SELECT DISTINCT value FROM entropy_controls",
+                beyond="controls would have to be measured at it",
             ),
             Threshold(
-                "min_controls",
-                20,
-                "Least number of controls, all of which a neuron must exceed.",
-                most=CONTROLS,
-                beyond="more controls would have to be held",
+                "q",
+                FALSE_DISCOVERIES,
+                "Largest false discovery rate among the candidates of a model, against other directions of their layers.",
+                least=FALSE_DISCOVERIES,
+                most=1,
+                beyond="more controls would have to be measured",
+            ),
+            Threshold(
+                "min_delta",
+                LEAST_CHANGE,
+                "Least change of entropy in nats, {} (SPEC 8.5).".format("upwards" if sign == "+" else "downwards"),
             ),
         ),
-        closest=_CLOSEST.format(value=threshold("entropy", "value"), order="ASC" if lowest_is_best else "DESC"),
+        needs=_NEEDS,
+        lacks="its candidates have no controls; repeat its `catalog ingest` with --only entropy",
+        closest=_CLOSEST.format(family=family, sign=sign),
+        candidates=_CANDIDATES,
         unless="no neuron of the last two layers has both weights among the largest of the model and a variance over the "
         "vocabulary among the smallest of its layer",
-        lowest_is_best=lowest_is_best,
+        lowest_is_best=sign == "-",
         is_cause=True,
     )
 
 
 _OUTCOMES = ", ".join(f"i.{name}, i.{name}_delta AS delta_{name}, i.{name}_se AS {name}_standard_error" for name in METRICS)
+
+_OF_CONTROLS = {
+    "p": "(1 + controls that move scale and entropy to its side, entropy as much) / (1 + controls); 1 if its scale does not.",
+    "adjusted_p": "The least false discovery rate at which it counts, among the candidates of its model (Benjamini, Hochberg).",
+    "largest_control": "Farthest change of entropy to its side, in nats, by controls that move the scale there; NULL: none.",
+    "controls": "Other neurons of the layer along which its change was written, as long as its own.",
+    "candidates": "Candidates of the model.",
+}
+_SIGN = "entropy: the entropy of predictions rises; anti_entropy: it falls."
+_OPPOSITE_OF = {
+    "opposite_of_layer": "Transformer block of the candidate whose opposite it is; NULL for candidates themselves.",
+    "opposite_of_neuron": "Position in d_mlp of that candidate.",
+}
+_SIDES = " UNION ALL ".join(
+    f"SELECT '{family}' AS sign, side.* FROM ({tested(sign, in_force(family, 'value'))}) side"
+    for family, sign in (("entropy", "+"), ("anti_entropy", "-"))
+)
 
 VIEWS = (
     View(
@@ -143,7 +179,7 @@ VIEWS = (
             **{f"{name}_standard_error": f"Standard error of delta_{name}, paired by token." for name in METRICS},
             "together": "LAYER.INDEX of other neurons that were held at once; NULL where there are none.",
             "kl_standard_error": "Standard error of kl over tokens.",
-            "purpose": "candidate and control: chosen by the run; asked: measured later.",
+            "purpose": "candidate: chosen by the run; asked: measured later.",
         },
     ),
     View(
@@ -151,7 +187,9 @@ VIEWS = (
         "Neurons of large weights that hardly move any logit, but the scale of all of them: held on, entropy rises or falls.",
         f"""SELECT {LABEL}, l.family AS sign, i.entropy_delta AS delta_entropy, i.scale_delta AS delta_scale,
        i.loss_delta AS delta_loss, i.recip_rank_delta AS delta_recip_rank, i.kl, i.value,
+       (l.evidence ->> 'p')::double precision AS p, (l.evidence ->> 'adjusted_p')::double precision AS adjusted_p,
        (l.evidence ->> 'largest_control')::double precision AS largest_control, (l.evidence ->> 'controls')::int AS controls,
+       (l.evidence ->> 'candidates')::int AS candidates,
        o.layer AS opposite_of_layer, o."index" AS opposite_of_neuron, w.l2_penalty, w.vocab_var, i.n_tokens, l.neuron_id
   {LABELS} IN ('entropy', 'anti_entropy')
   JOIN public.interventions i ON i.run_id = l.run_id AND i.neuron_id = l.neuron_id AND i.purpose = 'candidate'
@@ -159,16 +197,36 @@ VIEWS = (
   LEFT JOIN public.neurons o ON o.id = i.of_neuron_id
   LEFT JOIN public.weight_statistics w ON w.run_id = l.run_id AND w.neuron_id = l.neuron_id""",
         words={
-            "sign": "entropy: the entropy of predictions rises; anti_entropy: it falls.",
+            "sign": _SIGN,
             "value": "To what post was fixed.",
             "delta_entropy": "Mean change of the entropy of the prediction, in nats.",
             "delta_scale": "Mean change of the final layer norm's denominator.",
             "delta_loss": "Mean change of -ln p of the next token, in nats.",
             "delta_recip_rank": "Mean change of 1 / (rank of the next token from 0 + 1).",
-            "largest_control": "Largest change of the entropy that a control neuron makes at the same value, in nats.",
-            "controls": "Control neurons.",
-            "opposite_of_layer": "Transformer block of the candidate whose opposite it is; NULL for candidates themselves.",
-            "opposite_of_neuron": "Position in d_mlp of that candidate.",
+            **_OF_CONTROLS,
+            **_OPPOSITE_OF,
+        },
+    ),
+    View(
+        "entropy_candidates",
+        "Neurons that were tested for being entropy neurons, to both sides, against other output directions of their layers.",
+        f"""SELECT {NEURON}, t.sign AS sign, t.value AS value, t.entropy_delta AS delta_entropy,
+       t.entropy_se AS entropy_standard_error, t.scale_delta AS delta_scale, t.p AS p, t.adjusted_p AS adjusted_p,
+       t.largest_control AS largest_control, t.controls AS controls, t.candidates AS candidates,
+       o.layer AS opposite_of_layer, o."index" AS opposite_of_neuron, t.n_tokens AS n_tokens, t.neuron_id
+  FROM {{members}} m
+  JOIN ({_SIDES}) t ON t.run_id = m.run_id AND t.model_id = m.model_id
+  JOIN public.neurons n ON n.id = t.neuron_id
+  LEFT JOIN public.neurons o ON o.id = t.of_neuron_id""",
+        words={
+            "sign": _SIGN,
+            "value": "To what post was fixed.",
+            "delta_entropy": "Mean change of the entropy of the prediction, in nats.",
+            "entropy_standard_error": "Standard error of delta_entropy, paired by token.",
+            "delta_scale": "Mean change of the final layer norm's denominator.",
+            "n_tokens": "Tokens in the means.",
+            **_OF_CONTROLS,
+            **_OPPOSITE_OF,
         },
     ),
 )
@@ -178,13 +236,25 @@ WITH held AS (SELECT neuron_id, array_agg(value ORDER BY value) AS at FROM inter
                WHERE run_id = :run_id AND purpose <> 'asked' GROUP BY neuron_id)
 SELECT 'neuron ' || neuron_id AS what FROM held WHERE at <> (SELECT max(at) FROM held)"""
 
+_CONTROLLED = """
+SELECT 'neuron ' || neuron_id || ' along neuron ' || along_neuron_id AS what
+  FROM entropy_controls c JOIN neurons own ON own.id = c.neuron_id JOIN neurons other ON other.id = c.along_neuron_id
+ WHERE c.run_id = :run_id
+   AND ((own.model_id, own.layer) <> (other.model_id, other.layer) OR own.id = other.id
+        OR NOT EXISTS (SELECT FROM interventions i WHERE i.run_id = c.run_id AND i.neuron_id = c.neuron_id
+                          AND i.purpose = 'candidate' AND i.kind = 'fix' AND i.value = c.value))"""
+
 PART = Part(
     name="entropy",
     about="what is predicted when it is held at a value",
     reads="corpus",
+    version=2,
     settings=("intervention_tokens",),
     group="roles",
-    rows=(Rows(interventions, "some", condition="{t}.purpose <> 'asked'", asked_too=True),),
+    rows=(
+        Rows(entropy_controls, "some"),
+        Rows(interventions, "some", condition="{t}.purpose <> 'asked'", asked_too=True),
+    ),
     views=VIEWS,
     rules=(
         _rule(
@@ -193,17 +263,18 @@ PART = Part(
                 "Neurons of large weights that move no logit against the others, but the final layer norm's scale of all "
                 "of them: held on, they make predictions less sure (UN 5.2, Fig. 7)."
             ),
-            ">",
-            False,
+            "+",
         ),
         _rule(
             "anti_entropy",
             "The opposite of entropy neurons: held on, they make predictions surer (UN 5.2, Fig. 7).",
-            "<",
-            True,
+            "-",
         ),
     ),
-    checks=(Check("every candidate and control is held at the same values", _HELD),),
+    checks=(
+        Check("every candidate is held at the same values", _HELD),
+        Check("controls are along other neurons of a candidate's layer", _CONTROLLED),
+    ),
     page=(
         Section(
             "interventions",
@@ -212,8 +283,11 @@ PART = Part(
 SELECT i.kind, i.value, (SELECT string_agg(o.layer || '.' || o."index", ', ' ORDER BY o.layer, o."index")
                            FROM unnest(i.together) AS other(id) JOIN neurons o ON o.id = other.id) AS together,
        i.purpose, i.n_tokens, i.entropy, i.entropy_delta AS delta_entropy, i.scale_delta AS delta_scale,
-       i.loss_delta AS delta_loss, i.recip_rank_delta AS delta_recip_rank, i.kl
-  FROM interventions i WHERE i.run_id = :run AND i.neuron_id = :neuron
+       i.loss_delta AS delta_loss, i.recip_rank_delta AS delta_recip_rank, i.kl, c.p, c.adjusted_p, c.controls
+  FROM interventions i
+  LEFT JOIN history.entropy_candidates c ON c.run_id = :run AND c.neuron_id = :neuron AND i.purpose = 'candidate'
+   AND c.value = i.value AND c.sign = CASE WHEN i.entropy_delta > 0 THEN 'entropy' ELSE 'anti_entropy' END
+ WHERE i.run_id = :run AND i.neuron_id = :neuron
  ORDER BY i.n_rows, cardinality(i.together), i.kind, i.value""",
         ),
     ),

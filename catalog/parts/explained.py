@@ -57,6 +57,7 @@ def best_feature(
     unless: str = "",
     also: tuple[str, ...] = (),
     needs: str = "",
+    lacks: str = "",
     more: str = "",
 ) -> Rule:
     """The rule of a family whose neurons are those that some features explain best.
@@ -75,6 +76,7 @@ def best_feature(
         (least,),
         also=also,
         needs=needs,
+        lacks=lacks,
         closest=closest,
         unless=unless,
         of_activations=True,

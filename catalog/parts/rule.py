@@ -41,9 +41,14 @@ class Rule:
     """Other parts that the rule reads, each enough by itself."""
     needs: str = ""
     """SQL: whether the parts left anything that the rule can decide by; else the family was not looked for."""
+    lacks: str = ""
+    """What a run lacks that has the parts, but does not meet `needs`."""
     closest: str = ""
     """SQL: neurons by what the rule measures, best first; model, layer, neuron, and columns that explain themselves. It is
     about the members `m` (run_id, model_id, model), and binds :version, that of the rules, and :shown, how many it gives."""
+    candidates: str = ""
+    """SQL, of a rule that decides about few neurons, which were chosen before: model and candidates, how many these are, of
+    each of the members `m` that was looked at."""
     unless: str = ""
     """When no neuron has what the rule measures."""
     lowest_is_best: bool = False

@@ -16,6 +16,7 @@ from catalog.errors import InputError
 from catalog.labels.thresholds import newest_version
 from catalog.parts.rule import Rule
 from catalog.questions import queries
+from catalog.questions.candidates import no_candidates
 from catalog.questions.evidence import in_words
 from catalog.questions.known import check_family, check_model_if_any, check_run
 from catalog.questions.statements import members_asked
@@ -175,8 +176,13 @@ def _family(
         looked_for=bool(looked_in),
         not_looked_for=never_asked(question.connection, others, name) if others else "",
         closest=closest,
-        nothing_to_measure="" if rule is None or counts or closest else rule.unless,
+        nothing_to_measure="" if rule is None or counts or closest else _nothing(question, rule),
     )
+
+
+def _nothing(question: _Question, rule: Rule) -> str:
+    """What a rule lacks that nothing comes close to."""
+    return no_candidates(question.connection, rule, question.members, question.values) or rule.unless
 
 
 def _but(row: Values, *names: str) -> Values:

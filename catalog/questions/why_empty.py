@@ -16,18 +16,13 @@ from catalog.labels.thresholds import in_force
 from catalog.questions import groups as group_questions
 from catalog.questions import queries
 from catalog.questions import universal as universal_questions
+from catalog.questions.candidates import no_candidates
 from catalog.questions.known import NOTHING, check_model_if_any
 from catalog.questions.neuron_page import NeuronPage, NeuronRef, find_neuron
 from catalog.questions.statements import members_asked
 
 LISTED = 12
 """Choices that a sentence lists at most."""
-
-UNDECIDED = {
-    "position": "its corpus has too few rows for a mutual information with the position",
-    "context": "its corpus has no subsets, and no topics were given or found",
-}
-"""By family: what a run lacks whose parts are there, but left nothing that the rule can decide by."""
 
 
 def nothing(connection: Connection) -> str:
@@ -50,6 +45,7 @@ def labels(connection: Connection, wanted: queries.LabelFilter) -> str:
         or (wanted.family is not None and never_asked(connection, runs, wanted.family))
         or (wanted.subtype is not None and _no_subtype(connection, runs, wanted.family, wanted.subtype))
         or ((wanted.universal or wanted.min_excess is not None) and _no_excess(connection, runs))
+        or (wanted.family is not None and _no_candidates(connection, wanted.model, wanted.run, wanted.family))
         or f"looked for, and none found: no label of {_named(wanted.model, runs)} meets {_conditions(wanted)}"
     )
 
@@ -162,14 +158,23 @@ def never_asked(connection: Connection, runs: Sequence[int], family: str) -> str
     """That a family was looked for in none of the runs, and what to do; empty where it was in one of them."""
     values: Values = {"runs": list(runs), "family": family}
     asked = text("SELECT 1 FROM label_totals WHERE run_id = ANY(:runs) AND family = :family LIMIT 1")
-    if connection.execute(asked, values).first() is not None or parts.rule_of(family) is None:
+    rule = parts.rule_of(family)
+    if connection.execute(asked, values).first() is not None or rule is None:
         return ""
     read = parts.parts_of_rule(family)
     if not {*read} & _parts(connection, runs):
         return _never(runs, f"labels of the family {family}", read[:1])
-    if family in UNDECIDED:
-        return f"the family {family} was not looked for in {_runs(runs)}: {UNDECIDED[family]}"
+    if rule.lacks:
+        return f"the family {family} was not looked for in {_runs(runs)}: {rule.lacks}"
     return _no_excess(connection, runs) or _never(runs, f"labels of the family {family}", read[:1])
+
+
+def _no_candidates(connection: Connection, model: str | None, run: int | None, family: str) -> str:
+    """That the rule of a family had no neuron to decide about; empty where it had one."""
+    rule = parts.rule_of(family)
+    members, values = members_asked(check_model_if_any(connection, model, run), run)
+    said = "" if rule is None else no_candidates(connection, rule, members, values, anywhere=True)
+    return said and f"looked for, and none found: {said}"
 
 
 def _no_subtype(connection: Connection, runs: Sequence[int], family: str | None, subtype: str) -> str:

@@ -1,4 +1,5 @@
-"""entropy: what a model predicts when neurons are held that may act on the scale of the final layer norm, and when others are.
+"""entropy: what a model predicts when neurons are held that may act on the scale of the final layer norm, and what it would
+predict if they wrote along other neurons of their layer.
 
 Which neurons are held follows from the effects of all; it is a job of its own, for which the shares of interventions wait,
 so that all of them, on whatever devices, hold neurons of one list.
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from catalog.errors import InputError
-from catalog.words import CONTROLS
+from catalog.words import FALSE_DISCOVERIES, LEAST_CONTROLS
 from ingest.checkpoints.architectures import final_norm
 from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
@@ -20,7 +21,7 @@ from ingest.parts.ground import Ground
 from ingest.parts.measure import Advance, Keys, ModelMeasure, Written
 from ingest.parts.shapes import ModelShape, Share
 from ingest.roles import entropy_candidates
-from ingest.roles.intervention import FIXED_AT, Intervention
+from ingest.roles.intervention import CONTROLLED_AT, FIXED_AT, Intervention
 from ingest.roles.interventions import run_interventions
 from ingest.roles.prediction_metrics import METRICS, InterventionResults
 from ingest.roles.vectors import unit_rows
@@ -28,12 +29,16 @@ from ingest.settings import IngestSettings
 
 KL = "kl"
 """The metric that compares with the model as it is, so that it has no difference to it."""
+CONTROLLED = ("entropy", "scale")
+"""The metrics of controls that are kept."""
 BYTES_PER_LOGIT, LOGIT_MEMORY = 20, 2 * 2**30
 """What holding neurons takes per token of a batch and id of the vocabulary, and what it may take."""
-HELD_AT_ONCE, LEAST_HELD = 10, 5
-"""Neurons of one share, about, and of one that workers are left: every share begins with a forward pass of the model as it is,
-for 80 or 40 with a neuron held."""
-CHOSEN_BY = replace(entropy_candidates.DEFAULTS, n_controls=CONTROLS)
+HELD_AT_ONCE, LEAST_HELD = 80, 40
+"""Interventions of one share, about, and of one that workers are left: every share begins with a forward pass of the model as
+it is, for so many with a neuron held."""
+CHOSEN_BY = replace(
+    entropy_candidates.DEFAULTS, least_controls=LEAST_CONTROLS, false_discoveries=FALSE_DISCOVERIES
+)
 HELD_SHARE = 0.001
 """Of the neurons of the last two layers, that may be entropy neurons, about: the largest hundredth by one measure of which few
 are among the smallest hundredth by another."""
@@ -55,7 +60,7 @@ class Measured:
 
 
 class Candidates(ModelMeasure):
-    """Which neurons are held: candidates by their weights, their antipodes, and controls."""
+    """Which neurons are held: candidates by their weights, and their antipodes; and along which others they have controls."""
 
     part = "entropy"
     name = "entropy_candidates"
@@ -74,14 +79,10 @@ class Candidates(ModelMeasure):
         layer = np.repeat(np.arange(checkpoint.n_layers), checkpoint.d_mlp)
         chosen = (layer, statistics.l2_penalty.cpu().numpy(), statistics.vocab_var.cpu().numpy())
         units = unit_rows(checkpoint.weights.W_out.flatten(0, 1), torch.float32)[0].cpu().numpy()
-        candidates = entropy_candidates.candidates(*chosen, units)
-        controls = entropy_candidates.controls(*chosen, candidates, ground.settings.seed, CHOSEN_BY)
+        candidates = entropy_candidates.candidates(*chosen, units, CHOSEN_BY)
+        controls = entropy_candidates.controls(layer, units, candidates, ground.settings.seed, CHOSEN_BY)
         advance(checkpoint.n_layers * checkpoint.d_mlp)
-        return {
-            "neuron": np.concatenate([candidates.neurons, controls]).astype(np.int64),
-            "candidate": np.arange(len(candidates.neurons) + len(controls)) < len(candidates.neurons),
-            "antipode_of": np.concatenate([candidates.antipode_of, np.full(len(controls), -1)]).astype(np.int64),
-        }
+        return _held(candidates.neurons, candidates.antipode_of, controls)
 
     def rehearse(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
         """Neurons of all layers, and not those that the weights of a random model choose."""
@@ -90,11 +91,23 @@ class Candidates(ModelMeasure):
         flop = 2.0 * ground.n_tokens_read * checkpoint.d_model * checkpoint.d_vocab * len(FIXED_AT) * checkpoint.n_layers
         n = min(max(1, round(REHEARSED_FLOP / flop)), MOST_REHEARSED, checkpoint.d_mlp)
         neurons = (np.arange(checkpoint.n_layers)[:, None] * checkpoint.d_mlp + np.arange(n)).ravel()
-        return {"neuron": neurons, "candidate": np.zeros(len(neurons), dtype=bool), "antipode_of": np.full(len(neurons), -1)}
+        return _held(neurons, np.full(len(neurons), -1), [])
+
+
+def _held(neurons: Ids, antipode_of: Ids, controls: Sequence[Ids]) -> Arrays:
+    """Every intervention, those of the candidates first: flat indices, -1 for none."""
+    n_controls = np.array([len(drawn) for drawn in controls], dtype=np.int64)
+    n_held = len(FIXED_AT) * len(neurons)
+    return {
+        "neuron": np.concatenate([np.repeat(neurons, len(FIXED_AT)), np.repeat(neurons[: len(controls)], n_controls)]),
+        "value": np.concatenate([np.tile(FIXED_AT, len(neurons)), np.full(n_controls.sum(), CONTROLLED_AT)]),
+        "antipode_of": np.concatenate([np.repeat(antipode_of, len(FIXED_AT)), np.full(n_controls.sum(), -1)]),
+        "along": np.concatenate([np.full(n_held, -1), *controls]),
+    }
 
 
 class Interventions(ModelMeasure):
-    """Candidates and controls held at each value, some neurons in each share."""
+    """Candidates held at each value, and their controls at one, some of these in each share."""
 
     part = name = "entropy"
     title = "interventions"
@@ -102,11 +115,12 @@ class Interventions(ModelMeasure):
     reads_corpus = True
 
     def expected(self, shape: ModelShape, settings: IngestSettings) -> int:
-        last = min(entropy_candidates.DEFAULTS.last_layers, shape.n_layers) * shape.d_mlp
-        return len(FIXED_AT) * (round(HELD_SHARE * last) + min(CONTROLS, last))
+        last = min(CHOSEN_BY.last_layers, shape.n_layers) * shape.d_mlp
+        candidates = max(1, round(HELD_SHARE * last))
+        return candidates * (len(FIXED_AT) + min(entropy_candidates.controls_of(candidates, CHOSEN_BY), shape.d_mlp))
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
-        held = self.expected(shape, settings) // len(FIXED_AT)
+        held = self.expected(shape, settings)
         return min(-(-held // LEAST_HELD), max(-(-held // HELD_AT_ONCE), settings.at_least_jobs))
 
     def bytes_needed(self, shape: ModelShape, settings: IngestSettings, budget: int) -> int:
@@ -118,14 +132,11 @@ class Interventions(ModelMeasure):
 
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
         (held,) = ground.found(Candidates.name, model)
-        d_mlp, neurons = ground.checkpoints[model].d_mlp, held["neuron"].tolist()
-        interventions = [Intervention("fix", (divmod(neuron, d_mlp),), value) for neuron in neurons for value in FIXED_AT]
-        wanted = share.slice(len(neurons))
-        answered = slice(wanted.start * len(FIXED_AT), wanted.stop * len(FIXED_AT))
-        results = hold(model, interventions, ground, advance, answered) if neurons[wanted] else no_results()
+        interventions = _interventions(held, ground.checkpoints[model].d_mlp)
+        wanted = share.slice(len(interventions))
+        results = hold(model, interventions, ground, advance, wanted) if interventions[wanted] else no_results()
         return {
-            **{name: np.repeat(values[wanted], len(FIXED_AT)) for name, values in held.items()},
-            "value": np.tile(FIXED_AT, wanted.stop - wanted.start),
+            **{name: values[wanted] for name, values in held.items()},
             **vars(results),
             "n_tokens": np.array(results.n_tokens),
         }
@@ -134,18 +145,32 @@ class Interventions(ModelMeasure):
         return len(arrays["value"])
 
     def rows(self, arrays: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
-        d_mlp, neurons = ground.checkpoints[model].d_mlp, arrays["neuron"].tolist()
+        d_mlp, ids, controls = ground.checkpoints[model].d_mlp, keys.models[model].neuron_ids, arrays["along"] >= 0
+        of_candidates = {name: values[~controls] for name, values in arrays.items() if name not in ("n_tokens", "nominal")}
+        results = (of_candidates[name] for name in ("mean", "delta", "se"))
         measured = Measured(
-            [Intervention("fix", (divmod(n, d_mlp),), value) for n, value in zip(neurons, arrays["value"], strict=True)],
-            ["candidate" if candidate else "control" for candidate in arrays["candidate"]],
-            arrays["antipode_of"].tolist(),
-            InterventionResults(int(arrays["n_tokens"]), *(arrays[name] for name in ("nominal", "mean", "delta", "se"))),
+            _interventions(of_candidates, d_mlp),
+            ["candidate"] * int((~controls).sum()),
+            of_candidates["antipode_of"].tolist(),
+            InterventionResults(int(arrays["n_tokens"]), arrays["nominal"], *results),
             ground.n_rows_read,
         )
-        return intervention_columns(measured, keys.models[model].neuron_ids, d_mlp)
+        yield from intervention_columns(measured, ids, d_mlp)
+        if controls.any():
+            deltas = {f"{name}_delta": arrays["delta"][controls, METRICS.index(name)] for name in CONTROLLED}
+            others = {"neuron_id": ids[arrays["neuron"][controls]], "along_neuron_id": ids[arrays["along"][controls]]}
+            yield "entropy_controls", {**others, "value": arrays["value"][controls], **deltas}
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(moved=0.2)
+
+
+def _interventions(held: Arrays, d_mlp: int) -> list[Intervention]:
+    """Of flat indices."""
+    return [
+        Intervention("fix", (divmod(neuron, d_mlp),), value, along % d_mlp if along >= 0 else None)
+        for neuron, value, along in zip(*(held[name].tolist() for name in ("neuron", "value", "along")), strict=True)
+    ]
 
 
 def no_results() -> InterventionResults:

@@ -1,10 +1,11 @@
-"""Which neurons may be entropy neurons, and with which they are compared (SPEC §8.1, §8.4).
+"""Which neurons may be entropy neurons (SPEC §8.1), and with what they are compared (DECISIONS, Meaning of labels).
 
 Entropy neurons write much, in directions that hardly change any logit against the others: they act on the scale of the final
 layer norm. All arrays hold the neurons of one model, float64 but for `layer`; an undefined statistic is NaN, and a neuron
 that has one is never chosen.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,9 @@ class EntropyThresholds:
     """Of vocab_var in the neuron's layer."""
     antipode_cosine: float = -0.7
     """At most this cosine of output weights with a candidate makes a neuron one, too."""
-    control_layers: int = 2
-    control_l2_percentile: float = 90.0
-    """At most this, of l2_penalty in the model."""
-    control_vocab_var_percentile: float = 10.0
-    """At least this, of vocab_var in the model."""
-    n_controls: int = 20
+    least_controls: int = 100
+    false_discoveries: float = 0.05
+    """Each candidate has as many controls as there are candidates over this, if that is more."""
 
 
 DEFAULTS = EntropyThresholds()
@@ -79,26 +77,32 @@ def candidates(
     )
 
 
+def controls_of(n_candidates: int, thresholds: EntropyThresholds = DEFAULTS) -> int:
+    """How many controls each of so many candidates needs."""
+    return max(thresholds.least_controls, math.ceil(n_candidates / thresholds.false_discoveries))
+
+
 def controls(
     layer: Int64[np.ndarray, " neurons"],
-    l2_penalty: Float[np.ndarray, " neurons"],
-    vocab_var: Float[np.ndarray, " neurons"],
+    w_out_unit: Float[np.ndarray, "neurons d_model"],
     chosen: Candidates,
     seed: int,
     thresholds: EntropyThresholds = DEFAULTS,
-) -> Int64[np.ndarray, " controls"]:
-    """Neurons of the last layers without what makes a candidate, drawn uniformly without replacement, ascending.
+) -> list[Int64[np.ndarray, " controls"]]:
+    """Of each candidate, other neurons of its layer, along whose output weights its change is written to compare with it.
 
-    Fewer than `thresholds.n_controls` where there are fewer. Equal arrays and seeds give equal neurons.
+    They are drawn uniformly without replacement from those that are no candidates, once for all candidates of a layer; all of
+    them where there are too few. Ascending; equal arrays and seeds give equal neurons.
     """
-    defined = _defined(l2_penalty, vocab_var)
-    eligible = defined & (layer >= _n_layers(layer) - thresholds.control_layers)
-    eligible &= _at_most(l2_penalty, thresholds.control_l2_percentile, defined)
-    eligible &= _at_least(vocab_var, thresholds.control_vocab_var_percentile, defined)
+    wanted = controls_of(len(chosen.neurons), thresholds)
+    eligible = np.isfinite(w_out_unit).all(1)
     eligible[chosen.neurons] = False
-    places = np.flatnonzero(eligible)
-    count = min(thresholds.n_controls, len(places))
-    return np.sort(np.random.default_rng(seed).choice(places, size=count, replace=False))
+    drawn = {}
+    for number in np.unique(layer[chosen.neurons]).tolist():
+        places = np.flatnonzero(eligible & (layer == number))
+        generator = np.random.default_rng([seed, number])
+        drawn[number] = np.sort(generator.choice(places, size=min(wanted, len(places)), replace=False))
+    return [drawn[number] for number in layer[chosen.neurons].tolist()]
 
 
 def _n_layers(layer: np.ndarray) -> int:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 Change = Literal["fix", "zero", "threshold", "relu", "multiply"]
 CHANGES: tuple[Change, ...] = get_args(Change)
 FIXED_AT = (-0.17, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
-"""Values of post at which candidates and controls are held (SPEC §8.2)."""
+"""Values of post at which candidates are held (SPEC §8.2)."""
+CONTROLLED_AT = 6.0
+"""The one of them at which they have controls."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,13 @@ class Intervention:
     neurons: tuple[tuple[int, int], ...]
     """(layer, index) each."""
     value: float = 0.0
+    along: int | None = None
+    """Of one neuron: another one of its layer, along whose output weights the change is written, as long as its own."""
 
     def __post_init__(self) -> None:
         """Raises:
-        ValueError: no such change, no neuron, one given twice, or a value that is no finite fp32 number.
+        ValueError: no such change, no neuron, one given twice, a value that is no finite fp32 number, or several neurons
+            along another one.
         """
         if self.change not in CHANGES:
             raise ValueError(f"there is no intervention {self.change!r}; those that there are: {', '.join(CHANGES)}.")
@@ -38,6 +43,8 @@ class Intervention:
             raise ValueError("an intervention needs at least one neuron, and each neuron once.")
         if not abs(self.value) <= float(np.finfo(np.float32).max):
             raise ValueError(f"an intervention cannot take the value {self.value}; give a finite number.")
+        if self.along is not None and len(self.neurons) > 1:
+            raise ValueError("what several neurons write cannot be written along another one.")
 
     @property
     def first_layer(self) -> int:
@@ -46,6 +53,10 @@ class Intervention:
     def in_layer(self, layer: int) -> list[int]:
         """Indices of its neurons there."""
         return [index for place, index in self.neurons if place == layer]
+
+    def written_in(self, layer: int) -> list[int]:
+        """Indices of the neurons along whose output weights its changes of a layer are written."""
+        return self.in_layer(layer) if self.along is None else [self.along]
 
     def new_post(self, nonlinearity: "nn.Module", pre: "Tensor", post: "Tensor") -> "Tensor":
         """post after the intervention, of pre and post of its neurons, any shape."""

@@ -73,11 +73,17 @@ def run_interventions(
 
 
 def _check(model: Model, interventions: Sequence[Intervention]) -> None:
-    for layer, index in (neuron for intervention in interventions for neuron in intervention.neurons):
+    for layer, index in (neuron for intervention in interventions for neuron in _neurons(intervention)):
         if not (0 <= layer < model.n_layers and 0 <= index < model.d_mlp):
             raise ValueError(
                 f"there is no neuron {layer}.{index}; layers are 0 to {model.n_layers - 1}, neurons 0 to {model.d_mlp - 1}."
             )
+
+
+def _neurons(intervention: Intervention) -> list[tuple[int, int]]:
+    """Those that it changes, and the one along which it writes."""
+    layer = intervention.first_layer
+    return [*intervention.neurons, *((layer, index) for index in intervention.written_in(layer))]
 
 
 class _Engine:
@@ -96,8 +102,9 @@ class _Engine:
         for number, intervention in enumerate(interventions):
             first = intervention.first_layer
             self.by_layer[first].append(number)
-            wanted[first].update(intervention.in_layer(first))
+            wanted[first].update(intervention.in_layer(first), intervention.written_in(first))
         self.neurons = {layer: sorted(indices) for layer, indices in wanted.items()}
+        self.lengths = {layer: self._lengths(layer) for layer in self.neurons}
         final = model.n_layers - 1
         self.earlier = sorted(layer for layer, numbers in self.by_layer.items() if layer < final and self._answered(numbers))
         of_final = sorted(self.by_layer.get(final, []), key=lambda number: interventions[number].neurons)
@@ -108,6 +115,11 @@ class _Engine:
     def _answered(self, numbers: Sequence[int]) -> list[int]:
         """Places of those that are answered."""
         return [place for place, number in enumerate(numbers) if number in self.answered]
+
+    def _lengths(self, layer: int) -> Tensor:
+        """Of what the wanted neurons write, (neurons,) float64; what all components have alike no later layer sees."""
+        w_out = self.model.raw_w_out(layer)[self.neurons[layer]].double()
+        return (w_out - w_out.mean(1, keepdim=True)).norm(dim=1)
 
     def add(self, rows: np.ndarray, mask: np.ndarray) -> None:
         """Add (rows, context) tokens, of which `mask` says the positions that count."""
@@ -162,11 +174,20 @@ class _Engine:
             self.sums.add(self._tensor([number]), metrics, nominal)
 
     def _change(self, number: int, layer: int, seen: Seen, positions: Tensor | slice) -> tuple[list[int], Tensor]:
-        """In an intervention's first layer: its places among the wanted neurons, and (positions, places) new - old post."""
+        """In an intervention's first layer: places among the wanted neurons, and (positions, places) change of their post.
+
+        Where it is written along another neuron, the change is that neuron's, by as much as its output weights are shorter.
+        """
         intervention = self.interventions[number]
-        places = [self.neurons[layer].index(index) for index in intervention.in_layer(layer)]
-        pre, post = (values[positions][:, places] for values in (seen.pre[layer], seen.post[layer]))
-        return places, intervention.new_post(self.nonlinearities[layer], pre, post) - post
+        own, written = (
+            [self.neurons[layer].index(index) for index in indices]
+            for indices in (intervention.in_layer(layer), intervention.written_in(layer))
+        )
+        pre, post = (values[positions][:, own] for values in (seen.pre[layer], seen.post[layer]))
+        change = intervention.new_post(self.nonlinearities[layer], pre, post) - post
+        if written != own:
+            change *= (self.lengths[layer][own] / self.lengths[layer][written]).to(change.dtype)
+        return written, change
 
     def _edits(self, layer: int, numbers: list[int]) -> dict[int, Edit]:
         """What interventions that lie one after the other in a batch change in layers after `layer`."""

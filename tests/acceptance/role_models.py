@@ -22,18 +22,38 @@ from tests.conftest import database
 
 NAMES = ("serial", "parallel", "relu", "shallow")
 CONTEXT, TOKENS, D_MLP = 24, 960, 24
+CANDIDATE = 6
+"""Place of the candidate for an entropy neuron in the last layer of models that have one."""
 
 
 @pytest.fixture(scope="module", name="models")
 def make_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One of each architecture, and one of a single layer."""
+    """One of each architecture, and one of a single layer; those of GPT-2 have a candidate for an entropy neuron."""
     folder, tokenizer = tmp_path_factory.mktemp("models"), factories.byte_bpe_tokenizer()
-    return {
+    made = {
         "serial": factories.tiny_gpt2(folder / "serial", 0, tokenizer, n_layers=3, scale_attn_by_inverse_layer_idx=True),
         "parallel": factories.tiny_neox(folder / "parallel", 1, tokenizer, n_layers=3),
         "relu": factories.tiny_opt(folder / "relu", 2, tokenizer, n_layers=3),
         "shallow": factories.tiny_gpt2(folder / "shallow", 3, tokenizer, n_layers=1),
     }
+    for name in ("serial", "shallow"):
+        make_candidate(made[name])
+    return made
+
+
+@torch.no_grad()
+def make_candidate(path: Path) -> None:
+    """Have a neuron of the last layer write much, along the direction that moves logits least against each other."""
+    model = factories.load_raw(path)
+    reads = model.transformer.ln_f.weight[:, None] * model.get_output_embeddings().weight.T
+    reads = reads - reads.mean(0)
+    reads = reads / reads.norm(dim=0)
+    reads = reads - reads.mean(1, keepdim=True)
+    # the very least is what all components have alike, which the final layer norm does not see
+    least = torch.linalg.svd(reads).U[:, -2]
+    *_, (_, _, w_out) = factories.mlp_parameters(model)
+    w_out[CANDIDATE] = 5 * w_out.norm(dim=1).max() * least
+    model.save_pretrained(path)
 
 
 @pytest.fixture(scope="module", name="corpus")

@@ -180,13 +180,13 @@ def test_a_run_that_comes_to_measure_what_was_asked_for_puts_its_own_in_place(
     url: str, database_url: str, models: dict[str, Path], corpus: Path
 ) -> None:
     layer, neuron, *head = chosen_pair(url, "serial")
-    statement = "SELECT layer, neuron FROM neuron_interventions WHERE model = 'serial' AND purpose = 'control' LIMIT 1"
-    (control,) = rows(url, statement)
+    statement = "SELECT layer, neuron FROM neuron_interventions WHERE model = 'serial' AND purpose = 'candidate' LIMIT 1"
+    (candidate,) = rows(url, statement)
     run = {"context": CONTEXT, "intervention_tokens": TOKENS}
     run_ingest(database_url, [models["serial"]], corpus, only=("weights", "activations"), **run)
     both = ((head[0], head[1]), (head[0], 1 - head[1]))
     assert set(ask(database_url, "serial", (layer, neuron), *both, tokens=TOKENS)["purpose"]) == {"asked"}
-    held = {"neurons": ((control,),), "changes": (("fix", 1.0), ("fix", 1.5)), "tokens": TOKENS, "device": "cpu"}
+    held = {"neurons": ((candidate,),), "changes": (("fix", 1.0), ("fix", 1.5)), "tokens": TOKENS, "device": "cpu"}
     intervene(InterveneSettings(model="serial", database_url=database_url, **held), Silent())  # type: ignore[arg-type]
     ablated = "SELECT head_layer, head, purpose FROM path_ablations WHERE neuron_id = 1 + :flat"
     kept = "SELECT value, purpose FROM interventions WHERE purpose = 'asked' OR neuron_id = 1 + :flat AND value = 1 ORDER BY 1"
@@ -195,7 +195,7 @@ def test_a_run_that_comes_to_measure_what_was_asked_for_puts_its_own_in_place(
         assert added.outcome == "parts_added"
         found = {row for row in rows(database_url, ablated, flat=layer * D_MLP + neuron) if row[:2] in both}
         assert found == {(*both[0], "chosen"), *others}
-        assert rows(database_url, kept, flat=control[0] * D_MLP + control[1]) == [(1, "control"), (1.5, "asked")]
+        assert rows(database_url, kept, flat=candidate[0] * D_MLP + candidate[1]) == [(1, "candidate"), (1.5, "asked")]
         relations, ablations = "SELECT count(*) FROM ablation_relations", "SELECT 9 * count(*) FROM path_ablations"
         assert rows(database_url, relations) == rows(database_url, ablations)
         assert_as_published(database_url)

@@ -67,18 +67,20 @@ def test_predictions_are_promoted_suppressed_and_parted(published: str, family: 
 def test_the_scale_and_the_entropy_rise_and_fall(published: str, family: PlantedFamily) -> None:
     found = rows(
         published,
-        """SELECT model, layer, neuron, sign, opposite_of_layer, opposite_of_neuron, controls, delta_entropy, delta_scale,
-                  largest_control
+        """SELECT model, layer, neuron, sign, opposite_of_layer, opposite_of_neuron, controls, candidates, delta_entropy,
+                  delta_scale, coalesce(largest_control, 0), p
            FROM entropy_neurons""",
     )
     assert {(model, (layer, neuron), name) for model, layer, neuron, name, *_ in found} == planted(
         family, "entropy", "anti_entropy"
     )
     entropy = {model: place for model, place, _ in planted(family, "entropy")}
-    for model, _, _, name, *opposite_of, controls, entropy_delta, scale_delta, largest in found:
+    for model, _, _, name, *opposite_of, controls, candidates, entropy_delta, scale_delta, largest, p in found:
         sign, of = (1, (None, None)) if name == "entropy" else (-1, entropy[model])
-        assert tuple(opposite_of) == of and controls == 20
-        assert sign * entropy_delta > max(1, 2 * largest) and sign * scale_delta > 0.05
+        # all other neurons of the layer but the decoy, which is a candidate of the layer before the last
+        assert tuple(opposite_of) == of and controls == 75 - (1 if name == "entropy" else 2) and candidates == 3
+        assert sign * entropy_delta > max(1, 1.5 * sign * largest) and sign * scale_delta > 0.05
+        assert p == pytest.approx(1 / (1 + controls)), "no other direction of the layer does both as much"
 
 
 def test_a_candidate_that_moves_nothing_stays_without_a_label(published: str, family: PlantedFamily) -> None:

@@ -20,6 +20,7 @@ from ingest.progress import Silent
 from ingest.roles.head_scores import bos_keys
 from tests.acceptance.ingests import rows
 from tests.acceptance.role_models import (
+    CANDIDATE,
     CONTEXT,
     D_MLP,
     NAMES,
@@ -183,13 +184,18 @@ def test_what_is_asked_for_is_measured_stored_and_shown(url: str, models: dict[s
     assert again["entropy"][0] == row["entropy"] and len(rows(url, stored, name=name)) == 2
 
 
-def test_candidates_and_controls_are_held_at_every_value(url: str) -> None:
-    statement = """SELECT model, purpose, count(DISTINCT (layer, neuron)), count(*) FROM neuron_interventions
-                   WHERE purpose <> 'asked' GROUP BY 1, 2 ORDER BY 1, 2"""
-    for name, purpose, neurons, held in rows(url, statement):
-        assert held == 8 * neurons and (purpose == "candidate" or neurons == 20 or name == "shallow")
-    values = rows(url, "SELECT DISTINCT value FROM neuron_interventions WHERE purpose = 'control' ORDER BY 1")
-    assert [value for (value,) in values] == [-0.17, 0, 1, 2, 3, 4, 5, 6]
+def test_candidates_are_held_at_every_value_and_have_controls_at_one(url: str) -> None:
+    values = """SELECT neuron_id, array_agg(value ORDER BY value) FROM neuron_interventions WHERE purpose = 'candidate'
+                GROUP BY neuron_id"""
+    found = rows(url, values)
+    assert [held for _, held in found] == [[-0.17, 0, 1, 2, 3, 4, 5, 6]] * 2
+    places = "SELECT DISTINCT model, layer, neuron FROM neuron_interventions WHERE purpose = 'candidate'"
+    assert set(rows(url, places)) == {("serial", 2, CANDIDATE), ("shallow", 0, CANDIDATE)}
+    statement = """SELECT c.neuron_id, c.value, count(*), count(*) FILTER (WHERE o.layer = n.layer AND o.model_id = n.model_id)
+                   FROM entropy_controls c JOIN neurons n ON n.id = c.neuron_id JOIN neurons o ON o.id = c.along_neuron_id
+                   GROUP BY 1, 2"""
+    controls = rows(url, statement)
+    assert [row[1:] for row in controls] == [(6, D_MLP - 1, D_MLP - 1)] * 2
 
 
 def test_a_run_with_roles_is_as_it_was_published(url: str) -> None:
@@ -209,9 +215,11 @@ BROKEN = [
     (f"UPDATE similar_neurons SET mutual = NOT mutual WHERE {FIRST.format('similar_neurons', 'rank = 1')}",
      "mutual says whose"),
     (f"DELETE FROM ablation_relations WHERE {FIRST.format('ablation_relations', 'true')}", "every ablated pair has all"),
-    ("""DELETE FROM interventions WHERE value = 6 AND neuron_id =
-          (SELECT min(neuron_id) FROM interventions WHERE purpose = 'control')""",
-     "every candidate and control is held"),
+    ("""DELETE FROM interventions WHERE value = 5 AND neuron_id =
+          (SELECT min(neuron_id) FROM interventions WHERE purpose = 'candidate')""",
+     "every candidate is held"),
+    ("UPDATE entropy_controls SET along_neuron_id = neuron_id WHERE ctid = (SELECT min(ctid) FROM entropy_controls)",
+     "controls are along other neurons"),
     ("UPDATE logit_explanations SET neuron_id = (SELECT max(id) + 1 FROM neurons) WHERE rank = 1 AND neuron_id = 1",
      "logit_explanations has rows of neurons of the run only"),
 ]  # fmt: skip

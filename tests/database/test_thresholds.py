@@ -128,7 +128,8 @@ def test_a_view_shows_what_the_rule_labels(engine, run, store):
         ("token_detector.max_cover", 21, "give 20 at most"),
         ("ngram_detector.min_count", 4, "give 5 at least"),
         ("ngram_detector.min_probability", 0.4, "give 0.5 at least"),
-        ("entropy.min_controls", 21, "give 20 at most"),
+        ("entropy.q", 0.04, "give 0.05 at least"),
+        ("anti_entropy.q", 1.5, "give 1 at most"),
     ],
 )
 def test_a_threshold_that_the_stored_measurements_cannot_answer_is_refused(engine, store, rule, value, told):
@@ -137,8 +138,8 @@ def test_a_threshold_that_the_stored_measurements_cannot_answer_is_refused(engin
     assert one(engine, "SELECT count(*) FROM rule_versions") == 1
 
 
-def test_entropy_is_asked_at_a_value_that_neurons_were_held_at(engine, run, store):
-    assert store.set_rule("entropy.value", 7) == NEWEST + 1, "nothing was held yet, so that anything can be"
+def test_entropy_is_asked_at_a_value_that_has_controls(engine, run, store):
+    assert store.set_rule("entropy.value", 7) == NEWEST + 1, "nothing was measured yet, so that anything can be"
     write_roles(engine, run)
-    with pytest.raises(InputError, match=r"entropy.value 7 cannot be answered .* held at it; choose from 0, 6\."):
+    with pytest.raises(InputError, match=r"entropy.value 7 cannot be answered .* measured at it; choose from 6\."):
         store.set_rule("entropy.value", 7)

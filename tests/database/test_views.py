@@ -48,7 +48,8 @@ PROMISED = {
     "prediction_profiles_over_seeds": "family layer statistic percentile models mean lowest highest",
     "neuron_interventions": "model layer neuron together kind value purpose n_tokens scale entropy loss rank recip_rank "
     "logit_var kl delta_entropy entropy_standard_error",
-    "entropy_neurons": "model layer neuron sign delta_entropy delta_scale controls largest_control",
+    "entropy_neurons": "model layer neuron sign delta_entropy delta_scale p adjusted_p controls largest_control candidates",
+    "entropy_candidates": "model layer neuron sign value delta_entropy delta_scale p adjusted_p controls candidates",
     "attention_neurons": "model layer neuron head_layer head h correlation class",
     "neuron_head_scores": "model layer neuron head_layer head h h_sd h_scaled head_rank multiple_of_chance",
     "head_summaries": "model head_layer head chance_max_abs_h bos_norm_ratio",

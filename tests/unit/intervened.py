@@ -12,7 +12,7 @@ from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.roles.intervention import Intervention
 from ingest.roles.prediction_metrics import METRICS, InterventionResults, next_token_mask
-from tests.factories import load_raw, tiny_gpt2, tiny_neox, tiny_opt
+from tests.factories import load_raw, mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt
 
 CPU = torch.device("cpu")
 
@@ -34,6 +34,14 @@ PLACES = {
     "gpt_neox": ("gpt_neox.layers.{}.mlp.act", "gpt_neox.final_layer_norm"),
     "opt": ("model.decoder.layers.{}.activation_fn", "model.decoder.final_layer_norm"),
 }
+
+
+OUTPUTS = {
+    "gpt2": "transformer.h.{}.mlp.c_proj",
+    "gpt_neox": "gpt_neox.layers.{}.mlp.dense_4h_to_h",
+    "opt": "model.decoder.layers.{}.fc2",
+}
+"""What writes post into the residual stream."""
 
 
 def some_tokens(d_vocab: int, seed: int = 0) -> np.ndarray:
@@ -72,6 +80,9 @@ class Family:
         handles = [norm.register_forward_hook(lambda module, inputs, output: norm_inputs.append(inputs[0]))]
         for layer, index in intervention.neurons if intervention else ():
             module = self.raw.get_submodule(nonlinearity.format(layer))
+            if intervention.along is not None:
+                handles += self._writing_along(intervention, module)
+                continue
             handles.append(module.register_forward_pre_hook(changing_pre(intervention, index)))
             handles.append(module.register_forward_hook(changing_post(intervention, index)))
         logits = self.raw(torch.from_numpy(tokens).long()).logits
@@ -98,6 +109,24 @@ class Family:
         }
         nominal_log_p = log_p if intervention is None else self.nominal["log_p"]
         return found | {"kl": (np.exp(nominal_log_p) * (nominal_log_p - log_p)).sum(1)}
+
+
+    def _writing_along(self, intervention: Intervention, module: nn.Module) -> list[Any]:
+        """What the change of a neuron's post writes, along another one's output weights and as long as along its own."""
+        ((layer, index),) = intervention.neurons
+        w_out = mlp_parameters(self.raw)[layer][2].detach()
+        w_out = w_out - w_out.mean(1, keepdim=True)
+        along = w_out[intervention.along] * w_out[index].norm() / w_out[intervention.along].norm()
+        changes: list[Tensor] = []
+
+        def see(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            changes.append(changing_post(intervention, index)(module, inputs, output)[..., index] - output[..., index])
+
+        def write(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+            return output + (changes[-1][..., None] * along).view_as(output)
+
+        out = self.raw.get_submodule(OUTPUTS[self.checkpoint.architecture].format(layer))
+        return [module.register_forward_hook(see), out.register_forward_hook(write)]
 
 
 def changing_pre(intervention: Intervention, index: int) -> Callable[..., Any]:

@@ -1,13 +1,15 @@
 """Candidates for entropy neurons and their controls, against the rules written out neuron by neuron."""
 
+import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.roles.entropy_candidates import DEFAULTS, Candidates, candidates, controls
+from ingest.roles.entropy_candidates import DEFAULTS, Candidates, candidates, controls, controls_of
 
 LAYERS, D_MLP, D_MODEL = 4, 100, 16
 
@@ -76,29 +78,39 @@ def test_candidates_are_those_of_the_rule_and_their_antipodes() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 999), draw=st.integers(0, 2**31))
-def test_controls_are_drawn_from_the_rest_of_the_last_layers(seed: int, draw: int) -> None:
+@given(
+    seed=st.integers(0, 999),
+    draw=st.integers(0, 2**31),
+    least=st.integers(1, 30),
+    q=st.sampled_from([0.05, 0.1, 0.3, 1.0]),
+)
+def test_controls_are_drawn_from_the_rest_of_the_layer(seed: int, draw: int, least: int, q: float) -> None:
     neurons = Neurons(seed)
     found = neurons.candidates()
-    drawn = controls(neurons.layer, neurons.l2, neurons.var, found, draw)
-    defined = ~(np.isnan(neurons.l2) | np.isnan(neurons.var))
-    most, least = np.percentile(neurons.l2[defined], 90), np.percentile(neurons.var[defined], 10)
-    assert len(drawn) == 20 == len(set(drawn)) and not set(drawn) & set(found.neurons)
-    assert (neurons.layer[drawn] >= LAYERS - 2).all()
-    assert (neurons.l2[drawn] <= most).all() and (neurons.var[drawn] >= least).all()
-    assert drawn.tolist() == controls(neurons.layer, neurons.l2, neurons.var, found, draw).tolist()
-    assert drawn.tolist() != controls(neurons.layer, neurons.l2, neurons.var, found, draw + 1).tolist()
+    thresholds = replace(DEFAULTS, least_controls=least, false_discoveries=q)
+    wanted = max(least, math.ceil(Fraction(len(found.neurons)) / Fraction(str(q))))
+    assert controls_of(len(found.neurons), thresholds) == wanted
+    drawn = controls(neurons.layer, neurons.unit, found, draw, thresholds)
+    assert len(drawn) == len(found.neurons)
+    for neuron, along in zip(found.neurons, drawn, strict=True):
+        eligible = set(np.flatnonzero((neurons.layer == neurons.layer[neuron]) & ~np.isnan(neurons.unit).any(1)))
+        eligible -= set(found.neurons)
+        assert set(along) <= eligible and len(along) == len(set(along)) == min(wanted, len(eligible))
+        assert (np.diff(along) > 0).all()
+    again, others = (controls(neurons.layer, neurons.unit, found, other, thresholds) for other in (draw, draw + 1))
+    assert all(map(np.array_equal, drawn, again))
+    fewer = [i for i, along in enumerate(drawn) if 5 < len(along) < 60]
+    assert not fewer or not all(np.array_equal(drawn[i], others[i]) for i in fewer)
 
 
 def test_every_eligible_neuron_is_drawn_alike() -> None:
     neurons = Neurons(5)
     found = neurons.candidates()
-    everything = replace(DEFAULTS, n_controls=10_000)
-    eligible = controls(neurons.layer, neurons.l2, neurons.var, found, 0, everything)
-    assert 20 < len(eligible) < 2 * D_MLP
+    thresholds = replace(DEFAULTS, least_controls=20, false_discoveries=1.0)
+    (eligible, *_) = controls(neurons.layer, neurons.unit, found, 0, replace(thresholds, least_controls=10_000))
     times = np.zeros(len(neurons.layer))
     for seed in range(400):
-        times[controls(neurons.layer, neurons.l2, neurons.var, found, seed)] += 1
+        times[controls(neurons.layer, neurons.unit, found, seed, thresholds)[0]] += 1
     expected = 400 * 20 / len(eligible)
     assert times.sum() == 400 * 20 == times[eligible].sum()
     assert abs(times[eligible] - expected).max() < 5 * np.sqrt(expected)
@@ -109,6 +121,6 @@ def test_nothing_defined_is_nothing_selected() -> None:
     undefined = np.full(len(neurons.layer), np.nan)
     found = candidates(neurons.layer, undefined, neurons.var, neurons.unit)
     assert len(found.neurons) == len(found.antipode_of) == len(found.cosine) == 0
-    assert len(controls(neurons.layer, neurons.l2, undefined, found, 0)) == 0
+    assert controls(neurons.layer, neurons.unit, found, 0) == []
     none = np.empty(0)
     assert len(candidates(none.astype(np.int64), none, none, np.empty((0, D_MODEL))).neurons) == 0

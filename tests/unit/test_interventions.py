@@ -66,7 +66,7 @@ def test_every_kind_in_every_layer_is_the_hooked_forward_pass(family: Family, ba
 
 
 def test_interventions_alone_or_few_at_a_time_give_the_same(gpt2: Family, monkeypatch: pytest.MonkeyPatch) -> None:
-    interventions = every_kind(3)
+    interventions = [*every_kind(3), *controls(3)]
     together = run(gpt2, interventions)
     monkeypatch.setattr(engine, "STACKED_TOKENS", 1)
     monkeypatch.setattr(engine, "METRICS_AT_ONCE", 1)
@@ -78,15 +78,57 @@ def test_interventions_alone_or_few_at_a_time_give_the_same(gpt2: Family, monkey
 @pytest.mark.parametrize("batch_tokens", [1, 4 * CONTEXT, 10_000])
 def test_what_is_found_of_one_does_not_depend_on_which_others_are_answered(gpt2: Family, batch_tokens: int) -> None:
     """To the bit: a share of the interventions is a job of its own."""
-    interventions = every_kind(3)
+    interventions = [*every_kind(3), *controls(3)]
     whole = run(gpt2, interventions, batch_tokens=batch_tokens)
-    edges = [0, 1, 8, 8, 23, len(interventions) - 1, len(interventions)]
+    edges = [0, 1, 8, 8, 23, len(interventions) - 30, len(interventions) - 1, len(interventions)]
     shares = [run(gpt2, interventions, batch_tokens=batch_tokens, answered=slice(*edge)) for edge in pairwise(edges)]
     for name in ("mean", "delta", "se"):
         np.testing.assert_array_equal(np.concatenate([getattr(share, name) for share in shares]), getattr(whole, name))
     for share in shares:
         np.testing.assert_array_equal(share.nominal, whole.nominal)
         assert share.n_tokens == whole.n_tokens
+
+
+def controls(n_layers: int) -> list[Intervention]:
+    """In each layer, kinds of change of two neurons, each along several others."""
+    values = {"fix": 6.0, "threshold": -0.2, "multiply": -1.5}
+    return [
+        Intervention(change, ((layer, neuron),), values.get(change, 0.0), along)
+        for layer in range(n_layers)
+        for neuron, along in ((3, 5), (3, 11), (8, 3), (8, 8))
+        for change in ("fix", "multiply")
+    ]
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 10_000])
+def test_a_change_along_another_neuron_is_the_forward_pass_with_that_in_the_residual_stream(
+    family: Family, batch_tokens: int
+) -> None:
+    interventions = controls(family.checkpoint.n_layers)
+    assert_by_definition(family, interventions, run(family, interventions, batch_tokens=batch_tokens))
+
+
+def test_a_change_along_the_neuron_itself_is_its_own(gpt2: Family) -> None:
+    own, along = ([Intervention("fix", ((layer, 4),), 6.0, other) for layer in range(3)] for other in (None, 4))
+    for name in ("mean", "delta", "se"):
+        np.testing.assert_array_equal(getattr(run(gpt2, along), name), getattr(run(gpt2, own), name))
+
+
+def test_how_long_the_other_neurons_weights_are_is_all_the_same(tmp_path: Path) -> None:
+    """And what all their components have alike. The neuron is silent, so that its own weights write nothing."""
+    family = Family("gpt2", tmp_path)
+    for w_in, b_in, _ in mlp_parameters(family.checkpoint.model):
+        with torch.no_grad():
+            w_in[:, 5], b_in[5] = 0, 0
+    interventions = [Intervention("fix", ((layer, 3),), 6.0, 5) for layer in range(3)]
+    before = run(family, interventions)
+    for *_, w_out in mlp_parameters(family.checkpoint.model):
+        with torch.no_grad():
+            w_out[5] = 7 * w_out[5] + 3
+    after = run(family, interventions)
+    assert abs(before.delta[:, 1]).min() > 1e-3
+    for name in ("nominal", "mean", "delta", "se"):
+        np.testing.assert_allclose(getattr(after, name), getattr(before, name), rtol=1e-5, atol=1e-5)
 
 
 NEURONS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 23)), min_size=1, max_size=4, unique=True)
@@ -193,6 +235,10 @@ def test_a_value_that_is_no_finite_number_is_refused(value: float) -> None:
 def test_what_is_no_intervention_is_refused(gpt2: Family) -> None:
     with pytest.raises(ValueError, match="no intervention 'clamp'; those that there are: fix, zero"):
         Intervention("clamp", ((0, 0),))
+    with pytest.raises(ValueError, match="what several neurons write cannot be written along another one"):
+        Intervention("zero", ((0, 1), (0, 2)), along=3)
+    with pytest.raises(ValueError, match=r"no neuron 1\.24; layers are 0 to 2, neurons 0 to 23"):
+        run(gpt2, [Intervention("zero", ((1, 0),), along=24)])
     for neurons in ((), ((0, 1), (0, 1))):
         with pytest.raises(ValueError, match="at least one neuron, and each neuron once"):
             Intervention("zero", neurons)

@@ -108,9 +108,9 @@ def test_long_measures_are_cut_for_workers_and_for_interruptions() -> None:
     gpt2 = ModelShape(12, 768, 3072, 50257)
     usual, for_workers = IngestSettings(("a",)), IngestSettings(("a",), jobs=8)
     shares = {name: measure.shares(gpt2, usual) for name, measure in MODEL_MEASURES.items()}
-    assert shares["effects"] == 3 and shares["entropy"] == 3 and shares["path_ablations"] == 2 and shares["redundancy"] == 2
+    assert shares["effects"] == 3 and shares["entropy"] == 10 and shares["path_ablations"] == 2 and shares["redundancy"] == 2
     more = {name: measure.shares(gpt2, for_workers) for name, measure in MODEL_MEASURES.items()}
-    assert (more["effects"], more["entropy"], more["path_ablations"]) == (8, 6, 8)
+    assert (more["effects"], more["entropy"], more["path_ablations"]) == (8, 10, 8)
     assert MODEL_MEASURES["path_ablations"].shares(ModelShape(1, 8, 6, 20), usual) == 0
 
 
