@@ -25,7 +25,8 @@ LISTED = 12
 
 UNDECIDED = {
     "position": "its corpus has too few rows for a mutual information with the position",
-    "context": "its corpus has no subsets, and no topics were given or found",
+    "context": "its corpus has no subsets",
+    "context_off": "its corpus has no subsets",
 }
 """By family: what a run lacks whose parts are there, but left nothing that the rule can decide by."""
 
