@@ -148,14 +148,15 @@ def _closest(side: str) -> str:
                ORDER BY held_out_variance_reduction DESC, model, layer, neuron LIMIT :shown"""
 
 
+# 0.2 is a small effect by Cohen's words; half of what a subset must explain at all has to be left when the token is known.
 CONTEXT_THRESHOLDS = (
     Threshold("min_variance_reduction", 0.05, "Least variance reduction of the subset of the corpus, held out (SPEC 6.6)."),
     Threshold(
         "min_partial_effect",
-        0.25,
+        0.2,
         "Least difference of post inside and outside the subset given the token, in standard deviations within tokens.",
     ),
-    Threshold("min_partial_variance_reduction", 0.02, "Least share of the variance within tokens that the subset explains."),
+    Threshold("min_partial_variance_reduction", 0.025, "Least share of the variance within tokens that the subset explains."),
     Threshold(
         "min_overlap",
         0.1,

@@ -132,8 +132,8 @@ labels = table(
     column(
         "score",
         Double,
-        "Variance reduction, held out where it is read from activations; mutual information in nats for position, ratio for bos,"
-        " frequency for dead and near_dead.",
+        "Variance reduction, held out where it is read from activations; mutual information in nats for position, ratio for"
+        " bos, frequency for dead and near_dead.",
     ),
     column("rule_version", Integer, "The rules that gave it.", refers("rule_versions.version")),
     column("evidence", JSONB, "What the rule looked at."),

@@ -12,10 +12,10 @@ from catalog.parts.words import OF_FAMILY
 from catalog.views.view_columns import words_of
 
 _SCORE = (
-    "In the unit of its family: variance reduction, held out; nats for position and entropy, ratio for bos, frequency for dead and"
-    " near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and partition, |h| for attention,"
-    " |cosine| for antipodal and duplicate. The highest is the best; of anti_entropy, dead, near_dead and unexplained the"
-    " lowest."
+    "In the unit of its family: variance reduction, held out; nats for position and entropy, ratio for bos, frequency for dead"
+    " and near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and partition, |h| for"
+    " attention, |cosine| for antipodal and duplicate. The highest is the best; of anti_entropy, dead, near_dead and"
+    " unexplained the lowest."
 )
 _MEMBERS = {**OF_FAMILY, "model_id": "The model: id of models."}
 _COUNTS = {
@@ -116,8 +116,8 @@ OVERVIEW = (
   JOIN public.features f ON f.id = e.feature_id""",
         words={
             "partial_effect": "What the feature adds to post given the current token, in standard deviations within tokens;"
-            " NULL for features of tokens alone and of the previous token, and where overlap is below context.min_overlap of the"
-            " rules.",
+            " NULL for features of tokens alone and of the previous token, and where overlap is below context.min_overlap of"
+            " the rules.",
             "partial_variance_reduction": "Share of the variance within tokens that it explains; NULL where partial_effect is.",
         },
     ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 from ingest.features.scores import LEAST_SUPPORT, LEAST_WITHIN, TOP, Neurons, class_statistics, neurons_of
 from ingest.statistics.given_token import Partial
@@ -39,7 +39,7 @@ class Totals:
     pivot: Float[np.ndarray, " neurons"]
     usable: Bool[np.ndarray, " neurons"]
     """Neurons that may be explained."""
-    directed: Sequence[Float[np.ndarray, "blocks neurons"]] = ()
+    directed: Sequence[Real[np.ndarray, "blocks neurons"]] = ()
     """Positions with pre > 0, and sums of max(post, 0), where features are directed."""
 
     def of(self, blocks: slice) -> tuple[int, np.ndarray, Neurons]:
@@ -59,7 +59,7 @@ class ShiftSums:
     """The division that each feature makes."""
     swapped: Bool[np.ndarray, " features"]
     """The feature is true outside its division."""
-    directed: Sequence[Float[np.ndarray, "blocks divisions neurons"]] = ()
+    directed: Sequence[Real[np.ndarray, "blocks divisions neurons"]] = ()
     """As in `Totals`; no feature is then swapped."""
     partial: Partial | None = None
     """What the features explain given the token, where that is asked."""
