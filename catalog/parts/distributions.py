@@ -4,7 +4,17 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Column, Text
 
-from catalog.parts.explained import EVIDENCE, LESS_ACTIVE, MORE_ACTIVE, OF_SUBSETS, SUBTYPE, explained_by, in_words
+from catalog.parts.explained import (
+    DECIDABLE,
+    EVIDENCE,
+    LACKING,
+    LESS_ACTIVE,
+    MORE_ACTIVE,
+    OF_SUBSETS,
+    SUBTYPE,
+    explained_by,
+    in_words,
+)
 from catalog.parts.part import Check, Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
@@ -105,7 +115,9 @@ def _words(evidence: Evidence) -> str:
     )
 
 
-_DECIDABLE = "EXISTS (SELECT 1 FROM subset_statistics WHERE run_id = :run_id AND variance_reduction IS NOT NULL)"
+_DECIDABLE = f"""EXISTS (SELECT 1 FROM subset_statistics WHERE run_id = :run_id AND variance_reduction IS NOT NULL)
+ AND {DECIDABLE}"""
+_LACKING = f"its corpus has no subsets, or {LACKING}"
 
 # One subset speaks for a neuron: the best by the half of the documents that chose of those that have a direction. The other
 # features need not be worse, for it has to add something when the token is known.
@@ -268,6 +280,7 @@ PART = Part(
             in_words,
             CONTEXT_THRESHOLDS,
             needs=_DECIDABLE,
+            lacking=_LACKING,
             closest=_closest(MORE_ACTIVE),
             unless="the corpus has no subsets",
         ),
@@ -280,6 +293,7 @@ PART = Part(
             _context(LESS_ACTIVE, "-"),
             in_words,
             needs=_DECIDABLE,
+            lacking=_LACKING,
             closest=_closest(LESS_ACTIVE),
             unless="the corpus has no subsets",
         ),

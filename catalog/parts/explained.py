@@ -72,6 +72,12 @@ SELECT e.neuron_id, {subtype}, e.held_out_variance_reduction, {evidence} || json
    AND {of_feature} = '{family}' AND COALESCE({more_active}, true)"""
 
 
+_EXPLAINED = "SELECT 1 FROM explanations WHERE run_id = :run_id"
+DECIDABLE = f"(EXISTS ({_EXPLAINED} AND held_out_variance_reduction IS NOT NULL) OR NOT EXISTS ({_EXPLAINED}))"
+"""SQL: some feature has a score in the documents held out, or none explains anything."""
+LACKING = "its documents are too few to score features on the half that is held out, or were read by an earlier version"
+
+
 def explained_by(features: str) -> Rows:
     """A part's rows of `explanations`.
 
@@ -89,7 +95,6 @@ def best_feature(
     closest: str,
     unless: str = "",
     also: tuple[str, ...] = (),
-    needs: str = "",
     more: str = "",
 ) -> Rule:
     """The rule of a family whose neurons are those that some features explain best.
@@ -108,7 +113,18 @@ def best_feature(
         evidence=EVIDENCE,
         more_active=MORE_ACTIVE.format(e="e"),
     )
-    return Rule(family, about, select, in_words, (least,), also=also, needs=needs, closest=closest, unless=unless)
+    return Rule(
+        family,
+        about,
+        select,
+        in_words,
+        (least,),
+        also=also,
+        needs=DECIDABLE,
+        lacking=LACKING,
+        closest=closest,
+        unless=unless,
+    )
 
 
 def by_score(condition: str) -> str:

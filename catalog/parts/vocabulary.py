@@ -3,6 +3,8 @@
 from sqlalchemy import BigInteger, Double, Integer, SmallInteger, Text
 
 from catalog.parts.explained import (
+    DECIDABLE,
+    LACKING,
     OF_TOKENS,
     OF_TOPICS,
     PARTIAL,
@@ -126,6 +128,8 @@ RULES = (
             "s.mean_b AS on_words_with_it, s.mean_c AS elsewhere",
             "s.held_out_variance_reduction DESC",
         ),
+        needs=DECIDABLE,
+        lacking=LACKING,
         unless="no letter is frequent enough",
     ),
     best_feature(

@@ -23,13 +23,6 @@ from catalog.questions.statements import members_asked
 LISTED = 12
 """Choices that a sentence lists at most."""
 
-UNDECIDED = {
-    "position": "its corpus has too few rows for a mutual information with the position",
-    "context": "its corpus has no subsets",
-    "context_off": "its corpus has no subsets",
-}
-"""By family: what a run lacks whose parts are there, but left nothing that the rule can decide by."""
-
 
 def nothing(connection: Connection) -> str:
     """Of questions about the catalog as a whole: no run is published."""
@@ -163,13 +156,14 @@ def never_asked(connection: Connection, runs: Sequence[int], family: str) -> str
     """That a family was looked for in none of the runs, and what to do; empty where it was in one of them."""
     values: Values = {"runs": list(runs), "family": family}
     asked = text("SELECT 1 FROM label_totals WHERE run_id = ANY(:runs) AND family = :family LIMIT 1")
-    if connection.execute(asked, values).first() is not None or parts.rule_of(family) is None:
+    rule = parts.rule_of(family)
+    if connection.execute(asked, values).first() is not None or rule is None:
         return ""
     read = parts.parts_of_rule(family)
     if not {*read} & _parts(connection, runs):
         return _never(runs, f"labels of the family {family}", read[:1])
-    if family in UNDECIDED:
-        return f"the family {family} was not looked for in {_runs(runs)}: {UNDECIDED[family]}"
+    if rule.lacking:
+        return f"the family {family} was not looked for in {_runs(runs)}: {rule.lacking}"
     return _no_excess(connection, runs) or _never(runs, f"labels of the family {family}", read[:1])
 
 

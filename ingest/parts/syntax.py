@@ -12,7 +12,7 @@ from ingest.parts.arrays import Arrays, Ids, TableRows
 from ingest.parts.explained import explain_features, explanation_columns
 from ingest.parts.ground import Ground
 from ingest.parts.measure import LayerMeasure, Written
-from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
+from ingest.parts.shapes import CorpusShape, LayerPivots, Layers, LayerShape, Size
 from ingest.progress import Progress
 from ingest.statistics.features import FeatureAccumulator
 from ingest.statistics.given_token import TokenClassSums
@@ -54,6 +54,9 @@ class Syntax(LayerMeasure[SyntaxSums]):
 
     def features(self, ground: Ground) -> Sequence[FeatureRow]:
         return SYNTAX_ROWS
+
+    def columns(self, shape: CorpusShape) -> int:
+        return 2 * N_FEATURES
 
     def source(self, ground: Ground, progress: Progress) -> FeatureSource:
         asked = ground.settings

@@ -12,7 +12,7 @@ from ingest.parts.arrays import Arrays, Ids, TableRows
 from ingest.parts.explained import explain_features, explanation_columns, of_sets
 from ingest.parts.ground import Ground
 from ingest.parts.measure import Keys, LayerMeasure, Written
-from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
+from ingest.parts.shapes import CorpusShape, LayerPivots, Layers, LayerShape, Size
 from ingest.progress import Progress
 from ingest.statistics.features import FeatureAccumulator
 
@@ -27,6 +27,9 @@ class Topics(LayerMeasure[FeatureAccumulator]):
 
     def tokens(self, ground: Ground) -> FeatureTable | None:
         return ground.features.topics
+
+    def columns(self, shape: CorpusShape) -> int:
+        return 2 * shape.n_topics
 
     def source(self, ground: Ground, progress: Progress) -> FeatureSource:
         matrix = ground.features.topics.matrix

@@ -15,7 +15,7 @@ from ingest.parts.arrays import Arrays, Columns, Ids, TableRows
 from ingest.parts.explained import explanation_columns
 from ingest.parts.ground import Ground
 from ingest.parts.measure import LayerMeasure, Written
-from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
+from ingest.parts.shapes import CorpusShape, LayerPivots, Layers, LayerShape, Size
 from ingest.progress import Progress
 from ingest.statistics.features import FeatureAccumulator
 from ingest.statistics.layers import LayerAccumulator, TokenBatch
@@ -51,6 +51,9 @@ class Vocabulary(LayerMeasure[VocabularySums]):
 
     def tokens(self, ground: Ground) -> FeatureTable | None:
         return ground.features.tokens
+
+    def columns(self, shape: CorpusShape) -> int:
+        return shape.n_divisions
 
     def source(self, ground: Ground, progress: Progress) -> FeatureSource:
         return TokenTable(*(made.matrix for made in ground.features.divisions))

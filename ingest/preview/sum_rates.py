@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ingest.corpus.batches import Pivots, kept_activations, token_batches
 from ingest.corpus.counts import count_tokens
-from ingest.features.of_corpus import SYNTAX_ROWS, CorpusFeatures
+from ingest.features.of_corpus import CorpusFeatures
 from ingest.features.topics import BY_MACHINE, COMPONENTS, Topic, Topics, topic_features
 from ingest.jobs.job import ground_of
 from ingest.jobs.sums import JobSums
@@ -170,8 +170,8 @@ class _Rehearsed:
             random = torch.rand(len(batch.kept), n_columns, generator=generator)
             return FeatureBatch((random < FEATURE_SHARE).to(self.device))
 
-        columns = {"topics": 2 * self.n_topics, "syntax": 2 * len(SYNTAX_ROWS), "vocabulary": self.features.n_divisions}
-        return replace(batch, features={name: some(n_columns) for name, n_columns in columns.items()})
+        columns = {name: measure.columns(self.shape) for name, measure in LAYER_MEASURES.items()}
+        return replace(batch, features={name: some(n_columns) for name, n_columns in columns.items() if n_columns})
 
     def _sums(self, measure: str, size: Size) -> JobSums:
         shape = self.rehearsal.shape
