@@ -114,7 +114,7 @@ def corpus_features(tokenizer: TokenizerInfo, corpus: TokenCorpus, d_vocab: int,
 class TokenTable:
     """Classes of tokens as a source of features of positions; see `ingest.corpus.batches.FeatureSource`."""
 
-    def __init__(self, current: Bool[np.ndarray, "classes tokens"], previous: Bool[np.ndarray, "classes tokens"]) -> None:
+    def __init__(self, current: Bool[np.ndarray, "classes tokens"], previous: Bool[np.ndarray, "others tokens"]) -> None:
         """Args:
         current, previous: classes of the current token, and of the previous one.
         """
