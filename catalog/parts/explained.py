@@ -3,7 +3,7 @@
 Each keeps five features of a neuron and the best of each shift; which part a feature is of is told by its family.
 """
 
-from catalog.parts.part import Rows
+from catalog.parts.part import Check, Rows
 from catalog.parts.rule import Evidence, Rule, Threshold, in_force, threshold
 from catalog.parts.words import percent, shown, signed
 from catalog.schema.labels import explanations
@@ -76,6 +76,16 @@ _EXPLAINED = "SELECT 1 FROM explanations WHERE run_id = :run_id"
 DECIDABLE = f"(EXISTS ({_EXPLAINED} AND held_out_variance_reduction IS NOT NULL) OR NOT EXISTS ({_EXPLAINED}))"
 """SQL: some feature has a score in the documents held out, or none explains anything."""
 LACKING = "its documents are too few to score features on the half that is held out, or were read by an earlier version"
+
+
+# Scores that differ by rounding are a tie, and ties may follow each other (`catalog.publishing.ranks`).
+_ORDER = """
+SELECT 'neuron ' || neuron_id || ' with a better feature at rank ' || rank AS what
+  FROM (SELECT neuron_id, rank, chosen_variance_reduction AS score,
+               lag(chosen_variance_reduction) OVER (PARTITION BY neuron_id ORDER BY rank) AS before
+          FROM explanations WHERE run_id = :run_id) AS ranked
+ WHERE score > before + 1e-5"""
+ORDERED = Check("features are ranked by the half of the documents that chose them", _ORDER)
 
 
 def explained_by(features: str) -> Rows:

@@ -7,6 +7,7 @@ from catalog.parts.explained import (
     LACKING,
     OF_TOKENS,
     OF_TOPICS,
+    ORDERED,
     PARTIAL,
     SUBTYPE,
     best_feature,
@@ -204,6 +205,7 @@ PART = Part(
     settings=("min_count",),
     rows=(explained_by(OF_TOKENS), Rows(letter_scores, "some"), Rows(top_tokens, "some")),
     rules=RULES,
+    checks=(ORDERED,),
     page=(
         Section(
             "top_tokens",
