@@ -15,12 +15,13 @@ from catalog.parts.part import Part
 from catalog.schema.base import metadata
 from catalog.views import overview
 from cli.markdown import table
+from ingest.features.of_corpus import DIVISIONS
 from ingest.parts import LAYER_MEASURES, MODEL_MEASURES
 from ingest.parts.shapes import CorpusShape, LayerShape
 
 PAGES = {"README.md": ("parts",), "docs/roles.md": ("roles", "families"), "docs/accumulators.md": ("accumulators", "measures")}
 """The tables of each page, by name."""
-MODEL = LayerShape(12 * 3072, 50_257, CorpusShape(n_rows=1953, context=512, n_topics=100))
+MODEL = LayerShape(12 * 3072, 50_257, CorpusShape(n_rows=1953, context=512, n_topics=100, n_divisions=DIVISIONS))
 """GPT-2 small, and a million tokens in rows of 512."""
 
 

@@ -17,9 +17,10 @@ CHANGES = {
     6: "UPDATE activation_statistics SET sparsity = 0",
     7: "UPDATE activation_statistics SET sparsity = 5e-7, n_tokens = 20000000",
     8: "UPDATE distribution_statistics SET bos_activation = 9, bos_ratio = 9",
-    9: """UPDATE explanations SET variance_reduction = 0.4, shift = 'current',
+    9: """UPDATE explanations SET held_out_variance_reduction = 0.4, shift = 'current', frequency_in = 0.3, frequency_out = 0.1,
+          rectified_in = 1, rectified_out = 0.1, partial_effect = 0.8, partial_variance_reduction = 0.1, overlap = 0.5,
           feature_id = (SELECT id FROM features WHERE name = 'subset_code')""",
-    10: """UPDATE explanations SET variance_reduction = 0.6, shift = 'current',
+    10: """UPDATE explanations SET held_out_variance_reduction = 0.6, shift = 'current',
            feature_id = (SELECT id FROM features WHERE name = 'spacy_morph_plural')""",
     11: "UPDATE ngram_statistics SET cover_3 = 50, activations_3 = 420",
     LETTER: "UPDATE ngram_statistics SET cover_1 = 2",
@@ -48,7 +49,8 @@ def publish_every_family(engine: Engine) -> int:
               FROM neurons n WHERE {NEURON.replace("neuron_id", "n.id", 1)}""",
         run=run, **place(11),
     )  # fmt: skip
-    execute(engine, f"UPDATE explanations SET variance_reduction = 0.01 WHERE {NEURON}", **(place(3) | {"model": MODELS[2]}))
+    unexplained = f"UPDATE explanations SET held_out_variance_reduction = 0.01 WHERE {NEURON}"
+    execute(engine, unexplained, **(place(3) | {"model": MODELS[2]}))
     write_roles(engine, run)
     relabel(engine)
     return run

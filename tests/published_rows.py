@@ -184,6 +184,9 @@ def _stage_ngrams(handle: RunHandle, neurons: np.ndarray) -> None:
     )
 
 
+SCORES = ("variance_reduction", "chosen_variance_reduction", "held_out_variance_reduction")
+
+
 def _stage_explanations(handle: RunHandle, neurons: np.ndarray, feature_ids: dict[str, int]) -> None:
     best = {3: ("is_digit", "current", 0.6), D_MLP + 2: ("contains_comma", "previous", 0.4)}
     best[D_MLP + 10] = ("s_unigram", "current", 0.8)
@@ -194,7 +197,7 @@ def _stage_explanations(handle: RunHandle, neurons: np.ndarray, feature_ids: dic
             "neuron_id": neurons,
             "feature_id": np.array([feature_ids[name] for name, _, _ in chosen], dtype=np.int32),
             "shift": np.array([shift for _, shift, _ in chosen], dtype=object),
-            "variance_reduction": np.array([score for _, _, score in chosen]),
+            **dict.fromkeys(SCORES, np.array([score for _, _, score in chosen])),
             "n_in": np.full(N, 1000, dtype=np.int64),
             "n_out": np.full(N, 11000, dtype=np.int64),
             "mean_in": np.full(N, 2.0),
@@ -210,7 +213,7 @@ def _stage_explanations(handle: RunHandle, neurons: np.ndarray, feature_ids: dic
             "neuron_id": neurons,
             "letter": np.array(["s"] * N, dtype=object),
             "feature_id": np.full(N, feature_ids["s_unigram"], dtype=np.int32),
-            "variance_reduction": np.where(is_letter, 0.8, 0.02),
+            **dict.fromkeys(SCORES, np.where(is_letter, 0.8, 0.02)),
             "mean_a": np.full(N, 3.0),
             "mean_b": np.full(N, 2.0),
             "mean_c": np.full(N, np.nan),

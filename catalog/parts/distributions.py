@@ -4,12 +4,22 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Column, Text
 
-from catalog.parts.explained import OF_SUBSETS, OF_TOPICS, SUBTYPE, best_feature, explained_by
+from catalog.parts.explained import (
+    DECIDABLE,
+    EVIDENCE,
+    LACKING,
+    LESS_ACTIVE,
+    MORE_ACTIVE,
+    OF_SUBSETS,
+    SUBTYPE,
+    explained_by,
+    in_words,
+)
 from catalog.parts.part import Check, Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import shown
-from catalog.schema.base import check, column, number, of_neuron, table
+from catalog.schema.base import JACKKNIFE, check, column, number, of_neuron, table
 from catalog.words import QUANTILES
 
 histograms = table(
@@ -78,6 +88,11 @@ subset_statistics = table(
         "By whether a token is in the subset (UN eq. 4); NULL below 100 tokens in or out of it.",
         check("variance_reduction_range", "variance_reduction BETWEEN -0.001 AND 1.001"),
     ),
+    number("rectified", "Mean of max(post, 0)."),
+    *(
+        number(f"{name}_se", f"Standard error of {name}, {JACKKNIFE}.")
+        for name in ("sparsity", "rectified", "mean", "post_mean", "kurt", "variance_reduction")
+    ),
     comment="Moments and frequency of each neuron's activations on each subset of the corpus. By run.",
     serves="show and neuron_subsets: a neuron on each subset",
     by_run=True,
@@ -100,16 +115,66 @@ def _words(evidence: Evidence) -> str:
     )
 
 
-_DECIDABLE = """EXISTS (SELECT 1 FROM run_topics WHERE run_id = :run_id)
- OR EXISTS (SELECT 1 FROM subset_statistics WHERE run_id = :run_id AND variance_reduction IS NOT NULL)"""
+_DECIDABLE = f"""EXISTS (SELECT 1 FROM subset_statistics WHERE run_id = :run_id AND variance_reduction IS NOT NULL)
+ AND {DECIDABLE}"""
+_LACKING = f"its corpus has no subsets, or {LACKING}"
 
-_CLOSEST = f"""SELECT * FROM (
-                SELECT model, layer, neuron, subset AS feature, variance_reduction
-                FROM m JOIN history.neuron_subsets USING (run_id, model) WHERE variance_reduction IS NOT NULL
-                UNION ALL SELECT model, layer, neuron, feature, variance_reduction
-                FROM m JOIN history.neuron_explanations USING (run_id, model)
-                WHERE {f"({OF_TOPICS} OR {OF_SUBSETS})".replace("f.family", "feature_family")}) found
-            ORDER BY variance_reduction DESC, model, layer, neuron LIMIT :shown"""
+# One subset speaks for a neuron: the best by the half of the documents that chose of those that have a direction. The other
+# features need not be worse, for it has to add something when the token is known.
+_CONTEXT = """
+SELECT e.neuron_id, {subtype}, e.held_out_variance_reduction, {evidence} || jsonb_build_object(
+           'threshold', {least}, 'min_partial_effect', {least_effect}, 'min_partial_variance_reduction', {least_partial})
+  FROM (SELECT DISTINCT ON (x.neuron_id) x.* FROM explanations x JOIN features y ON y.id = x.feature_id
+         WHERE x.run_id = :run_id AND y.family = 'subset' AND ({more_active} OR {less_active})
+         ORDER BY x.neuron_id, x.rank) e
+  JOIN features f ON f.id = e.feature_id
+  LEFT JOIN LATERAL (SELECT x.* FROM explanations x JOIN features y ON y.id = x.feature_id
+                      WHERE x.run_id = :run_id AND x.neuron_id = e.neuron_id AND y.family = 'subset' AND x.rank > e.rank
+                        AND {side_of_second} ORDER BY x.rank LIMIT 1) second ON true
+  LEFT JOIN features runner_up ON runner_up.id = second.feature_id
+ WHERE {side} AND e.held_out_variance_reduction >= {least} AND e.overlap >= {least_overlap}
+   AND e.partial_variance_reduction >= {least_partial} AND {sign}e.partial_effect >= {least_effect}"""
+
+
+def _context(side: str, sign: str) -> str:
+    return _CONTEXT.format(
+        subtype=SUBTYPE,
+        evidence=EVIDENCE,
+        more_active=MORE_ACTIVE.format(e="x"),
+        less_active=LESS_ACTIVE.format(e="x"),
+        side=side.format(e="e"),
+        side_of_second=side.format(e="x"),
+        sign=sign,
+        least=threshold("context", "min_variance_reduction"),
+        least_effect=threshold("context", "min_partial_effect"),
+        least_partial=threshold("context", "min_partial_variance_reduction"),
+        least_overlap=threshold("context", "min_overlap"),
+    )
+
+
+def _closest(side: str) -> str:
+    return f"""SELECT model, layer, neuron, feature, held_out_variance_reduction, frequency_in, frequency_out, partial_effect,
+                      partial_variance_reduction
+               FROM m JOIN history.neuron_explanations e USING (run_id, model)
+               WHERE feature_family = 'subset' AND held_out_variance_reduction IS NOT NULL AND {side.format(e="e")}
+               ORDER BY held_out_variance_reduction DESC, model, layer, neuron LIMIT :shown"""
+
+
+# 0.2 is a small effect by Cohen's words; half of what a subset must explain at all has to be left when the token is known.
+CONTEXT_THRESHOLDS = (
+    Threshold("min_variance_reduction", 0.05, "Least variance reduction of the subset of the corpus, held out (SPEC 6.6)."),
+    Threshold(
+        "min_partial_effect",
+        0.2,
+        "Least difference of post inside and outside the subset given the token, in standard deviations within tokens.",
+    ),
+    Threshold("min_partial_variance_reduction", 0.025, "Least share of the variance within tokens that the subset explains."),
+    Threshold(
+        "min_overlap",
+        0.1,
+        "Least overlap of the subset's tokens with those of the rest: below, what it adds given the token is NULL.",
+    ),
+)
 
 VIEWS = (
     View(
@@ -125,7 +190,8 @@ VIEWS = (
         "neuron_subsets",
         "Moments and frequency of each neuron on each subset, and how much the subset explains.",
         """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, s.subset, s.n_tokens, s.mean, s.var, s.skew, s.kurt,
-       s.sparsity, s.post_mean, s.post_var, s.post_skew, s.post_kurt, s.variance_reduction, s.neuron_id
+       s.sparsity, s.post_mean, s.post_var, s.post_skew, s.post_kurt, s.variance_reduction, s.rectified, s.mean_se,
+       s.kurt_se, s.sparsity_se, s.post_mean_se, s.variance_reduction_se, s.rectified_se, s.neuron_id
   FROM {members} m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.subset_statistics s ON s.run_id = m.run_id AND s.neuron_id = n.id""",
@@ -166,7 +232,8 @@ SELECT v.percent, v.pre, v.post
         "subsets",
         "Subsets of the corpus",
         """
-SELECT subset, n_tokens, sparsity, mean, post_mean, variance_reduction FROM subset_statistics
+SELECT subset, n_tokens, sparsity, sparsity_se, rectified, rectified_se, mean, mean_se, post_mean, post_mean_se, kurt, kurt_se,
+       variance_reduction, variance_reduction_se FROM subset_statistics
  WHERE run_id = :run AND neuron_id = :neuron ORDER BY subset""",
     ),
 )
@@ -175,7 +242,7 @@ PART = Part(
     name="distributions",
     about="histograms, quantiles, BOS, moments per subset",
     reads="corpus",
-    version=2,
+    version=3,
     rows=(
         Rows(histograms, "neuron"),
         Rows(distribution_statistics, "neuron"),
@@ -204,24 +271,34 @@ PART = Part(
             is_cause=True,
             of_activations=True,
         ),
-        best_feature(
+        Rule(
             "context",
             (
-                "Neurons of a kind of text: a subset of the corpus, or a topic, explains them better than any token does "
-                "(UN Figs. 1d and 22)."
+                "Neurons of a kind of text: active in one subset of the corpus more often and more strongly than elsewhere, "
+                "on the same tokens too (UN Figs. 1d and 22)."
             ),
-            SUBTYPE,
-            Threshold(
-                "min_variance_reduction",
-                0.05,
-                "Least variance reduction of the best feature, a subset of the corpus or a topic (SPEC 6.6).",
-            ),
-            _CLOSEST,
-            "the corpus has no subsets",
-            also=("topics",),
+            _context(MORE_ACTIVE, ""),
+            in_words,
+            CONTEXT_THRESHOLDS,
             needs=_DECIDABLE,
-            lacks="its corpus has no subsets, and no topics were given or found",
-            more=" || jsonb_build_object('machine_named', f.family = 'machine_topic')",
+            lacking=_LACKING,
+            closest=_closest(MORE_ACTIVE),
+            unless="the corpus has no subsets",
+            of_activations=True,
+        ),
+        Rule(
+            "context_off",
+            (
+                "Neurons that fall silent in a kind of text: active in one subset of the corpus less often and less strongly "
+                "than elsewhere, on the same tokens too; by the thresholds of context."
+            ),
+            _context(LESS_ACTIVE, "-"),
+            in_words,
+            needs=_DECIDABLE,
+            lacking=_LACKING,
+            closest=_closest(LESS_ACTIVE),
+            unless="the corpus has no subsets",
+            of_activations=True,
         ),
     ),
     checks=(Check("activations on all subsets are those of the whole", _SUBSETS_SUM_UP),),

@@ -134,7 +134,7 @@ def _rule(family: str, about: str, sign: str) -> Rule:
             ),
         ),
         needs=_NEEDS,
-        lacks="its candidates have no controls; repeat its `catalog ingest` with --only entropy",
+        lacking="its candidates have no controls; repeat its `catalog ingest` with --only entropy",
         closest=_CLOSEST.format(family=family, sign=sign),
         candidates=_CANDIDATES,
         unless="no neuron of the last two layers has both weights among the largest of the model and a variance over the "

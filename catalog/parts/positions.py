@@ -151,7 +151,7 @@ PART = Part(
                 ),
             ),
             needs="EXISTS (SELECT 1 FROM position_statistics WHERE run_id = :run_id AND mutual_information IS NOT NULL)",
-            lacks="its corpus has too few rows for a mutual information with the position",
+            lacking="its corpus has too few rows for a mutual information with the position",
             closest=measured(
                 "public.position_statistics",
                 "s.mutual_information, s.mutual_information_se, s.pattern, s.strength, s.n_rows",

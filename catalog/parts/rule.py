@@ -41,8 +41,8 @@ class Rule:
     """Other parts that the rule reads, each enough by itself."""
     needs: str = ""
     """SQL: whether the parts left anything that the rule can decide by; else the family was not looked for."""
-    lacks: str = ""
-    """What a run lacks that has the parts, but does not meet `needs`."""
+    lacking: str = ""
+    """What a run lacks whose parts are there, but left nothing that the rule can decide by."""
     closest: str = ""
     """SQL: neurons by what the rule measures, best first; model, layer, neuron, and columns that explain themselves. It is
     about the members `m` (run_id, model_id, model), and binds :version, that of the rules, and :shown, how many it gives."""

@@ -8,6 +8,7 @@ PART = Part(
     name="syntax",
     about="parts of speech, dependencies, morphology and entities by spaCy that explain it",
     reads="corpus",
+    version=2,
     settings=("spacy_model", "syntax_subsets"),
     rows=(explained_by(OF_SYNTAX),),
     rules=(

@@ -44,6 +44,7 @@ PART = Part(
     name="topics",
     about="topics of words that explain it",
     reads="corpus",
+    version=2,
     settings=("topics",),
     rows=(Rows(run_topics, "run", of_all_models=True), explained_by(OF_TOPICS)),
     views=VIEWS,

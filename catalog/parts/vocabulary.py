@@ -2,11 +2,23 @@
 
 from sqlalchemy import BigInteger, Double, Integer, SmallInteger, Text
 
-from catalog.parts.explained import OF_TOKENS, SUBTYPE, best_feature, by_score, explained_by
+from catalog.parts.explained import (
+    DECIDABLE,
+    LACKING,
+    OF_TOKENS,
+    OF_TOPICS,
+    ORDERED,
+    PARTIAL,
+    SUBTYPE,
+    best_feature,
+    by_score,
+    explained_by,
+    give_or_take,
+)
 from catalog.parts.part import Part, Rows, Section
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.words import percent, shown
-from catalog.schema.base import check, column, number, of_neuron, refers, table
+from catalog.schema.base import JACKKNIFE, check, column, number, of_neuron, refers, table
 
 letter_scores = table(
     "letter_scores",
@@ -17,6 +29,12 @@ letter_scores = table(
     number("mean_a", "Mean post on the letter's own tokens (SPEC 6.5)."),
     number("mean_b", "Mean post on other tokens that start with the letter."),
     number("mean_c", "Mean post on the rest."),
+    number("chosen_variance_reduction", "On the half of the documents in which the letter was chosen."),
+    number(
+        "held_out_variance_reduction", "On the other half, which is what the rule asks; NULL where tokens are too few there."
+    ),
+    number("variance_reduction_se", f"Standard error of variance_reduction, {JACKKNIFE}."),
+    number("held_out_variance_reduction_se", f"Standard error of held_out_variance_reduction, {JACKKNIFE}."),
     comment="The best letter of each neuron, for the alphabet rule.",
 )
 
@@ -37,13 +55,16 @@ _LEAST_LETTER = threshold("alphabet", "min_variance_reduction")
 # One label per neuron: the letter whose own tokens explain it best (UN Figs. 1a, 18). An empty class of other words
 # with that letter cannot contradict the order of the means.
 _ALPHABET = f"""
-SELECT l.neuron_id, l.letter, l.variance_reduction,
-       jsonb_build_object('feature', f.name, 'variance_reduction', l.variance_reduction, 'mean_a', l.mean_a,
+SELECT l.neuron_id, l.letter, l.held_out_variance_reduction,
+       jsonb_build_object('feature', f.name, 'held_out_variance_reduction', l.held_out_variance_reduction,
+                          'held_out_variance_reduction_se', l.held_out_variance_reduction_se,
+                          'variance_reduction', l.variance_reduction, 'variance_reduction_se', l.variance_reduction_se,
+                          'chosen_variance_reduction', l.chosen_variance_reduction, 'mean_a', l.mean_a,
                           'mean_b', l.mean_b, 'mean_c', l.mean_c, 'threshold', {_LEAST_LETTER})
   FROM letter_scores l
   JOIN features f ON f.id = l.feature_id
  WHERE l.run_id = :run_id
-   AND l.variance_reduction >= {_LEAST_LETTER}
+   AND l.held_out_variance_reduction >= {_LEAST_LETTER}
    AND ({threshold("alphabet", "require_ordered_means")} = 0
         OR (l.mean_a > COALESCE(l.mean_b, l.mean_c)
             AND COALESCE(l.mean_b > l.mean_c, true)
@@ -51,14 +72,15 @@ SELECT l.neuron_id, l.letter, l.variance_reduction,
 
 _MOST_EXPLAINED = threshold("unexplained", "max_variance_reduction")
 
-# The evidence says which rules of causes could be asked, for a run without their parts knows less.
+# The evidence says which rules of causes could be asked, for a run without their parts knows less. Where documents held out are
+# too few to score the best feature, its score on all documents decides.
 _UNEXPLAINED = f"""
 SELECT u.neuron_id, 'universal', best.variance_reduction,
        jsonb_build_object('variance_reduction', best.variance_reduction, 'excess_corr', u.excess_corr,
                           'evaluated', to_jsonb(CAST(:evaluated AS text[])), 'threshold', {_MOST_EXPLAINED})
   FROM universality u
  CROSS JOIN LATERAL (
-       SELECT COALESCE((SELECT e.variance_reduction FROM explanations e
+       SELECT COALESCE((SELECT COALESCE(e.held_out_variance_reduction, e.variance_reduction) FROM explanations e
                          WHERE e.run_id = u.run_id AND e.neuron_id = u.neuron_id AND e.rank = 1), 0) AS variance_reduction
        ) AS best
  WHERE u.run_id = :run_id AND u.universal AND best.variance_reduction < {_MOST_EXPLAINED}
@@ -72,7 +94,8 @@ def _letter_words(evidence: Evidence) -> str:
         for name, what in (("mean_a", "the letter"), ("mean_b", "words that begin with it"), ("mean_c", "the rest"))
         if evidence[name] is not None
     )
-    return f"the letter explains {percent(evidence['variance_reduction'])} of the variance; mean {means}"
+    score = give_or_take(evidence["held_out_variance_reduction"], evidence["held_out_variance_reduction_se"])
+    return f"the letter explains {score} of the variance in documents that did not choose it; mean {means}"
 
 
 def _unexplained_words(evidence: Evidence) -> str:
@@ -102,9 +125,12 @@ RULES = (
         ),
         closest=measured(
             "public.letter_scores",
-            "s.letter, s.variance_reduction, s.mean_a AS on_letter, s.mean_b AS on_words_with_it, s.mean_c AS elsewhere",
-            "s.variance_reduction DESC",
+            "s.letter, s.held_out_variance_reduction, s.held_out_variance_reduction_se, s.mean_a AS on_letter, "
+            "s.mean_b AS on_words_with_it, s.mean_c AS elsewhere",
+            "s.held_out_variance_reduction DESC",
         ),
+        needs=DECIDABLE,
+        lacking=LACKING,
         unless="no letter is frequent enough",
         of_activations=True,
     ),
@@ -118,10 +144,21 @@ RULES = (
     ),
     best_feature(
         "token_class",
-        ("Neurons of a class of tokens that the vocabulary alone defines: numbers, a punctuation mark, an ending (SPEC 5)."),
-        "f.name",
-        Threshold("min_variance_reduction", 0.5, "Least variance reduction, where the best feature is a vocabulary feature."),
-        by_score(f"shift = 'current' AND feature_family <> 'unigram' AND {OF_TOKENS.replace('f.family', 'feature_family')}"),
+        (
+            "Neurons of a class of tokens: one that the vocabulary alone defines, as numbers, a punctuation mark, an ending "
+            "(SPEC 5), or a topic, which is a set of tokens (SPEC 5.10)."
+        ),
+        SUBTYPE,
+        Threshold(
+            "min_variance_reduction", 0.5, "Least variance reduction, where the best feature is a class of tokens or a topic."
+        ),
+        by_score(
+            f"shift = 'current' AND feature_family <> 'unigram' AND ({OF_TOKENS} OR {OF_TOPICS})".replace(
+                "f.family", "feature_family"
+            )
+        ),
+        also=("topics",),
+        more=" || CASE WHEN f.family = 'machine_topic' THEN '{\"machine_named\": true}'::jsonb ELSE '{}'::jsonb END",
     ),
     best_feature(
         "previous_token",
@@ -165,9 +202,11 @@ PART = Part(
     name="vocabulary",
     about="features of the token, and of the token before, that explain it",
     reads="corpus",
+    version=2,
     settings=("min_count",),
     rows=(explained_by(OF_TOKENS), Rows(letter_scores, "some"), Rows(top_tokens, "some")),
     rules=RULES,
+    checks=(ORDERED,),
     page=(
         Section(
             "top_tokens",
@@ -181,16 +220,29 @@ SELECT v.rank, t.text AS token, v.token_id, v.mean, v.n
             "explanations",
             "Explanations by the token's features",
             """
-SELECT e.rank, f.name AS feature, e.shift, e.variance_reduction, e.n_in, e.n_out, e.mean_in, e.mean_out, e.cohen_d
+SELECT e.rank, f.name AS feature, e.shift, e.held_out_variance_reduction, e.held_out_variance_reduction_se,
+       e.variance_reduction, e.variance_reduction_se, e.n_in, e.n_out, e.mean_in, e.mean_in_se, e.mean_out, e.mean_out_se,
+       e.cohen_d
   FROM explanations e JOIN features f ON f.id = e.feature_id
  WHERE e.run_id = :run AND e.neuron_id = :neuron ORDER BY e.rank, e.shift, f.name""",
+            also=("distributions", "topics", "syntax"),
+        ),
+        Section(
+            "directions",
+            "Where it is active, and what a feature adds when the token is known",
+            f"""
+SELECT f.name AS feature, e.frequency_in, e.frequency_in_se, e.frequency_out, e.frequency_out_se, e.rectified_in,
+       e.rectified_in_se, e.rectified_out, e.rectified_out_se, {PARTIAL}
+  FROM explanations e JOIN features f ON f.id = e.feature_id
+ WHERE e.run_id = :run AND e.neuron_id = :neuron AND e.frequency_in IS NOT NULL ORDER BY e.rank, f.name""",
             also=("distributions", "topics", "syntax"),
         ),
         Section(
             "letter",
             "Best letter",
             """
-SELECT letter, variance_reduction, mean_a, mean_b, mean_c FROM letter_scores
+SELECT letter, held_out_variance_reduction, held_out_variance_reduction_se, variance_reduction, variance_reduction_se,
+       mean_a, mean_b, mean_c FROM letter_scores
  WHERE run_id = :run AND neuron_id = :neuron""",
         ),
     ),

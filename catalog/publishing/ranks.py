@@ -14,12 +14,13 @@ UPDATE explanations e SET rank = ranked.rank
   FROM (SELECT x.neuron_id, x.feature_id, x.shift,
                row_number() OVER (PARTITION BY x.neuron_id ORDER BY x.tie, x.shift, x.ordinal) AS rank
           FROM (SELECT s.*, count(*) FILTER (WHERE s.step > :rounding) OVER
-                         (PARTITION BY s.neuron_id ORDER BY s.variance_reduction DESC, s.shift, s.ordinal) AS tie
-                  FROM (SELECT y.neuron_id, y.feature_id, y.shift, y.variance_reduction, f.ordinal,
-                               lag(y.variance_reduction) OVER (PARTITION BY y.neuron_id
-                                 ORDER BY y.variance_reduction DESC, y.shift, f.ordinal) - y.variance_reduction AS step
-                          FROM explanations y JOIN features f ON f.id = y.feature_id
-                         WHERE y.run_id = :run_id) s) x) ranked
+                         (PARTITION BY s.neuron_id ORDER BY s.score DESC, s.shift, s.ordinal) AS tie
+                  FROM (SELECT y.neuron_id, y.feature_id, y.shift, y.score, f.ordinal,
+                               lag(y.score) OVER (PARTITION BY y.neuron_id
+                                 ORDER BY y.score DESC, y.shift, f.ordinal) - y.score AS step
+                          FROM (SELECT e.*, COALESCE(e.chosen_variance_reduction, e.variance_reduction) AS score
+                                  FROM explanations e WHERE e.run_id = :run_id) y
+                          JOIN features f ON f.id = y.feature_id) s) x) ranked
  WHERE e.run_id = :run_id AND (e.neuron_id, e.feature_id, e.shift) = (ranked.neuron_id, ranked.feature_id, ranked.shift)
    AND e.rank <> ranked.rank
    AND (SELECT count(*) FROM run_parts WHERE run_id = :run_id AND part = ANY(:parts)) > 1

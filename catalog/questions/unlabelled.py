@@ -1,12 +1,15 @@
 """Why a neuron has no label: its best explanation, and the rule that it does not pass."""
 
-from sqlalchemy import Connection, text
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
 
 from catalog.answers import Values
 from catalog.labels.thresholds import in_force, newest_version
-from catalog.parts.explained import FAMILY_OF_FEATURE
+from catalog.parts.explained import FAMILY_OF_FEATURE, MORE_ACTIVE
 
-_BEST = f"""SELECT f.name, {FAMILY_OF_FEATURE} AS family, e.shift, e.variance_reduction
+_BEST = f"""SELECT f.name, {FAMILY_OF_FEATURE} AS family, e.shift, e.held_out_variance_reduction AS score,
+                   COALESCE({MORE_ACTIVE.format(e="e")}, true) AS more_active, e.partial_effect IS NOT NULL AS partial
              FROM explanations e JOIN features f ON f.id = e.feature_id
             WHERE e.run_id = :run AND e.neuron_id = :neuron AND e.rank = 1 ORDER BY e.shift, f.name LIMIT 1"""
 
@@ -23,17 +26,28 @@ def reason(connection: Connection, key: Values, universal: bool) -> str:
         if connection.execute(text(explained), {"run": key["run"]}).first() is None:
             return f"never measured: run {key['run']} has no explanations; repeat its `catalog ingest` with --only vocabulary"
         return "no feature explains it at all"
-    version = newest_version(connection, drafts=False)
     least = in_force(connection, best.family, "min_variance_reduction")
     shifted = " of the token before" if best.shift == "previous" else ""
-    best_feature = f"best explanation {best.name}{shifted} at {_shown(best.variance_reduction, least)}"
-    if best.variance_reduction >= least:
-        return f"{best_feature}, but the family {best.family} was not looked for"
+    if best.score is None:
+        return f"best explanation {best.name}{shifted}, for which the documents held out have too few tokens"
+    best_feature = f"best explanation {best.name}{shifted} at {_shown(best.score, least)}"
+    if best.score >= least:
+        return f"{best_feature}, but {_beyond_the_score(best)}"
+    version = newest_version(connection, drafts=False)
     said = f"{best_feature}, below its threshold {least:g} ({best.family}.min_variance_reduction of rules {version})"
     most = in_force(connection, "unexplained", "max_variance_reduction")
-    if universal and best.variance_reduction >= most:
+    if universal and best.score >= most:
         said += f"; universal, but not unexplained, which takes less than {most:g}"
     return said
+
+
+def _beyond_the_score(best: Row[Any]) -> str:
+    if best.family == "context":
+        given = "its tokens explain that, by the rules of context" if best.partial else "its tokens are all its own"
+        return f"{given}; or the neuron is not more active there in frequency and mean alike, nor less"
+    if not best.more_active:
+        return "the neuron is not more active there"
+    return f"the family {best.family} was not looked for"
 
 
 def _shown(value: float, least: float) -> str:

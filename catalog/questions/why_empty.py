@@ -164,8 +164,8 @@ def never_asked(connection: Connection, runs: Sequence[int], family: str) -> str
     read = parts.parts_of_rule(family)
     if not {*read} & _parts(connection, runs):
         return _never(runs, f"labels of the family {family}", read[:1])
-    if rule.lacks:
-        return f"the family {family} was not looked for in {_runs(runs)}: {rule.lacks}"
+    if rule.lacking:
+        return f"the family {family} was not looked for in {_runs(runs)}: {rule.lacking}"
     return _no_excess(connection, runs) or _never(runs, f"labels of the family {family}", read[:1])
 
 

@@ -107,6 +107,10 @@ def number(name: str, comment: str, *constraints: Any, ranked: bool = False, in_
     return column(name, Double, comment, *constraints, null=True, in_views=in_views, info={"ranked": ranked})
 
 
+JACKKNIFE = "by a jackknife over blocks of documents; NULL with fewer than 10 of them"
+"""How standard errors are found, for comments."""
+
+
 def refers(target: str, cascade: bool = False) -> ForeignKey:
     """A foreign key; `cascade`: the row goes with what it refers to."""
     return ForeignKey(target, ondelete="CASCADE" if cascade else None)

@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, DateTime, Double, Identity, Integer, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.schema.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
+from catalog.schema.base import JACKKNIFE, check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
 from catalog.schema.identity import OF_TOKENIZERS
 
 FEATURE_FAMILIES = (
@@ -11,6 +11,8 @@ FEATURE_FAMILIES = (
     "spacy_pos", "spacy_dep", "spacy_morph", "spacy_ent", "spacy_misc",
     "topic", "machine_topic", "subset",
 )  # fmt: skip
+
+_DIRECTED = "; NULL for features of tokens alone and of the previous token"
 
 features = table(
     "features",
@@ -51,7 +53,39 @@ explanations = table(
     column("mean_in", Double, "Mean post on tokens with it."),
     column("mean_out", Double, "Mean post on tokens without it."),
     number("cohen_d", "Difference of the means over the pooled standard deviation."),
-    column("rank", Integer, "Rank of the score among all features and both shifts, 1 the best; exact up to 5."),
+    column(
+        "rank",
+        Integer,
+        "Rank of chosen_variance_reduction among all features and both shifts, 1 the best; exact up to 5.",
+    ),
+    number("chosen_variance_reduction", "On the half of the documents in which features are chosen."),
+    number(
+        "held_out_variance_reduction",
+        "On the other half, which is what rules ask; NULL where either class has too few tokens there.",
+    ),
+    number("variance_reduction_se", f"Standard error of variance_reduction, {JACKKNIFE}."),
+    number("held_out_variance_reduction_se", f"Standard error of held_out_variance_reduction, {JACKKNIFE}."),
+    number("mean_in_se", f"Standard error of mean_in, {JACKKNIFE}."),
+    number("mean_out_se", f"Standard error of mean_out, {JACKKNIFE}."),
+    number("frequency_in", f"Fraction of the tokens with the feature that have pre > 0{_DIRECTED}."),
+    number("frequency_out", f"Fraction of the tokens without it that have pre > 0{_DIRECTED}."),
+    number("frequency_in_se", f"Standard error of frequency_in, {JACKKNIFE}."),
+    number("frequency_out_se", f"Standard error of frequency_out, {JACKKNIFE}."),
+    number("rectified_in", f"Mean of max(post, 0) on tokens with the feature{_DIRECTED}."),
+    number("rectified_out", f"Mean of max(post, 0) on tokens without it{_DIRECTED}."),
+    number("rectified_in_se", f"Standard error of rectified_in, {JACKKNIFE}."),
+    number("rectified_out_se", f"Standard error of rectified_out, {JACKKNIFE}."),
+    number(
+        "partial_effect",
+        "What the feature adds to post given the current token, in standard deviations within tokens; NULL where tokens are in"
+        " its class always or never, and where frequency_in is.",
+    ),
+    number("partial_variance_reduction", "Share of the variance within tokens that it explains; NULL where partial_effect is."),
+    number(
+        "overlap",
+        "Sum over tokens of count * share in the class * share out of it, over the tokens with the feature: 0 where a token"
+        " is in the class or not, near 1 where the class is rare among all tokens; NULL where frequency_in is.",
+    ),
     comment="The features that explain each neuron best, of each part of the run five and the best of each shift.",
     serves="show and neuron_explanations: the features that explain a neuron",
 )
@@ -98,7 +132,8 @@ labels = table(
     column(
         "score",
         Double,
-        "Variance reduction; mutual information in nats for position, ratio for bos, frequency for dead and near_dead.",
+        "Variance reduction, held out where it is read from activations; mutual information in nats for position, ratio for"
+        " bos, frequency for dead and near_dead.",
     ),
     column("rule_version", Integer, "The rules that gave it.", refers("rule_versions.version")),
     column("evidence", JSONB, "What the rule looked at."),

@@ -6,16 +6,17 @@ migration: `catalog.views.unfrozen` makes them from what stands here.
 """
 
 from catalog import parts
+from catalog.parts.explained import PARTIAL
 from catalog.parts.part import View
 from catalog.parts.words import OF_FAMILY
 from catalog.views import chance
 from catalog.views.view_columns import words_of
 
 _SCORE = (
-    "In the unit of its family: variance reduction; nats for position and entropy, ratio for bos, frequency for dead and"
-    " near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and partition, |h| for attention,"
-    " |cosine| for antipodal and duplicate. The highest is the best; of anti_entropy, dead, near_dead and unexplained the"
-    " lowest."
+    "In the unit of its family: variance reduction, held out; nats for position and entropy, ratio for bos, frequency for dead"
+    " and near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and partition, |h| for"
+    " attention, |cosine| for antipodal and duplicate. The highest is the best; of anti_entropy, dead, near_dead and"
+    " unexplained the lowest."
 )
 _MEMBERS = {**OF_FAMILY, "model_id": "The model: id of models."}
 _COUNTS = {
@@ -108,12 +109,21 @@ OVERVIEW = (
     View(
         "neuron_explanations",
         "The token features that explain each neuron best.",
-        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, f.name AS feature, e.shift, e.variance_reduction,
-       e.n_in, e.n_out, e.mean_in, e.mean_out, e.cohen_d, e.rank, f.family AS feature_family, e.neuron_id
-  FROM {members} m
+        f"""SELECT m.run_id, m.model, n.layer, n."index" AS neuron, f.name AS feature, e.shift, e.variance_reduction,
+       e.n_in, e.n_out, e.mean_in, e.mean_out, e.cohen_d, e.rank, f.family AS feature_family, e.chosen_variance_reduction,
+       e.held_out_variance_reduction, e.variance_reduction_se, e.held_out_variance_reduction_se, e.mean_in_se, e.mean_out_se,
+       e.frequency_in, e.frequency_out, e.frequency_in_se, e.frequency_out_se, e.rectified_in, e.rectified_out,
+       e.rectified_in_se, e.rectified_out_se, {PARTIAL}, e.neuron_id
+  FROM {{members}} m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.explanations e ON e.run_id = m.run_id AND e.neuron_id = n.id
   JOIN public.features f ON f.id = e.feature_id""",
+        words={
+            "partial_effect": "What the feature adds to post given the current token, in standard deviations within tokens;"
+            " NULL for features of tokens alone and of the previous token, and where overlap is below context.min_overlap of"
+            " the rules.",
+            "partial_variance_reduction": "Share of the variance within tokens that it explains; NULL where partial_effect is.",
+        },
     ),
     View(
         "family_counts",

@@ -35,7 +35,7 @@ class FeatureSource(Protocol):
         """Of (rows, context) tokens of consecutive rows, of which `kept` says the positions that count.
 
         Returns:
-            (known, 2 * features) bool of the token and of the one before it in the row; and which of the kept positions
+            (known, columns) bool of the token, then of the one before it in the row; and which of the kept positions
             these are, (known,) int64, or None for all.
         """
 

@@ -1,66 +1,66 @@
-"""Explanations of neurons by token features: reduction in variance from sums per token id (UN eq. 4, SPEC §6).
+"""Explanations of neurons by token features: reduction in variance from sums by feature and block (UN eq. 4, SPEC §6).
 
-For a yes-or-no feature y, VR = β(1-β)(μ₁-μ₀)²/σ², so counts and sums per token id are sufficient for every feature at
-once: n_y = F·count, Σ_y = F·sum, with F the (features, tokens) matrix. Sums are about the neuron's pivot, which leaves
-differences of means unchanged and keeps them from drowning in a large mean; no square of an uncentred sum is ever taken.
-The mean outside a class comes from the same sums as the mean inside, so that it is good to rounding even where almost
-every token is inside. Everything is float64.
+For a yes-or-no feature y, VR = β(1-β)(μ₁-μ₀)²/σ², so counts and sums of each feature are sufficient. Sums are about the
+neuron's pivot, which leaves differences of means unchanged and keeps them from drowning in a large mean; no square of an
+uncentred sum is ever taken. The mean outside a class comes from the same sums as the mean inside, so that it is good to
+rounding even where almost every token is inside. Everything is float64.
 
-Features that divide the positions alike (equal columns, complements) get one score, computed once, so that ties are exact
-and go to the earlier column whatever the order of summation (§6.4).
+Features that divide the positions alike (equal columns, complements) are summed once, so that ties are exact and go to the
+earlier column whatever the order of summation (§6.4).
 """
 
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ingest.features.divisions import divide, divided_statistics
-from ingest.features.scores import LEAST_SUPPORT, Classes, Neurons, kept_rows, ratio
+from ingest.features.divisions import Divisions
+from ingest.features.held_out import Scores, ShiftSums, Totals
+from ingest.features.scores import LEAST_SUPPORT, ratio
 from ingest.features.unigrams import LetterClasses
-from ingest.features.vocabulary import FeatureTable
 
-CHUNK = 512
+CHUNK = 256
 """Neurons explained at a time."""
+LETTER_NUMBERS = (
+    "variance_reduction",
+    "chosen_variance_reduction",
+    "held_out_variance_reduction",
+    "variance_reduction_se",
+    "held_out_variance_reduction_se",
+)
+
+
+class Explained(NamedTuple):
+    """What is kept of neurons."""
+
+    rows: dict[str, np.ndarray]
+    """As `Scores.kept_rows` has them."""
+    letters: dict[str, np.ndarray]
+    """The best letter of each neuron that has one: `neuron_index`, `letter`, `feature_index`, its scores, and the mean post
+    `mean_a` on the letter's own tokens, `mean_b` on other words that start with it (NaN if there are none), `mean_c` on the
+    rest."""
 
 
 @dataclass(frozen=True)
-class LetterScores:
-    """The best letter of each neuron that has one."""
+class DivisionSums:
+    """Sums of all neurons by block and by the ways in which features divide the positions; as `FeatureAccumulator` has them."""
 
-    neuron_index: Int[np.ndarray, " rows"]
-    letter: np.ndarray
-    """(rows,) object: one letter each."""
-    feature_index: Int[np.ndarray, " rows"]
-    variance_reduction: Float[np.ndarray, " rows"]
-    mean_a: Float[np.ndarray, " rows"]
-    """Mean post on the letter's own tokens."""
-    mean_b: Float[np.ndarray, " rows"]
-    """On other words that start with it; NaN if there are none."""
-    mean_c: Float[np.ndarray, " rows"]
-    """On the rest."""
+    counts: Int[np.ndarray, "blocks columns"]
+    """Divisions by the current token, then by the previous one; the last counts all positions."""
+    sums: Float[np.ndarray, "blocks columns neurons"]
+    squares: Float[np.ndarray, "blocks neurons"]
 
-
-@dataclass(frozen=True)
-class Explanations:
-    """The explanations that are kept: per neuron the top five, the best of each shift, and the best letter."""
-
-    neuron_index: Int[np.ndarray, " rows"]
-    feature_index: Int[np.ndarray, " rows"]
-    shift: Int[np.ndarray, " rows"]
-    """0: the current token has the feature; 1: the previous one."""
-    variance_reduction: Float[np.ndarray, " rows"]
-    n_in: Int[np.ndarray, " rows"]
-    n_out: Int[np.ndarray, " rows"]
-    mean_in: Float[np.ndarray, " rows"]
-    mean_out: Float[np.ndarray, " rows"]
-    cohen_d: Float[np.ndarray, " rows"]
-    """NaN where nothing varies within the classes."""
-    rank: Int[np.ndarray, " rows"]
-    """Among all features and both shifts, 1 the best; of equal scores the earlier feature, current before previous."""
-    letters: LetterScores
+    def shifts(self, divisions: tuple[Divisions, Divisions], part: slice) -> list[ShiftSums]:
+        """Of a chunk of neurons."""
+        n_current = len(divisions[0].matrix)
+        places = slice(n_current), slice(n_current, -1)
+        return [
+            ShiftSums(self.counts[:, place], self.sums[:, place, part], made.of_feature, made.swapped)
+            for place, made in zip(places, divisions, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -75,84 +75,74 @@ class TopTokens:
 
 
 def explain(
-    features: FeatureTable,
+    names: list[str],
+    divisions: tuple[Divisions, Divisions],
+    found: DivisionSums,
     letters: LetterClasses,
-    counts: Int[np.ndarray, " tokens"],
-    counts_previous: Int[np.ndarray, " tokens"],
-    sums: Float[np.ndarray, "tokens neurons"],
-    sums_previous: Float[np.ndarray, "tokens neurons"],
-    n: int,
-    mean: Float[np.ndarray, " neurons"],
-    variance: Float[np.ndarray, " neurons"],
+    token_counts: Int[np.ndarray, " tokens"],
+    token_sums: Float[np.ndarray, "tokens neurons"],
     pivot: Float[np.ndarray, " neurons"],
     degenerate: Bool[np.ndarray, " neurons"],
     least_support: int = LEAST_SUPPORT,
     chunk: int = CHUNK,
-) -> Explanations:
+) -> Explained:
     """Explain the neurons of one model.
 
     Args:
-        features: the vocabulary features, then the unigram features (§5); at least one.
+        names: of the vocabulary features, then of the unigram features (§5); at least one.
+        divisions: how they divide positions by the current, and by the previous token. A position without a previous token
+            belongs to no feature.
         letters: classes A, B and C of each letter (§6.5).
-        counts, counts_previous: kept positions whose current (previous) token is each id. A position without a previous
-            token belongs to no feature, but to n.
-        sums, sums_previous: sums of post - pivot at those positions, float64.
-        n: kept positions, at least 1.
-        mean, variance: of post, population.
+        token_counts, token_sums: kept positions whose current token is each id, and sums of post - pivot over them, float64.
         pivot: subtracted from post in the sums.
         degenerate: such neurons have no rows; nor have those of variance 0.
-        least_support: positions that both classes of a feature need to be scored.
+        least_support: positions that both classes of a feature need, in the half that chooses, to be scored.
         chunk: neurons at a time, which bounds the memory to 6 numbers per feature, shift and neuron of a chunk.
     """
-    divisions = [divide(features.matrix, each, n) for each in (counts, counts_previous)]
-    usable = np.where(degenerate | ~(variance > 0), np.nan, variance)
-    places = _letter_features(features)
+    places = _letter_features(names)
     pieces, letter_pieces = [], []
-    for start in range(0, max(1, sums.shape[1]), chunk):
+    for start in range(0, max(1, len(pivot)), chunk):
         part = slice(start, start + chunk)
-        neurons = Neurons(start, mean[part] - pivot[part], pivot[part], usable[part])
-        current = divided_statistics(divisions[0], counts, sums[:, part], n, neurons, least_support)
-        previous = divided_statistics(divisions[1], counts_previous, sums_previous[:, part], n, neurons, least_support)
-        pieces.append(kept_rows([current, previous], n, neurons))
-        letter_pieces.append(_letter_rows(places, letters, current, counts, sums[:, part], neurons))
-    return Explanations(**_concatenate(pieces), letters=LetterScores(**_concatenate(letter_pieces)))
+        totals = Totals(
+            start, found.counts[:, -1], found.sums[:, -1, part], found.squares[:, part], pivot[part], ~degenerate[part]
+        )
+        scores = Scores(found.shifts(divisions, part), totals, least_support)
+        pieces.append(scores.kept_rows())
+        letter_pieces.append(_letter_rows(places, letters, scores, token_counts, token_sums[:, part]))
+    return Explained(_concatenate(pieces), _concatenate(letter_pieces))
 
 
 def _concatenate(pieces: list[dict[str, np.ndarray]]) -> dict[str, Any]:
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def _letter_features(features: FeatureTable) -> dict[str, int]:
+def _letter_features(names: list[str]) -> dict[str, int]:
     """Columns of the letters that are features of this corpus."""
     own_names = {f"{letter}_unigram": letter for letter in string.ascii_lowercase}
-    return {own_names[name]: i for i, name in enumerate(features.names) if name in own_names}
+    return {own_names[name]: i for i, name in enumerate(names) if name in own_names}
 
 
 def _letter_rows(
-    places: dict[str, int],
-    letters: LetterClasses,
-    current: Classes,
-    counts: np.ndarray,
-    sums: np.ndarray,
-    neurons: Neurons,
+    places: Mapping[str, int], letters: LetterClasses, scores: Scores, counts: np.ndarray, sums: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The columns of `LetterScores`; of equal letters the first of the alphabet."""
+    """The columns of `Explained.letters`; the half that chooses says which letter, of equals the first of the alphabet."""
     alphabet = sorted(places)
     columns = np.array([places[letter] for letter in alphabet], dtype=int)
-    scores = np.full((1 + len(columns), sums.shape[1]), -1.0)
-    scores[:-1] = np.nan_to_num(current.reduction[columns], nan=-1.0)
-    best, neuron = scores.argmax(axis=0), np.flatnonzero(scores.max(axis=0) >= 0)
+    chosen = np.full((1 + len(columns), sums.shape[1]), -1.0)
+    chosen[:-1] = np.nan_to_num(scores.chosen[columns], nan=-1.0)
+    best, neuron = chosen.argmax(axis=0), np.flatnonzero(chosen.max(axis=0) >= 0)
     best = best[neuron]
     letter = np.array(alphabet, dtype=object)[best]
     number = np.array([string.ascii_lowercase.index(each) for each in letter], dtype=int)
     classes = {"mean_a": letters.itself, "mean_b": letters.starting, "mean_c": letters.rest}
     means = {name: _class_means(members, counts, sums) for name, members in classes.items()}
+    numbers = scores.numbers(columns[best], neuron)
     return {
-        "neuron_index": neuron + neurons.start,
+        "neuron_index": neuron + scores.totals.start,
         "letter": letter,
         "feature_index": columns[best],
-        "variance_reduction": scores[best, neuron],
-        **{name: values[number, neuron] + neurons.pivot[neuron] for name, values in means.items()},
+        **{name: numbers[name] for name in LETTER_NUMBERS},
+        **{name: values[number, neuron] + scores.totals.pivot[neuron] for name, values in means.items()},
     }
 
 

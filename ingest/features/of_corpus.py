@@ -5,18 +5,23 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+from jaxtyping import Bool
 
 from catalog.rows import FeatureRow
 from ingest.corpus.counts import TokenCounts, count_tokens
 from ingest.corpus.rows import TokenCorpus
 from ingest.corpus.syntax.features import FEATURES
 from ingest.corpus.tokenizer import TokenizerInfo
+from ingest.features.divisions import Divisions, divide
 from ingest.features.topics import BY_MACHINE, Topics, topic_features
 from ingest.features.unigrams import LetterClasses, letter_classes, unigram_features
 from ingest.features.vocabulary import FeatureTable, vocabulary_features
 
 TOPIC_ORDINAL, SYNTAX_ORDINAL, SUBSET_ORDINAL = 5_000, 10_000, 20_000
 """Of equal scores what the token alone explains wins, then topics, syntax, and the subset."""
+
+DIVISIONS = 600
+"""Ways in which features of the current and of the previous token divide a corpus, about; where it has not been counted."""
 
 SYNTAX_ROWS = tuple(
     FeatureRow(feature.name, feature.family, SYNTAX_ORDINAL + i, feature.definition) for i, feature in enumerate(FEATURES)
@@ -60,6 +65,19 @@ class CorpusFeatures:
         return FeatureTable.concatenate([vocabulary_of(self.tokenizer), unigrams])
 
     @cached_property
+    def divisions(self) -> tuple[Divisions, Divisions]:
+        """How these features divide the kept positions by the current, and by the previous token."""
+        counts = (self.counts.current, self.counts.previous)
+        n_tokens = self.tokenizer.n_tokens
+        current, previous = (divide(self.tokens.matrix, each[:n_tokens], self.counts.n_kept) for each in counts)
+        return current, previous
+
+    @property
+    def n_divisions(self) -> int:
+        """Of both."""
+        return sum(len(made.matrix) for made in self.divisions)
+
+    @cached_property
     def letters(self) -> LetterClasses:
         """Tokens by the letter that they begin with."""
         return letter_classes(self.tokenizer.strings, excluded_ids=self._excluded)
@@ -101,17 +119,22 @@ def corpus_features(
 
 
 class TokenTable:
-    """Features of tokens as a source of features of positions; see `ingest.corpus.batches.FeatureSource`."""
+    """Classes of tokens as a source of features of positions; see `ingest.corpus.batches.FeatureSource`."""
 
-    def __init__(self, table: FeatureTable) -> None:
+    def __init__(self, current: Bool[np.ndarray, "classes tokens"], previous: Bool[np.ndarray, "others tokens"]) -> None:
+        """Args:
+        current, previous: classes of the current token, and of the previous one.
+        """
         # the last row is of no token
-        self._of_token = np.concatenate([table.matrix.T, np.zeros((1, len(table.names)), dtype=bool)])
+        self._of_token, self._of_previous = (
+            np.concatenate([matrix.T, np.zeros((1, len(matrix)), dtype=bool)]) for matrix in (current, previous)
+        )
 
     def of_kept(self, first_row: int, rows: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, None]:
         """Known everywhere."""
         previous = np.full_like(rows, -1)
         previous[:, 1:] = rows[:, :-1]
-        return np.concatenate([self._of_token[rows[kept]], self._of_token[previous[kept]]], axis=1), None
+        return np.concatenate([self._of_token[rows[kept]], self._of_previous[previous[kept]]], axis=1), None
 
 
 def table_rows(table: FeatureTable, first_ordinal: int) -> Sequence[FeatureRow]:

@@ -1,10 +1,11 @@
-"""Scores of yes-or-no features from counts and sums: reduction in variance (UN eq. 4, SPEC §6.1), and which are kept."""
+"""Scores of yes-or-no features from counts and sums: reduction in variance (UN eq. 4, SPEC §6.1)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from ingest.statistics.moments import LEAST_VARIANCE
 
 TOP = 5
 LEAST_SUPPORT = 100
@@ -67,47 +68,9 @@ def ratio(sums: np.ndarray, n: np.ndarray) -> np.ndarray:
     return np.where((n > 0)[:, None], sums / np.maximum(n, 1)[:, None], np.nan)
 
 
-def kept_rows(shifts: Sequence[Classes], n: int, neurons: Neurons) -> dict[str, np.ndarray]:
-    """What is kept: the best five of all features and shifts, and the best of each shift.
-
-    Args:
-        shifts: the same features of the current token and, where that differs, of the previous one.
-        n: positions.
-    Returns:
-        Columns by the names of `ingest.features.explanations.Explanations`.
-    """
-    n_features = len(shifts[0].n_in)
-    reductions = np.concatenate([classes.reduction for classes in shifts])
-    row, neuron, rank = _choose(reductions, n_features)
-    n_in = np.concatenate([classes.n_in for classes in shifts])[row]
-    mean_in = np.concatenate([classes.mean_in for classes in shifts])[row, neuron]
-    mean_out = np.concatenate([classes.mean_out for classes in shifts])[row, neuron]
-    reduction = reductions[row, neuron]
-    spread = 1 - reduction > LEAST_WITHIN
-    within = np.sqrt(np.where(spread, (1 - reduction) * neurons.variance[neuron], 1.0))
-    return {
-        "neuron_index": neuron + neurons.start,
-        "feature_index": row % max(n_features, 1),
-        "shift": row // max(n_features, 1),
-        "variance_reduction": reduction,
-        "n_in": n_in,
-        "n_out": n - n_in,
-        "mean_in": mean_in + neurons.pivot[neuron],
-        "mean_out": mean_out + neurons.pivot[neuron],
-        "cohen_d": np.where(spread, (mean_in - mean_out) / within, np.nan),
-        "rank": rank,
-    }
-
-
-def _choose(reductions: np.ndarray, n_features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, neurons and ranks that are kept of the (shifts * features, neurons) scores, by neuron and then by row."""
-    scores = np.where(np.isnan(reductions), -1.0, reductions)
-    order = np.argsort(-scores, axis=0, kind="stable")
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(1, len(order) + 1)[:, None], axis=0)
-    keep = rank <= TOP
-    for first in range(0, len(scores), max(n_features, 1)):
-        best = scores[first : first + n_features].argmax(axis=0) + first
-        keep[best, np.arange(keep.shape[1])] = True
-    neuron, row = np.nonzero((keep & (scores >= 0)).T)
-    return row, neuron, rank[row, neuron]
+def neurons_of(n: int, sums: np.ndarray, squares: np.ndarray, pivot: np.ndarray, start: int = 0) -> Neurons:
+    """Means and variances from (neurons,) sums about the pivot over n positions."""
+    centre = sums / max(n, 1)
+    variance = squares / max(n, 1) - centre**2
+    varies = variance * n > LEAST_VARIANCE * np.maximum(squares, 1)
+    return Neurons(start, centre, pivot, np.where(varies, variance, np.nan))

@@ -4,49 +4,75 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ingest.features.scores import LEAST_SUPPORT, Neurons, class_statistics, kept_rows
+from ingest.features.held_out import DIRECTION, PARTIAL, Scores, ShiftSums, Totals
+from ingest.features.scores import LEAST_SUPPORT
 from ingest.parts.arrays import Arrays, Ids, TableRows
 from ingest.statistics.features import FeatureAccumulator
-from ingest.statistics.moments import LEAST_VARIANCE
+from ingest.statistics.given_token import Partial
 
 SHIFTS = np.array(["current", "previous"], dtype=object)
+NUMBERS = (
+    "variance_reduction",
+    "chosen_variance_reduction",
+    "held_out_variance_reduction",
+    "variance_reduction_se",
+    "held_out_variance_reduction_se",
+    "n_in",
+    "n_out",
+    "mean_in",
+    "mean_out",
+    "mean_in_se",
+    "mean_out_se",
+    "cohen_d",
+    *(f"{name}_{side}{end}" for name in DIRECTION for side in ("in", "out") for end in ("", "_se")),
+    *PARTIAL,
+)
+"""Columns of explanations that `Scores` finds."""
 
 
-def explain_features(accumulator: FeatureAccumulator, least_support: int = LEAST_SUPPORT) -> Arrays:
+def explain_features(
+    accumulator: FeatureAccumulator, partial: Partial | None = None, least_support: int = LEAST_SUPPORT
+) -> Arrays:
     """The explanations that are kept: per neuron the best five of these features, and the best of each shift.
 
+    Args:
+        accumulator: of features of the current token, which are directed, and of as many of the previous one.
+        partial: what those of the current token explain given it.
     Returns:
         Columns of explanations; `neuron_index` and `feature_index` are places. No rows for neurons that do not vary.
     """
-    counts, sums = accumulator.counts_.cpu().numpy(), accumulator.sums_.cpu().numpy()
-    squares = accumulator.squares_.cpu().numpy()
-    n, n_features = int(counts[-1]), len(counts) // 2
-    neurons = neurons_of(n, sums[-1], squares, accumulator.pivot.double().cpu().numpy())
-    current, previous = (
-        class_statistics(counts[part], sums[part], sums[-1], max(n, 1), neurons, least_support)
-        for part in (slice(n_features), slice(n_features, -1))
-    )
-    return kept_rows([current, previous], n, neurons)
+    made, n_features = accumulator, accumulator.n_directed
+    counts, sums, squares = (values.cpu().numpy() for values in (made.counts_, made.sums_, made.squares_))
+    activity = [values.cpu().numpy() for values in (made.active_, made.rectified_)]
+    current, previous = slice(n_features), slice(n_features, -1)
+    pivot = made.pivot.double().cpu().numpy()
+    # without features there is no last entry of all positions
+    of_all = [values[:, n_features:].sum(1) for values in activity]
+    totals = Totals(0, counts[:, -1], sums[:, -1], squares, pivot, np.ones(len(pivot), dtype=bool), of_all)
+    directed = [values[:, :n_features] for values in activity]
+    shifts = [
+        ShiftSums.of_each(counts[:, current], sums[:, current], directed, partial),
+        ShiftSums.of_each(counts[:, previous], sums[:, previous]),
+    ]
+    return Scores(shifts, totals, least_support).kept_rows()
 
 
-def neurons_of(n: int, sums: np.ndarray, squares: np.ndarray, pivot: np.ndarray) -> Neurons:
-    """Means and variances from (neurons,) sums about the pivot over n positions."""
-    centre = sums / max(n, 1)
-    variance = squares / max(n, 1) - centre**2
-    varies = variance * n > LEAST_VARIANCE * np.maximum(squares, 1)
-    return Neurons(0, centre, pivot, np.where(varies, variance, np.nan))
+def of_sets(accumulator: FeatureAccumulator) -> Partial:
+    """What sets of tokens explain given the token: nothing, for a token is in the set or not."""
+    shape = accumulator.n_directed, len(accumulator.pivot)
+    overlap = np.where(accumulator.counts_[:, : shape[0]].sum(0).cpu().numpy() > 0, 0.0, np.nan)
+    return Partial(np.full(shape, np.nan), np.full(shape, np.nan), overlap)
 
 
 def explanation_columns(arrays: Arrays, ids: Ids) -> Iterator[TableRows]:
     """Rows of explanations; their features are places, until they have keys."""
-    numbers = ("variance_reduction", "n_in", "n_out", "mean_in", "mean_out", "cohen_d")
     yield (
         "explanations",
         {
             "neuron_id": ids[arrays["neuron_index"]],
             "feature_id": arrays["feature_index"].astype(np.int32),
             "shift": SHIFTS[arrays["shift"]],
-            **{name: arrays[name] for name in numbers},
+            **{name: arrays[name] for name in NUMBERS},
             "rank": arrays["rank"].astype(np.int32),
         },
     )

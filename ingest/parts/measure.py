@@ -21,7 +21,7 @@ from ingest.corpus.batches import FeatureSource
 from ingest.features.vocabulary import FeatureTable
 from ingest.parts.arrays import PLACE, Arrays, Ids, TableRows, decode
 from ingest.parts.ground import Ground
-from ingest.parts.shapes import LayerPivots, Layers, LayerShape, ModelShape, Share, Size
+from ingest.parts.shapes import CorpusShape, LayerPivots, Layers, LayerShape, ModelShape, Share, Size
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
 from ingest.statistics.layers import LayerAccumulator
@@ -123,6 +123,10 @@ class LayerMeasure(Measure, Generic[A]):
         Args:
             ids: of the layers' neurons.
         """
+
+    def columns(self, shape: CorpusShape) -> int:
+        """Of the features that `source` gives."""
+        return 0
 
     def source(self, ground: Ground, progress: Progress) -> FeatureSource | None:
         """Says which features positions have, if the sums are by features: batches bring them under the measure's name."""

@@ -6,10 +6,9 @@ import numpy as np
 
 from catalog.rows import FeatureRow
 from ingest.features.divisions import Divisions, divide, divided_statistics
-from ingest.features.scores import LEAST_SUPPORT, LEAST_WITHIN, TOP, Classes, Neurons, ratio
+from ingest.features.scores import LEAST_SUPPORT, LEAST_WITHIN, TOP, Classes, Neurons, neurons_of, ratio
 from ingest.features.vocabulary import FeatureTable
 from ingest.parts.arrays import Arrays, Ids, TableRows
-from ingest.parts.explained import neurons_of
 from ingest.parts.ground import Ground
 from ingest.parts.measure import LayerMeasure, Written
 from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size

@@ -45,6 +45,8 @@ class CorpusShape(NamedTuple):
     n_topics: int = 0
     ngram_tokens: int = NGRAM_TOKENS
     """Kept tokens, the first of the corpus, whose n-grams are counted, if it has so many."""
+    n_divisions: int = 0
+    """Ways in which features of the current and of the previous token divide the positions."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from ingest.corpus.batches import FeatureSource
 from ingest.features.of_corpus import TokenTable
 from ingest.features.vocabulary import FeatureTable
 from ingest.parts.arrays import Arrays, Ids, TableRows
-from ingest.parts.explained import explain_features, explanation_columns
+from ingest.parts.explained import explain_features, explanation_columns, of_sets
 from ingest.parts.ground import Ground
 from ingest.parts.measure import Keys, LayerMeasure, Written
-from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
+from ingest.parts.shapes import CorpusShape, LayerPivots, Layers, LayerShape, Size
 from ingest.progress import Progress
 from ingest.statistics.features import FeatureAccumulator
 
@@ -28,18 +28,23 @@ class Topics(LayerMeasure[FeatureAccumulator]):
     def tokens(self, ground: Ground) -> FeatureTable | None:
         return ground.features.topics
 
+    def columns(self, shape: CorpusShape) -> int:
+        return 2 * shape.n_topics
+
     def source(self, ground: Ground, progress: Progress) -> FeatureSource:
-        return TokenTable(ground.features.topics)
+        matrix = ground.features.topics.matrix
+        return TokenTable(matrix, matrix)
 
     def size(self, shape: LayerShape) -> Size:
         n, n_topics = shape.n_neurons, shape.corpus.n_topics
-        return Size(FeatureAccumulator.bytes_needed(n_topics, n), operations=n, finish_operations=n * n_topics)
+        size = FeatureAccumulator.bytes_needed(2 * n_topics, n, n_topics)
+        return Size(size, operations=n, finish_operations=n * n_topics)
 
     def start(self, shape: LayerShape, pivots: LayerPivots) -> FeatureAccumulator:
-        return FeatureAccumulator(self.name, shape.corpus.n_topics, pivots.post)
+        return FeatureAccumulator(self.name, 2 * shape.corpus.n_topics, pivots.post, shape.corpus.n_topics)
 
     def finish(self, sums: FeatureAccumulator, layers: Layers, ground: Ground) -> Arrays:
-        return explain_features(sums)
+        return explain_features(sums, of_sets(sums))
 
     def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
         return explanation_columns(arrays, ids)

@@ -4,20 +4,44 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 import numpy as np
+from torch import Tensor
 
 from catalog.rows import FeatureRow
-from ingest.features.explanations import Explanations, LetterScores, TopTokens, explain, top_tokens
+from ingest.corpus.batches import FeatureSource
+from ingest.features.explanations import LETTER_NUMBERS, DivisionSums, Explained, TopTokens, explain, top_tokens
+from ingest.features.of_corpus import TokenTable
 from ingest.features.vocabulary import FeatureTable
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows
 from ingest.parts.explained import explanation_columns
 from ingest.parts.ground import Ground
 from ingest.parts.measure import LayerMeasure, Written
-from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
+from ingest.parts.shapes import CorpusShape, LayerPivots, Layers, LayerShape, Size
+from ingest.progress import Progress
+from ingest.statistics.features import FeatureAccumulator
+from ingest.statistics.layers import LayerAccumulator, TokenBatch
 from ingest.statistics.token_sums import TokenSumAccumulator
 
 
-class Vocabulary(LayerMeasure[TokenSumAccumulator]):
-    """Sums of activations by the current and by the previous token id."""
+class VocabularySums(LayerAccumulator):
+    """Sums by the current token id, and by block and the divisions of the current and of the previous token."""
+
+    def __init__(self, name: str, d_vocab: int, n_divisions: int, pivot: Tensor) -> None:
+        self.of_tokens = TokenSumAccumulator(d_vocab, pivot)
+        self.of_divisions = FeatureAccumulator(name, n_divisions, pivot)
+
+    def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
+        """Add a batch to both."""
+        self.of_tokens.update(batch, pre, post)
+        self.of_divisions.update(batch, pre, post)
+
+    def state(self) -> dict[str, Tensor]:
+        """The live sums, which may be added to."""
+        of_divisions = {f"division_{name}": sums for name, sums in self.of_divisions.state().items()}
+        return {**self.of_tokens.state(), **of_divisions}
+
+
+class Vocabulary(LayerMeasure[VocabularySums]):
+    """Sums of activations by the current token id, and by block and what features of the current and previous token divide."""
 
     part = name = "vocabulary"
     reads_moments = True
@@ -28,33 +52,37 @@ class Vocabulary(LayerMeasure[TokenSumAccumulator]):
     def tokens(self, ground: Ground) -> FeatureTable | None:
         return ground.features.tokens
 
+    def columns(self, shape: CorpusShape) -> int:
+        return shape.n_divisions
+
+    def source(self, ground: Ground, progress: Progress) -> FeatureSource:
+        return TokenTable(*(made.matrix for made in ground.features.divisions))
+
     def size(self, shape: LayerShape) -> Size:
-        n = shape.n_neurons
-        return Size(TokenSumAccumulator.bytes_needed(shape.d_vocab, n), operations=n, finish_operations=n * shape.d_vocab)
+        n, n_divisions = shape.n_neurons, shape.corpus.n_divisions
+        size = TokenSumAccumulator.bytes_needed(shape.d_vocab, n) + FeatureAccumulator.bytes_needed(n_divisions, n)
+        return Size(size, operations=n, finish_operations=n * shape.d_vocab)
 
-    def start(self, shape: LayerShape, pivots: LayerPivots) -> TokenSumAccumulator:
-        return TokenSumAccumulator(shape.d_vocab, pivots.post)
+    def start(self, shape: LayerShape, pivots: LayerPivots) -> VocabularySums:
+        return VocabularySums(self.name, shape.d_vocab, shape.corpus.n_divisions, pivots.post)
 
-    def finish(self, sums: TokenSumAccumulator, layers: Layers, ground: Ground) -> Arrays:
+    def finish(self, sums: VocabularySums, layers: Layers, ground: Ground) -> Arrays:
         """Ids beyond the tokenizer's never occur in a corpus."""
-        n_ids, counts = ground.tokenizer.n_tokens, ground.features.counts
-        moments = ground.moments(layers.model).post.compute()[layers.neurons]
-        of_tokens, pivot = sums.sums_[:, :n_ids].cpu().numpy(), sums.pivot.cpu().numpy()
-        explanations = explain(
-            ground.features.tokens,
-            ground.features.letters,
-            counts=counts.current[:n_ids],
-            counts_previous=counts.previous[:n_ids],
-            sums=of_tokens[0],
-            sums_previous=of_tokens[1],
-            n=moments.n,
-            mean=moments.mean.cpu().numpy(),
-            variance=moments.var.cpu().numpy(),
+        n_ids, features = ground.tokenizer.n_tokens, ground.features
+        counts, pivot = features.counts.current[:n_ids], sums.of_tokens.pivot.cpu().numpy()
+        of_tokens = sums.of_tokens.sums_[:n_ids].cpu().numpy()
+        held = sums.of_divisions.counts_, sums.of_divisions.sums_, sums.of_divisions.squares_
+        explained = explain(
+            features.tokens.names,
+            features.divisions,
+            DivisionSums(*(values.cpu().numpy() for values in held)),
+            features.letters,
+            token_counts=counts,
+            token_sums=of_tokens,
             pivot=pivot.astype(np.float64),
-            degenerate=moments.degenerate.cpu().numpy(),
+            degenerate=ground.moments(layers.model).post.compute().degenerate[layers.neurons].cpu().numpy(),
         )
-        top = top_tokens(counts.current[:n_ids], of_tokens[0], pivot=pivot, min_count=ground.settings.min_count)
-        return _arrays(explanations, top)
+        return _arrays(explained, top_tokens(counts, of_tokens, pivot=pivot, min_count=ground.settings.min_count))
 
     def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
         yield from explanation_columns(_named("explanations", arrays), ids)
@@ -65,10 +93,9 @@ class Vocabulary(LayerMeasure[TokenSumAccumulator]):
         return Written(kept=20, moved=2)
 
 
-def _arrays(explanations: Explanations, top: TopTokens) -> Arrays:
-    names = [field.name for field in fields(Explanations) if field.name != "letters"]
-    arrays = {f"explanations.{name}": getattr(explanations, name) for name in names}
-    arrays |= {f"letters.{field.name}": getattr(explanations.letters, field.name) for field in fields(LetterScores)}
+def _arrays(explained: Explained, top: TopTokens) -> Arrays:
+    arrays = {f"explanations.{name}": values for name, values in explained.rows.items()}
+    arrays |= {f"letters.{name}": values for name, values in explained.letters.items()}
     arrays["letters.letter"] = arrays["letters.letter"].astype("U1")
     return arrays | {f"top.{field.name}": getattr(top, field.name) for field in fields(TopTokens)}
 
@@ -92,5 +119,5 @@ def _letter_columns(ids: Ids, letters: Arrays) -> Columns:
         "neuron_id": ids[letters["neuron_index"]],
         "letter": letters["letter"].astype(object),
         "feature_id": letters["feature_index"].astype(np.int32),
-        **{name: letters[name] for name in ("variance_reduction", "mean_a", "mean_b", "mean_c")},
+        **{name: letters[name] for name in (*LETTER_NUMBERS, "mean_a", "mean_b", "mean_c")},
     }

@@ -14,6 +14,7 @@ from ingest.features.topic_files import read_topics
 from ingest.features.topics import BY_FILE, BY_MACHINE, Topic, Topics, topic_model
 from ingest.identity import definitions_of, run_settings
 from ingest.inputs import Inputs
+from ingest.jobs.inline import features_of
 from ingest.jobs.store import RunStore
 from ingest.parts import measures_of_models
 from ingest.parts.shapes import CorpusShape, ModelShape
@@ -92,18 +93,29 @@ class RunPlanner:
         work = self._work(known)
         corpus = self.inputs.corpus
         topics = self._topics(known, progress) if corpus is not None and "topics" in self.parts else None
-        n_topics = 0 if topics is None else len(topics.topics)
         plan = make_plan(
             work,
             [ModelShape(c.n_layers, c.d_model, c.d_mlp, c.d_vocab) for c in self.inputs.checkpoints],
-            CorpusShape(0, self.inputs.context)
-            if corpus is None
-            else CorpusShape(corpus.n_rows, self.inputs.context, corpus.n_subsets, n_topics, self.settings.ngram_tokens),
+            self._corpus_shape(topics),
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
         )
         planned = with_measures(plan, work, self.settings, self.inputs.memory_bytes)
         return RunPlan(planned, work, known, self.inputs.identities, self.definitions, topics)
+
+    def _corpus_shape(self, topics: Topics | None) -> CorpusShape:
+        corpus = self.inputs.corpus
+        if corpus is None:
+            return CorpusShape(0, self.inputs.context)
+        features = features_of(self.inputs, topics) if "vocabulary" in self.parts else None
+        return CorpusShape(
+            corpus.n_rows,
+            self.inputs.context,
+            corpus.n_subsets,
+            n_topics=0 if topics is None else len(topics.topics),
+            ngram_tokens=self.settings.ngram_tokens,
+            n_divisions=0 if features is None else features.n_divisions,
+        )
 
     def _topics(self, known: reuse.Known, progress: Progress) -> Topics:
         """Those of the file, of the run whose results are used again, or those of the corpus."""

@@ -15,6 +15,7 @@ from ingest.checkpoints.twins import twin_name
 from ingest.corpus.rows import TokenCorpus
 from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
 from ingest.device import check_precision, memory_budget, resolve_device
+from ingest.features.of_corpus import DIVISIONS
 from ingest.features.topics import COMPONENTS
 from ingest.first_checks import check_plan
 from ingest.inputs import open_corpus
@@ -157,10 +158,10 @@ def _tokens(settings: IngestSettings, source: ModelSource, config: Any, context:
         tokenizer = load_tokenizer(source, config.vocab_size)
         info = tokenizer_identity(tokenizer)
         corpus = open_corpus(settings, info, tokenizer, context, progress)
-        shape = CorpusShape(corpus.n_rows, context, corpus.n_subsets, COMPONENTS, settings.ngram_tokens)
+        shape = CorpusShape(corpus.n_rows, context, corpus.n_subsets, COMPONENTS, settings.ngram_tokens, DIVISIONS)
         return _Tokens(tokenizer, info, corpus, shape)
     n_rows = max(1, (settings.max_tokens or 0) // context) if settings.needs_corpus else 0
-    shape = CorpusShape(n_rows, context, 1, COMPONENTS, settings.ngram_tokens)
+    shape = CorpusShape(n_rows, context, 1, COMPONENTS, settings.ngram_tokens, DIVISIONS)
     try:
         tokenizer = load_tokenizer(source, config.vocab_size)
         return _Tokens(tokenizer, tokenizer_identity(tokenizer), None, shape)

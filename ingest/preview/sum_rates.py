@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ingest.corpus.batches import Pivots, kept_activations, token_batches
 from ingest.corpus.counts import count_tokens
-from ingest.features.of_corpus import SYNTAX_ROWS, CorpusFeatures
+from ingest.features.of_corpus import CorpusFeatures
 from ingest.features.topics import BY_MACHINE, COMPONENTS, Topic, Topics, topic_features
 from ingest.jobs.job import ground_of
 from ingest.jobs.sums import JobSums
@@ -102,7 +102,12 @@ class _Rehearsed:
         self.features = CorpusFeatures(inputs.tokenizer, counts, self.corpus.subset_names, table)
         self.n_topics = len(topics.topics)
         self.shape = CorpusShape(
-            self.corpus.n_rows, inputs.context, self.corpus.n_subsets, self.n_topics, settings.ngram_tokens
+            self.corpus.n_rows,
+            inputs.context,
+            self.corpus.n_subsets,
+            self.n_topics,
+            settings.ngram_tokens,
+            self.features.n_divisions,
         )
         self.layers: list[tuple[Tensor, Tensor]] = []
 
@@ -161,11 +166,12 @@ class _Rehearsed:
         batch = next(token_batches(self.corpus, self.corpus.n_tokens, self.device))
         generator = torch.Generator().manual_seed(0)
 
-        def some(n_features: int) -> FeatureBatch:
-            random = torch.rand(len(batch.kept), 2 * n_features, generator=generator)
+        def some(n_columns: int) -> FeatureBatch:
+            random = torch.rand(len(batch.kept), n_columns, generator=generator)
             return FeatureBatch((random < FEATURE_SHARE).to(self.device))
 
-        return replace(batch, features={"topics": some(self.n_topics), "syntax": some(len(SYNTAX_ROWS))})
+        columns = {name: measure.columns(self.shape) for name, measure in LAYER_MEASURES.items()}
+        return replace(batch, features={name: some(n_columns) for name, n_columns in columns.items() if n_columns})
 
     def _sums(self, measure: str, size: Size) -> JobSums:
         shape = self.rehearsal.shape

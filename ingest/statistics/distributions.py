@@ -6,6 +6,7 @@ nearer to 0, and two what is farther out. A quantile is off by one bin at most, 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from ingest.statistics import loops, moments
+from ingest.statistics.given_token import TokenClassSums
+from ingest.statistics.jackknife import N_BLOCKS
 from ingest.statistics.layers import LayerAccumulator, TokenBatch
 from ingest.statistics.moments import Moments, central_moments
 
@@ -140,73 +143,121 @@ class SubsetMoments:
     post: Moments
     sparsity: Float64[np.ndarray, " neurons"]
     """Fraction of tokens with pre > 0."""
+    rectified: Float64[np.ndarray, " neurons"]
+    """Mean of max(post, 0)."""
+
+
+class Cells(NamedTuple):
+    """Sums by subset and block."""
+
+    n: Int64[np.ndarray, "subsets blocks"]
+    active: Int64[np.ndarray, "subsets blocks neurons"]
+    """Tokens with pre > 0."""
+    rectified: Float64[np.ndarray, "subsets blocks neurons"]
+    """Of max(post, 0)."""
+    pre: Float64[np.ndarray, "subsets blocks 4 neurons"]
+    """Of the first four powers about the pivot."""
+    post: Float64[np.ndarray, "subsets blocks 4 neurons"]
 
 
 class SubsetAccumulator(LayerAccumulator):
-    """Sums of pre and post, and activity, per subset of the corpus, and of the early positions of all rows."""
+    """Sums of pre and post, and activity, per subset and block, and of the early positions of all rows; of post by token."""
 
-    def __init__(self, n_subsets: int, pivot_pre: Tensor, pivot_post: Tensor) -> None:
+    def __init__(self, n_subsets: int, d_vocab: int, pivot_pre: Tensor, pivot_post: Tensor) -> None:
         """Args:
         pivot_pre, pivot_post: (neurons,) fp32.
         """
         n, device = len(pivot_pre), pivot_pre.device
         self.pivots = {"pre": pivot_pre, "post": pivot_post}
-        groups = n_subsets + 1  # the last one is the early positions
+        self.n_subsets = n_subsets
+        groups = n_subsets * N_BLOCKS + 1  # the last one is the early positions
         self.n_ = torch.zeros(groups, dtype=torch.int64)
         self.active_ = torch.zeros(groups, n, dtype=torch.int64, device=device)
+        self.rectified_ = torch.zeros(groups, n, dtype=torch.float64, device=device)
         self.powers_ = {name: torch.zeros(groups, 4, n, dtype=torch.float64, device=device) for name in self.pivots}
+        self.of_tokens = TokenClassSums(d_vocab, n_subsets, n, device)
 
     @staticmethod
-    def bytes_needed(n_subsets: int, n_neurons: int) -> int:
+    def bytes_needed(n_subsets: int, d_vocab: int, n_neurons: int) -> int:
         """Bytes of the resident sums."""
-        return (n_subsets + 1) * n_neurons * 8 * 9
+        groups = n_subsets * N_BLOCKS + 1
+        return groups * n_neurons * 8 * 10 + TokenClassSums.bytes_needed(d_vocab, n_subsets, n_neurons)
 
     def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
-        """Add one layer of a batch, row by row: a row belongs to one subset."""
-        on_cpu = pre.device.type == "cpu"
-        add_powers, add_positive = (
-            (loops.add_powers, loops.add_positive) if on_cpu else (moments.add_powers, moments.add_positive)
-        )
-        kept = {"pre": pre[batch.kept], "post": post[batch.kept]}
+        """Add one layer of a batch, row by row: a row belongs to one subset and one block."""
         parts = self._parts(batch)
-        counts = self.active_[:, neurons]
-        for group, tokens in parts:
-            add_positive(kept["pre"][tokens], counts[group])
+        present = sorted({group for group, _ in parts})
+        if not present:
+            return
+        kept = {"pre": pre[batch.kept], "post": post[batch.kept]}
+        here = [(present.index(group), tokens) for group, tokens in parts]
+        groups = torch.tensor(present, device=pre.device)
+        self._add_activity(kept, here, groups, neurons)
+        add_powers = loops.add_powers if pre.device.type == "cpu" else moments.add_powers
         for name, values in kept.items():
             values -= self.pivots[name][neurons]
-            sums = torch.zeros(*self.powers_[name].shape[:2], values.shape[1], dtype=torch.float64, device=values.device)
-            for group, tokens in parts:
+            sums = torch.zeros(len(present), 4, values.shape[1], dtype=torch.float64, device=values.device)
+            for group, tokens in here:
                 add_powers(values[tokens], sums[group])
-            self.powers_[name][:, :, neurons] += sums
+            self.powers_[name][:, :, neurons].index_add_(0, groups, sums)
+
+    def _add_activity(self, kept: dict[str, Tensor], parts: list[tuple[int, slice]], groups: Tensor, neurons: slice) -> None:
+        on_cpu = groups.device.type == "cpu"
+        add_positive = loops.add_positive if on_cpu else moments.add_positive
+        add_rectified = loops.add_rectified if on_cpu else moments.add_rectified
+        shape = len(groups), kept["pre"].shape[1]
+        counts = torch.zeros(shape, dtype=torch.int64, device=groups.device)
+        sums = torch.zeros(shape, dtype=torch.float64, device=groups.device)
+        for group, tokens in parts:
+            add_positive(kept["pre"][tokens], counts[group])
+            add_rectified(kept["post"][tokens], sums[group])
+        self.active_[:, neurons].index_add_(0, groups, counts)
+        self.rectified_[:, neurons].index_add_(0, groups, sums)
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
-        """Count the tokens of a batch."""
+        """Count the tokens of a batch, and add them by their ids."""
         for group, tokens in self._parts(batch):
             self.n_[group] += tokens.stop - tokens.start
+        subsets = batch.subsets[batch.kept // batch.tokens.shape[1]]
+        members = subsets[:, None] == torch.arange(self.n_subsets, device=subsets.device)
+        self.of_tokens.add(post, batch.current, members)
 
     def _parts(self, batch: TokenBatch) -> list[tuple[int, slice]]:
         """The group and the range of kept tokens of every row, and of the early positions of every row."""
-        early = len(self.n_) - 1
-        rows = [(subset, slice(first, end)) for subset, first, _, end in batch.row_ranges]
+        early, blocks = len(self.n_) - 1, batch.blocks.tolist()
+        rows = [
+            (subset * N_BLOCKS + block, slice(first, end))
+            for block, (subset, first, _, end) in zip(blocks, batch.row_ranges, strict=True)
+        ]
         rows += [(early, slice(first, late)) for _, first, late, _ in batch.row_ranges]
         return [(group, tokens) for group, tokens in rows if tokens.stop > tokens.start]
 
     def state(self) -> dict[str, Tensor]:
         """The live sums, which may be added to."""
-        return {"n": self.n_, "active": self.active_, **self.powers_}
+        own = {"n": self.n_, "active": self.active_, "rectified": self.rectified_, **self.powers_}
+        return own | self.of_tokens.state()
+
+    def cells(self) -> Cells:
+        """The sums of all subsets by block."""
+        held = (self.n_, self.active_, self.rectified_, self.powers_["pre"], self.powers_["post"])
+        return Cells(*(sums[:-1].unflatten(0, (self.n_subsets, N_BLOCKS)).cpu().numpy() for sums in held))
 
     def subset(self, group: int) -> SubsetMoments | None:
         """What is known of one subset; None if it has no kept token."""
-        return self._moments(self.n_[group], {n: p[group] for n, p in self.powers_.items()}, self.active_[group])
+        cells = slice(group * N_BLOCKS, (group + 1) * N_BLOCKS)
+        powers = {name: sums[cells].sum(0) for name, sums in self.powers_.items()}
+        return self._moments(self.n_[cells].sum(), powers, self.active_[cells].sum(0), self.rectified_[cells].sum(0))
 
     def late(self) -> SubsetMoments | None:
         """All positions but the early ones."""
         powers = {name: sums[:-1].sum(0) - sums[-1] for name, sums in self.powers_.items()}
-        return self._moments(self.n_[:-1].sum() - self.n_[-1], powers, self.active_[:-1].sum(0) - self.active_[-1])
+        active, rectified = (sums[:-1].sum(0) - sums[-1] for sums in (self.active_, self.rectified_))
+        return self._moments(self.n_[:-1].sum() - self.n_[-1], powers, active, rectified)
 
-    def _moments(self, n_tokens: Tensor, powers: dict[str, Tensor], active: Tensor) -> SubsetMoments | None:
+    def _moments(self, n_tokens: Tensor, powers: dict[str, Tensor], active: Tensor, rectified: Tensor) -> SubsetMoments | None:
         n = int(n_tokens)
         if n == 0:
             return None
         by_activation = {name: central_moments(n, sums, self.pivots[name]) for name, sums in powers.items()}
-        return SubsetMoments(by_activation["pre"], by_activation["post"], (active.double() / n).cpu().numpy())
+        shares = ((sums.double() / n).cpu().numpy() for sums in (active, rectified))
+        return SubsetMoments(by_activation["pre"], by_activation["post"], *shares)

@@ -23,7 +23,7 @@ class FeatureBatch:
     """Which features the kept positions of a batch have, as far as that is known."""
 
     features: Tensor
-    """(known, 2 * features) bool: of the token, then of the one before it in the row."""
+    """(known, columns) bool: of the token, then of the one before it in the row."""
     places: Tensor | None = None
     """(known,) int64: which of the kept positions these are; None: all."""
 
@@ -65,6 +65,11 @@ class TokenBatch:
         starts = torch.arange(self.n_rows, device=self.kept.device) * context
         edges = torch.searchsorted(self.kept, torch.stack([starts, starts + min(EARLY, context), starts + context]))
         return list(zip(self.subsets.tolist(), *edges.tolist(), strict=True))
+
+    @cached_property
+    def block_of_kept(self) -> Tensor:
+        """(kept,) int64: the block of each kept position."""
+        return self.blocks[self.kept // self.tokens.shape[1]]
 
     @cached_property
     def following(self) -> Tensor:

@@ -178,19 +178,16 @@ def _histogram(
             _count_row(values[t], edges, published, fine, lowest)
 
 
-@compiled("void(f4[::1], i8, b1[:, ::1], f8[:, ::1])")
-def _members(flat: np.ndarray, stride: int, members: np.ndarray, sums: np.ndarray) -> None:
-    for t in range(len(members)):
-        row = flat[t * stride : t * stride + sums.shape[1]]
-        for feature in range(members.shape[1]):
-            if members[t, feature]:
-                _add_row(row, sums[feature])
+@compiled("void(f4[::1], f8[::1])")
+def _rectified_row(row: np.ndarray, sums: np.ndarray) -> None:
+    for i in range(len(row)):
+        sums[i] += max(row[i], np.float32(0.0))
 
 
-@compiled("void(f4[::1], i8, i8, f8[::1], f8[::1])")
-def _squares(flat: np.ndarray, stride: int, n_rows: int, sums: np.ndarray, squares: np.ndarray) -> None:
+@compiled("void(f4[::1], i8, i8, f8[::1])")
+def _rectified(flat: np.ndarray, stride: int, n_rows: int, sums: np.ndarray) -> None:
     for t in range(n_rows):
-        _square_row(flat[t * stride : t * stride + len(sums)], sums, squares)
+        _rectified_row(flat[t * stride : t * stride + len(sums)], sums)
 
 
 def _flat(values: Tensor) -> tuple[np.ndarray, int]:
@@ -278,20 +275,8 @@ def add_histogram(
     _histogram(values.contiguous().numpy(), wanted.numpy(), edges, published.numpy(), counted, lowest)
 
 
-def add_squares(values: Tensor, sums: Tensor, squares: Tensor) -> None:
-    """Add the sums over rows of (positions, neurons) fp32, and of the squares, to (neurons,) float64."""
+def add_rectified(values: Tensor, sums: Tensor) -> None:
+    """Add the sums over rows of max(value, 0), of (tokens, neurons) fp32, to (neurons,) float64."""
     if len(values):
         flat, stride = _flat(values)
-        _squares(flat, stride, len(values), sums.numpy(), squares.numpy())
-
-
-def add_members(values: Tensor, members: Tensor, sums: Tensor) -> None:
-    """Add every row of (positions, neurons) fp32 to the sums of each feature that it has.
-
-    Args:
-        members: (positions, features) bool.
-        sums: (features, neurons) float64, contiguous.
-    """
-    if len(values):
-        flat, stride = _flat(values)
-        _members(flat, stride, members.contiguous().numpy(), sums.numpy())
+        _rectified(flat, stride, len(values), sums.numpy())

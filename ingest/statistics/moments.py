@@ -57,6 +57,11 @@ def add_positive(values: Tensor, count: Tensor) -> None:
     count += (values > 0).sum(0)
 
 
+def add_rectified(values: Tensor, sums: Tensor) -> None:
+    """Add the sums over rows of max(value, 0), of (tokens, neurons) fp32, to (neurons,) float64."""
+    sums += values.clamp_min(0).double().sum(0)
+
+
 class MomentAccumulator(Accumulator):
     """Sums of the first four powers of activations about a pivot."""
 

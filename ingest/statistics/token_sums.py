@@ -18,28 +18,26 @@ def add_rows(values: Tensor, ids: Tensor, sums: Tensor) -> None:
 
 
 class TokenSumAccumulator(LayerAccumulator):
-    """Sums of `post - pivot` by the current and by the previous token id, for consecutive layers of one model."""
+    """Sums of `post - pivot` by the current token id, for consecutive layers of one model."""
 
-    sums_: Float64[Tensor, "2 tokens neurons"]
-    """[0] by the current token id, [1] by the previous one, about the pivot."""
+    sums_: Float64[Tensor, "tokens neurons"]
 
     def __init__(self, d_vocab: int, pivot: Tensor) -> None:
         """Args:
         pivot: (neurons,) fp32, of post; it is on the device of the sums.
         """
         self.pivot = pivot
-        self.sums_ = torch.zeros(2, d_vocab, len(pivot), dtype=torch.float64, device=pivot.device)
+        self.sums_ = torch.zeros(d_vocab, len(pivot), dtype=torch.float64, device=pivot.device)
 
     @staticmethod
     def bytes_needed(d_vocab: int, n_neurons: int) -> int:
         """Bytes of the resident sums."""
-        return 2 * d_vocab * n_neurons * 8
+        return d_vocab * n_neurons * 8
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
-        """Add a batch, in float64; a previous id of -1 (first position of a row) belongs to no token."""
+        """Add a batch, in float64."""
         add = loops.add_rows if post.device.type == "cpu" else add_rows
-        for sums, ids in zip(self.sums_, (batch.current, batch.previous), strict=True):
-            add(post, ids, sums)
+        add(post, batch.current, self.sums_)
 
     def state(self) -> dict[str, Tensor]:
         """The live sums, which may be added to."""

@@ -127,7 +127,9 @@ def test_a_page_without_labels_names_the_best_explanation_and_its_threshold(stor
     ref = NeuronRef(model, layer, index)
     assert store.neuron(ref).identity["no_label"] is None
     execute(engine, "DELETE FROM labels WHERE neuron_id = :id", id=key[1])
-    execute(engine, "UPDATE explanations SET variance_reduction = 0.12345 WHERE neuron_id = :id AND rank = 1", id=key[1])
+    execute(
+        engine, "UPDATE explanations SET held_out_variance_reduction = 0.12345 WHERE neuron_id = :id AND rank = 1", id=key[1]
+    )
     version, least = rows(
         engine,
         """SELECT rule_version, value FROM rules WHERE family = 'token_class' AND parameter = 'min_variance_reduction'

@@ -4,6 +4,8 @@ import pytest
 
 from catalog import api, parts
 from catalog.errors import InputError
+from catalog.questions import why_empty
+from catalog.questions.queries import LabelFilter
 from catalog.rows import Definition
 from catalog.runs import life
 from tests.database.helpers import execute, one, rows
@@ -13,6 +15,8 @@ from tests.published_rows import D_MLP, MODELS, N_LAYERS
 FOUND = {("alphabet", 1), ("unigram", 1), ("token_class", 0), ("previous_token", 1)}
 """Families of the small family, each with the layer of its only neuron."""
 LOOKED_FOR = {rule.family for rule in parts.rules() if {*parts.parts_of_rule(rule.family)} & {*PARTS}}
+OF_FEATURES = "alphabet unigram token_class previous_token context context_off"
+"""Families that are read from explanations, of the parts of the small family."""
 
 
 @pytest.fixture
@@ -80,27 +84,35 @@ def test_families_whose_part_the_run_lacks_are_not_listed(engine, published):
     ("change", "family"),
     [
         ("UPDATE position_statistics SET mutual_information = NULL", "position"),
-        ("UPDATE subset_statistics SET variance_reduction = NULL", "context"),
-        ("DELETE FROM subset_statistics", "context"),
+        ("UPDATE subset_statistics SET variance_reduction = NULL", "context context_off"),
+        ("DELETE FROM subset_statistics", "context context_off"),
         ("DELETE FROM run_parts WHERE part = 'correlations'", "unexplained"),
+        ("UPDATE explanations SET held_out_variance_reduction = NULL", OF_FEATURES),
     ],
 )
 def test_what_nothing_can_be_said_of_was_not_looked_for(published_family, engine, store, change, family):
-    """Too few rows for positions, a corpus without subsets, models that were not compared."""
+    """Too few rows for positions, a corpus without subsets, models that were not compared, too few documents held out."""
     assert families(engine) == LOOKED_FOR
     execute(engine, change)
     store.relabel()
-    assert families(engine) == LOOKED_FOR - {family}
+    assert families(engine) == LOOKED_FOR - set(family.split())
 
 
-def test_topics_are_enough_to_look_for_contexts(engine, store):
-    run = publish(engine, "topics")
-    execute(engine, "DELETE FROM subset_statistics")
+def test_a_half_that_says_nothing_is_told(published_family, engine, store):
+    execute(engine, "UPDATE explanations SET held_out_variance_reduction = NULL")
     store.relabel()
-    assert families(engine) == {"previous_token"}
-    execute(engine, "INSERT INTO run_topics (run_id, ordinal, feature_id) SELECT :run, 1, min(id) FROM features", run=run)
+    with engine.connect() as connection:
+        said = why_empty.labels(connection, LabelFilter(family="token_class"))
+    assert said == (
+        f"the family token_class was not looked for in run {published_family}: its documents are too few to score features on "
+        "the half that is held out, or were read by an earlier version"
+    )
+
+
+def test_topics_are_enough_to_look_for_classes_of_tokens(engine, store):
+    publish(engine, "topics")
     store.relabel()
-    assert families(engine) == {"previous_token", "context"}
+    assert families(engine) == {"previous_token", "token_class"}
 
 
 def test_publication_after_labels_keeps_the_rows_of_zero(published_family, engine, store):

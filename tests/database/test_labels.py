@@ -3,6 +3,7 @@
 import pytest
 
 from catalog.publishing.relabel import relabel
+from catalog.questions.evidence import in_words
 from tests.database.helpers import execute, one, rows
 from tests.database.labelled import (
     LETTER_NEURON,
@@ -75,10 +76,36 @@ def test_the_evidence_says_what_the_rule_looked_at(engine, run):
     relabel(engine)
     evidence = one(engine, "SELECT evidence FROM labels WHERE neuron_id = :neuron", neuron=neuron)
     assert evidence == {
-        "feature": "is_digit", "shift": "current", "variance_reduction": 0.75, "n_in": 500, "n_out": 11500,
-        "mean_in": 2.5, "mean_out": 0.25, "cohen_d": 1.5, "threshold": 0.5, "runner_up": "contains_comma",
-        "runner_up_shift": "previous", "runner_up_variance_reduction": 0.25,
+        "feature": "is_digit", "shift": "current", "variance_reduction": 0.75, "variance_reduction_se": None,
+        "held_out_variance_reduction": 0.75, "held_out_variance_reduction_se": None, "chosen_variance_reduction": 0.75,
+        "n_in": 500, "n_out": 11500, "mean_in": 2.5, "mean_in_se": None, "mean_out": 0.25, "mean_out_se": None, "cohen_d": 1.5,
+        "threshold": 0.5, "runner_up": "contains_comma", "runner_up_shift": "previous", "runner_up_variance_reduction": 0.25,
+        "runner_up_within_error": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("second", "within"), [(0.71, True), (0.69, False)])
+def test_a_runner_up_within_its_error_is_told(engine, run, second, within):
+    neuron = neuron_id(engine, 5)
+    found = (("is_digit", "current", 0.75), ("contains_comma", "previous", second))
+    explain(engine, run, neuron, *found, held_out_variance_reduction_se=0.05)
+    relabel(engine)
+    evidence = one(engine, "SELECT evidence FROM labels WHERE neuron_id = :neuron", neuron=neuron)
+    assert evidence["runner_up_within_error"] is within
+    said = in_words("token_class", evidence)
+    assert ("is_digit, or contains_comma of the previous token, of the token explains 75 % ± 5 %" in said) == within
+    assert "next best contains_comma of the previous token" in said
+
+
+def test_documents_that_did_not_choose_decide(engine, run):
+    """The score of the half that chose, and that of all, give no label."""
+    neuron = neuron_id(engine, 5)
+    explain(engine, run, neuron, ("is_digit", "current", 0.9), ("s_unigram", "current", 0.8))
+    statement = "UPDATE explanations SET held_out_variance_reduction = :held_out WHERE neuron_id = :neuron AND rank = 1"
+    for held_out, expected in ((None, []), (0.49, []), (0.5, [("token_class", "is_digit", 0.5)])):
+        execute(engine, statement, held_out=held_out, neuron=neuron)
+        relabel(engine)
+        assert labels_of(engine, neuron) == expected
 
 
 def test_a_positional_neuron_is_labelled_by_its_pattern(engine, run, store):
@@ -184,37 +211,6 @@ def test_a_bos_neuron_is_above_the_multiple_of_its_other_activations(engine, run
         assert labels_of(engine, neuron) == expected
         found = rows(engine, "SELECT neuron, ratio FROM bos_neurons")
         assert found == [(5, ratio) for _, _, ratio in expected], "the view shows those that the rule labels"
-
-
-@pytest.mark.parametrize(
-    ("name", "family", "subtype", "machine_named"),
-    [
-        ("subset_code", "subset", "code", False),
-        ("subset_subset_a#0123abcd", "subset", "subset_a#0123abcd", False),
-        ("topic_law#0123abcd", "topic", "law", False),
-        ("topic_subset_of#0123abcd", "topic", "subset_of", False),
-        ("topic_court+judge#1+law#0123abcd", "machine_topic", "court+judge#1+law", True),
-    ],
-)
-def test_a_context_neuron_is_explained_best_by_a_subset_or_a_topic(engine, run, store, name, family, subtype, machine_named):
-    neuron = neuron_id(engine, 5)
-    insert = "INSERT INTO features (name, family, ordinal, definition) VALUES (:name, :family, 9000, 'made up')"
-    execute(engine, insert, name=name, family=family)
-    comma = ("contains_comma", "current", 0.2)
-    for found, expected in (
-        ([(name, "current", 0.0499)], []),
-        ([(name, "current", 0.05)], [("context", subtype, 0.05)]),
-        ([comma, (name, "current", 0.19)], []),
-        ([(name, "current", 0.21), comma], [("context", subtype, 0.21)]),
-        ([(name, "previous", 0.21), comma], [("previous_token", subtype, 0.21)]),
-    ):
-        explain(engine, run, neuron, *found)
-        store.relabel()
-        assert labels_of(engine, neuron) == expected
-    explain(engine, run, neuron, (name, "current", 0.6))
-    store.relabel()
-    ((evidence,),) = rows(engine, "SELECT evidence FROM labels WHERE neuron_id = :n", n=neuron)
-    assert evidence["machine_named"] is machine_named and evidence["feature"] == name
 
 
 def test_a_universal_neuron_without_feature_or_other_cause_is_unexplained(engine, run, store):

@@ -13,7 +13,7 @@ from catalog.runs import life
 from tests import published
 from tests.database.helpers import execute, one, rows
 from tests.published import PARTS, TOKENIZER, spec_of
-from tests.published_rows import MODELS, N
+from tests.published_rows import MODELS, SCORES, N
 
 SYNTAX = (
     FeatureRow("spacy_morph_plural", "spacy_morph", 10_000, "a plural"),
@@ -46,7 +46,7 @@ def publish_syntax(engine: Engine, found: Found, identity: str = "small family",
                 "neuron_id": ids[0].neuron_ids[[flat for flat, _, _, _ in each]],
                 "feature_id": np.array([feature_ids[name] for _, name, _, _ in each], dtype=np.int32),
                 "shift": np.array([shift for _, _, shift, _ in each], dtype=object),
-                "variance_reduction": np.array([score for _, _, _, score in each]),
+                **dict.fromkeys(SCORES, np.array([score for _, _, _, score in each])),
                 "n_in": np.full(n, 500), "n_out": np.full(n, 5500), "mean_in": np.ones(n), "mean_out": np.zeros(n),
                 "cohen_d": np.ones(n),
                 "rank": np.array([1 + i for these in found.values() for i in range(len(these))], dtype=np.int32),

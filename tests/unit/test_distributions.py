@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from ingest.parts.distributions import describe_subsets, explain_subsets, subset_columns
 from ingest.statistics import distributions as core
 from ingest.statistics.distributions import HistogramAccumulator, SubsetAccumulator
+from ingest.statistics.jackknife import HALF, N_BLOCKS
 from ingest.statistics.layers import EARLY, LayerAccumulator, TokenBatch
 from tests import references
 
 CPU = torch.device("cpu")
-N_ROWS, CONTEXT, N = 24, 16, 6
+N_ROWS, CONTEXT, N, TOKENS = 64, 16, 6, 7
 SPLITS = st.lists(st.integers(0, N_ROWS), max_size=4)
 
 
@@ -29,6 +30,17 @@ class Data:
         self.kept = torch.rand(N_ROWS, CONTEXT, generator=generator) > 0.2
         self.kept[:, 0] = False
         self.subsets = torch.randint(0, 3, (N_ROWS,), generator=generator)
+        self.blocks = torch.arange(N_ROWS) * 5 % N_BLOCKS
+        self.tokens = torch.randint(0, TOKENS, (N_ROWS, CONTEXT), generator=generator)
+
+    @property
+    def pivots(self) -> list[torch.Tensor]:
+        return [x[self.kept][:20].mean(0) for x in (self.pre, self.post)]
+
+    def by_subset(self, n_subsets: int, cuts: list[int]) -> SubsetAccumulator:
+        made = SubsetAccumulator(n_subsets, TOKENS, *self.pivots)
+        self.feed(made, cuts)
+        return made
 
     def feed(self, accumulator: LayerAccumulator, cuts: list[int]) -> None:
         """All rows, in batches, each in two pieces of neurons."""
@@ -36,13 +48,13 @@ class Data:
             rows = slice(first, last)
             kept = self.kept[rows].flatten().nonzero().squeeze(1)
             nothing = torch.empty(0, dtype=torch.int64)
-            tokens = torch.zeros(last - first, CONTEXT, dtype=torch.int64)
-            subsets = self.subsets[rows]
-            batch = TokenBatch(first, last - first, 0, tokens, kept, nothing, nothing, subsets, torch.zeros_like(subsets))
+            tokens = self.tokens[rows]
+            current, of_rows = tokens.flatten()[kept], (self.subsets[rows], self.blocks[rows])
+            batch = TokenBatch(first, last - first, 0, tokens, kept, current, nothing, *of_rows)
             for neurons in (slice(0, 2), slice(2, N)):
                 both = (x[rows, :, neurons].reshape(-1, neurons.stop - neurons.start).clone() for x in (self.pre, self.post))
                 accumulator.observe(batch, *both, neurons)
-            accumulator.update(batch, torch.empty(0), torch.empty(0))
+            accumulator.update(batch, torch.empty(0), self.post[rows].flatten(0, 1)[kept] - self.pivots[1])
 
 
 def brute_counts(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -119,9 +131,7 @@ def test_fine_bins_lie_between_their_edges() -> None:
 @given(seed=st.integers(0, 50), cuts=SPLITS)
 def test_moments_per_subset_of_any_split(seed: int, cuts: list[int]) -> None:
     data = Data(seed)
-    pivots = [x[data.kept][:20].mean(0) for x in (data.pre, data.post)]
-    accumulator = SubsetAccumulator(4, *pivots)
-    data.feed(accumulator, cuts)
+    accumulator, pivots = data.by_subset(4, cuts), data.pivots
     place = torch.arange(CONTEXT).expand(N_ROWS, CONTEXT)
     wanted = [data.kept & (data.subsets == group)[:, None] for group in range(4)] + [data.kept & (place >= EARLY)]
     for found, chosen in zip([*map(accumulator.subset, range(4)), accumulator.late()], wanted, strict=True):
@@ -129,6 +139,7 @@ def test_moments_per_subset_of_any_split(seed: int, cuts: list[int]) -> None:
         if found is None:
             continue
         np.testing.assert_allclose(found.sparsity, (data.pre[chosen] > 0).double().mean(0).numpy())
+        np.testing.assert_allclose(found.rectified, data.post[chosen].clamp_min(0).double().mean(0).numpy())
         for own, values, pivot in ((found.pre, data.pre, pivots[0]), (found.post, data.post, pivots[1])):
             exact = references.moments((values[chosen] - pivot).numpy())
             deviation = exact["var"] ** 0.5
@@ -143,27 +154,35 @@ def test_what_subsets_explain_is_the_definition(seed: int, cuts: list[int], n_su
     data = Data(seed)
     data.post[..., 4] = 3.0  # this neuron never changes
     data.subsets %= n_subsets
-    accumulator = SubsetAccumulator(4, *(x[data.kept][:20].mean(0) for x in (data.pre, data.post)))
-    data.feed(accumulator, cuts)
-    reduction, kept = explain_subsets(accumulator, least_support=30)
+    accumulator = data.by_subset(4, cuts)
+    found, kept = explain_subsets(accumulator, accumulator.cells(), least_support=30)
     whole = data.post[data.kept].double().numpy()
-    group = data.subsets[:, None].expand(N_ROWS, CONTEXT)[data.kept].numpy()
-    expected = np.full((4, N), np.nan)
-    for i in range(n_subsets):
-        inside = group == i
-        if min(inside.sum(), (~inside).sum()) >= 30:
-            share = inside.mean()
-            within = share * whole[inside].var(0) + (1 - share) * whole[~inside].var(0)
-            expected[i] = np.where(np.arange(N) == 4, np.nan, 1 - within / np.where(np.arange(N) == 4, 1, whole.var(0)))
-    np.testing.assert_allclose(reduction, expected, atol=1e-5)
+    group, block, tokens = (
+        values.expand(N_ROWS, CONTEXT)[data.kept].numpy()
+        for values in (data.subsets[:, None], data.blocks[:, None], data.tokens)
+    )
+    early, everywhere = block < HALF, np.ones(len(block), dtype=bool)
+    expected = by_definition(whole, group, everywhere, n_subsets)
+    np.testing.assert_allclose(found["variance_reduction"], expected, atol=1e-5)
+    without = [by_definition(whole, group, block != each, n_subsets, 1) for each in np.unique(block)]
+    error = np.sqrt((len(without) - 1) * np.var(without, axis=0))
+    np.testing.assert_allclose(
+        found["variance_reduction_se"], np.where(np.isnan(expected), np.nan, error), atol=1e-4, rtol=1e-3
+    )
+    assert_given_the_token(whole, tokens, group, kept)
+    held_out = by_definition(whole, group, ~early, n_subsets, 15)
+    expected = by_definition(whole, group, early, n_subsets)
     n_groups = len(np.unique(group))
     for neuron in range(N):
         own = kept["neuron_index"] == neuron
-        scores = dict(zip(kept["feature_index"][own].tolist(), kept["variance_reduction"][own].tolist(), strict=True))
+        subsets = kept["feature_index"][own]
+        scores = dict(zip(subsets.tolist(), kept["chosen_variance_reduction"][own].tolist(), strict=True))
+        np.testing.assert_allclose(kept["held_out_variance_reduction"][own], held_out[subsets, neuron], atol=1e-5)
         means = [whole[group == i, neuron].mean() if (group == i).any() else -np.inf for i in range(4)]
         known = [i for i in range(4) if not np.isnan(expected[i, neuron])]
-        if n_groups == 2:  # each other's rest: the one with the higher mean says it
-            known = [i for i in known if means[i] == max(means)]
+        if n_groups == 2:  # each other's rest: the one in which the neuron is more active says it
+            rectified = {i: np.maximum(whole[group == i, neuron], 0).mean() for i in np.unique(group)}
+            known = [i for i in known if rectified[i] == max(rectified.values())]
         assert sorted(scores) == known
         for i, score in scores.items():
             assert score == pytest.approx(expected[i, neuron], abs=1e-5)
@@ -171,11 +190,57 @@ def test_what_subsets_explain_is_the_definition(seed: int, cuts: list[int], n_su
         assert kept["mean_in"][own] == pytest.approx([means[i] for i in kept["feature_index"][own]], rel=1e-4, abs=1e-4)
 
 
+def by_definition(
+    post: np.ndarray, group: np.ndarray, wanted: np.ndarray, n_subsets: int, least_support: int = 30
+) -> np.ndarray:
+    """(4, N) variance reductions of the subsets, over the positions that are wanted."""
+    expected = np.full((4, N), np.nan)
+    for i in range(n_subsets):
+        inside = group[wanted] == i
+        if min(inside.sum(), (~inside).sum()) >= least_support:
+            for neuron in set(range(N)) - {4}:
+                expected[i, neuron] = references.variance_reduction(post[wanted, neuron], inside)
+    return expected
+
+
+def assert_given_the_token(post: np.ndarray, tokens: np.ndarray, group: np.ndarray, kept: dict[str, np.ndarray]) -> None:
+    """Partial effects are those of the regression on token and subset."""
+    dummies = np.eye(TOKENS)[tokens]
+    dummies = dummies[:, dummies.any(0)]
+    for row, neuron in enumerate(kept["neuron_index"]):
+        inside = (group == kept["feature_index"][row]).astype(np.float64)
+        x = post[:, neuron]
+        within = x - dummies @ (dummies.T @ x / dummies.sum(0))
+        beta = np.linalg.lstsq(np.column_stack([dummies, inside]), x, rcond=None)[0][-1]
+        assert kept["partial_effect"][row] == pytest.approx(beta / within.std(), rel=1e-3, abs=1e-4)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 50), cuts=SPLITS)
+def test_errors_of_subsets_are_those_of_the_definition(seed: int, cuts: list[int]) -> None:
+    data = Data(seed)
+    found = describe_subsets(data.by_subset(3, cuts))
+    block = data.blocks[:, None].expand(N_ROWS, CONTEXT)
+    for subset in range(3):
+        here = data.kept & (data.subsets == subset)[:, None]
+        estimates: dict[str, list[np.ndarray]] = {}
+        for each in block[here].unique():
+            pre, post = (x[here & (block != each)].double().numpy() for x in (data.pre, data.post))
+            centred = pre - pre.mean(0)
+            for name, values in (
+                ("sparsity", (pre > 0).mean(0)), ("rectified", np.maximum(post, 0).mean(0)), ("mean", pre.mean(0)),
+                ("post_mean", post.mean(0)), ("kurt", (centred**4).mean(0) / (centred**2).mean(0) ** 2),
+            ):  # fmt: skip
+                estimates.setdefault(name, []).append(values)
+        for name, without in estimates.items():
+            n = len(without)
+            expected = np.sqrt((n - 1) * np.var(without, axis=0)) if n >= 10 else np.full(N, np.nan)
+            np.testing.assert_allclose(found[f"{name}_se"][subset], expected, rtol=1e-3, atol=1e-4 * np.abs(without).max())
+
+
 def test_without_subsets_nothing_is_explained_by_them() -> None:
     data = Data(3)
     data.subsets[:] = 0
-    accumulator = SubsetAccumulator(1, *(x[data.kept][:20].mean(0) for x in (data.pre, data.post)))
-    data.feed(accumulator, [])
-    found = describe_subsets(accumulator)
+    found = describe_subsets(data.by_subset(1, []))
     assert np.isnan(found["variance_reduction"]).all()
     assert [table for table, _ in subset_columns(found, np.arange(N, dtype=np.int32), [])] == ["late_statistics"]

@@ -1,16 +1,17 @@
 """Explanations from sums per token id equal the plain definition on raw activations (SPEC §6.1, §17 oracle 2)."""
 
-from dataclasses import fields
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.features.explanations import explain
+from ingest.features.held_out import HELD_OUT_SUPPORT
 from ingest.features.unigrams import letter_classes
+from ingest.statistics.jackknife import HALF, N_BLOCKS
 from tests import references
-from tests.unit.raw_sums import SHIFTS, STRINGS, Raw, all_reductions, explained, no_letters, random_raw, rows_of, table
+from tests.unit.raw_sums import SHIFTS, STRINGS, Raw, all_reductions, explained, random_raw, rows_of, table
 
 
 @settings(max_examples=60, deadline=None)
@@ -23,19 +24,71 @@ from tests.unit.raw_sums import SHIFTS, STRINGS, Raw, all_reductions, explained,
 def test_every_row_equals_the_definition(seed: int, n: int, n_features: int, least_support: int) -> None:
     raw = random_raw(seed, n, n_tokens=9)
     features = table(np.random.default_rng(seed).random((n_features, 9)) < 0.4)
-    found = explained(raw, features, least_support=least_support)
-    for i in range(len(found.rank)):
-        values = raw.post[:, found.neuron_index[i]]
-        member = raw.member(features, int(found.feature_index[i]), int(found.shift[i]))
+    found = explained(raw, features, least_support=least_support).rows
+    for i in range(len(found["rank"])):
+        neuron, feature, shift = (int(found[name][i]) for name in ("neuron_index", "feature_index", "shift"))
+        values, member = raw.post[:, neuron], raw.member(features, feature, shift)
         reduction = references.variance_reduction(values, member)
         within = (member.sum() * values[member].var() + (~member).sum() * values[~member].var()) / n
-        assert (found.n_in[i], found.n_out[i]) == (member.sum(), (~member).sum())
-        assert found.mean_in[i] == pytest.approx(values[member].mean(), abs=1e-9)
-        assert found.mean_out[i] == pytest.approx(values[~member].mean(), abs=1e-9)
-        assert found.variance_reduction[i] == pytest.approx(reduction, abs=1e-9)
+        assert (found["n_in"][i], found["n_out"][i]) == (member.sum(), (~member).sum())
+        assert found["mean_in"][i] == pytest.approx(values[member].mean(), abs=1e-9)
+        assert found["mean_out"][i] == pytest.approx(values[~member].mean(), abs=1e-9)
+        assert found["variance_reduction"][i] == pytest.approx(reduction, abs=1e-9)
         if 1 - reduction > 1e-9:
             d = (values[member].mean() - values[~member].mean()) / np.sqrt(within)
-            assert found.cohen_d[i] == pytest.approx(d, rel=1e-6)
+            assert found["cohen_d"][i] == pytest.approx(d, rel=1e-6)
+        for half, name, least in (
+            (raw.choosing, "chosen_variance_reduction", least_support),
+            (raw.held_out, "held_out_variance_reduction", int(least_support * HELD_OUT_SUPPORT)),
+        ):
+            inside, x = half.member(features, feature, shift), half.post[:, neuron]
+            defined = min(inside.sum(), (~inside).sum()) >= max(1, least) and x.var() > 1e-12
+            expected = references.variance_reduction(x, inside) if defined else np.nan
+            assert found[name][i] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+        assert_errors(found, i, values, member, raw.of_block)
+
+
+def assert_errors(found: dict[str, np.ndarray], i: int, values: np.ndarray, member: np.ndarray, blocks: np.ndarray) -> None:
+    """Standard errors are those of the definition: everything made again without each block."""
+
+    def reduction(x: np.ndarray, inside: np.ndarray) -> float:
+        return references.variance_reduction(x, inside) if inside.any() and not inside.all() and x.var() > 1e-9 else np.nan
+
+    late = blocks >= HALF
+    held_out = jackknifed(values[late], member[late], blocks[late], reduction)
+    if np.isnan(found["held_out_variance_reduction"][i]):
+        held_out = np.nan
+    for name, expected in (
+        ("variance_reduction_se", jackknifed(values, member, blocks, reduction)),
+        ("held_out_variance_reduction_se", held_out),
+        ("mean_in_se", jackknifed(values, member, blocks, lambda x, inside: x[inside].mean() if inside.any() else np.nan)),
+        ("mean_out_se", jackknifed(values, ~member, blocks, lambda x, inside: x[inside].mean() if inside.any() else np.nan)),
+    ):
+        assert found[name][i] == pytest.approx(expected, rel=1e-6, abs=1e-9, nan_ok=True), name
+
+
+def jackknifed(x: np.ndarray, inside: np.ndarray, blocks: np.ndarray, estimate: Callable[..., float]) -> float:
+    filled = [block for block in range(N_BLOCKS) if (blocks == block).any()]
+    if len(filled) < 10:
+        return np.nan
+    without = np.array([estimate(x[blocks != block], inside[blocks != block]) for block in filled])
+    return float(np.sqrt((len(filled) - 1) * without.var()))
+
+
+def test_a_feature_of_one_half_is_chosen_there_and_worth_nothing_in_the_other() -> None:
+    """What holds in the documents that choose alone: best by these, and its held-out score says that it does not hold."""
+    raw = random_raw(11, 4000, n_tokens=9, n_neurons=2)
+    features = table(np.random.default_rng(11).random((6, 9)) < 0.5)
+    noise = np.random.default_rng(12).normal(size=(2, 4000))
+    early = raw.of_block < HALF
+    member = raw.member(features, 2, 0)
+    raw.post[:, 0] = np.where(early, 3.0 * member, 0.0) + noise[0]
+    raw.post[:, 1] = np.where(early, 0.0, 3.0 * member) + noise[1]
+    found = explained(raw, features).rows
+    first = [np.flatnonzero((found["neuron_index"] == neuron) & (found["rank"] == 1))[0] for neuron in (0, 1)]
+    assert found["feature_index"][first[0]] == 2
+    assert found["chosen_variance_reduction"][first[0]] > 0.5 > 0.01 > found["held_out_variance_reduction"][first[0]]
+    assert found["chosen_variance_reduction"][first[1]] < 0.02
 
 
 @settings(max_examples=60, deadline=None)
@@ -49,7 +102,7 @@ def test_kept_rows_are_the_top_five_and_the_best_of_each_shift(seed: int, n: int
     raw = random_raw(seed, n, n_tokens=9)
     features = table(np.random.default_rng(seed).random((n_features, 9)) < 0.4)
     found = explained(raw, features, least_support=least_support)
-    for neuron, scores in enumerate(all_reductions(raw, features, least_support).T):
+    for neuron, scores in enumerate(all_reductions(raw.choosing, features, least_support).T):
         rows = rows_of(found, neuron)
         defined = np.flatnonzero(~np.isnan(scores))
         best = [np.nanmax(half) for half in (scores[:n_features], scores[n_features:]) if not np.isnan(half).all()]
@@ -68,10 +121,10 @@ def test_oracle_of_six_tokens() -> None:
     values = np.array([0.0, 0, 1, 3, 0, 2])[:, None]
     raw = Raw(np.arange(6), np.full(6, -1), values)
     found = explained(raw, table(np.array([[0, 0, 1, 1, 0, 0]])))
-    assert found.variance_reduction.tolist() == pytest.approx([0.375])
-    assert (found.n_in[0], found.n_out[0], found.shift[0], found.rank[0]) == (2, 4, 0, 1)
-    assert (found.mean_in[0], found.mean_out[0]) == pytest.approx((2, 0.5))
-    assert found.cohen_d[0] == pytest.approx(1.5 / np.sqrt(0.625 * 4 / 3))
+    assert found.rows["variance_reduction"].tolist() == pytest.approx([0.375])
+    assert (found.rows["n_in"][0], found.rows["n_out"][0], found.rows["shift"][0], found.rows["rank"][0]) == (2, 4, 0, 1)
+    assert (found.rows["mean_in"][0], found.rows["mean_out"][0]) == pytest.approx((2, 0.5))
+    assert found.rows["cohen_d"][0] == pytest.approx(1.5 / np.sqrt(0.625 * 4 / 3))
 
 
 def test_previous_token_without_one_counts_outside() -> None:
@@ -80,8 +133,8 @@ def test_previous_token_without_one_counts_outside() -> None:
     found = explained(raw, table(np.array([[1, 0]])))
     rows = rows_of(found, 0)
     assert rows[1, 0] == (1, pytest.approx(1.0))
-    previous = found.shift == 1
-    assert (found.n_in[previous][0], found.n_out[previous][0]) == (2, 4)
+    previous = found.rows["shift"] == 1
+    assert (found.rows["n_in"][previous][0], found.rows["n_out"][previous][0]) == (2, 4)
 
 
 def test_a_planted_neuron_has_reduction_one() -> None:
@@ -91,11 +144,11 @@ def test_a_planted_neuron_has_reduction_one() -> None:
     raw.post[:, 2] = raw.member(features, 5, 1)
     found = explained(raw, features)
     for neuron, shift, feature in ((1, 0, 2), (2, 1, 5)):
-        first = (found.neuron_index == neuron) & (found.rank == 1)
-        assert (found.shift[first][0], found.feature_index[first][0]) == (shift, feature)
-        assert found.variance_reduction[first][0] == pytest.approx(1)
-        assert (found.mean_in[first][0], found.mean_out[first][0]) == pytest.approx((1, 0), abs=1e-12)
-        assert np.isnan(found.cohen_d[first][0])
+        first = (found.rows["neuron_index"] == neuron) & (found.rows["rank"] == 1)
+        assert (found.rows["shift"][first][0], found.rows["feature_index"][first][0]) == (shift, feature)
+        assert found.rows["variance_reduction"][first][0] == pytest.approx(1)
+        assert (found.rows["mean_in"][first][0], found.rows["mean_out"][first][0]) == pytest.approx((1, 0), abs=1e-12)
+        assert np.isnan(found.rows["cohen_d"][first][0])
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 64])
@@ -108,14 +161,12 @@ def test_any_chunk_gives_the_same(chunk: int) -> None:
     features = table(np.concatenate([matrix, matrix[::-1], ~matrix, letters.itself[:2]]), names)
     whole = explained(raw, features, letters)
     parts = explained(raw, features, letters, chunk=chunk)
-    for one, other in ((whole, parts), (whole.letters, parts.letters)):
-        for field in fields(one):
-            if field.name in ("letters", "letter"):
-                continue
-            expected, actual = getattr(one, field.name), getattr(other, field.name)
+    for one, other in zip(whole, parts, strict=True):
+        for name in one.keys() - {"letter"}:
+            expected, actual = one[name], other[name]
             np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=0 if expected.dtype == int else 1e-12)
-    assert whole.letters.letter.tolist() == parts.letters.letter.tolist()
-    assert set(parts.letters.neuron_index) == set(range(11)) - {4}
+    assert whole.letters["letter"].tolist() == parts.letters["letter"].tolist()
+    assert set(parts.letters["neuron_index"]) == set(range(11)) - {4}
 
 
 @pytest.mark.parametrize("chunk", [2, 3, 512])
@@ -147,15 +198,15 @@ def test_complements_keep_their_own_sides() -> None:
     found = explained(raw, table(np.concatenate([matrix, ~matrix])))
     for shift in SHIFTS:
         for feature in range(2):
-            of = (found.shift == shift) & (found.feature_index == feature) & (found.neuron_index == 0)
+            of = (found.rows["shift"] == shift) & (found.rows["feature_index"] == feature) & (found.rows["neuron_index"] == 0)
             member = raw.member(table(np.concatenate([matrix, ~matrix])), feature, shift)
-            assert found.n_in[of][0] == member.sum()
-            assert found.mean_in[of][0] == pytest.approx(raw.post[member, 0].mean(), abs=1e-9)
+            assert found.rows["n_in"][of][0] == member.sum()
+            assert found.rows["mean_in"][of][0] == pytest.approx(raw.post[member, 0].mean(), abs=1e-9)
 
 
 def test_the_current_token_comes_before_the_previous_one() -> None:
     raw = random_raw(9, 300, n_tokens=9)
-    same = Raw(raw.current, raw.current, raw.post)
+    same = Raw(raw.current, raw.current, raw.post, raw.blocks)
     found = explained(same, table(np.random.default_rng(9).random((2, 9)) < 0.5))
     for neuron in range(4):
         in_order = sorted((rank, shift) for (shift, _), (rank, _) in rows_of(found, neuron).items())
@@ -167,7 +218,7 @@ def test_both_classes_need_support(n_in: int, n_out: int) -> None:
     current = np.repeat([0, 1], [n_in, n_out])
     raw = Raw(current, np.full(len(current), -1), np.random.default_rng(0).normal(size=(len(current), 1)))
     found = explained(raw, table(np.array([[1, 0]])), least_support=100)
-    assert len(found.rank) == (1 if min(n_in, n_out) >= 100 else 0)
+    assert len(found.rows["rank"]) == (1 if min(n_in, n_out) >= 100 else 0)
 
 
 def test_neurons_that_do_not_vary_have_no_rows() -> None:
@@ -176,27 +227,27 @@ def test_neurons_that_do_not_vary_have_no_rows() -> None:
     names = ["a_unigram", "b_unigram"]
     features = table(np.array([[s.strip().lower() == name[0] for s in STRINGS] for name in names]), names)
     found = explained(raw, features, letter_classes(STRINGS, excluded_ids=[]))
-    assert set(found.neuron_index) == {0, 2}
-    assert set(found.letters.neuron_index) == {0, 2}
-    only = explained(Raw(raw.current, raw.previous, raw.post[:, 1:2]), features, letter_classes(STRINGS, []))
-    assert len(only.rank) == len(only.letters.letter) == 0
+    assert set(found.rows["neuron_index"]) == {0, 2}
+    assert set(found.letters["neuron_index"]) == {0, 2}
+    only = explained(Raw(raw.current, raw.previous, raw.post[:, 1:2], raw.blocks), features, letter_classes(STRINGS, []))
+    assert len(only.rows["rank"]) == len(only.letters["letter"]) == 0
 
 
 def test_no_neurons_give_no_rows() -> None:
     raw = Raw(np.arange(4), np.full(4, -1), np.zeros((4, 0)))
     found = explained(raw, table(np.eye(4)))
-    assert len(found.rank) == len(found.letters.neuron_index) == 0
+    assert len(found.rows["rank"]) == len(found.letters["neuron_index"]) == 0
 
 
 def test_a_large_mean_costs_no_digits() -> None:
     raw = random_raw(4, 2000, n_tokens=9)
     features = table(np.random.default_rng(4).random((6, 9)) < 0.4)
     small = explained(raw, features)
-    far = Raw(raw.current, raw.previous, raw.post + 1e6)
+    far = Raw(raw.current, raw.previous, raw.post + 1e6, raw.blocks)
     large = explained(far, features, pivot=raw.post.mean(axis=0) + 1e6 + 0.125)
-    np.testing.assert_allclose(large.variance_reduction, small.variance_reduction, atol=1e-8)
-    np.testing.assert_array_equal(large.rank, small.rank)
-    np.testing.assert_allclose(large.mean_out, small.mean_out + 1e6, rtol=1e-14)
+    np.testing.assert_allclose(large.rows["variance_reduction"], small.rows["variance_reduction"], atol=1e-8)
+    np.testing.assert_array_equal(large.rows["rank"], small.rows["rank"])
+    np.testing.assert_allclose(large.rows["mean_out"], small.rows["mean_out"] + 1e6, rtol=1e-14)
 
 
 def test_the_mean_outside_a_nearly_full_class_is_of_its_own_tokens() -> None:
@@ -205,19 +256,5 @@ def test_the_mean_outside_a_nearly_full_class_is_of_its_own_tokens() -> None:
     current = np.ones(n, dtype=int)
     current[:2] = 0
     post = np.random.default_rng(6).normal(size=(n, 1))
-    counts, sums = Raw(current, current, post).sums(0, 2, np.zeros(1))
-    found = explain(
-        table(np.array([[0, 1]])),
-        no_letters(2),
-        counts=counts,
-        counts_previous=counts,
-        sums=sums,
-        sums_previous=sums,
-        n=n,
-        mean=post.mean(axis=0) + 1e-7,
-        variance=post.var(axis=0),
-        pivot=np.zeros(1),
-        degenerate=np.zeros(1, dtype=bool),
-        least_support=1,
-    )
-    assert found.mean_out[0] == pytest.approx(post[:2].mean(), abs=1e-9)
+    found = explained(Raw(current, current, post), table(np.array([[0, 1]])), pivot=np.zeros(1))
+    assert found.rows["mean_out"][0] == pytest.approx(post[:2].mean(), abs=1e-9)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ingest.features.explanations import top_tokens
 from ingest.features.unigrams import letter_classes
+from tests import references
 from tests.unit.raw_sums import STRINGS, all_reductions, explained, random_raw, table
 
 
@@ -18,16 +19,21 @@ def test_the_best_letter_and_its_classes(seed: int, n: int, least_support: int) 
     members = [("x",), (" of",), ("b", " b"), ("a", " a", "A"), (" of",)]
     features = table(np.array([[s in member for s in STRINGS] for member in members]), names)
     found = explained(raw, features, letter_classes(STRINGS, excluded_ids=[]), least_support=least_support).letters
-    scores = all_reductions(raw, features, least_support)[[3, 2, 0]]
-    assert found.neuron_index.tolist() == [i for i in range(4) if not np.isnan(scores[:, i]).all()]
-    for i, neuron in enumerate(found.neuron_index):
-        letter = found.letter[i]
-        assert names[found.feature_index[i]] == f"{letter}_unigram"
-        assert found.variance_reduction[i] == pytest.approx(np.nanmax(scores[:, neuron]), abs=1e-9)
+    scores = all_reductions(raw.choosing, features, least_support)[[3, 2, 0]]
+    assert found["neuron_index"].tolist() == [i for i in range(4) if not np.isnan(scores[:, i]).all()]
+    for i, neuron in enumerate(found["neuron_index"]):
+        letter, feature = found["letter"][i], int(found["feature_index"][i])
+        assert names[feature] == f"{letter}_unigram"
+        assert found["chosen_variance_reduction"][i] == pytest.approx(np.nanmax(scores[:, neuron]), abs=1e-9)
+        member = raw.member(features, feature, 0)
+        expected = references.variance_reduction(raw.post[:, neuron], member)
+        assert found["variance_reduction"][i] == pytest.approx(expected, abs=1e-9)
+        held_out = all_reductions(raw.held_out, features, least_support // 2)[feature, neuron]
+        assert found["held_out_variance_reduction"][i] == pytest.approx(held_out, abs=1e-9, nan_ok=True)
         own = {"a": ["a", " a", "A"], "b": ["b", " b"], "x": ["x"]}[letter]
         starting = {"a": ["an", " at"], "b": ["bed"], "x": []}[letter]
         groups = (own, starting, [s for s in STRINGS if s not in own + starting])
-        for group, mean in zip(groups, (found.mean_a[i], found.mean_b[i], found.mean_c[i]), strict=True):
+        for group, mean in zip(groups, (found[f"mean_{name}"][i] for name in "abc"), strict=True):
             values = raw.post[np.isin(raw.current, [STRINGS.index(s) for s in group]), neuron]
             assert mean == pytest.approx(values.mean() if len(values) else np.nan, abs=1e-9, nan_ok=True)
 
@@ -37,7 +43,7 @@ def test_a_letter_that_is_no_feature_is_not_the_best() -> None:
     raw.post[:, 0] = np.isin(raw.current, [0, 1, 2])
     features = table(np.array([[s.strip() == "b" for s in STRINGS]]), ["b_unigram"])
     found = explained(raw, features, letter_classes(STRINGS, excluded_ids=[]))
-    assert found.letters.letter.tolist() == ["b"]
+    assert found.letters["letter"].tolist() == ["b"]
 
 
 @settings(max_examples=60, deadline=None)

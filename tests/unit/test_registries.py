@@ -110,7 +110,7 @@ def test_settings_that_a_measure_reads_are_seen() -> None:
 def test_what_a_definition_is_made_of(tmp_path: Path) -> None:
     settings = IngestSettings(("a",), min_count=3, syntax_subsets=("b", "a"))
     found = definitions_of(("vocabulary", "syntax", "attention", "topics", "weights"), settings, 64)
-    assert found["vocabulary"] == Definition(1, {"min_count": 3}) and found["weights"].settings == {}
+    assert found["vocabulary"] == Definition(2, {"min_count": 3}) and found["weights"].settings == {}
     assert found["syntax"].settings == {"spacy_model": settings.spacy_model, "syntax_subsets": ["a", "b"]}
     assert found["attention"].settings == {"context": 64, "seed": 0} and found["topics"].settings == {"topics": None}
     file = tmp_path / "topics.csv"

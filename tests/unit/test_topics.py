@@ -103,9 +103,9 @@ def test_positions_have_the_features_of_their_token_and_of_the_one_before_in_the
     table = topic_features(Topics(BY_FILE, [Topic("even", (0, 2, 4)), Topic("four", (4,))]), 6)
     rows = np.array([[0, 4, 1], [3, 2, 4]], dtype=np.int64)
     kept = np.array([[True, True, True], [False, True, True]])
-    features, places = TokenTable(table).of_kept(7, rows, kept)
+    features, places = TokenTable(table.matrix, table.matrix[::-1]).of_kept(7, rows, kept)
     assert places is None
-    expected = [[1, 0, 0, 0], [1, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 0], [1, 1, 1, 0]]
+    expected = [[1, 0, 0, 0], [1, 1, 0, 1], [0, 0, 1, 1], [1, 0, 0, 0], [1, 1, 0, 1]]
     assert features.astype(int).tolist() == expected
 
 
