@@ -1,7 +1,6 @@
 """The only place that prints: data on stdout as a table, JSON, JSON Lines or CSV; talk on stderr.
 
 Tables and pages fit the terminal, and what they do not show is told. Elsewhere, and with `--wide`, every value is whole.
-For a person a column NAME_se is no column, but stands with ± in the cells of NAME (`cli.tables`).
 """
 
 import csv
