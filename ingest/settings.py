@@ -50,7 +50,7 @@ class IngestSettings:
     """Budget of the accumulators in GiB; None: half of what is free."""
     precision: str = "fp32"
     seed: int = 0
-    baseline_draws: int = 1
+    baseline_draws: int = 8
     top_k: int = 50
     only: tuple[str, ...] = ()
     again: bool = False

@@ -20,6 +20,7 @@ from ingest.inputs import open_corpus
 from ingest.parts.shapes import CorpusShape, ModelShape
 from ingest.plan.cut import Work, make_plan, with_measures
 from ingest.plan.items import LayerItem, Plan
+from ingest.plan.second_reading import with_second_reading
 from ingest.preview.cost import JobEstimate, Known, estimate
 from ingest.preview.phases import Outlook, PhaseEstimate, Reading
 from ingest.preview.reading_rates import reading
@@ -79,7 +80,7 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     budget = memory_budget(device, settings.memory_gb)
     work = Work.of(settings.parts, len(shapes))
     plan = make_plan(work, shapes, tokens.shape, budget, settings.at_least_jobs)
-    plan = with_measures(plan, work, settings, budget)
+    plan = with_measures(with_second_reading(plan, work, settings, budget), work, settings, budget)
     rehearsals, rates = _rehearse(settings, configs, shapes, tokens, plan, device, budget, progress)
     progress.phase("try the database")
     written = write_rates(settings.database_url)

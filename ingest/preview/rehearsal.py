@@ -29,7 +29,7 @@ from ingest.corpus.rows import CorpusMeta, TokenCorpus
 from ingest.corpus.tokenizer import TokenizerInfo
 from ingest.device import describe
 from ingest.inputs import Inputs
-from ingest.jobs.job import ground_of
+from ingest.jobs.context import ground_of
 from ingest.parts import MEASURES, measures_of_models
 from ingest.parts.arrays import SHARE, encode
 from ingest.parts.measure import Keys
@@ -170,7 +170,10 @@ def first_rows(corpus: TokenCorpus, n_tokens: int = TOKENS) -> TokenCorpus:
     """The first rows of a corpus, in memory."""
     n = min(corpus.n_rows, -(-n_tokens // corpus.meta.context))
     return replace(
-        corpus, meta=replace(corpus.meta, n_rows=n), tokens=np.asarray(corpus.tokens[:n]), subset_ids=corpus.subset_ids[:n],
+        corpus,
+        meta=replace(corpus.meta, n_rows=n),
+        tokens=np.asarray(corpus.tokens[:n]),
+        subset_ids=corpus.subset_ids[:n],
         block_ids=corpus.block_ids[:n],
     )
 
