@@ -48,6 +48,11 @@ def error_of_sums(first: Float[np.ndarray, "..."], second: Float[np.ndarray, "..
     return np.asarray(np.sqrt((n_blocks - 1) / n_blocks * squares))
 
 
+def error_over_blocks(without: Float[np.ndarray, "estimates blocks"]) -> Float[np.ndarray, " estimates"]:
+    """The standard errors of estimates of which it is known what each is without each block, less any number."""
+    return error_of_sums(without.sum(1), (without**2).sum(1), without.shape[1])
+
+
 def jackknife(
     counts: Int[np.ndarray, " blocks"],
     estimate: Callable[..., Float[np.ndarray, "..."]],

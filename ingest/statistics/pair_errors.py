@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from ingest.statistics.correlation import NeuronSums, row_chunks
-from ingest.statistics.jackknife import LEAST_BLOCKS, N_BLOCKS, error_of_sums
+from ingest.statistics.jackknife import LEAST_BLOCKS, N_BLOCKS, error_of_sums, error_over_blocks
 from ingest.statistics.pair_products import Together, add_pair_products
 
 BYTES_PER_PAIR = 56
@@ -123,7 +123,8 @@ def directed_errors(first: np.ndarray, second: np.ndarray, best: np.ndarray, fil
         filled: (blocks,) bool: those that have tokens.
     """
     n_blocks = int(filled.sum())
-    return DirectedErrors(
-        correlation_se=error_of_sums(first, second, n_blocks),
-        without=best[:, filled] if n_blocks >= LEAST_BLOCKS else best[:, :0],
-    )
+    errors = error_of_sums(first, second, n_blocks)
+    without = best[:, filled] if n_blocks >= LEAST_BLOCKS else best[:, :0]
+    # to the bit what universality says of the best partner, of which all estimates are kept
+    errors[:, 0] = error_over_blocks(without)
+    return DirectedErrors(errors, without)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ingest.statistics.correlation import DirectedCorrelations
-from ingest.statistics.jackknife import error_of_sums
+from ingest.statistics.jackknife import error_over_blocks
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,6 @@ class BestMatches:
     def max_corr_se(self) -> Float[np.ndarray, " neurons"]:
         """Standard error of the best correlation, NaN where undefined."""
         return error_over_blocks(self.without)
-
-
-def error_over_blocks(without: Float[np.ndarray, "neurons blocks"]) -> Float[np.ndarray, " neurons"]:
-    """Standard errors of estimates that are known without each block, or of their deviations from any number."""
-    return error_of_sums(without.sum(1), (without**2).sum(1), without.shape[1])
 
 
 def best_matches(directed: DirectedCorrelations, without: Float[np.ndarray, "neurons blocks"]) -> BestMatches:
