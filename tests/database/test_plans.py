@@ -75,7 +75,7 @@ QUESTIONS = {
     "find by model": lambda store: find(store, LabelFilter(model=MODEL)),
     "find by excess": lambda store: find(store, LabelFilter(min_excess=0.3)),
     "find most universal": lambda store: find(store, LabelFilter(min_excess=0.6, sort="excess")),
-    "find universal": lambda store: find(store, LabelFilter(universal=True)),
+    "find universal": lambda store: find(store, LabelFilter(universal="yes")),
     "find by layers": lambda store: find(store, LabelFilter(layers=(3, 9))),
     "find by one layer": lambda store: find(store, LabelFilter(layers=(20, 20), model=MODEL, family="unigram")),
     "find by score": lambda store: find(store, LabelFilter(min_score=0.9)),
