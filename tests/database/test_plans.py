@@ -86,6 +86,8 @@ QUESTIONS = {
     "matches": lambda store: store.neuron_matches(NEURON),
     "matches in a run": lambda store: store.neuron_matches(NEURON, run=1, other_model="synthetic-a"),
     "universal": lambda store: store.universal_neurons(UniversalFilter()),
+    "universal, undecided": lambda store: store.universal_neurons(UniversalFilter(state="undecided")),
+    "not universal": lambda store: store.universal_neurons(UniversalFilter(state="no")),
     "universal in order": lambda store: store.universal_neurons(UniversalFilter(sort="neuron", layers=(2, 8), model=MODEL)),
     "families": lambda store: store.family_counts(),
     "families by model": lambda store: store.family_counts(by="model"),
