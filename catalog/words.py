@@ -6,6 +6,12 @@ They stand apart from `catalog.schema`, since a question needs the words and not
 UNIVERSAL = "universal"
 """What the thresholds of universality are under in the table `rules`; it is no family, for there are no such labels."""
 
+UNIVERSAL_STATES = ("yes", "no", "undecided")
+"""Whether a neuron is universal. undecided: the threshold is within the error of its excess correlation, or none is known."""
+
+BOUND = 1.96
+"""Standard errors on each side of a number within which it lies 19 times of 20."""
+
 EXAMPLE_KINDS = {
     0: "top", 25: "quantile_0_25", 50: "quantile_25_50", 75: "quantile_50_75", 90: "quantile_75_90", 99: "quantile_90_99",
     100: "quantile_99_100",

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
 SHOWN_NGRAMS = 6
 SHOWN_SUBTYPES = 12
+STATES = {"yes": " (universal)", "no": "", "undecided": " (undecided)"}
 NONE = "- none\n"
 SCIENCE = (
     "Of each family: what it is, its rule, the best neurons by score over all models, what the rule looked at, and places in "
     "the text with the token in question in bold: the highest values, and one from the middle of the neuron's positive "
     "values, so that nobody is fooled by maxima. Values are activations after the non-linearity; ␣ is a space and ⏎ a new "
     "line. A neuron may have several labels; it is universal if its excess correlation with the other models is above that of "
-    "the rules. UN is Gurnee et al. 2024, VO Voita et al. 2023, SPEC the project's specification. Families that no neuron has "
-    "are at the end.\n"
+    "the rules by 1.96 standard errors, and undecided where that of the rules lies within 1.96 of them. "
+    "UN is Gurnee et al. 2024, VO Voita et al. 2023, SPEC the project's specification. Families "
+    "that no neuron has are at the end.\n"
 )
 """How the page is to be read."""
 
@@ -105,27 +107,33 @@ def _corpus(run: Record) -> str:
 
 
 def _overview(layers: Sequence[Record], here: Sequence["Family"], absent: Sequence["Family"]) -> str:
-    """Neurons of each family, universal ones in brackets, per model and layer."""
+    """Neurons of each family, universal and undecided ones in brackets, per model and layer."""
     totals: dict[tuple[str, int, str], list[int]] = {}
     for family in here:
         for row in family.counts:
-            total = totals.setdefault((row["model"], row["layer"], family.family), [0, 0])
+            total = totals.setdefault((row["model"], row["layer"], family.family), [0, 0, 0])
             total[0] += row["neurons"]
             total[1] += row["universal_neurons"]
+            total[2] += row["undecided_neurons"]
     shown = [
         {
             "model": _place(row["model"]),
             "layer": row["layer"],
-            "all neurons": f"{row['n_neurons']:,} ({row['n_universal']:,})",
+            "all neurons": _three(row["n_neurons"], row["n_universal"], row["n_undecided"]),
             **{
-                family.family: "{:,} ({:,})".format(*totals.get((row["model"], row["layer"], family.family), (0, 0)))
+                family.family: _three(*totals.get((row["model"], row["layer"], family.family), (0, 0, 0)))
                 for family in here
             },
         }
         for row in layers
     ]
     names = ", ".join(f"`{family.family}`" for family in absent) or "none"
-    return f"## How many\n\nNeurons, universal ones in brackets.\n\n{table(shown)}\nNot found in any model: {names}.\n"
+    brackets = "Neurons; in brackets those that are universal + those that are undecided."
+    return f"## How many\n\n{brackets}\n\n{table(shown)}\nNot found in any model: {names}.\n"
+
+
+def _three(neurons: int, universal: int, undecided: int) -> str:
+    return f"{neurons:,} ({universal:,} + {undecided:,})"
 
 
 def _rule(family: "Family") -> str:
@@ -141,7 +149,8 @@ def _rule(family: "Family") -> str:
 
 def _counted(counts: Sequence[Record], n_models: int) -> str:
     """How many neurons a family has, and of which subtypes."""
-    neurons, universal = (sum(row[column] for row in counts) for column in ("neurons", "universal_neurons"))
+    columns = ("neurons", "universal_neurons", "undecided_neurons")
+    neurons, universal, undecided = (sum(row[column] for row in counts) for column in columns)
     subtypes: dict[str, int] = {}
     for row in counts:
         subtypes[row["subtype"]] = subtypes.get(row["subtype"], 0) + row["labels"]
@@ -150,7 +159,8 @@ def _counted(counts: Sequence[Record], n_models: int) -> str:
     more = f" and {len(most) - SHOWN_SUBTYPES:,} more" if len(most) > SHOWN_SUBTYPES else ""
     found_in = len({row["model"] for row in counts})
     return (
-        f"Neurons: {neurons:,}, {universal:,} of them universal, in {found_in} of {n_models} models. Subtypes: {listed}{more}."
+        f"Neurons: {neurons:,}, {universal:,} of them universal and {undecided:,} undecided, in {found_in} of {n_models} "
+        f"models. Subtypes: {listed}{more}."
     )
 
 
@@ -177,6 +187,7 @@ def _literal(value: str | int) -> str:
 
 def _row(label: Record) -> dict[str, Any]:
     excess, ngrams = label["excess_corr"], label["detected"]
+    error = "" if label["excess_se"] is None else f" ± {label['excess_se']:.3f}"
     looked_at = plain(label["in_words"], spaces=False)
     if ngrams:
         more = f" and {len(ngrams) - SHOWN_NGRAMS:,} more" if len(ngrams) > SHOWN_NGRAMS else ""
@@ -185,7 +196,7 @@ def _row(label: Record) -> dict[str, Any]:
         "neuron": _neuron(label),
         "subtype": named(label["subtype"]),
         "score": label["score"],
-        "excess": "–" if excess is None else f"{excess:.3f}{' (universal)' if label['universal'] else ''}",
+        "excess": "–" if excess is None else f"{excess:.3f}{error}{STATES[label['universal']]}",
         "top tokens": "  ".join(map(plain, label["top_tokens"])),
         "what the rule looked at": looked_at,
     }

@@ -1,5 +1,6 @@
 """Questions about neurons: find, universal, families, matches, similar, groups, layers, depth."""
 
+from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 from typing import Annotated
@@ -21,7 +22,7 @@ from cli.options import (
     parse_layers,
     parse_model_neuron,
 )
-from cli.output import Format, show_count, show_rows, talk, tell, tell_why
+from cli.output import Format, show_count, show_rows, talk, tell, tell_more, tell_why
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +43,9 @@ def find(
     layer: LayerOption = None,
     min_excess: MinExcessOption = None,
     min_score: Annotated[float | None, typer.Option("--min-score", callback=finite, help="Least score of the label.")] = None,
-    universal: Annotated[bool, typer.Option("--universal", help="Only universal neurons.")] = False,
+    universal: Annotated[
+        str | None, typer.Option("--universal", help="Only neurons that are universal: yes, no or undecided.")
+    ] = None,
     run: RunOption = None,
     sort: Annotated[str, typer.Option("--sort", help="Order: score, excess or neuron.")] = "score",
     limit: LimitOption = 50,
@@ -71,9 +74,12 @@ def find(
         answer = store.find_labels(wanted)
         show_rows(answer, format)
         if len(answer):
-            total, whole = store.count_labels(wanted), (subtype, layer, min_excess, min_score) == (None,) * 4 and not universal
+            total, whole = store.count_labels(wanted), (subtype, layer, min_excess, min_score, universal) == (None,) * 5
             chance = f", {store.chance_of(family, model=model, run=run)}" if family is not None and whole else ""
             show_count(len(answer), total, f"labels{chance}")
+        if universal == "yes":
+            undecided = store.count_labels(replace(wanted, universal="undecided"))
+            tell_more(undecided, "of undecided neurons", "--universal undecided prints them")
         tell_why(len(answer), lambda: store.why(why_empty().labels, wanted))
 
 
@@ -81,21 +87,25 @@ def universal(
     model: ModelOption = None,
     layer: LayerOption = None,
     min_excess: MinExcessOption = None,
+    state: Annotated[
+        str | None, typer.Option("--state", help="Which: yes, no, or undecided, within the error.", show_default="yes")
+    ] = None,
     run: RunOption = None,
     sort: Annotated[str, typer.Option("--sort", help="Order: excess or neuron.")] = "excess",
     limit: LimitOption = 50,
     offset: OffsetOption = 0,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Universal neurons: those that come back in other models.
+    """Universal neurons: those that surely come back in other models.
 
-    With --min-excess those that have at least this one, universal or not."""
+    With --min-excess those that have at least this one, universal or not. How many are undecided is told."""
     from catalog import UniversalFilter, connect_rows
 
     wanted = UniversalFilter(
         model=model,
         layers=parse_layers(layer),
         min_excess=min_excess,
+        state=state,
         run=run,
         sort=sort,
         limit=limit,
@@ -105,6 +115,9 @@ def universal(
         answer = store.universal_neurons(wanted)
         show_rows(answer, format)
         tell(len(answer), lambda: store.count_universal(wanted), "neurons", lambda: store.why(why_empty().universal, wanted))
+        if min_excess is None and state in (None, "yes"):
+            undecided = store.count_universal(replace(wanted, state="undecided"))
+            tell_more(undecided, "undecided", "--state undecided prints them")
 
 
 def families(

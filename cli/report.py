@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from catalog.api import RowCatalog
 
 MOST_UNIVERSAL = 10
-SHARES = ("model", "layer", "n_neurons", "n_universal", "share_universal")
-MOST = ("model", "layer", "neuron", "excess_corr", "labels", "best_matches")
+SHARES = ("model", "layer", "n_neurons", "n_universal", "n_undecided", "share_universal")
+MOST = ("model", "layer", "neuron", "excess_corr", "excess_se", "labels", "best_matches")
 """What is told of each of the most universal neurons; the matches are records of a neuron and its correlation."""
 
 
@@ -73,7 +73,8 @@ def most_universal(store: "RowCatalog", n_models: int, run: int | None = None) -
             continue
         listed |= {_partner(match) for match in partners[ref] if match["mutual_best"]}
         matches = [_of(_partner(match)) | {"correlation": match["correlation"]} for match in partners[ref]]
-        records.append({**_of(ref), "excess_corr": row["excess_corr"], "labels": row["labels"], "best_matches": matches})
+        told = {name: row[name] for name in ("excess_corr", "excess_se", "labels")}
+        records.append({**_of(ref), **told, "best_matches": matches})
     return records[:MOST_UNIVERSAL]
 
 
@@ -82,8 +83,8 @@ def _readable(most: list[Record]) -> tuple[tuple[str, ...], list[list[Any]]]:
     rows = []
     for record in most:
         matches = ", ".join(f"{_named(match)} ({match['correlation']:.2f})" for match in record["best_matches"])
-        rows.append([_named(record), record["excess_corr"], record["labels"], matches])
-    return ("neuron", "excess_corr", "labels", "best matches"), rows
+        rows.append([_named(record), record["excess_corr"], record["excess_se"], record["labels"], matches])
+    return ("neuron", "excess_corr", "excess_se", "labels", "best matches"), rows
 
 
 def _partner(match: Record) -> "NeuronRef":

@@ -50,7 +50,7 @@ class IngestSettings:
     """Budget of the accumulators in GiB; None: half of what is free."""
     precision: str = "fp32"
     seed: int = 0
-    baseline_draws: int = 1
+    baseline_draws: int = 8
     controls: int = 1
     """Twins of the first model that are measured as controls, each in a run of its own; see `ingest.checkpoints.twins`."""
     control_tokens: int | None = None

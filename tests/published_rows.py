@@ -10,6 +10,10 @@ N_LAYERS, D_MLP = 2, 16
 N = N_LAYERS * D_MLP
 UNIVERSAL = (3, D_MLP + 2, D_MLP + 10)
 DEAD = 0
+WITHOUT_BLOCKS = 0.001 * (-1.0) ** np.arange(32)
+"""How the best correlations change without each block of documents."""
+CORR_SE, BASELINE_SE = 0.001 * 31**0.5, 0.002
+"""The standard errors of every correlation, by these, and of every baseline."""
 TOKENS = [b"<bos>", b"\n", b"s", b" s", b" the", b",", b"7", b"\x00", b"\xe2\x82", "語".encode(), b" S", b"a\\b"]
 
 
@@ -266,6 +270,7 @@ def stage_pairs(handle: RunHandle, own: ModelIds, others: list[ModelIds]) -> Non
                     "other_neuron_id": partners,
                     "other_model_id": np.full(len(alive), other.model_id, dtype=np.int32),
                     "correlation": correlation[alive].astype(np.float32),
+                    "correlation_se": np.full(len(alive), CORR_SE, dtype=np.float32),
                     "rank": np.full(len(alive), rank, dtype=np.int16),
                     "mutual_best": np.full(len(alive), rank == 1),
                 },
@@ -277,9 +282,12 @@ def stage_pairs(handle: RunHandle, own: ModelIds, others: list[ModelIds]) -> Non
                 "neuron_id": own.neuron_ids[alive],
                 "other_model_id": np.full(len(alive), other.model_id, dtype=np.int32),
                 "max_corr": best[alive].astype(np.float32),
+                "max_corr_se": np.full(len(alive), CORR_SE, dtype=np.float32),
+                "without_blocks": np.tile(WITHOUT_BLOCKS.astype(np.float32), (len(alive), 1)),
                 "other_neuron_id": other.neuron_ids[alive],
                 "baseline": baseline[alive].astype(np.float32),
-                "baseline_sd": np.full(len(alive), np.nan, dtype=np.float32),
+                "baseline_sd": np.full(len(alive), BASELINE_SE * 7**0.5, dtype=np.float32),
+                "baseline_se": np.full(len(alive), BASELINE_SE, dtype=np.float32),
                 "baseline_layer": np.zeros(len(alive), dtype=np.int16),
                 "diag_corr": best[alive].astype(np.float32),
                 "mutual_best": np.ones(len(alive), dtype=bool),
@@ -292,6 +300,8 @@ def stage_pairs(handle: RunHandle, own: ModelIds, others: list[ModelIds]) -> Non
             **{name: best for name in ("max_corr", "mean_corr", "min_corr")},
             **{name: baseline for name in ("max_baseline", "mean_baseline", "min_baseline")},
             "excess_corr": best - baseline,
+            "mean_corr_se": np.where(dead, np.nan, CORR_SE),
+            "excess_se": np.where(dead, np.nan, np.hypot(CORR_SE, BASELINE_SE / max(1, len(others)) ** 0.5)),
             "n_models": np.where(dead, 0, len(others)).astype(np.int16),
             "n_degenerate": np.where(dead, len(others), 0).astype(np.int16),
         },

@@ -148,13 +148,17 @@ def _stage_correlations(
         pairs = {
             "neuron_id": np.repeat(neurons, k), "other_neuron_id": ids[other].neuron_ids[partner].ravel(),
             "other_model_id": other_id, "correlation": correlation.ravel(),
+            "correlation_se": np.full(correlation.size, synthetic.CORR_SE, dtype=np.float32),
             "rank": np.tile(np.arange(1, k + 1, dtype=np.int16), n), "mutual_best": first.ravel(),
         }  # fmt: skip
         baseline = (0.22 + 0.01 * generator.standard_normal(n)).astype(np.float32)
         by_model = {
             "neuron_id": neurons, "other_model_id": other_id[:n], "max_corr": correlation[:, 0],
             "other_neuron_id": ids[other].neuron_ids[partner[:, 0]], "baseline": baseline,
-            "baseline_sd": np.full(n, np.nan, dtype=np.float32),
+            "baseline_sd": np.full(n, synthetic.DRAWS_SD, dtype=np.float32),
+            "baseline_se": np.full(n, synthetic.BASELINE_SE, dtype=np.float32),
+            "max_corr_se": np.full(n, synthetic.CORR_SE, dtype=np.float32),
+            "without_blocks": np.tile(synthetic.WITHOUT_BLOCKS.astype(np.float32), (n, 1)),
             "baseline_layer": generator.integers(0, synthetic.N_LAYERS, n).astype(np.int16),
             "diag_corr": (0.05 * generator.standard_normal(n)).astype(np.float32).clip(-1, 1), "mutual_best": mutual,
         }  # fmt: skip
@@ -172,6 +176,8 @@ def _universality(best: np.ndarray, base: np.ndarray) -> dict[str, np.ndarray]:
         **{f"{name}_corr": take(best, axis=0) for name, take in summaries.items()},
         **{f"{name}_baseline": take(base, axis=0) for name, take in summaries.items()},
         "excess_corr": best.mean(axis=0) - base.mean(axis=0),
+        "mean_corr_se": np.full(n, synthetic.CORR_SE),
+        "excess_se": np.full(n, np.hypot(synthetic.CORR_SE, synthetic.BASELINE_SE / np.sqrt(others))),
         "n_models": np.full(n, others, dtype=np.int16),
         "n_degenerate": np.zeros(n, dtype=np.int16),
     }

@@ -16,7 +16,7 @@ from bench.scale.big_catalog import database_options, opened
 from cli.markdown import table
 
 FIRST_RUN = 1_000_000_000
-ASKED = """SELECT v.other_model, v.other_layer, v.other_neuron, v.correlation, v.standard_error, v.rank, v.mutual_best
+ASKED = """SELECT v.other_model, v.other_layer, v.other_neuron, v.correlation, v.correlation_se, v.rank, v.mutual_best
            FROM {schema}.neuron_matches v WHERE {condition} ORDER BY v.rank, v.correlation DESC, v.other_model LIMIT 50"""
 WAYS = {
     "catalog matches: the run is known": ASKED.format(

@@ -76,7 +76,7 @@ class Questions:
     def find_by_layers(self) -> Ask:
         """Labels of a range of layers, now and then of one family or of universal neurons."""
         family = str(self.random.choice(FAMILIES)) if self.random.random() < 0.3 else None
-        universal = bool(self.random.random() < 0.3)
+        universal = "yes" if self.random.random() < 0.3 else None
         return self._find(LabelFilter(layers=self._layers(), model=self._model(), family=family, universal=universal))
 
     def show(self) -> Ask:

@@ -12,6 +12,7 @@ import numpy as np
 from catalog.documents import DocumentCounts
 from catalog.rows import CorpusRow, FeatureRow, ModelRow, TokenizerRow, TokenRows
 from catalog.verify.sample import STATISTICS
+from ingest.statistics.jackknife import N_BLOCKS
 
 N_LAYERS = 24
 D_MLP = 4096
@@ -36,6 +37,13 @@ HARDLY_EVER = 5e-7
 """Activation frequency of a neuron that is nearly dead."""
 SHARE_UNIVERSAL = 0.03
 """Share of the latents whose excess correlation is above a half."""
+DRAWS_SD = 0.01
+"""Standard deviation of a baseline over draws."""
+BASELINE_SE = DRAWS_SD / 7**0.5
+WITHOUT_BLOCKS = 0.0005 * (-1.0) ** np.arange(N_BLOCKS)
+"""How a correlation with the best partner changes without each block of documents."""
+CORR_SE = 0.0005 * (N_BLOCKS - 1) ** 0.5
+"""The standard error of that."""
 
 
 @dataclass(frozen=True)

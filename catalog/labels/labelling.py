@@ -11,25 +11,30 @@ from sqlalchemy import Connection, text
 from catalog import parts
 from catalog.labels.totals import total_labels
 from catalog.parts.rule import Rule, threshold
+from catalog.words import BOUND
 
 # Place and excess correlation of the neuron stand in the label as well, for the sake of indexes.
 _INSERT = """
 INSERT INTO labels (run_id, neuron_id, family, subtype, score, sort_key, rule_version, evidence,
                     model_id, layer, "index", excess_corr, universal)
 SELECT :run_id, found.neuron_id, '{family}', found.subtype, found.score, {sign}found.score, :version, found.evidence,
-       n.model_id, n.layer, n."index", u.excess_corr, COALESCE(u.universal, false)
+       n.model_id, n.layer, n."index", u.excess_corr, COALESCE(u.universal, 'no')
   FROM ({select}) AS found(neuron_id, subtype, score, evidence)
   JOIN neurons n ON n.id = found.neuron_id
   LEFT JOIN universality u ON u.run_id = :run_id AND u.neuron_id = found.neuron_id"""
 
 
-# NULL where nothing is defined, so that the neuron is not universal.
-_UNIVERSAL = f"COALESCE(excess_corr > {threshold('universal', 'min_excess')}, false)"
+# Where the error is unknown, nothing is above the threshold for sure, nor below it.
+_LEAST = threshold("universal", "min_excess")
+_UNIVERSAL = f"""CASE WHEN excess_corr IS NULL THEN 'no'
+                      WHEN excess_corr - {BOUND} * excess_se > {_LEAST} THEN 'yes'
+                      WHEN excess_corr + {BOUND} * excess_se <= {_LEAST} THEN 'no'
+                      ELSE 'undecided' END"""
 _DECIDE = f"UPDATE universality SET universal = {_UNIVERSAL} WHERE run_id = :run_id AND universal <> {_UNIVERSAL}"
 
 
 def decide_universal(connection: Connection, run_id: int, version: int) -> None:
-    """Say which neurons of a run are universal, by a version of the rules."""
+    """Say which neurons of a run are universal, not, or undecided, by a version of the rules."""
     connection.execute(text(_DECIDE), {"run_id": run_id, "version": version})
 
 

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 _LABELS = """
-INSERT INTO label_totals (run_id, model_id, family, subtype, layer, labels, universal_labels, neurons, universal_neurons)
-SELECT run_id, model_id, family, subtype, layer, count(*), count(*) FILTER (WHERE universal),
-       count(*) FILTER (WHERE place = 1), count(*) FILTER (WHERE place = 1 AND universal)
+INSERT INTO label_totals (run_id, model_id, family, subtype, layer, labels, universal_labels, undecided_labels,
+                          neurons, universal_neurons, undecided_neurons)
+SELECT run_id, model_id, family, subtype, layer, count(*), count(*) FILTER (WHERE universal = 'yes'),
+       count(*) FILTER (WHERE universal = 'undecided'), count(*) FILTER (WHERE place = 1),
+       count(*) FILTER (WHERE place = 1 AND universal = 'yes'), count(*) FILTER (WHERE place = 1 AND universal = 'undecided')
   FROM (SELECT l.*, row_number() OVER (PARTITION BY l.neuron_id, l.family ORDER BY l.subtype) AS place
           FROM labels l WHERE l.run_id = :run_id) AS found
  GROUP BY run_id, model_id, family, subtype, layer
@@ -15,8 +17,9 @@ SELECT run_id, model_id, family, subtype, layer, count(*), count(*) FILTER (WHER
 
 # A family that was looked for has a row in every layer, so that a reader tells "none" from "not asked".
 _LOOKED_FOR = """
-INSERT INTO label_totals (run_id, model_id, family, subtype, layer, labels, universal_labels, neurons, universal_neurons)
-SELECT rm.run_id, rm.model_id, asked.family, '', place.layer, 0, 0, 0, 0
+INSERT INTO label_totals (run_id, model_id, family, subtype, layer, labels, universal_labels, undecided_labels,
+                          neurons, universal_neurons, undecided_neurons)
+SELECT rm.run_id, rm.model_id, asked.family, '', place.layer, 0, 0, 0, 0, 0, 0
   FROM run_models rm
   JOIN models m ON m.id = rm.model_id
  CROSS JOIN LATERAL generate_series(0, m.n_layers - 1) AS place(layer)

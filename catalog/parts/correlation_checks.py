@@ -46,7 +46,30 @@ SELECT 'neuron ' || COALESCE(u.neuron_id, p.neuron_id) || ' in model ' || COALES
   FROM (SELECT * FROM universality_by_model WHERE run_id = :run_id AND other_neuron_id IS NOT NULL) AS u
   FULL JOIN (SELECT * FROM pairs WHERE run_id = :run_id AND rank = 1) AS p
     ON p.neuron_id = u.neuron_id AND p.other_model_id = u.other_model_id
- WHERE (u.other_neuron_id, u.max_corr, u.mutual_best) IS DISTINCT FROM (p.other_neuron_id, p.correlation, p.mutual_best)"""
+ WHERE (u.other_neuron_id, u.max_corr, u.max_corr_se, u.mutual_best)
+       IS DISTINCT FROM (p.other_neuron_id, p.correlation, p.correlation_se, p.mutual_best)"""
+
+# Delete-a-group jackknife (`ingest.statistics.jackknife`); the estimates are float4.
+_JACKKNIFE = """
+SELECT 'neuron ' || u.neuron_id || ' in model ' || u.other_model_id AS what
+  FROM universality_by_model u
+ CROSS JOIN LATERAL (SELECT count(*) AS n, sum(d::double precision) AS first, sum(d::double precision ^ 2) AS second
+                       FROM unnest(u.without_blocks) AS d) AS b
+ WHERE u.run_id = :run_id AND u.without_blocks IS NOT NULL
+   AND (b.n < 10 OR abs(sqrt((b.n - 1) / b.n::double precision * greatest(0, b.second - b.first ^ 2 / b.n)) - u.max_corr_se)
+                    > 1e-6)"""
+
+# Blocks are the same in all models, so that errors of the models may add up and no more; draws are independent.
+_ERRORS = """
+SELECT 'neuron ' || u.neuron_id AS what
+  FROM universality u
+  JOIN (SELECT neuron_id, bool_or(max_corr IS NOT NULL AND max_corr_se IS NULL) AS unknown, avg(max_corr_se) AS c_se,
+               sqrt(sum(baseline_se::double precision ^ 2)) / count(baseline) AS b_se
+          FROM universality_by_model WHERE run_id = :run_id AND baseline IS NOT NULL GROUP BY 1) AS m USING (neuron_id)
+ WHERE u.run_id = :run_id
+   AND ((u.mean_corr_se IS NULL) <> m.unknown OR u.mean_corr_se > m.c_se + 1e-6
+        OR u.excess_se < u.mean_corr_se OR (u.excess_se IS NOT NULL AND u.mean_corr_se IS NULL)
+        OR abs(u.excess_se - sqrt(u.mean_corr_se ^ 2 + m.b_se ^ 2)) > 1e-6)"""
 
 # universality is float64, universality_by_model float4: they differ by the rounding of a correlation.
 _SUMMARY = """
@@ -79,6 +102,8 @@ CHECKS = (
     Check("neurons of a model have equally many partners in another", _PARTNER_COUNTS),
     Check("mutual_best says whose best partner's best partner it is", _MUTUAL),
     Check("universality_by_model repeats the partners of rank 1", _BEST),
+    Check("max_corr_se is the jackknife over the blocks left out", _JACKKNIFE),
     Check("universality sums universality_by_model up", _SUMMARY),
+    Check("errors of universality come from those of universality_by_model", _ERRORS),
     Check("groups have as many neurons as they say, each of another model", _GROUPS),
 )

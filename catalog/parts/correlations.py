@@ -1,6 +1,6 @@
 """The part `correlations`: which neurons of different models are active together, and come back in every seed (UN 4.1)."""
 
-from sqlalchemy import REAL, Boolean, Identity, Integer, SmallInteger, false, text
+from sqlalchemy import ARRAY, REAL, Boolean, Identity, Integer, SmallInteger, Text
 
 from catalog.parts.correlation_checks import CHECKS
 from catalog.parts.part import Part, Rows, Section, View
@@ -8,9 +8,10 @@ from catalog.parts.rule import Threshold
 from catalog.parts.words import RANK_IN_LAYER
 from catalog.schema.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
 from catalog.schema.runs import run_pairs
-from catalog.words import UNIVERSAL
+from catalog.words import UNIVERSAL, UNIVERSAL_STATES
 
 CORRELATION = "BETWEEN -1 AND 1"
+JACKKNIFE = "by the jackknife over blocks of documents; NULL with fewer than 10 blocks"
 
 pairs = table(
     "pairs",
@@ -25,6 +26,13 @@ pairs = table(
     ),
     column("rank", SmallInteger, "1 is the best partner in that model.", check("rank_positive", "rank >= 1")),
     column("mutual_best", Boolean, "Each is the other's best partner."),
+    column(
+        "correlation_se",
+        REAL,
+        f"Standard error of correlation, {JACKKNIFE}.",
+        check("correlation_se_not_negative", "correlation_se >= 0"),
+        null=True,
+    ),
     comment="The k most correlated partners of each neuron in each other model; partitioned by run.",
     serves="matches and neuron_matches: the partners of a neuron in a run",
     by_run=True,
@@ -45,9 +53,17 @@ universality = table(
     *place_of_neuron(),
     column(
         "universal",
-        Boolean,
-        "excess_corr is above universal.min_excess of the rules (UN eq. 3); false if undefined.",
-        server_default=false(),
+        Text,
+        "yes: excess_corr - 1.96 excess_se is above universal.min_excess of the rules (UN eq. 3); no: excess_corr + 1.96"
+        " excess_se is not, or excess_corr is undefined; undecided: neither, or excess_se is unknown.",
+        check("universal_known", f"universal IN {UNIVERSAL_STATES}"),
+        server_default="no",
+    ),
+    number("mean_corr_se", f"Standard error of mean_corr, {JACKKNIFE}. A block is left out of all models at once."),
+    number(
+        "excess_se",
+        "Standard error of excess_corr, over blocks of documents as that of mean_corr and over draws of the baseline; NULL with"
+        " fewer than 10 blocks or a single draw.",
     ),
     comment="Universality of each neuron over the other models of the run (UN 4.1).",
     by_rules=True,
@@ -57,26 +73,26 @@ index(
     "universal: neurons of a model above a threshold that is asked for, highest excess correlation first",
     universality.c.run_id,
     universality.c.model_id,
-    universality.c.excess_corr.desc(),
+    universality.c.excess_corr.desc().nulls_last(),
     universality.c.layer,
 )
 index(
     "ix_universality_of_universal",
-    "universal: the universal neurons of a model, highest excess correlation first",
+    "universal: the neurons of a model that are universal, or undecided, highest excess correlation first",
     universality.c.run_id,
     universality.c.model_id,
-    universality.c.excess_corr.desc(),
+    universality.c.universal,
+    universality.c.excess_corr.desc().nulls_last(),
     universality.c.layer,
-    postgresql_where=text("universal"),
 )
 index(
     "ix_universality_by_place",
-    "universal neurons of a model, by layer and index",
+    "universal neurons of a model, or undecided ones, by layer and index",
     universality.c.run_id,
     universality.c.model_id,
+    universality.c.universal,
     universality.c.layer,
     universality.c.index,
-    postgresql_where=text("universal"),
 )
 
 universality_by_model = table(
@@ -96,6 +112,28 @@ universality_by_model = table(
     column("baseline_layer", SmallInteger, "Layer of the largest baseline.", null=True),
     column("diag_corr", REAL, "Correlation with the neuron of equal layer and index; NULL if shapes differ.", null=True),
     column("mutual_best", Boolean, "The best partner's best partner is this neuron."),
+    column(
+        "max_corr_se",
+        REAL,
+        f"Standard error of max_corr, {JACKKNIFE}.",
+        check("max_corr_se_not_negative", "max_corr_se >= 0"),
+        null=True,
+    ),
+    column(
+        "baseline_se",
+        REAL,
+        "Standard error of baseline, over draws; NULL for one draw.",
+        check("baseline_se_not_negative", "baseline_se >= 0"),
+        null=True,
+    ),
+    column(
+        "without_blocks",
+        ARRAY(REAL),
+        "What the correlation with the best partner is without each block of documents that has tokens, less max_corr, in"
+        " order of blocks; NULL where max_corr_se is.",
+        check("without_blocks_has_error", "(without_blocks IS NULL) = (max_corr_se IS NULL)"),
+        null=True,
+    ),
     comment="Best match and baseline of each neuron in each other model. By run.",
     serves="show and neuron_universality_by_model: a neuron's best match in each other model",
     by_run=True,
@@ -146,30 +184,23 @@ _PERCENTILES_OF_LAYER = ",\n              ".join(_percentile(name) for name in R
 VIEWS = (
     View(
         "neuron_matches",
-        "The best partners of each neuron in every other model, with the standard error (1 - r^2) / sqrt(n).",
+        "The best partners of each neuron in every other model, with the standard error of each correlation.",
         """SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
        names.model AS other_model, o.layer AS other_layer, o."index" AS other_neuron,
-       p.correlation, p.rank, p.mutual_best,
-       (1 - p.correlation::double precision ^ 2) / NULLIF(sqrt(c.n_kept::double precision), 0) AS standard_error,
-       p.neuron_id, p.other_neuron_id
+       p.correlation, p.correlation_se, p.rank, p.mutual_best, p.neuron_id, p.other_neuron_id
   FROM {members} m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.pairs p ON p.run_id = m.run_id AND p.neuron_id = n.id
   JOIN public.neurons o ON o.id = p.other_neuron_id
-  JOIN history.model_names names ON names.model_id = p.other_model_id
-  JOIN public.runs r ON r.id = m.run_id
-  LEFT JOIN public.corpora c ON c.id = r.corpus_id""",
-        words={
-            "rank": "1 is the best partner in the other model.",
-            "standard_error": "Of the correlation: (1 - r^2) / sqrt(kept tokens).",
-        },
+  JOIN history.model_names names ON names.model_id = p.other_model_id""",
+        words={"rank": "1 is the best partner in the other model."},
     ),
     View(
         "neuron_universality_by_model",
         "Best match and rotated baseline of each neuron in each other model.",
         """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, names.model AS other_model,
-       u.max_corr, o.layer AS other_layer, o."index" AS other_neuron,
-       u.baseline, u.baseline_sd, u.baseline_layer, u.diag_corr, u.mutual_best, u.neuron_id, u.other_neuron_id
+       u.max_corr, u.max_corr_se, o.layer AS other_layer, o."index" AS other_neuron,
+       u.baseline, u.baseline_sd, u.baseline_se, u.baseline_layer, u.diag_corr, u.mutual_best, u.neuron_id, u.other_neuron_id
   FROM {members} m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.universality_by_model u ON u.run_id = m.run_id AND u.neuron_id = n.id
@@ -183,16 +214,18 @@ VIEWS = (
     View(
         "universal_neuron_properties",
         "Percentiles of universal neurons among all neurons of their layer (UN Fig. 3, SPEC 3.7).",
-        f"""SELECT m.run_id, m.model, t.layer, t.neuron, t.excess_corr, {", ".join(f"t.{name}_percentile" for name in RANKED)},
+        f"""SELECT m.run_id, m.model, t.layer, t.neuron, t.excess_corr, t.excess_se,
+       {", ".join(f"t.{name}_percentile" for name in RANKED)},
        t.neuron_id
   FROM {{members}} m
  CROSS JOIN LATERAL (
-       SELECT s.layer, s.neuron, s.neuron_id, s.excess_corr, s.universal,
+       SELECT s.layer, s.neuron, s.neuron_id, s.excess_corr, s.excess_se, s.universal,
               {_PERCENTILES_OF_LAYER}
          FROM {{schema}}.neuron_profiles s WHERE s.run_id = m.run_id AND s.model = m.model) t
- WHERE t.universal""",
+ WHERE t.universal = 'yes'""",
         words={
-            "excess_corr": "mean_corr - mean_baseline, above universal.min_excess of the rules here (UN eq. 3).",
+            "excess_se": "Standard error of excess_corr, over blocks of documents and draws of the baseline.",
+            "excess_corr": "mean_corr - mean_baseline, surely above universal.min_excess of the rules here (UN eq. 3).",
             **{
                 f"{name}_percentile": RANK_IN_LAYER.format(name)
                 for name in ("sparsity", "mean", "skew", "kurt", "input_bias", "in_out_sim", "l2_penalty", "vocab_kurt")
@@ -228,6 +261,7 @@ PART = Part(
     name="correlations",
     about="partners in other models, universality, groups",
     reads="corpus",
+    version=2,
     settings=("baseline_draws", "top_k"),
     rows=(
         Rows(pairs, "pair"),
@@ -241,7 +275,7 @@ PART = Part(
     thresholds=(
         (
             UNIVERSAL,
-            Threshold("min_excess", 0.5, "The excess correlation that a universal neuron exceeds (UN eq. 3)."),
+            Threshold("min_excess", 0.5, "The excess correlation that a universal neuron exceeds by 1.96 errors (UN eq. 3)."),
         ),
     ),
     checks=CHECKS,
@@ -250,7 +284,8 @@ PART = Part(
             "best_matches",
             "Best match in each other model",
             """
-SELECT v.other_model, v.other_layer, v.other_neuron, v.max_corr, v.baseline, v.diag_corr, v.mutual_best,
+SELECT v.other_model, v.other_layer, v.other_neuron, v.max_corr, v.max_corr_se, v.baseline, v.baseline_se, v.diag_corr,
+       v.mutual_best,
        (SELECT string_agg(l.family || ':' || l.subtype, ', ' ORDER BY l.family, l.subtype) FROM labels l
          WHERE l.run_id = v.run_id AND l.neuron_id = v.other_neuron_id) AS other_labels
   FROM history.neuron_universality_by_model v

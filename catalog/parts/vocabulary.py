@@ -83,7 +83,7 @@ SELECT u.neuron_id, 'universal', best.variance_reduction,
        SELECT COALESCE((SELECT COALESCE(e.held_out_variance_reduction, e.variance_reduction) FROM explanations e
                          WHERE e.run_id = u.run_id AND e.neuron_id = u.neuron_id AND e.rank = 1), 0) AS variance_reduction
        ) AS best
- WHERE u.run_id = :run_id AND u.universal AND best.variance_reduction < {_MOST_EXPLAINED}
+ WHERE u.run_id = :run_id AND u.universal = 'yes' AND best.variance_reduction < {_MOST_EXPLAINED}
    AND NOT EXISTS (SELECT 1 FROM labels l WHERE l.run_id = u.run_id AND l.neuron_id = u.neuron_id
                       AND l.family = ANY(CAST(:causes AS text[])))"""
 

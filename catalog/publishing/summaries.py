@@ -9,9 +9,10 @@ from sqlalchemy import Connection, text
 from catalog.labels.totals import total_labels
 
 _LAYERS = """
-INSERT INTO layer_summaries (run_id, model_id, layer, n_neurons, n_universal, n_degenerate, median_excess_corr,
+INSERT INTO layer_summaries (run_id, model_id, layer, n_neurons, n_universal, n_undecided, n_degenerate, median_excess_corr,
                              median_sparsity, median_kurt, median_l2_penalty, median_vocab_kurt)
-SELECT rm.run_id, rm.model_id, n.layer, count(*), count(*) FILTER (WHERE u.universal),
+SELECT rm.run_id, rm.model_id, n.layer, count(*), count(*) FILTER (WHERE u.universal = 'yes'),
+       count(*) FILTER (WHERE u.universal = 'undecided'),
        count(*) FILTER (WHERE a.degenerate),
        percentile_cont(0.5) WITHIN GROUP (ORDER BY u.excess_corr),
        percentile_cont(0.5) WITHIN GROUP (ORDER BY a.sparsity),

@@ -54,7 +54,7 @@ class Family:
     thresholds: list[Values]
     """parameter, value, description."""
     counts: list[Values]
-    """model, layer, subtype, labels, neurons, universal_neurons; nothing where no neuron has it."""
+    """model, layer, subtype, labels, neurons, universal_neurons, undecided_neurons; nothing where no neuron has it."""
     best: list[Values]
     """Its best neurons, with what the rule looked at, top tokens and examples."""
     looked_for: bool
@@ -74,7 +74,7 @@ class Findings:
     runs: list[Values]
     """run, models, corpus, n_tokens, n_kept, parts."""
     layers: list[Values]
-    """model, layer, n_neurons, n_universal."""
+    """model, layer, n_neurons, n_universal, n_undecided."""
     families: list[Family]
     """By name; nothing where no run is published."""
 
@@ -95,7 +95,7 @@ def findings(connection: Connection, wanted: FindingsFilter) -> Findings:
     question = _Question(connection, *members_asked(model, wanted.run), wanted.limit)
     runs = question.ask(_RUNS).records()
     layers = queries.layer_profiles(connection, model, wanted.run)
-    shapes = layers.select("model", "layer", "n_neurons", "n_universal").records()
+    shapes = layers.select("model", "layer", "n_neurons", "n_universal", "n_undecided").records()
     if not runs:
         return Findings([], [], [])
     totals = question.ask(_TOTALS).records()
@@ -127,14 +127,15 @@ SELECT r.id AS run, (SELECT array_agg(m.model ORDER BY m.model) FROM m WHERE m.r
  WHERE r.id IN (SELECT run_id FROM m) ORDER BY r.id"""
 
 _TOTALS = """
-SELECT m.run_id, m.model, t.layer, t.family, t.subtype, t.labels, t.neurons, t.universal_neurons
+SELECT m.run_id, m.model, t.layer, t.family, t.subtype, t.labels, t.neurons, t.universal_neurons, t.undecided_neurons
   FROM m JOIN public.label_totals t ON t.run_id = m.run_id AND t.model_id = m.model_id ORDER BY 2, 3, 4, 5"""
 
 _THRESHOLDS = """
 SELECT family, parameter, value, description FROM public.rules WHERE rule_version = :version ORDER BY 1, 2"""
 
 _BEST = """
-SELECT l.run_id, l.neuron_id, m.model, l.layer, l."index" AS neuron, l.subtype, l.score, p.excess_corr, p.universal, l.evidence
+SELECT l.run_id, l.neuron_id, m.model, l.layer, l."index" AS neuron, l.subtype, l.score, p.excess_corr, p.excess_se,
+       p.universal, l.evidence
   FROM m CROSS JOIN LATERAL (
        SELECT * FROM public.labels l
         WHERE l.run_id = m.run_id AND l.model_id = m.model_id AND l.family = :family

@@ -72,7 +72,7 @@ def neuron(connection: Connection, ref: NeuronRef, run: int | None = None) -> Ne
     values: Values = {"run": row["run_id"], "neuron": row["neuron_id"], "tokenizer": row["tokenizer_id"]}
     key: Values = {name: values[name] for name in ("run", "neuron")}
     labels = _labels(connection, key)
-    no_label = None if labels.rows else unlabelled.reason(connection, key, row["universal"])
+    no_label = None if labels.rows else unlabelled.reason(connection, key, row["universal"] == "yes")
     tables = {"labels": labels, "statistics": _statistics(connection, row)}
     for _, section in parts.sections():
         asked = values if ":tokenizer" in section.select else key
@@ -139,7 +139,7 @@ def neuron_matches(
         values["limit"] = limit
     return ask(
         connection,
-        f"""SELECT v.other_model, v.other_layer, v.other_neuron, v.correlation, v.standard_error, v.rank, v.mutual_best
+        f"""SELECT v.other_model, v.other_layer, v.other_neuron, v.correlation, v.correlation_se, v.rank, v.mutual_best
             FROM history.neuron_matches v WHERE v.run_id = :run AND v.neuron_id = :neuron {condition}
             ORDER BY v.rank, v.correlation DESC, v.other_model {"LIMIT :limit" if limit else ""}""",
         values,

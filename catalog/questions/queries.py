@@ -15,7 +15,17 @@ from catalog.answers import Rows, Values, ask
 from catalog.documents import as_read
 from catalog.errors import InputError
 from catalog.questions.known import check_family, check_model_if_any, check_run, schema_of
-from catalog.questions.statements import check_finite, joined, members_asked, of_layers, of_members, order_of, pages, where
+from catalog.questions.statements import (
+    check_finite,
+    check_state,
+    joined,
+    members_asked,
+    of_layers,
+    of_members,
+    order_of,
+    pages,
+    where,
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,8 @@ class LabelFilter:
     """First and last layer, both included."""
     min_excess: float | None = None
     min_score: float | None = None
-    universal: bool = False
+    universal: str | None = None
+    """yes, no or undecided."""
     run: int | None = None
     sort: str = "score"
     limit: int = 50
@@ -63,8 +74,8 @@ def find_labels(connection: Connection, wanted: LabelFilter) -> Rows:
 
     Raises:
         NotFoundError: no such family, model or run; the sentence lists those that exist.
-        InputError: no such order, a range of layers that is none, a number that is not finite, or a least excess beside
-            `universal`.
+        InputError: no such order or state, a range of layers that is none, a number that is not finite, or a least excess
+            beside `universal`.
     """
     order = order_of(wanted.sort, LABEL_ORDERS)
     members, conditions, values = _labels_wanted(connection, wanted)
@@ -88,7 +99,7 @@ def count_labels(connection: Connection, wanted: LabelFilter) -> int:
     members, conditions, values = _labels_wanted(connection, wanted)
     counted, source = "count(*)", "labels"
     if wanted.min_excess is None and wanted.min_score is None:
-        counted, source = "sum(l.universal_labels)" if wanted.universal else "sum(l.labels)", "label_totals"
+        counted, source = f"sum({_COUNTED[wanted.universal]})", "label_totals"
         conditions = [condition for condition in conditions if condition != _UNIVERSAL]
     statement = f"""WITH m AS MATERIALIZED ({members})
         SELECT COALESCE(sum(l.n), 0) FROM m CROSS JOIN LATERAL (
@@ -97,7 +108,14 @@ def count_labels(connection: Connection, wanted: LabelFilter) -> int:
     return int(connection.execute(text(statement), values).scalar_one())
 
 
-_UNIVERSAL = "l.universal"
+_UNIVERSAL = "l.universal = :universal"
+_COUNTED = {
+    None: "l.labels",
+    "yes": "l.universal_labels",
+    "undecided": "l.undecided_labels",
+    "no": "l.labels - l.universal_labels - l.undecided_labels",
+}
+"""By the state that is asked for, the labels in a row of label_totals."""
 
 
 def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, list[str], Values]:
@@ -108,10 +126,11 @@ def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, li
         check_family(connection, wanted.family, wanted.run)
     check_finite("--min-score", wanted.min_score)
     check_finite("--min-excess", wanted.min_excess)
-    if wanted.universal and wanted.min_excess is not None:
+    check_state("--universal", wanted.universal)
+    if wanted.universal is not None and wanted.min_excess is not None:
         raise InputError(
-            f"--universal asks for an excess correlation above that of the rules, and --min-excess {wanted.min_excess:g} for "
-            "another; leave one of them out."
+            f"--universal asks for an excess correlation by the rules, and --min-excess {wanted.min_excess:g} for another; "
+            "leave one of them out."
         )
     members, values = members_asked(model, wanted.run)
     conditions = of_layers("l", wanted.layers, values)
@@ -125,8 +144,9 @@ def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, li
             name = column.replace(".", "_")
             conditions.append(f"{column} {test} :{name}")
             values[name] = value
-    if wanted.universal:
+    if wanted.universal is not None:
         conditions.append(_UNIVERSAL)
+        values["universal"] = wanted.universal
     return members, conditions, values
 
 
@@ -141,7 +161,8 @@ def family_counts(connection: Connection, model: str | None = None, run: int | N
     if by not in FAMILY_COUNTS:
         raise InputError(f"--by {by!r} is no way to count; choose from {', '.join(FAMILY_COUNTS)}.")
     view, order = FAMILY_COUNTS[by]
-    columns = f"{order}, v.neurons, v.universal_neurons, v.expected_by_chance, v.chance_ratio, v.chance_ratio_upper, v.control"
+    counts = ("neurons", "universal_neurons", "undecided_neurons", "expected_by_chance", "chance_ratio", "chance_ratio_upper")
+    columns = f"{order}, {', '.join(f'v.{name}' for name in counts)}, v.control"
     return _of_model(connection, view, columns, order, model, run)
 
 

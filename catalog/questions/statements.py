@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from catalog.answers import Values
 from catalog.errors import InputError
 from catalog.questions.known import schema_of
+from catalog.words import UNIVERSAL_STATES
 
 
 def members_asked(model: str | None, run: int | None) -> tuple[str, Values]:
@@ -84,3 +85,11 @@ def check_finite(option: str, value: float | None) -> None:
     """
     if value is not None and not math.isfinite(value):
         raise InputError(f"{option} {value} is no finite number; give one.")
+
+
+def check_state(option: str, state: str | None) -> None:
+    """Raises:
+    InputError: neurons are neither of it nor not.
+    """
+    if state is not None and state not in UNIVERSAL_STATES:
+        raise InputError(f"{option} {state!r} is no state; choose from {', '.join(UNIVERSAL_STATES)}.")

@@ -44,7 +44,7 @@ def labels(connection: Connection, wanted: queries.LabelFilter) -> str:
         or no_layer(connection, wanted.layers, wanted.model, wanted.run)
         or (wanted.family is not None and never_asked(connection, runs, wanted.family))
         or (wanted.subtype is not None and _no_subtype(connection, runs, wanted.family, wanted.subtype))
-        or ((wanted.universal or wanted.min_excess is not None) and _no_excess(connection, runs))
+        or ((wanted.universal in ("yes", "undecided") or wanted.min_excess is not None) and _no_excess(connection, runs))
         or (wanted.family is not None and _no_candidates(connection, wanted.model, wanted.run, wanted.family))
         or f"looked for, and none found: no label of {_named(wanted.model, runs)} meets {_conditions(wanted)}"
     )
@@ -64,12 +64,21 @@ def universal(connection: Connection, wanted: universal_questions.UniversalFilte
     if known:
         return known
     least = f"of at least {wanted.min_excess:g}" if wanted.min_excess is not None else (
-        f"above {in_force(connection, 'universal', 'min_excess'):g}"
+        f"{_OF_STATE[wanted.state or 'yes']} {in_force(connection, 'universal', 'min_excess'):g}"
     )
-    anywhere = universal_questions.UniversalFilter(wanted.model, wanted.layers, -2.0, wanted.run, limit=1)
-    largest = universal_questions.universal_neurons(connection, anywhere).column("excess_corr")
-    highest = f"the largest is {largest[0]:.3g}" if largest else "none is defined"
+    anywhere = universal_questions.UniversalFilter(wanted.model, wanted.layers, -2.0, run=wanted.run, limit=1)
+    largest = universal_questions.universal_neurons(connection, anywhere).records()
+    highest = _with_error(largest[0]) if largest else "none is defined"
     return f"looked for, and none found: no excess correlation of {_named(wanted.model, runs)} is {least}; {highest}"
+
+
+_OF_STATE = {"yes": "surely above", "no": "surely not above", "undecided": "perhaps above"}
+
+
+def _with_error(row: Values) -> str:
+    """The largest excess correlation that there is, and how sure it is."""
+    error = "with an unknown error" if row["excess_se"] is None else f"± {row['excess_se']:.2g}"
+    return f"the largest is {row['excess_corr']:.3g} {error}"
 
 
 def counts(connection: Connection, model: str | None = None, run: int | None = None) -> str:
@@ -232,7 +241,7 @@ def _conditions(wanted: queries.LabelFilter) -> str:
         "--min-excess": wanted.min_excess,
     }
     said = [f"{option} {value}" for option, value in asked.items() if value is not None]
-    return " ".join([*said, *(["--universal"] if wanted.universal else [])]) or "any rule"
+    return " ".join([*said, *([f"--universal {wanted.universal}"] if wanted.universal else [])]) or "any rule"
 
 
 def _words(table: str) -> str:

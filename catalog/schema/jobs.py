@@ -13,8 +13,8 @@ run_jobs = table(
     column(
         "kind",
         Text,
-        "pivots, accumulate, combine or measure.",
-        check("kind_known", "kind IN ('pivots', 'accumulate', 'combine', 'measure')"),
+        "pivots, accumulate, combine, jackknife or measure.",
+        check("kind_known", "kind IN ('pivots', 'accumulate', 'combine', 'jackknife', 'measure')"),
     ),
     column("after", ARRAY(SmallInteger), "Jobs of the run whose results it reads."),
     column("tokens", BigInteger, "Tokens that go through the models, BOS included."),

@@ -1,10 +1,11 @@
 """Tables of meaning: features, explanations, rules and labels."""
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Double, Identity, Integer, Text, func
+from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.schema.base import JACKKNIFE, check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
 from catalog.schema.identity import OF_TOKENIZERS
+from catalog.words import UNIVERSAL_STATES
 
 FEATURE_FAMILIES = (
     "type", "symbol", "numeric", "pronoun", "starts", "suffix", "prefix", "word_group", "unigram",
@@ -139,7 +140,12 @@ labels = table(
     column("evidence", JSONB, "What the rule looked at."),
     *place_of_neuron(),
     number("excess_corr", "The neuron's excess correlation, from universality; NULL if undefined."),
-    column("universal", Boolean, "Whether the neuron is universal, from universality."),
+    column(
+        "universal",
+        Text,
+        "Whether the neuron is universal, from universality: yes, no or undecided.",
+        check("universal_known", f"universal IN {UNIVERSAL_STATES}"),
+    ),
     column("sort_key", Double, "Ascending, it puts the labels of one family in order from the best: the score, or -score."),
     comment="What each neuron is, by rules that can be run again (SPEC 6.6).",
     serves="show: the labels of a neuron",

@@ -26,13 +26,14 @@ WORDS = {
 # With k labels in the controls; 1.6449 is the 95th percentile of a normal number.
 _UPPER = "(k + 1) * power(1 - 1 / (9.0 * (k + 1)) + 1.6449 / (3 * sqrt(k + 1)), 3)"
 
-_COUNTS = """SELECT m.run_id, m.model, {layer_shown}t.family, t.neurons, t.universal_neurons,
+_COUNTS = """SELECT m.run_id, m.model, {layer_shown}t.family, t.neurons, t.universal_neurons, t.undecided_neurons,
        c.k * c.scale AS expected_by_chance, c.k * c.scale / NULLIF(t.neurons, 0) AS chance_ratio,
        c.upper * c.scale / NULLIF(t.neurons, 0) AS chance_ratio_upper,
        CASE WHEN t.family NOT IN ({families}) THEN 'no control of this kind' WHEN c.k IS NULL THEN 'no control'
             WHEN c.k * c.scale > {largest} * t.neurons THEN 'above {percent}' ELSE 'at most {percent}' END AS control
   FROM {{members}} m
- CROSS JOIN LATERAL (SELECT {layer}t.family, sum(t.neurons) AS neurons, sum(t.universal_neurons) AS universal_neurons
+ CROSS JOIN LATERAL (SELECT {layer}t.family, sum(t.neurons) AS neurons, sum(t.universal_neurons) AS universal_neurons,
+                             sum(t.undecided_neurons) AS undecided_neurons
                        FROM public.label_totals t WHERE t.run_id = m.run_id AND t.model_id = m.model_id
                       GROUP BY {layer}t.family ORDER BY {layer}t.family) t
   LEFT JOIN LATERAL (

@@ -23,6 +23,7 @@ _COUNTS = {
     "family": "Family of labels.",
     "neurons": "Distinct neurons with a label of the family; 0: looked for, none found.",
     "universal_neurons": "Those of them that are universal.",
+    "undecided_neurons": "Those of them of which it is undecided whether they are universal.",
     **chance.WORDS,
 }
 
@@ -64,9 +65,9 @@ _PROFILE = """SELECT m.run_id, m.model, m.family, n.layer, n."index" AS neuron,
        a.mean, a.mean_se, a.var, a.var_se, a.skew, a.skew_se, a.kurt, a.kurt_se, a.sparsity, a.sparsity_se,
        w.w_in_norm, w.w_out_norm, w.input_bias, w.in_out_sim, w.l2_penalty,
        w.vocab_mean, w.vocab_var, w.vocab_skew, w.vocab_kurt,
-       u.max_corr, u.mean_corr, u.min_corr, u.max_baseline, u.mean_baseline, u.min_baseline,
-       u.excess_corr, u.n_models, u.n_degenerate,
-       COALESCE(u.universal, false) AS universal,
+       u.max_corr, u.mean_corr, u.mean_corr_se, u.min_corr, u.max_baseline, u.mean_baseline, u.min_baseline,
+       u.excess_corr, u.excess_se, u.n_models, u.n_degenerate,
+       COALESCE(u.universal, 'no') AS universal,
        a.n_tokens, a.degenerate, a.post_mean, a.post_mean_se, a.post_var, a.post_var_se,
        a.post_skew, a.post_skew_se, a.post_kurt, a.post_kurt_se,
        w.logit_var, w.logit_skew, w.logit_kurt, w.vocab_n,
@@ -85,15 +86,22 @@ OVERVIEW = (
         f"""{_PROFILE}
   JOIN public.neurons n ON n.model_id = m.model_id{_STATISTICS}
   LEFT JOIN public.universality u ON u.run_id = m.run_id AND u.neuron_id = n.id""",
-        words={**OF_FAMILY, "universal": "excess_corr is above universal.min_excess of the rules."},
+        words={
+            **OF_FAMILY,
+            "universal": "yes, no or undecided: whether excess_corr is above universal.min_excess of the rules, given"
+            " excess_se; no also where it is undefined or was not measured.",
+        },
     ),
     View(
         "universal_neurons",
-        "The rows of neuron_profiles that are universal: excess_corr above universal.min_excess of the rules (UN 4.1).",
+        "The rows of neuron_profiles that are universal: excess_corr surely above universal.min_excess of the rules (UN 4.1).",
         f"""{_PROFILE}
-  JOIN public.universality u ON u.run_id = m.run_id AND u.model_id = m.model_id AND u.universal
+  JOIN public.universality u ON u.run_id = m.run_id AND u.model_id = m.model_id AND u.universal = 'yes'
   JOIN public.neurons n ON n.id = u.neuron_id{_STATISTICS}""",
-        words={**OF_FAMILY, "universal": "excess_corr is above universal.min_excess of the rules: true in every row."},
+        words={
+            **OF_FAMILY,
+            "universal": "excess_corr - 1.96 excess_se is above universal.min_excess of the rules: yes in every row.",
+        },
     ),
     View(
         "neuron_labels",
@@ -127,20 +135,20 @@ OVERVIEW = (
     ),
     View(
         "family_counts",
-        "Distinct neurons per family, universal or not, and how many chance gives.",
+        "Distinct neurons per family, universal, undecided or not, and how many chance gives.",
         chance.counts(""),
         words=_COUNTS,
     ),
     View(
         "family_counts_by_layer",
-        "Distinct neurons per layer and family, universal or not, and how many chance gives.",
+        "Distinct neurons per layer and family, universal, undecided or not, and how many chance gives.",
         chance.counts("t.layer"),
         words={**_COUNTS, "layer": "Transformer block, from 0."},
     ),
     View(
         "layer_profiles",
-        "Per layer: neurons, share of universal ones, and medians of the main statistics.",
-        """SELECT m.run_id, m.model, s.layer, s.n_neurons, s.n_universal,
+        "Per layer: neurons, share of universal ones, undecided ones, and medians of the main statistics.",
+        """SELECT m.run_id, m.model, s.layer, s.n_neurons, s.n_universal, s.n_undecided,
        s.n_universal::double precision / s.n_neurons AS share_universal, s.n_degenerate,
        s.median_excess_corr, s.median_sparsity, s.median_kurt, s.median_l2_penalty, s.median_vocab_kurt
   FROM {members} m

@@ -5,7 +5,7 @@ from catalog.questions.published_model import ModelOfRun
 from ingest.asked.settings import MeasureSettings, settings_again, unreadable
 from ingest.checkpoints.behaviour import changed
 from ingest.inputs import load_inputs
-from ingest.jobs.job import ground_of
+from ingest.jobs.context import ground_of
 from ingest.parts.ground import Ground
 from ingest.progress import Progress
 

@@ -82,6 +82,36 @@ def token_batches(
         first_kept += len(kept)
 
 
+class TokenRows(Protocol):
+    """What a forward pass needs of a batch."""
+
+    @property
+    def tokens(self) -> Tensor:
+        """(rows, context) int64."""
+
+    @property
+    def kept(self) -> Tensor:
+        """(kept,) int64: positions of the flattened rows that count."""
+
+
+@dataclass(frozen=True)
+class BlockBatch:
+    """Rows of one block of documents, see `TokenRows`."""
+
+    tokens: Tensor
+    kept: Tensor
+
+
+def block_batches(corpus: TokenCorpus, block: int, batch_tokens: int, device: torch.device) -> Iterator[BlockBatch]:
+    """The rows of a block in their order, about `batch_tokens` tokens at a time (one row at least)."""
+    numbers = np.flatnonzero(corpus.block_ids == block)
+    step = max(1, batch_tokens // corpus.tokens.shape[1])
+    for start in range(0, len(numbers), step):
+        rows = np.asarray(corpus.tokens[numbers[start : start + step]], dtype=np.int64)
+        kept = torch.from_numpy(np.flatnonzero(corpus.kept_mask(rows)))
+        yield BlockBatch(_to_device(torch.from_numpy(rows), device), _to_device(kept, device))
+
+
 def _feature_batch(features: np.ndarray, places: np.ndarray | None, device: torch.device) -> FeatureBatch:
     moved = None if places is None else _to_device(torch.from_numpy(places), device)
     return FeatureBatch(_to_device(torch.from_numpy(features), device), moved)
@@ -102,7 +132,7 @@ class Buffers:
     def __init__(self) -> None:
         self._held: dict[str, Tensor] = {}
 
-    def __call__(self, checkpoint: Checkpoint, batch: TokenBatch) -> Tensor:
+    def __call__(self, checkpoint: Checkpoint, batch: TokenRows) -> Tensor:
         """(2, tokens, neurons) fp32, at least as many tokens as the batch has."""
         held = self._held.get(checkpoint.identity.sha256)
         if held is None or held.shape[1] < batch.tokens.numel():
@@ -113,7 +143,7 @@ class Buffers:
 
 
 def kept_activations(
-    checkpoint: Checkpoint, batch: TokenBatch, observe: Observe | None = None, buffers: Buffers | None = None
+    checkpoint: Checkpoint, batch: TokenRows, observe: Observe | None = None, buffers: Buffers | None = None
 ) -> tuple[Tensor, Tensor]:
     """Pre- and post-activations of all layers at the kept positions, (kept, neurons) fp32 each, flat order.
 

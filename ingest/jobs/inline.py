@@ -12,7 +12,8 @@ from ingest.device import describe
 from ingest.features.of_corpus import CorpusFeatures, corpus_features
 from ingest.features.topics import Topics
 from ingest.inputs import Inputs
-from ingest.jobs.job import JobContext, ground_of, run_job
+from ingest.jobs.context import JobContext, ground_of
+from ingest.jobs.job import run_job
 from ingest.jobs.staging_folder import check_writable
 from ingest.jobs.store import RunStore
 from ingest.parts import LAYER_MEASURES, MODEL_MEASURES, phase_name

@@ -3,6 +3,7 @@
     pivots      means of the first 4,096 kept tokens of every model; all jobs of a run share them
     accumulate  rows of the corpus go through the job's models once; the activations feed the job's accumulators
     combine     sums of jobs over ranges of rows are added up
+    jackknife   the corpus is read again, block by block, for the errors of correlations (`ingest.jobs.second_reading`)
     measure     a share of what is found of one model, by its weights or by reading the first rows again
 
 A job that sees all rows, or combines them, finishes its sums. An ingest and a worker run the same jobs through this code. A
@@ -10,8 +11,7 @@ long job over the corpus saves its sums every few minutes; a share of a measure 
 """
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,74 +19,17 @@ import torch
 from torch import Tensor
 
 from catalog.runs.jobs import Claim
-from ingest.corpus.batches import Buffers, FeatureSource, Pivots, kept_activations, pivots, token_batches
-from ingest.features.of_corpus import CorpusFeatures
-from ingest.inputs import Inputs
-from ingest.jobs.store import RunStore
+from ingest.corpus.batches import Buffers, Pivots, kept_activations, pivots, token_batches
+from ingest.jobs.context import Advance, JobContext, JobStopped
+from ingest.jobs.second_reading import read_again
 from ingest.jobs.sums import JobSums
-from ingest.parts import LAYER_MEASURES, MODEL_MEASURES, needed_by
+from ingest.parts import LAYER_MEASURES, MODEL_MEASURES
 from ingest.parts.arrays import PLACE, SHARE, decode_pivots, encode, encode_pivots
 from ingest.parts.correlations import TileFinish
-from ingest.parts.ground import Ground
-from ingest.parts.moments import ModelMoments
 from ingest.parts.shapes import Layers
 from ingest.plan.items import Job, ModelItem, OwnItem, Plan
-from ingest.settings import IngestSettings
 from ingest.statistics.precision import exact_in
 from ingest.statistics.tiles import LayerSpan
-
-
-@dataclass(frozen=True)
-class JobContext:
-    """What all jobs of a run share."""
-
-    settings: IngestSettings
-    inputs: Inputs
-    plan: Plan
-    store: RunStore
-    features: CorpusFeatures | None
-    """None where no corpus is read."""
-    sources: Mapping[str, FeatureSource]
-    """Features of positions that jobs ask for, by the name of the measure."""
-    parts: tuple[str, ...]
-    """Those that are computed."""
-
-    def ground(self, own_moments: Mapping[int, ModelMoments] | None = None) -> Ground:
-        """What measures stand on, of which nothing is made yet.
-
-        Args:
-            own_moments: of models whose moments over all rows are at hand; those of others are read.
-        """
-        return ground_of(self.settings, self.inputs, self.features, self.store.results, self.parts, own_moments)
-
-
-def ground_of(
-    settings: IngestSettings,
-    inputs: Inputs,
-    features: CorpusFeatures | None,
-    results: Callable[[str], list[bytes]],
-    parts: Collection[str],
-    own_moments: Mapping[int, ModelMoments] | None = None,
-) -> Ground:
-    """What measures stand on, of which nothing is made yet."""
-    return Ground(
-        checkpoints=inputs.checkpoints,
-        tokenizer=inputs.tokenizer,
-        context=inputs.context,
-        settings=settings,
-        device=inputs.device,
-        memory_bytes=inputs.memory_bytes,
-        corpus_read=inputs.corpus,
-        whole_corpus=inputs.whole_corpus,
-        features_found=features,
-        results=results,
-        own_moments=own_moments or {},
-        needed=needed_by(parts),
-    )
-
-
-Advance = Callable[[int], None]
-"""Told of tokens that are done; may raise to end the job, after a checkpoint."""
 
 
 def run_job(context: JobContext, job: Job, claim: Claim, advance: Advance) -> None:
@@ -97,6 +40,8 @@ def run_job(context: JobContext, job: Job, claim: Claim, advance: Advance) -> No
     """
     if job.kind == "measure":
         _measure(context, job, claim, advance)
+    elif job.kind == "jackknife":
+        read_again(context, job, claim, advance)
     else:
         _sum(context, job, claim, advance)
 
@@ -191,10 +136,6 @@ def _accumulate(context: JobContext, job: Job, sums: JobSums, known: dict[int, P
         if time.monotonic() - saved >= 60 * settings.checkpoint_minutes:
             save()
             saved = time.monotonic()
-
-
-class JobStopped(Exception):
-    """The worker is asked to stop; the job is saved and goes back to the queue."""
 
 
 def _finished(context: JobContext, job: Job, sums: JobSums) -> dict[str, bytes]:

@@ -1,8 +1,7 @@
 """The accumulators of one job, and their state as named arrays: for checkpoints, and for jobs that add sums up."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ingest.corpus.batches import Pivots
+from ingest.jobs.threads import Threads
 from ingest.parts import LAYER_MEASURES
 from ingest.parts.moments import ModelMoments
 from ingest.parts.shapes import LayerPivots, LayerShape
@@ -18,12 +18,6 @@ from ingest.statistics.accumulator import Accumulator
 from ingest.statistics.correlation import Products
 from ingest.statistics.layers import LayerAccumulator, TokenBatch
 from ingest.statistics.tiles import CrossTile
-
-
-def _without_gradients(task: Callable[[], None]) -> None:
-    """Inference mode is a thread's own."""
-    with torch.inference_mode():
-        task()
 
 
 class JobSums:
@@ -45,9 +39,7 @@ class JobSums:
         self.own: dict[OwnItem, Products] = {}
         self.layers: dict[LayerItem, LayerAccumulator] = {}
         self.tiles: dict[TileItem, CrossTile] = {}
-        # loops of the CPU are of one thread each, and so are the accumulators of a layer: they share nothing
-        n_threads = torch.get_num_threads() if device.type == "cpu" else 1
-        self._threads = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
+        self._threads = Threads(device)
         for item in items:
             match item:
                 case MomentItem(model):
@@ -72,7 +64,7 @@ class JobSums:
             if item.model == model and layer in item.layers.layers:
                 start = item.layers.starts()[layer]
                 tasks.append(partial(accumulator.observe, batch, pre, post, slice(start, start + item.layers.d_mlp)))
-        self._together(tasks)
+        self._threads.together(tasks)
 
     def update(self, batch: TokenBatch, pre: dict[int, Tensor], post: dict[int, Tensor]) -> None:
         """Add a batch: per model (kept, neurons) fp32, pre as it is, post about its pivot."""
@@ -80,22 +72,14 @@ class JobSums:
         for item, accumulator in self.layers.items():
             neurons = item.layers.neurons
             tasks.append(partial(accumulator.update, batch, pre[item.model][:, neurons], post[item.model][:, neurons]))
-        self._together(tasks)
+        self._threads.together(tasks)
         # pre is centred in place, after everything else has seen it
-        self._together([partial(moments.update, pre[model], post[model]) for model, moments in self.moments.items()])
+        self._threads.together([partial(moments.update, pre[model], post[model]) for model, moments in self.moments.items()])
         for own_item, products in self.own.items():
             layer = post[own_item.model][:, own_item.layer.neurons]
             products.update(layer, layer)
         for tile_item, tile in self.tiles.items():
             tile.update(post[tile_item.a], post[tile_item.b])
-
-    def _together(self, tasks: Sequence[Callable[[], None]]) -> None:
-        """Do what touches different sums, as many at a time as there are threads; each sum is added to in order."""
-        if self._threads is None or len(tasks) < 2:
-            for task in tasks:
-                task()
-        else:
-            list(self._threads.map(_without_gradients, tasks))
 
     def state(self) -> dict[str, Tensor]:
         """Every sum but the moments under `key/name`: the live tensors, not copies."""

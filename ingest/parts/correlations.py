@@ -1,7 +1,8 @@
 """correlations: the neurons of other models that a neuron's activation correlates with most, and what chance would give.
 
 Jobs sum products of activations: of every layer with itself, and of tiles of model pairs. `TileFinish` turns a complete tile
-into best partners, against layers that were rotated at random; tiles of a pair are joined when its rows are written.
+into best partners, against layers that were rotated at random; tiles of a pair are joined when its rows are written. The errors
+come from a second reading (`ingest.jobs.second_reading`), in which jobs ask for the best partners here.
 """
 
 from collections import defaultdict
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from catalog.rows import GroupRow
-from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, decode
+from ingest.parts.arrays import PLACE, Arrays, TableRows, decode
+from ingest.parts.correlation_rows import match_columns, pair_columns, universality_columns
 from ingest.parts.ground import Ground
 from ingest.parts.measure import Keys, Matches, PairMeasure, Written
 from ingest.statistics.correlation import (
@@ -27,13 +29,13 @@ from ingest.statistics.correlation import (
     rotation,
 )
 from ingest.statistics.groups import neuron_groups
+from ingest.statistics.jackknife import N_BLOCKS
+from ingest.statistics.pair_errors import DirectedErrors, directed_errors
 from ingest.statistics.tiles import CrossTile, LayerSpan
-from ingest.statistics.universality import BestMatches, Universality, best_matches, mutual_best, universality
+from ingest.statistics.universality import best_matches, mutual_best, universality
 
 ROTATIONS_BYTES = 256 * 2**20
 """Rotated layers kept at hand while tiles are finished."""
-PAIR_ROWS = 1_000_000
-"""Rows of `pairs` that are turned into columns at a time."""
 
 
 class Correlations(PairMeasure):
@@ -43,8 +45,9 @@ class Correlations(PairMeasure):
     name = "tile"
 
     def rows_of_pair(self, a: int, b: int, matches: Matches, keys: Keys, ground: Ground) -> Iterator[TableRows]:
-        pair = joined([tile_of(decode(data)) for data in ground.results(f"{self.name}:{a}:{b}:%")], ground.settings.top_k)
-        forward, backward = best_matches(pair.forward), best_matches(pair.backward)
+        pair = joined(_tiles(ground, a, b), ground.settings.top_k)
+        errors = {(one, other): errors_of(ground, one, other) for one, other in ((a, b), (b, a))}
+        forward, backward = best_matches(pair.forward, errors[a, b].without), best_matches(pair.backward, errors[b, a].without)
         matches[a, b], matches[b, a] = forward, backward
         shapes = {(ground.checkpoints[model].n_layers, ground.checkpoints[model].d_mlp) for model in (a, b)}
         diagonal = pair.diagonal if len(shapes) == 1 else None
@@ -54,9 +57,10 @@ class Correlations(PairMeasure):
         ):
             mutual = mutual_best(match, back)
             target = (keys.models[model].neuron_ids, keys.models[other].neuron_ids, keys.models[other].model_id)
-            for columns in pair_columns(*target, directed, mutual):
+            for columns in pair_columns(*target, directed, errors[model, other].correlation_se, mutual):
                 yield "pairs", columns
-            yield "universality_by_model", match_columns(*target, match, diagonal, mutual)
+            for columns in match_columns(*target, match, diagonal, mutual):
+                yield "universality_by_model", columns
 
     def rows_of_matches(self, matches: Matches, keys: Keys) -> Iterator[TableRows]:
         models = range(len(keys.models))
@@ -138,7 +142,43 @@ class TileFinish:
         )
 
 
-# --- results of tiles ---
+# --- results of tiles, and of the second reading ---
+
+
+def _tiles(ground: Ground, a: int, b: int) -> list[TileCorrelations]:
+    return [tile_of(decode(data)) for data in ground.results(f"{Correlations.name}:{a}:{b}:%")]
+
+
+def best_partners(ground: Ground, a: int, b: int, neurons: slice) -> tuple[Tensor, Tensor]:
+    """Best partners in b of some neurons of a and the correlations with them, on the device of the ground.
+
+    Returns:
+        (neurons, k) int64 flat indices in b, -1 where there is none, and float64.
+    """
+    one, other = sorted((a, b))
+    place = one * len(ground.checkpoints) + other
+    tiles = ground.once("tiles of a pair", place, lambda _: joined(_tiles(ground, one, other), ground.settings.top_k))
+    directed = tiles.forward if a < b else tiles.backward
+    parts = directed.top_index[neurons], directed.top_values[neurons]
+    return tuple(part.to(ground.device).contiguous() for part in parts)  # type: ignore[return-value]
+
+
+def errors_of(ground: Ground, a: int, b: int) -> DirectedErrors:
+    """How sure the correlations of a's neurons with their best partners in b are, from all blocks."""
+    n_neurons = ground.checkpoints[a].n_layers * ground.checkpoints[a].d_mlp
+    filled = np.zeros(N_BLOCKS, dtype=bool)
+    sums: dict[str, np.ndarray] = {}
+    for data in ground.results(f"jackknife:{a}:{b}:%"):
+        arrays = decode(data)
+        neurons, blocks = slice(*arrays.pop(PLACE).tolist()), arrays.pop("filled")
+        for name, values in arrays.items():
+            whole = sums.setdefault(name, np.zeros((n_neurons, values.shape[1])))
+            if name == "best":
+                whole[neurons, blocks] = values[:, blocks]
+            else:
+                whole[neurons] += values
+        filled[blocks] = True
+    return directed_errors(**sums, filled=filled)
 
 
 def tile_arrays(tile: TileCorrelations) -> dict[str, np.ndarray | Tensor]:
@@ -202,59 +242,3 @@ def _join(k: int, parts: list[tuple[slice, slice, DirectedCorrelations]]) -> Dir
     merged = [merge_tiles([part for _, part in tiles], k) for tiles in in_order]
     names = ("top_values", "top_index", "baseline", "baseline_layer")
     return DirectedCorrelations(*(torch.cat([getattr(part, name) for part in merged]) for name in names))
-
-
-# --- rows ---
-
-
-def pair_columns(
-    ids: Ids, other_ids: Ids, other_model_id: int, directed: DirectedCorrelations, mutual: np.ndarray
-) -> Iterator[Columns]:
-    """Rows of pairs of one direction, in pieces."""
-    values, partners = directed.top_values.numpy(), directed.top_index.numpy()
-    k = values.shape[1]
-    step = max(1, PAIR_ROWS // k)
-    for start in range(0, len(ids), step):
-        rows = slice(start, start + step)
-        partner = partners[rows].ravel()
-        rank = np.tile(np.arange(1, k + 1, dtype=np.int16), len(partner) // k)
-        real = partner >= 0
-        yield {
-            "neuron_id": np.repeat(ids[rows], k)[real],
-            "other_neuron_id": other_ids[partner[real]],
-            "other_model_id": np.full(real.sum(), other_model_id, dtype=np.int32),
-            "correlation": values[rows].ravel()[real].astype(np.float32),
-            "rank": rank[real],
-            "mutual_best": ((rank == 1) & np.repeat(mutual[rows], k))[real],
-        }
-
-
-def match_columns(
-    ids: Ids,
-    other_ids: Ids,
-    other_model_id: int,
-    match: BestMatches,
-    diagonal: np.ndarray | None,
-    mutual: np.ndarray,
-) -> Columns:
-    """Rows of universality_by_model; ids of partners are masked where there is none."""
-    missing = match.other < 0
-    return {
-        "neuron_id": ids,
-        "other_model_id": np.full(len(ids), other_model_id, dtype=np.int32),
-        "max_corr": match.max_corr.astype(np.float32),
-        "other_neuron_id": np.ma.masked_array(other_ids[np.clip(match.other, 0, None)], mask=missing),
-        "baseline": match.baseline.astype(np.float32),
-        "baseline_sd": match.baseline_sd.astype(np.float32),
-        "baseline_layer": np.ma.masked_array(match.baseline_layer.astype(np.int16), mask=match.baseline_layer < 0),
-        "diag_corr": np.full(len(ids), np.nan, np.float32) if diagonal is None else diagonal.astype(np.float32),
-        "mutual_best": mutual,
-    }
-
-
-def universality_columns(ids: Ids, result: Universality) -> Columns:
-    """Rows of universality."""
-    columns = {name: getattr(result, name) for name in Universality.__dataclass_fields__}
-    for name in ("n_models", "n_degenerate"):
-        columns[name] = columns[name].astype(np.int16)
-    return {"neuron_id": ids, **columns}

@@ -20,6 +20,7 @@ from ingest.parts import measures_of_models
 from ingest.parts.shapes import CorpusShape, ModelShape
 from ingest.plan.cut import Work, make_plan, with_measures
 from ingest.plan.run_plan import RunPlan, stored_plan
+from ingest.plan.second_reading import with_second_reading
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
 
@@ -100,6 +101,7 @@ class RunPlanner:
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
         )
+        plan = with_second_reading(plan, work, self.settings, self.inputs.memory_bytes)
         planned = with_measures(plan, work, self.settings, self.inputs.memory_bytes)
         return RunPlan(planned, work, known, self.inputs.identities, self.definitions, topics)
 

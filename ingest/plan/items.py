@@ -1,7 +1,8 @@
 """What a run accumulates, cut into jobs that fit one device.
 
     Item   one accumulator: moments of a model, products of a layer with itself, a tile of a model pair, or the sums of any
-           measure of layers of one model; or a share of what a measure finds of one model without sums over the corpus
+           measure of layers of one model; the errors of some correlations, from a second reading of some blocks; or a share
+           of what a measure finds of one model without sums over the corpus
     Job    items that fit the memory budget together, over a range of the corpus's rows; jobs share nothing but results
     Plan   the jobs of a run and which of them wait for which
 
@@ -10,11 +11,13 @@ up. A plan never changes a result, only what it costs.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from ingest.parts.shapes import CorpusShape, ModelShape, Share, Size
+from ingest.statistics import pair_errors
 from ingest.statistics.correlation import Products
+from ingest.statistics.jackknife import N_BLOCKS
+from ingest.statistics.pair_products import cost_per_pair
 from ingest.statistics.tiles import LayerSpan
 
 
@@ -148,7 +151,41 @@ class ModelItem:
         return 0.0
 
 
-Item = MomentItem | OwnItem | LayerItem | TileItem | ModelItem
+@dataclass(frozen=True)
+class JackknifeItem:
+    """Best partners in b of some neurons of a, whose correlations are made once more without each of some blocks."""
+
+    a: int
+    b: int
+    first: int
+    """Flat index of the first neuron of a."""
+    end: int
+    partners: int
+    """Of each neuron, at most."""
+    first_block: int
+    end_block: int
+
+    @property
+    def models(self) -> tuple[int, ...]:
+        return (self.a, self.b)
+
+    @property
+    def key(self) -> str:
+        return f"jackknife:{self.a}:{self.b}:{self.first}:{self.first_block}"
+
+    @property
+    def neurons(self) -> slice:
+        """Those of a."""
+        return slice(self.first, self.end)
+
+    def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
+        return pair_errors.bytes_needed(self.end - self.first, self.partners)
+
+    def flop(self, shapes: Sequence[ModelShape]) -> float:
+        return 2.0 * (self.end - self.first) * cost_per_pair(shapes[self.b].n_neurons, self.partners)
+
+
+Item = MomentItem | OwnItem | LayerItem | TileItem | ModelItem | JackknifeItem
 
 
 def bytes_of(items: Iterable[Item], shapes: Sequence[ModelShape], finish: bool = True) -> int:
@@ -172,11 +209,11 @@ class Job:
 
     number: int
     kind: str
-    """pivots, accumulate, combine or measure."""
+    """pivots, accumulate, combine, jackknife or measure."""
     items: tuple[Item, ...]
     first_row: int
     end_row: int
-    """Rows of the corpus; a combine job has those of its parts."""
+    """Rows of the corpus; a combine job has those of its parts, a jackknife job none, for its items name blocks."""
     after: tuple[int, ...]
     """Jobs whose results it reads."""
 
@@ -187,6 +224,12 @@ class Job:
     @property
     def n_rows(self) -> int:
         return self.end_row - self.first_row
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """The first block that a jackknife job reads, and the one after the last."""
+        (blocks,) = {(item.first_block, item.end_block) for item in self.items if isinstance(item, JackknifeItem)}
+        return blocks
 
 
 @dataclass(frozen=True)
@@ -202,9 +245,13 @@ class Plan:
         return job.n_rows == self.corpus.n_rows
 
     def tokens(self, job: Job) -> int:
-        """Tokens that go through the models, BOS included."""
+        """Tokens that go through the models, BOS included; of a jackknife job as if blocks were equally large."""
         if job.kind == "measure":
             return sum(item.tokens for item in job.items if isinstance(item, ModelItem))
+        if job.kind == "jackknife":
+            first, end = job.blocks
+            edges = [self.corpus.n_rows * block // N_BLOCKS for block in (first, end)]
+            return (edges[1] - edges[0]) * self.corpus.context
         return job.n_rows * self.corpus.context if job.kind == "accumulate" else 0
 
     def bytes_needed(self, job: Job) -> int:
@@ -230,67 +277,3 @@ class Plan:
         left = [item for item in items if not self.whole(job) or (read and isinstance(item, OwnItem))]
         # At rest a sum of products is float64 alone, eight of its twelve bytes.
         return sum(item.bytes_needed(self.shapes) * 2 // 3 for item in left if not isinstance(item, MomentItem))
-
-    def as_json(self) -> dict[str, Any]:
-        """The plan as a document; `from_json` reads it back."""
-        return {
-            "shapes": [[s.n_layers, s.d_model, s.d_mlp, s.d_vocab] for s in self.shapes],
-            "corpus": list(self.corpus),
-            "jobs": [
-                {
-                    "kind": job.kind,
-                    "items": [_item_json(item) for item in job.items],
-                    "rows": [job.first_row, job.end_row],
-                    "after": list(job.after),
-                }
-                for job in self.jobs
-            ],
-        }
-
-
-def from_json(document: dict[str, Any]) -> Plan:
-    """The plan that `as_json` wrote."""
-    shapes = tuple(ModelShape(*shape) for shape in document["shapes"])
-    jobs = [
-        Job(
-            number=number,
-            kind=job["kind"],
-            items=tuple(_item(entry, shapes) for entry in job["items"]),
-            first_row=job["rows"][0],
-            end_row=job["rows"][1],
-            after=tuple(job["after"]),
-        )
-        for number, job in enumerate(document["jobs"])
-    ]
-    return Plan(tuple(jobs), shapes, CorpusShape(*document["corpus"]))
-
-
-def _item_json(item: Item) -> list[Any]:
-    match item:
-        case MomentItem(model):
-            return ["moments", model]
-        case OwnItem(model, layer):
-            return ["own", model, layer.first, layer.last]
-        case LayerItem(measure, model, layers, size):
-            return ["layers", measure, model, layers.first, layers.last, *astuple(size)]
-        case ModelItem(measure, model, share, tokens, operations, n_bytes):
-            return ["model", measure, model, *share, tokens, operations, n_bytes]
-        case TileItem(a, b, rows, columns):
-            return ["tile", a, b, rows.first, rows.last, columns.first, columns.last]
-
-
-def _item(entry: list[Any], shapes: tuple[ModelShape, ...]) -> Item:
-    kind, *numbers = entry
-    if kind == "moments":
-        return MomentItem(numbers[0])
-    if kind == "tile":
-        a, b, first, last, left, right = numbers
-        return TileItem(a, b, LayerSpan(first, last, shapes[a].d_mlp), LayerSpan(left, right, shapes[b].d_mlp))
-    if kind == "model":
-        measure, model, number, n_shares, *sizes = numbers
-        return ModelItem(measure, model, Share(number, n_shares), *sizes)
-    if kind == "layers":
-        measure, model, first, last, *size = numbers
-        return LayerItem(measure, model, LayerSpan(first, last, shapes[model].d_mlp), Size(*size))
-    model, first, last = numbers
-    return OwnItem(model, LayerSpan(first, last, shapes[model].d_mlp))

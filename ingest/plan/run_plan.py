@@ -11,7 +11,8 @@ from catalog.runs.jobs import JobRow
 from catalog.runs.reuse import Known
 from ingest.features.topics import Topic, Topics
 from ingest.plan.cut import Work
-from ingest.plan.items import Plan, from_json
+from ingest.plan.documents import as_json, from_json
+from ingest.plan.items import Plan
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class RunPlan:
             for job in plan.jobs
         ]
         document = {
-            "plan": plan.as_json(),
+            "plan": as_json(plan),
             "work": {"of_pairs": list(self.work.pairs), "by_part": self.work.by_part, "measured": self.work.measured},
             "known_models": self.known.models,
             "known_pairs": [[*pair, run] for pair, run in self.known.pairs.items()],

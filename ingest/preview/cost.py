@@ -56,7 +56,10 @@ def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
     activations = sum(2 * 4 * plan.shapes[model].n_neurons for model in job.models)
     one_layer = max((3 * 4 * plan.shapes[model].d_mlp for model in job.models), default=0)
     rows = max(1, batch_tokens // plan.corpus.context) * plan.corpus.context
-    batch = rows * (activations + one_layer) if job.kind in ("pivots", "accumulate") else 0
+    batch = rows * (activations + one_layer) if job.kind in ("pivots", "accumulate", "jackknife") else 0
+    if job.kind == "jackknife":
+        # post once more, neuron by neuron
+        batch += rows * activations // 2
     return plan.bytes_needed(job) + WORKING_BYTES + batch
 
 
@@ -126,6 +129,10 @@ def describe(job: Job, names: Sequence[str]) -> str:
         return ", ".join(f"{phase_name(i.measure, names[i.model])}, {i.share.number + 1} of {i.share.n_shares}" for i in shares)
     if job.kind == "pivots":
         return f"pivots of {len(job.items)} models"
+    if job.kind == "jackknife":
+        pairs = {tuple(sorted(item.models)) for item in job.items}
+        first, end = job.blocks
+        return f"errors of correlations of {len(pairs)} pairs, blocks {first + 1}-{end}"
     words = [_tile(item, names) for item in job.items if isinstance(item, TileItem)]
     n_own = sum(isinstance(item, OwnItem) for item in job.items)
     layers = Counter(item.measure for item in job.items if isinstance(item, LayerItem))

@@ -22,6 +22,7 @@ from ingest.inputs import open_corpus
 from ingest.parts.shapes import CorpusShape, ModelShape
 from ingest.plan.cut import Work, make_plan, with_measures
 from ingest.plan.items import LayerItem, Plan
+from ingest.plan.second_reading import with_second_reading
 from ingest.preview.cost import JobEstimate, Known, estimate
 from ingest.preview.phases import Outlook, PhaseEstimate, Reading
 from ingest.preview.reading_rates import reading
@@ -112,7 +113,8 @@ def _plan(settings: IngestSettings, shapes: list[ModelShape], tokens: _Tokens, b
         shapes = shapes[:1]
         corpus = corpus._replace(n_rows=settings.control_rows(corpus.n_rows, corpus.context))
     work = Work.of(settings.parts, len(shapes))
-    return with_measures(make_plan(work, shapes, corpus, budget, settings.at_least_jobs), work, settings, budget)
+    plan = make_plan(work, shapes, corpus, budget, settings.at_least_jobs)
+    return with_measures(with_second_reading(plan, work, settings, budget), work, settings, budget)
 
 
 def _rehearse(

@@ -29,7 +29,7 @@ from ingest.corpus.rows import CorpusMeta, TokenCorpus, first_rows
 from ingest.corpus.tokenizer import TokenizerInfo
 from ingest.device import describe
 from ingest.inputs import Inputs
-from ingest.jobs.job import ground_of
+from ingest.jobs.context import ground_of
 from ingest.parts import MEASURES, measures_of_models
 from ingest.parts.arrays import SHARE, encode
 from ingest.parts.measure import Keys

@@ -15,7 +15,7 @@ from ingest.corpus.batches import Pivots, kept_activations, token_batches
 from ingest.corpus.counts import count_tokens
 from ingest.features.of_corpus import CorpusFeatures
 from ingest.features.topics import BY_MACHINE, COMPONENTS, Topic, Topics, topic_features
-from ingest.jobs.job import ground_of
+from ingest.jobs.context import ground_of
 from ingest.jobs.sums import JobSums
 from ingest.parts import LAYER_MEASURES
 from ingest.parts.moments import ModelMoments

@@ -35,6 +35,24 @@ def standard_error(without: Float[np.ndarray, "blocks ..."], filled: Bool[np.nda
     return np.asarray(np.sqrt((n - 1) / n * (deviations**2).sum(axis=0)))
 
 
+def error_of_sums(first: Float[np.ndarray, "..."], second: Float[np.ndarray, "..."], n_blocks: int) -> Float[np.ndarray, "..."]:
+    """The standard error, where of the estimates without each block only sums were kept.
+
+    Args:
+        first, second: sums of their deviations from one number, such as the estimate with all blocks, and of the squares.
+        n_blocks: blocks that have tokens.
+    """
+    if n_blocks < LEAST_BLOCKS:
+        return np.full(np.shape(first), np.nan)
+    squares = np.clip(second - first**2 / n_blocks, 0, None)
+    return np.asarray(np.sqrt((n_blocks - 1) / n_blocks * squares))
+
+
+def error_over_blocks(without: Float[np.ndarray, "estimates blocks"]) -> Float[np.ndarray, " estimates"]:
+    """The standard errors of estimates of which it is known what each is without each block, less any number."""
+    return error_of_sums(without.sum(1), (without**2).sum(1), without.shape[1])
+
+
 def jackknife(
     counts: Int[np.ndarray, " blocks"],
     estimate: Callable[..., Float[np.ndarray, "..."]],

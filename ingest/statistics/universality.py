@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ingest.statistics.correlation import DirectedCorrelations
+from ingest.statistics.jackknife import error_over_blocks
 
 
 @dataclass(frozen=True)
@@ -19,24 +20,40 @@ class BestMatches:
     """Mean over draws of each draw's largest correlation with a rotated unit."""
     baseline_sd: Float[np.ndarray, " neurons"]
     """Population standard deviation over draws; NaN for a single draw."""
+    baseline_se: Float[np.ndarray, " neurons"]
+    """Standard error of the mean over draws; NaN for a single draw."""
     baseline_layer: Int[np.ndarray, " neurons"]
     """Layer of the draw with the largest baseline."""
+    without: Float[np.ndarray, "neurons blocks"]
+    """What the best correlation is without each block of documents, less `max_corr`; no columns where blocks are too few."""
+
+    @property
+    def max_corr_se(self) -> Float[np.ndarray, " neurons"]:
+        """Standard error of the best correlation, NaN where undefined."""
+        return error_over_blocks(self.without)
 
 
-def best_matches(directed: DirectedCorrelations) -> BestMatches:
-    """Reduce one direction of a pair to its best partners."""
+def best_matches(directed: DirectedCorrelations, without: Float[np.ndarray, "neurons blocks"]) -> BestMatches:
+    """Reduce one direction of a pair to its best partners.
+
+    Args:
+        without: of the best partners, see `BestMatches`.
+    """
     baseline = directed.baseline.double().numpy()
     draws = baseline.shape[1]
     defined = ~np.isnan(baseline).any(1)
     filled = np.where(defined[:, None], baseline, 0.0)
     largest = filled.argmax(1)
     layer = directed.baseline_layer.numpy()[np.arange(len(filled)), largest]
+    deviation = np.where(defined & (draws > 1), filled.std(1), np.nan)
     return BestMatches(
         max_corr=directed.top_values[:, 0].numpy(),
         other=directed.top_index[:, 0].numpy(),
         baseline=np.where(defined, filled.mean(1), np.nan),
-        baseline_sd=np.where(defined & (draws > 1), filled.std(1), np.nan),
+        baseline_sd=deviation,
+        baseline_se=deviation / np.sqrt(max(1, draws - 1)),
         baseline_layer=np.where(defined, layer, -1),
+        without=without,
     )
 
 
@@ -59,6 +76,10 @@ class Universality:
     min_baseline: np.ndarray
     excess_corr: np.ndarray
     """mean_corr - mean_baseline (eq. 3)."""
+    mean_corr_se: np.ndarray
+    """Standard error of mean_corr over blocks of documents, the same blocks left out of all models."""
+    excess_se: np.ndarray
+    """Standard error of excess_corr, over blocks and over draws of the baseline."""
     n_models: np.ndarray
     """Other models in which the correlation is defined."""
     n_degenerate: np.ndarray
@@ -72,6 +93,7 @@ def universality(matches: list[BestMatches]) -> Universality:
     n_models = (~np.isnan(corr)).sum(0)
     c_max, c_mean, c_min = _spread(corr)
     b_max, b_mean, b_min = _spread(base)
+    corr_se, base_se = _mean_corr_se(matches, corr), _mean_baseline_se(matches, base)
     return Universality(
         max_corr=c_max,
         mean_corr=c_mean,
@@ -80,9 +102,29 @@ def universality(matches: list[BestMatches]) -> Universality:
         mean_baseline=b_mean,
         min_baseline=b_min,
         excess_corr=c_mean - b_mean,
+        mean_corr_se=corr_se,
+        excess_se=np.hypot(corr_se, base_se),
         n_models=n_models,
         n_degenerate=len(matches) - n_models,
     )
+
+
+def _mean_corr_se(matches: list[BestMatches], corr: np.ndarray) -> np.ndarray:
+    """Of the mean over the models that define it; NaN where one of these has no error."""
+    blocks = {match.without.shape[1] for match in matches}
+    assert len(blocks) == 1, "all models of a run read the same documents"
+    n_models = (~np.isnan(corr)).sum(0)
+    summed = sum(np.where(np.isnan(values)[:, None], 0, m.without) for m, values in zip(matches, corr, strict=True))
+    return np.where(n_models == 0, np.nan, error_over_blocks(np.asarray(summed)) / np.maximum(n_models, 1))
+
+
+def _mean_baseline_se(matches: list[BestMatches], base: np.ndarray) -> np.ndarray:
+    """The same of the mean baseline: models are rotated independently of each other."""
+    errors = np.stack([match.baseline_se for match in matches])
+    missing = np.isnan(base)
+    n_models = (~missing).sum(0)
+    variance = (np.where(missing, 0, errors) ** 2).sum(0) / np.maximum(n_models, 1) ** 2
+    return np.where(n_models == 0, np.nan, np.sqrt(variance))
 
 
 def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,8 +17,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from catalog.errors import CatalogError, DatabaseError, JobTaken, RunEnded, RunError, WorkerRefusal
 from catalog.runs import jobs, life
+from ingest.jobs.context import JobStopped
 from ingest.jobs.inline import phase_of, worker_name
-from ingest.jobs.job import JobStopped, run_job
+from ingest.jobs.job import run_job
 from ingest.jobs.queue import Queue
 from ingest.jobs.staging_folder import check_writable
 from ingest.pipeline.phases import RunWork

@@ -11,8 +11,8 @@ from catalog.errors import CatalogError, RunEnded, WorkerRefusal
 from catalog.runs import jobs, life
 from ingest.identity import versions_of
 from ingest.inputs import Inputs, load_inputs
+from ingest.jobs.context import JobContext
 from ingest.jobs.inline import features_of, job_context
-from ingest.jobs.job import JobContext
 from ingest.jobs.store import RunStore
 from ingest.plan.run_plan import RunPlan, stored_plan
 from ingest.progress import Progress

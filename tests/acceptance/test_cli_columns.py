@@ -18,7 +18,7 @@ settings = use_published_family
 catalog = run_catalog
 
 TWICE = "SELECT 1 AS a, 2 AS a, 3 AS b"
-COUNTED = "SELECT count(*), count(*) FILTER (WHERE universal) FROM neuron_profiles"
+COUNTED = "SELECT count(*), count(*) FILTER (WHERE universal = 'yes') FROM neuron_profiles"
 UNNAMED = "SELECT 1, 2 WHERE false"
 COUNTS = [len(MODELS) * N, 3 * len(MODELS)]
 

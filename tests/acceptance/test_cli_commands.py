@@ -74,7 +74,7 @@ def test_find_gives_one_row_per_label(catalog):
         (["--layer", "7-9"], 0),
         (["--min-score", "0.5"], 9),
         (["--min-excess", "0.9"], 0),
-        (["--universal"], 12),
+        (["--universal", "yes"], 12),
         (["--run", "1"], 12),
         (["--limit", "5"], 5),
         (["--limit", "0"], 12),
@@ -138,7 +138,7 @@ def test_show_has_every_section_and_visible_tokens(catalog):
         assert f"\n{title}" in text
     assert "␣s" in text and "⏎" in text and "\0" not in text
     page = json.loads(catalog("show", MODELS[0], "1.10", "--format", "json").out)
-    assert page["identity"] | {"model": MODELS[0], "layer": 1, "neuron": 10, "universal": True} == page["identity"]
+    assert page["identity"] | {"model": MODELS[0], "layer": 1, "neuron": 10, "universal": "yes"} == page["identity"]
     assert [match["other_model"] for match in page["best_matches"]] == list(MODELS[1:])
     assert [label["family"] for label in page["labels"]] == ["alphabet", "unigram"]
     assert page["top_tokens"][0]["token"] == " s"

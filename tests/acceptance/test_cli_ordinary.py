@@ -31,7 +31,7 @@ CATALOGS: dict[str, tuple[str, dict[str, int], tuple[str, ...]]] = {
 """Names of models, their shape, and the parts; the corpus has no subsets."""
 
 COMMANDS = (
-    "find", "find --universal", "find --family dead", "universal", "families", "families --by model", "matches tiny-a 0.1",
+    "find", "find --universal yes", "find --family dead", "universal", "families", "families --by model", "matches tiny-a 0.1",
     "groups", "layers", "depth", "models", "runs list", "rules list", "similar tiny-a 0.1",
 )  # fmt: skip
 PAGES = ("show tiny-a 0.1", "show tiny-a 0.1 --examples 1", "show tiny-a 0.1 --examples 0", "runs show 1")

@@ -47,9 +47,9 @@ def test_every_family_has_a_section_and_the_counts_are_those_of_the_labels(secti
     assert tuple(headings[2 : headings.index("Not found")]) == FOUND
     assert tuple(headings[headings.index("Not found") + 1 :]) == ABSENT
     counts = sections["How many"]
-    assert f"| {MODELS[0]} | 1 | 16 (2) | 1 (1) | 1 (1) | 0 (0) | 1 (1) |\n" in counts
+    assert f"| {MODELS[0]} | 1 | 16 (2 + 0) | 1 (1 + 0) | 1 (1 + 0) | 0 (0 + 0) | 1 (1 + 0) |\n" in counts
     assert ", ".join(f"`{name}`" for name in ABSENT) in counts
-    assert "Neurons: 3, 3 of them universal, in 3 of 3 models. Subtypes: s 3." in sections["alphabet"]
+    assert "Neurons: 3, 3 of them universal and 0 undecided, in 3 of 3 models. Subtypes: s 3." in sections["alphabet"]
     assert f"from run 1 of {', '.join(MODELS)} on 12,800 tokens of small (12,000 of them kept)" in sections[headings[0]]
 
 
@@ -109,7 +109,8 @@ def test_one_family_of_one_model_in_one_run(catalog: Asked) -> None:
     words = ("findings", "--family", "alphabet", "--model", MODELS[1], "--run", "1", "--limit", "2")
     sections = sections_of(catalog(*words))
     assert list(sections) == ["What the models hold", "How many", "alphabet"]
-    assert MODELS[0] not in sections["How many"] and "Neurons: 1, 1 of them universal, in 1 of 1 models" in sections["alphabet"]
+    assert MODELS[0] not in sections["How many"]
+    assert "Neurons: 1, 1 of them universal and 0 undecided, in 1 of 1 models" in sections["alphabet"]
     (command,) = re.findall(r"```sh\ncatalog (.*)\n```", sections["alphabet"])
     assert command == f"find --family alphabet --model {MODELS[1]} --run 1 --limit 2"
     (statement,) = re.findall(r"```sql\n(.*?);\n```", sections["alphabet"], re.DOTALL)

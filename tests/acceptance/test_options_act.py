@@ -25,6 +25,7 @@ ACTS: dict[tuple[str, ...], dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] 
         "--layer": ((), ("0",)),
         "--min-excess": ((), ("0.9",)),
         "--min-score": ((), ("0.61",)),
+        "--universal": ((), ("no",)),
         "--sort": ((), ("neuron",)),
     },
     ("universal",): {
@@ -32,6 +33,7 @@ ACTS: dict[tuple[str, ...], dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] 
         **OF_MODEL,
         "--layer": ((), ("0",)),
         "--min-excess": ((), ("-1",)),
+        "--state": ((), ("no",)),
         "--sort": (("--min-excess", "-1"), ("neuron",)),
     },
     ("families",): {**OF_MODEL, "--by": ((), ("model",))},
@@ -54,10 +56,12 @@ The small family has no vectors, so that the options of `similar` are tried wher
 """
 
 REFUSED = {
-    ("find", "--universal"): ("find", "--universal", "--min-excess", "0.3"),
-    ("find", "--min-excess"): ("find", "--min-excess", "0.7", "--universal"),
+    ("find", "--universal"): ("find", "--universal", "yes", "--min-excess", "0.3"),
+    ("find", "--min-excess"): ("find", "--min-excess", "0.7", "--universal", "yes"),
     ("find", "--sort"): ("find", "--sort", "colour"),
     ("universal", "--limit"): ("universal", "--limit", "-1"),
+    ("universal", "--state"): ("universal", "--state", "perhaps"),
+    ("universal", "--min-excess"): ("universal", "--min-excess", "0.3", "--state", "yes"),
     ("findings", "--limit"): ("findings", "--limit", "0"),
     ("families", "--by"): ("families", "--by", "colour"),
     ("groups", "--min-size"): ("groups", "--min-size", "1"),
@@ -70,8 +74,8 @@ REFUSED = {
 EVERYWHERE = {"--format", "--wide", "--run"}
 """The formats have tests of their own; with one run, `--run` refuses the others."""
 
-SAME_HERE = {("find", "--universal"), ("groups", "--model"), ("rules list", "--all")}
-"""In the small family every label is of a universal neuron, every group has a neuron of each model, and there is one version of
+SAME_HERE = {("groups", "--model"), ("rules list", "--all")}
+"""In the small family every group has a neuron of each model, and there is one version of
 the rules; `test_rules_in_force_are_listed_and_a_draft_is_told` has two."""
 
 

@@ -130,7 +130,7 @@ def test_a_layer_without_a_live_neuron(catalog, database_url: str, tmp_path: Pat
         database_url,
         """SELECT DISTINCT sparsity, degenerate, skew, kurt, post_skew, post_kurt, excess_corr, max_corr, universal,
                   in_out_sim, w_in_norm FROM neuron_profiles WHERE model = 'tiny-a' AND layer = 1""",
-    ) == [(0.0, True, None, None, None, None, None, None, False, None, 0.0)]
+    ) == [(0.0, True, None, None, None, None, None, None, "no", None, 0.0)]
     undefined = rows(
         database_url,
         """SELECT DISTINCT c.cover_1, c.cover_2, c.cover_3, c.bucket_1, c.activations FROM ngram_coverage c

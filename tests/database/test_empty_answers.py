@@ -62,7 +62,7 @@ def test_a_part_that_was_never_measured_names_the_option(store, engine):
         "never measured: run 1 has no examples; repeat its `catalog ingest` with --only examples"
     )
     execute(engine, "DELETE FROM run_parts WHERE part = 'correlations'")
-    execute(engine, "UPDATE universality SET excess_corr = NULL, universal = false")
+    execute(engine, "UPDATE universality SET excess_corr = NULL, excess_se = NULL, universal = 'no'")
     assert store.why(why_empty.universal, UniversalFilter()).endswith("with --only correlations")
 
 
@@ -74,7 +74,8 @@ def test_what_was_looked_for_and_not_found_says_so(store):
     highest = store.universal_neurons(UniversalFilter(limit=1))["excess_corr"][0]
     reason = store.why(why_empty.universal, UniversalFilter(min_excess=0.99))
     assert reason.startswith("looked for, and none found: no excess correlation of run 1 is of at least 0.99; ")
-    assert reason.endswith(f"the largest is {highest:.3g}")
+    assert reason.endswith(f"the largest is {highest:.3g} ± 0.0057")
+    assert " is perhaps above 0.5; " in store.why(why_empty.universal, UniversalFilter(state="undecided"))
     assert store.why(why_empty.groups, 4).endswith("no group with run 1 has 4 members or more; 3 are smaller")
     assert "too small for a correlation" in store.why(why_empty.matches, NeuronRef(A, 0, DEAD))
 
@@ -84,8 +85,11 @@ def test_what_was_looked_for_and_not_found_says_so(store):
     [
         lambda store: store.find_labels(LabelFilter(layers=(3, 1))),
         lambda store: store.find_labels(LabelFilter(min_score=float("nan"))),
-        lambda store: store.find_labels(LabelFilter(universal=True, min_excess=0.3)),
+        lambda store: store.find_labels(LabelFilter(universal="yes", min_excess=0.3)),
         lambda store: store.universal_neurons(UniversalFilter(min_excess=float("inf"))),
+        lambda store: store.universal_neurons(UniversalFilter(min_excess=0.3, state="yes")),
+        lambda store: store.universal_neurons(UniversalFilter(state="perhaps")),
+        lambda store: store.find_labels(LabelFilter(universal="perhaps")),
         lambda store: store.universal_neurons(UniversalFilter(layers=(-1, 1))),
         lambda store: store.groups(min_size=1),
         lambda store: store.neuron_matches(NeuronRef(A, 1, 10), limit=-1),

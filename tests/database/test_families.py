@@ -39,7 +39,7 @@ def families(engine) -> set[str]:
 def test_every_family_that_was_looked_for_has_a_row_per_layer(published_family, engine, store):
     counts = store.family_counts()
     chance = ["expected_by_chance", "chance_ratio", "chance_ratio_upper", "control"]
-    assert list(counts) == ["model", "layer", "family", "neurons", "universal_neurons", *chance]
+    assert list(counts) == ["model", "layer", "family", "neurons", "universal_neurons", "undecided_neurons", *chance]
     keys = list(counts[["model", "layer", "family"]].itertuples(index=False, name=None))
     assert keys == [(model, layer, family) for model in MODELS for layer in range(N_LAYERS) for family in sorted(LOOKED_FOR)]
     expected = [int((family, layer) in FOUND) for _, layer, family in keys]
@@ -49,10 +49,10 @@ def test_every_family_that_was_looked_for_has_a_row_per_layer(published_family, 
 
 def test_by_model_layers_are_added_up(published_family, engine, store):
     by_model = store.family_counts(by="model")
-    counted = ["model", "family", "neurons", "universal_neurons"]
-    assert list(by_model)[:4] == counted
-    added = store.family_counts().groupby(["model", "family"], as_index=False)[["neurons", "universal_neurons"]].sum()
-    assert by_model[counted].values.tolist() == added.values.tolist()
+    assert list(by_model)[:5] == ["model", "family", "neurons", "universal_neurons", "undecided_neurons"]
+    counted = ["neurons", "universal_neurons", "undecided_neurons"]
+    added = store.family_counts().groupby(["model", "family"], as_index=False)[counted].sum()
+    assert by_model[["model", "family", *counted]].values.tolist() == added.values.tolist()
     assert set(by_model["family"]) == LOOKED_FOR
     with pytest.raises(InputError, match="--by 'neuron' is no way to count; choose from layer, model"):
         store.family_counts(by="neuron")
@@ -67,8 +67,8 @@ def test_a_neuron_that_is_not_universal_is_counted_as_well(published_family, eng
     )
     store.relabel()
     counts = store.family_counts(model=MODELS[0]).set_index(["layer", "family"])
-    assert counts.loc[(1, "dead")].tolist()[:3] == [MODELS[0], 1, 0]
-    assert counts.loc[(0, "dead")].tolist()[:3] == [MODELS[0], 0, 0]
+    assert counts.loc[(1, "dead")].tolist()[:4] == [MODELS[0], 1, 0, 0]
+    assert counts.loc[(0, "dead")].tolist()[:4] == [MODELS[0], 0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from catalog.errors import InputError, NotFoundError
 from catalog.labels.totals import total_labels
 from tests.database.helpers import ROOT, execute, rows
 from tests.published import publish_small_family
-from tests.published_rows import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N
+from tests.published_rows import BASELINE_SE, CORR_SE, D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N
 
 A, B, C = MODELS
 
@@ -73,8 +73,10 @@ FILTERS = [
     (LabelFilter(min_score=0.61), 6),
     (LabelFilter(min_excess=0.7), 12),
     (LabelFilter(min_excess=0.71), 0),
-    (LabelFilter(universal=True), 12),
-    (LabelFilter(model=A, family="previous_token", layers=(1, 1), min_score=0.4, universal=True), 1),
+    (LabelFilter(universal="yes"), 12),
+    (LabelFilter(universal="no"), 0),
+    (LabelFilter(universal="undecided"), 0),
+    (LabelFilter(model=A, family="previous_token", layers=(1, 1), min_score=0.4, universal="yes"), 1),
 ]
 
 
@@ -141,7 +143,10 @@ def test_universal_neurons(store):
     found = store.universal_neurons(UniversalFilter())
     expected = [(model, k // D_MLP, k % D_MLP) for model in MODELS for k in UNIVERSAL]
     assert list(found[["model", "layer", "neuron"]].itertuples(index=False, name=None)) == expected
-    assert (found["excess_corr"] > 0.5).all()
+    assert (found["excess_corr"] > 0.5).all() and (found["universal"] == "yes").all()
+    np.testing.assert_allclose(found["excess_se"], np.hypot(CORR_SE, BASELINE_SE / np.sqrt(2)))
+    assert store.universal_neurons(UniversalFilter(state="undecided")).empty
+    assert len(store.universal_neurons(UniversalFilter(state="no", limit=0))) == len(MODELS) * (N - len(UNIVERSAL))
     assert len(store.universal_neurons(UniversalFilter(min_excess=0.71))) == 0
     assert len(store.universal_neurons(UniversalFilter(model=A, layers=(1, 1)))) == 2
     assert len(store.universal_neurons(UniversalFilter(limit=2, offset=8, sort="neuron"))) == 1
@@ -167,8 +172,7 @@ def test_matches_are_in_order_of_rank_with_their_standard_error(store):
     assert found["rank"].tolist() == [1, 1, 2, 2]
     assert found["other_model"][:2].tolist() == [B, C]
     assert found[["other_layer", "other_neuron"]][:2].to_numpy().tolist() == [[1, 10]] * 2
-    expected = (1 - found["correlation"] ** 2) / np.sqrt(12000)
-    np.testing.assert_allclose(found["standard_error"], expected, rtol=1e-6)
+    np.testing.assert_allclose(found["correlation_se"], CORR_SE, rtol=1e-6)
     assert len(store.neuron_matches(NeuronRef(A, 1, 10), other_model=C)) == 2
     assert len(store.neuron_matches(NeuronRef(A, 1, 10), limit=1)) == 1
     assert len(store.neuron_matches(NeuronRef(A, 1, 10), limit=0)) == 4
@@ -207,7 +211,7 @@ def test_percentiles_are_those_of_the_specification(store, engine):
 def test_the_page_of_a_neuron(store):
     page = store.neuron(NeuronRef(A, 1, 10))
     assert {key: page.identity[key] for key in ("model", "layer", "neuron", "universal", "degenerate")} == {
-        "model": A, "layer": 1, "neuron": 10, "universal": True, "degenerate": False,
+        "model": A, "layer": 1, "neuron": 10, "universal": "yes", "degenerate": False,
     }  # fmt: skip
     assert page.best_matches[["other_model", "other_layer", "other_neuron"]].to_numpy().tolist() == [[B, 1, 10], [C, 1, 10]]
     assert page.labels[["family", "subtype"]].to_numpy().tolist() == [["alphabet", "s"], ["unigram", "s"]]
@@ -225,7 +229,7 @@ def test_the_page_of_a_neuron(store):
     assert page.subsets[["sparsity", "mean"]].to_numpy() == pytest.approx(spread)
     assert page.ngrams.to_numpy().tolist() == [[n, 10 * n, 2000, 12000] for n in (1, 2, 3)]
     dead = store.neuron(NeuronRef(A, 0, DEAD))
-    assert dead.identity["degenerate"] and not dead.identity["universal"] and len(dead.best_matches) == 0
+    assert dead.identity["degenerate"] and dead.identity["universal"] == "no" and len(dead.best_matches) == 0
 
 
 def test_parts_that_a_run_lacks_leave_their_tables_of_a_page_empty(store, engine):
@@ -249,8 +253,8 @@ def test_a_page_costs_a_fixed_number_of_queries(store, engine):
 
 def test_layers_and_models_and_runs(store):
     layers = store.layer_profiles()
-    assert layers[["model", "layer", "n_neurons", "n_universal", "n_degenerate"]].to_numpy().tolist() == [
-        row for model in MODELS for row in ([model, 0, D_MLP, 1, 1], [model, 1, D_MLP, 2, 0])
+    assert layers[["model", "layer", "n_neurons", "n_universal", "n_undecided", "n_degenerate"]].to_numpy().tolist() == [
+        row for model in MODELS for row in ([model, 0, D_MLP, 1, 0, 1], [model, 1, D_MLP, 2, 0, 0])
     ]
     models = store.models()
     assert models["model"].tolist() == list(MODELS) and set(models["neurons"]) == {N}

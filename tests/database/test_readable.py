@@ -113,7 +113,7 @@ def test_detected_trigrams_are_text_of_their_bytes(split):
                 """INSERT INTO labels (run_id, neuron_id, family, subtype, score, rule_version, evidence, model_id, layer,
                                        "index", universal, sort_key)
                    SELECT l.run_id, l.neuron_id, 'ngram_detector', 'trigram', 0.9, l.rule_version,
-                          '{"n": 3, "min_count": 1, "min_probability": 0.5}', l.model_id, l.layer, l."index", false, -0.9
+                          '{"n": 3, "min_count": 1, "min_probability": 0.5}', l.model_id, l.layer, l."index", 'no', -0.9
                      FROM labels l JOIN detected_ngrams d USING (run_id, neuron_id)
                     WHERE d.rank = 1 LIMIT 1"""
             )

@@ -26,7 +26,7 @@ def test_rows_come_back_with_their_types(published, database_url):
     ).frame()
     kinds = {name: str(kind) for name, kind in answer.dtypes.items()}
     assert kinds == {
-        "model": "str", "layer": "int64", "neuron": "int64", "excess_corr": "float64", "universal": "bool", "n": "int64",
+        "model": "str", "layer": "int64", "neuron": "int64", "excess_corr": "float64", "universal": "str", "n": "int64",
         "nothing": "Int64", "x": "float64",
     }  # fmt: skip
     assert answer["excess_corr"].isna().tolist() == [True, False, False, False, False]

@@ -9,7 +9,7 @@ from catalog.runs import deletion, life
 from catalog.runs.reuse import best_matches, known_results, run_of_weights
 from tests.database.helpers import execute, rows
 from tests.published import PARTS, TOKENIZER, spec_of, stage_small_family
-from tests.published_rows import DEAD, MODELS, N
+from tests.published_rows import BASELINE_SE, DEAD, MODELS, WITHOUT_BLOCKS, N
 
 SAME = {"token_sha256": "e" * 64, "settings": {"seed": 0}, "definitions": PARTS, "except_run": 0}
 """What the published family was computed with."""
@@ -79,10 +79,12 @@ def test_weights_are_found_whatever_else_the_run_has(engine, keys):
 
 def test_best_matches_come_back_in_flat_order(engine, keys):
     ids = [model for (model,) in rows(engine, "SELECT id FROM models ORDER BY id")]
-    corr, other, baseline, _, layer = best_matches(engine, 1, ids[0], ids[1])
+    corr, other, baseline, _, baseline_se, layer, without = best_matches(engine, 1, ids[0], ids[1])
     alive = np.arange(N) != DEAD
     assert len(corr) == alive.sum()
     assert other.tolist() == np.flatnonzero(alive).tolist()
+    np.testing.assert_allclose(without, np.tile(WITHOUT_BLOCKS, (len(corr), 1)), rtol=1e-6)
+    np.testing.assert_allclose(baseline_se, BASELINE_SE, rtol=1e-6)
     assert set(layer.tolist()) == {0} and set(baseline.round(3).tolist()) == {0.2}
 
 

@@ -20,32 +20,40 @@ DEFINITIONS = {
     "place and excess of labels": (
         'SELECT run_id, neuron_id, family, subtype, model_id, layer, "index", excess_corr, universal FROM labels',
         """SELECT l.run_id, n.id, l.family, l.subtype, n.model_id, n.layer, n."index", u.excess_corr,
-                  COALESCE(u.universal, false)
+                  COALESCE(u.universal, 'no')
            FROM labels l JOIN neurons n ON n.id = l.neuron_id LEFT JOIN universality u USING (run_id, neuron_id)""",
     ),
     "universality": (
         "SELECT run_id, neuron_id, universal FROM universality",
-        "SELECT run_id, neuron_id, COALESCE(excess_corr > 0.5, false) FROM universality",
+        """SELECT run_id, neuron_id, CASE WHEN excess_corr IS NULL OR excess_corr + 1.96 * excess_se <= 0.5 THEN 'no'
+                                         WHEN excess_corr - 1.96 * excess_se > 0.5 THEN 'yes' ELSE 'undecided' END
+             FROM universality""",
     ),
     "counts of labels": (
-        """SELECT run_id, model_id, family, subtype, layer, labels::bigint, universal_labels::bigint
+        """SELECT run_id, model_id, family, subtype, layer, labels::bigint, universal_labels::bigint,
+                  undecided_labels::bigint
            FROM label_totals WHERE labels > 0""",
-        """SELECT l.run_id, n.model_id, l.family, l.subtype, n.layer, count(*), count(*) FILTER (WHERE u.universal)
+        """SELECT l.run_id, n.model_id, l.family, l.subtype, n.layer, count(*), count(*) FILTER (WHERE u.universal = 'yes'),
+                  count(*) FILTER (WHERE u.universal = 'undecided')
            FROM labels l JOIN neurons n ON n.id = l.neuron_id LEFT JOIN universality u USING (run_id, neuron_id)
            GROUP BY 1, 2, 3, 4, 5""",
     ),
     "counts of neurons per family": (
-        """SELECT run_id, model_id, family, layer, sum(neurons), sum(universal_neurons) FROM label_totals
+        """SELECT run_id, model_id, family, layer, sum(neurons), sum(universal_neurons), sum(undecided_neurons)
+             FROM label_totals
            WHERE labels > 0 GROUP BY 1, 2, 3, 4""",
         """SELECT l.run_id, n.model_id, l.family, n.layer, count(DISTINCT n.id),
-                  count(DISTINCT n.id) FILTER (WHERE u.universal)
+                  count(DISTINCT n.id) FILTER (WHERE u.universal = 'yes'),
+                  count(DISTINCT n.id) FILTER (WHERE u.universal = 'undecided')
            FROM labels l JOIN neurons n ON n.id = l.neuron_id LEFT JOIN universality u USING (run_id, neuron_id)
            GROUP BY 1, 2, 3, 4""",
     ),
     "layers": (
-        """SELECT run_id, model, layer, n_neurons::bigint, n_universal::bigint, n_degenerate::bigint, median_excess_corr,
-                  median_sparsity, median_kurt, median_l2_penalty, median_vocab_kurt FROM history.layer_profiles""",
-        """SELECT run_id, model, layer, count(*), count(*) FILTER (WHERE universal), count(*) FILTER (WHERE degenerate),
+        """SELECT run_id, model, layer, n_neurons::bigint, n_universal::bigint, n_undecided::bigint, n_degenerate::bigint,
+                  median_excess_corr, median_sparsity, median_kurt, median_l2_penalty, median_vocab_kurt
+             FROM history.layer_profiles""",
+        """SELECT run_id, model, layer, count(*), count(*) FILTER (WHERE universal = 'yes'),
+                  count(*) FILTER (WHERE universal = 'undecided'), count(*) FILTER (WHERE degenerate),
                   percentile_cont(0.5) WITHIN GROUP (ORDER BY excess_corr),
                   percentile_cont(0.5) WITHIN GROUP (ORDER BY sparsity), percentile_cont(0.5) WITHIN GROUP (ORDER BY kurt),
                   percentile_cont(0.5) WITHIN GROUP (ORDER BY l2_penalty),
@@ -98,7 +106,7 @@ def test_publication_keeps_what_the_rows_say(engine, run):
 
 
 def test_a_difference_is_found(engine, run):
-    execute(engine, "UPDATE universality SET excess_corr = 0.4, universal = false WHERE universal")
+    execute(engine, "UPDATE universality SET excess_corr = 0.4, universal = 'no' WHERE universal = 'yes'")
     assert set(differences(engine, ())) == {
         "place and excess of labels", "counts of labels", "counts of neurons per family", "layers",
     }  # fmt: skip
@@ -144,5 +152,5 @@ def test_a_part_that_comes_later(engine):
                 execute(engine, f"DROP TABLE staging.{table}")
         handle.publish(type(rows_of_all)(**{**vars(rows_of_all), "parts": {"correlations": Definition()}}))
     assert_all_follows(engine)
-    assert one(engine, "SELECT count(*) FROM labels WHERE universal") > 0
+    assert one(engine, "SELECT count(*) FROM labels WHERE universal = 'yes'") > 0
     assert one(engine, "SELECT sum(universal_neurons) FROM family_counts") > 0

@@ -103,7 +103,10 @@ def test_universality_is_a_threshold_like_the_others(engine, run, store):
     store.relabel()
     assert rows(engine, written) == before, "what does not depend on the rules is not summed up again"
     assert one(engine, shown) == 0, "above, not at"
-    assert store.universal_neurons(UniversalFilter()).empty and not store.find_labels(LabelFilter(limit=0))["universal"].any()
+    assert store.universal_neurons(UniversalFilter()).empty
+    assert set(store.find_labels(LabelFilter(limit=0))["universal"]) == {"undecided"}, "they are at it"
+    undecided = len(store.universal_neurons(UniversalFilter(state="undecided", limit=0)))
+    assert one(engine, "SELECT sum(n_undecided) FROM layer_profiles") == undecided > 0
     assert one(engine, summed) == 0
     assert one(engine, "SELECT sum(universal_neurons) FROM family_counts") == 0
     assert {finding.status for finding in verify(engine, run)} == {"ok"}

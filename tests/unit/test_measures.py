@@ -22,7 +22,8 @@ from ingest.parts.ground import Ground
 from ingest.parts.measure import ModelMeasure
 from ingest.parts.shapes import CorpusShape, ModelShape, Share
 from ingest.plan.cut import Work, with_measures
-from ingest.plan.items import ModelItem, Plan, from_json
+from ingest.plan.documents import as_json, from_json
+from ingest.plan.items import ModelItem, Plan
 from ingest.settings import IngestSettings
 from ingest.statistics import effects
 from tests import factories
@@ -84,7 +85,7 @@ def test_a_plan_has_every_share_once_after_what_it_needs(
     settings = IngestSettings(("a",), intervention_tokens=100, ablation_pairs=3, jobs=jobs)
     work = Work.of(parts, len(shapes), known_models=known)
     plan = with_measures(Plan((), tuple(shapes), CorpusShape(40, 16)), work, settings, BUDGET)
-    assert [job.number for job in plan.jobs] == list(range(len(plan.jobs))) and from_json(plan.as_json()) == plan
+    assert [job.number for job in plan.jobs] == list(range(len(plan.jobs))) and from_json(as_json(plan)) == plan
     found: dict[tuple[int, str], list[Share]] = {}
     providers: dict[tuple[int, str], list[int]] = {}
     for job in plan.jobs:

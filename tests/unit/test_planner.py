@@ -10,7 +10,8 @@ from catalog.errors import InputError
 from ingest.parts import LAYER_MEASURES
 from ingest.parts.shapes import CorpusShape, ModelShape
 from ingest.plan.cut import FINISHED, OF_ONE_MODEL, Work, cost, make_plan
-from ingest.plan.items import Job, LayerItem, MomentItem, OwnItem, Plan, TileItem, bytes_of, from_json, own_key
+from ingest.plan.documents import as_json, from_json
+from ingest.plan.items import Job, LayerItem, MomentItem, OwnItem, Plan, TileItem, bytes_of, own_key
 from ingest.statistics.ngrams import INDEX_BYTES
 
 N_ROWS, CONTEXT = 40, 16
@@ -84,7 +85,7 @@ def test_a_plan_covers_everything_once_and_fits(case: tuple[Work, list[ModelShap
         assert all(one[1] == other[0] for one, other in zip(sorted(ranges), sorted(ranges)[1:], strict=False))
     assert all(plan.bytes_needed(job) <= budget for job in accumulating(plan))
     assert [job.number for job in plan.jobs] == list(range(len(plan.jobs)))
-    assert from_json(plan.as_json()) == plan
+    assert from_json(as_json(plan)) == plan
     assert cost(plan) > 0
 
 

@@ -1,0 +1,71 @@
+"""What all jobs of a run share, and how a job is stopped."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from ingest.corpus.batches import FeatureSource
+from ingest.features.of_corpus import CorpusFeatures
+from ingest.inputs import Inputs
+from ingest.jobs.store import RunStore
+from ingest.parts import needed_by
+from ingest.parts.ground import Ground
+from ingest.parts.moments import ModelMoments
+from ingest.plan.items import Plan
+from ingest.settings import IngestSettings
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What all jobs of a run share."""
+
+    settings: IngestSettings
+    inputs: Inputs
+    plan: Plan
+    store: RunStore
+    features: CorpusFeatures | None
+    """None where no corpus is read."""
+    sources: Mapping[str, FeatureSource]
+    """Features of positions that jobs ask for, by the name of the measure."""
+    parts: tuple[str, ...]
+    """Those that are computed."""
+
+    def ground(self, own_moments: Mapping[int, ModelMoments] | None = None) -> Ground:
+        """What measures stand on, of which nothing is made yet.
+
+        Args:
+            own_moments: of models whose moments over all rows are at hand; those of others are read.
+        """
+        return ground_of(self.settings, self.inputs, self.features, self.store.results, self.parts, own_moments)
+
+
+def ground_of(
+    settings: IngestSettings,
+    inputs: Inputs,
+    features: CorpusFeatures | None,
+    results: Callable[[str], list[bytes]],
+    parts: Collection[str],
+    own_moments: Mapping[int, ModelMoments] | None = None,
+) -> Ground:
+    """What measures stand on, of which nothing is made yet."""
+    return Ground(
+        checkpoints=inputs.checkpoints,
+        tokenizer=inputs.tokenizer,
+        context=inputs.context,
+        settings=settings,
+        device=inputs.device,
+        memory_bytes=inputs.memory_bytes,
+        corpus_read=inputs.corpus,
+        whole_corpus=inputs.whole_corpus,
+        features_found=features,
+        results=results,
+        own_moments=own_moments or {},
+        needed=needed_by(parts),
+    )
+
+
+Advance = Callable[[int], None]
+"""Told of tokens that are done; may raise to end the job, after a checkpoint."""
+
+
+class JobStopped(Exception):
+    """The worker is asked to stop; the job is saved and goes back to the queue."""
