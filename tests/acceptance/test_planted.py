@@ -45,3 +45,12 @@ def test_seed_b_is_recovered_neuron_by_neuron(published: str, family: PlantedFam
         assert (other_layer, other_neuron) == (layer, family.permutation[layer, neuron])
         assert corr == pytest.approx(1, abs=1e-5) and mutual
     assert n_constant == len(family.constant)
+    surely = rows(
+        published,
+        """SELECT count(*), count(*) FILTER (WHERE excess_corr - 1.96 * excess_se > 0.5),
+                  count(*) FILTER (WHERE universal = 'yes'), max(mean_corr_se)
+           FROM neuron_profiles WHERE model = :b AND NOT degenerate""",
+        b=Path(family.b).name,
+    )
+    ((n_moving, above, universal, error),) = surely
+    assert n_moving >= universal == above > 0 and error < 1e-5, "of a copy no block says anything else"
