@@ -65,7 +65,7 @@ def test_a_neuron_of_a_named_topic_is_labelled_so_and_nothing_else(
     found = rows(
         database_url,
         """SELECT model, neuron, subtype, (evidence ->> 'machine_named')::boolean FROM neuron_labels
-           WHERE family IN ('context', 'previous_token')""",
+           WHERE family IN ('token_class', 'previous_token')""",
     )
     assert set(found) == expected
     shown = rows(database_url, "SELECT DISTINCT topic, machine_named, n_tokens FROM topics ORDER BY 1")
