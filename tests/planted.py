@@ -81,7 +81,7 @@ class PlantedFamily:
     """(layers, d_mlp): neuron n of 'b' is neuron permutation[layer, n] of 'a'."""
 
 
-def planted_family(folder: Path, seed: int = 0, n_documents: int = 170) -> PlantedFamily:
+def planted_family(folder: Path, seed: int = 0, n_documents: int = 190) -> PlantedFamily:
     """Write both models and the corpus below `folder`."""
     texts = planted_texts(n_documents, seed)
     whole = [form for word in (UNIGRAM, FOLLOWED, *LETTERS, *BEGINNING) for form in forms(word)]

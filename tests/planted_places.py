@@ -32,6 +32,8 @@ class PlacesFamily:
     b: Path
     corpus: Path
     labels: dict[int, tuple[str, str]]
+    of_words: int
+    """Index of the neuron of 'a' that is active on the words of the subset `code`, which are in no other: it has no label."""
     permutation: np.ndarray
     """(1, d_mlp): neuron n of 'b' is neuron permutation[0, n] of 'a'."""
 
@@ -54,15 +56,15 @@ def places_family(folder: Path, seed: int = 0) -> PlacesFamily:
         for _ in range(documents)
     ]
     code = [tokenizer.encode(f" {word}", add_special_tokens=False)[0] for word in vocabulary[CODE]]
-    model, labels = _model(seed, len(tokenizer), tokenizer.bos_token_id, code)
+    model, labels, of_words = _model(seed, len(tokenizer), tokenizer.bos_token_id, code)
     save_checkpoint(model, tokenizer, folder / "places-a")
     permutation = permuted_copy(folder / "places-a", folder / "places-b", seed + 1)
     return PlacesFamily(
-        folder / "places-a", folder / "places-b", write_jsonl(folder / "corpus.jsonl", rows), labels, permutation
+        folder / "places-a", folder / "places-b", write_jsonl(folder / "corpus.jsonl", rows), labels, of_words, permutation
     )
 
 
-def _model(seed: int, n_tokens: int, bos: int, code: list[int]) -> tuple[GPT2LMHeadModel, dict[int, tuple[str, str]]]:
+def _model(seed: int, n_tokens: int, bos: int, code: list[int]) -> tuple[GPT2LMHeadModel, dict[int, tuple[str, str]], int]:
     generator = torch.Generator().manual_seed(seed)
     start = torch.cat([torch.ones(D_MODEL, 1), torch.randn(D_MODEL, D_MODEL - 1, generator=generator)], dim=1)
     basis = torch.linalg.qr(start)[0].T[1:]
@@ -78,12 +80,12 @@ def _model(seed: int, n_tokens: int, bos: int, code: list[int]) -> tuple[GPT2LMH
         block.attn.c_proj.bias.zero_()
         model.transformer.wte.weight.copy_(_tokens(n_tokens + UNUSED_IDS, bos, code, roles, basis[len(ROLES) :], generator))
         model.transformer.wpe.weight.copy_(_positions(roles))
-        labels = _neurons(model, roles, generator)
+        labels, of_words = _neurons(model, roles, generator)
         block.ln_2.weight.copy_(torch.exp(0.3 * torch.randn(D_MODEL, generator=generator)))
         block.ln_2.bias.copy_(0.2 * torch.randn(D_MODEL, generator=generator))
         block.mlp.c_fc.weight.div_(block.ln_2.weight[:, None])
         block.mlp.c_fc.bias.sub_(block.ln_2.bias @ block.mlp.c_fc.weight)
-    return model, labels
+    return model, labels, of_words
 
 
 def _tokens(n: int, bos: int, code: list[int], roles: dict[str, Tensor], free: Tensor, generator: torch.Generator) -> Tensor:
@@ -104,7 +106,9 @@ def _positions(roles: dict[str, Tensor]) -> Tensor:
     return made
 
 
-def _neurons(model: GPT2LMHeadModel, roles: dict[str, Tensor], generator: torch.Generator) -> dict[int, tuple[str, str]]:
+def _neurons(
+    model: GPT2LMHeadModel, roles: dict[str, Tensor], generator: torch.Generator
+) -> tuple[dict[int, tuple[str, str]], int]:
     """Five planted neurons; of the others half are constant, and half dense in directions without a role."""
     mlp = model.transformer.h[0].mlp
     order = torch.randperm(D_MLP, generator=generator).tolist()
@@ -119,7 +123,8 @@ def _neurons(model: GPT2LMHeadModel, roles: dict[str, Tensor], generator: torch.
         (roles["once"], 0.0, ("position", "both_extremes")),
         # a little noise makes it active on other tokens, too: without that it would be dead where BOS does not count
         (roles["bos"] + 0.2 * dense(), 0.0, ("bos", "bos")),
-        (roles["subset"], -1.0, ("context", CODE)),
+        # it follows words that occur in one subset alone, which says nothing of the kind of text
+        (roles["subset"], -1.0, None),
         (torch.zeros(D_MODEL), -1.0, ("dead", "provisional")),
     )
     for number, index in enumerate(order):
@@ -132,4 +137,6 @@ def _neurons(model: GPT2LMHeadModel, roles: dict[str, Tensor], generator: torch.
         mlp.c_fc.weight[:, index] = w_in
         mlp.c_fc.bias[index] = b_in
         mlp.c_proj.weight[index] = 0.1 * torch.randn(D_MODEL, generator=generator) / D_MODEL**0.5
-    return {order[number]: label for number, (_, _, label) in enumerate(wanted)}
+    labels = {order[number]: label for number, (_, _, label) in enumerate(wanted) if label is not None}
+    (of_words,) = (order[number] for number, (_, _, label) in enumerate(wanted) if label is None)
+    return labels, of_words

@@ -155,10 +155,11 @@ def by_score(condition: str) -> str:
 
 def in_words(evidence: Evidence) -> str:
     """What a rule of explanations looked at."""
-    token = "the previous token" if evidence["shift"] == "previous" else "the token"
+    token = " of the previous token" if evidence["shift"] == "previous" else " of the token"
+    whose = "" if evidence["feature"].startswith("subset_") else token
     score = give_or_take(evidence["held_out_variance_reduction"], evidence["held_out_variance_reduction_se"])
     said = (
-        f"{evidence['feature']}{_or_runner_up(evidence)} of {token} explains {score} of the variance in documents that did not "
+        f"{evidence['feature']}{_or_runner_up(evidence)}{whose} explains {score} of the variance in documents that did not "
         f"choose it, {percent(evidence['variance_reduction'])} in all; mean {shown(evidence['mean_in'])} on "
         f"{shown(evidence['n_in'])} tokens with it, {shown(evidence['mean_out'])} on {shown(evidence['n_out'])} without"
     )

@@ -158,7 +158,7 @@ RULES = (
             )
         ),
         also=("topics",),
-        more=" || CASE WHEN f.family = 'machine_topic' THEN '{\"machine_named\": true}'::jsonb ELSE '{}'::jsonb END",
+        more=f" || CASE WHEN {OF_TOPICS} THEN jsonb_build_object('machine_named', f.family = 'machine_topic') ELSE '{{}}' END",
     ),
     best_feature(
         "previous_token",

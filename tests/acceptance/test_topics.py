@@ -57,7 +57,7 @@ def test_a_neuron_of_a_named_topic_is_labelled_so_and_nothing_else(
 ) -> None:
     file = topics_file(tmp_path / "topics.csv", {"programming": code_ids, "half of it": set(sorted(code_ids)[::2])})
     run_ingest(database_url, [family.a, family.b], family.corpus, only=PARTS, topics=file)
-    (index,) = (index for index, label in family.labels.items() if label[0] == "context")
+    index = family.of_words
     expected = {
         ("places-a", index, "programming", False),
         ("places-b", family.permutation[0].tolist().index(index), "programming", False),
@@ -65,7 +65,7 @@ def test_a_neuron_of_a_named_topic_is_labelled_so_and_nothing_else(
     found = rows(
         database_url,
         """SELECT model, neuron, subtype, (evidence ->> 'machine_named')::boolean FROM neuron_labels
-           WHERE family IN ('context', 'previous_token')""",
+           WHERE family IN ('token_class', 'previous_token')""",
     )
     assert set(found) == expected
     shown = rows(database_url, "SELECT DISTINCT topic, machine_named, n_tokens FROM topics ORDER BY 1")

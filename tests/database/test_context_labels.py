@@ -87,7 +87,7 @@ def test_what_is_told_of_a_context(engine, run, store):
 @pytest.mark.parametrize(
     ("name", "family", "subtype", "machine_named"),
     [
-        ("topic_politics#0123abcd", "topic", "politics", None),
+        ("topic_politics#0123abcd", "topic", "politics", False),
         ("topic_court+judge#1+law#0123abcd", "machine_topic", "court+judge#1+law", True),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_topic_is_a_class_of_tokens(engine, run, store, name, family, subtype,
     explain(engine, run, neuron, (name, "current", 0.6), **INSIDE)
     store.relabel()
     ((evidence,),) = rows(engine, "SELECT evidence FROM labels WHERE neuron_id = :n", n=neuron)
-    assert evidence.get("machine_named") is machine_named and evidence["feature"] == name
+    assert evidence["machine_named"] is machine_named and evidence["feature"] == name
     assert ("machine-named" in in_words("token_class", evidence)) == bool(machine_named)
 
 
