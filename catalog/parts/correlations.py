@@ -149,7 +149,7 @@ VIEWS = (
         "The best partners of each neuron in every other model, with the standard error (1 - r^2) / sqrt(n).",
         """SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
        names.model AS other_model, o.layer AS other_layer, o."index" AS other_neuron,
-       p.correlation, p.rank, p.mutual_best,
+       p.correlation, p.rank, p.mutual_best, s.restored, s.restored_se,
        (1 - p.correlation::double precision ^ 2) / NULLIF(sqrt(c.n_kept::double precision), 0) AS standard_error,
        p.neuron_id, p.other_neuron_id
   FROM {members} m
@@ -158,9 +158,13 @@ VIEWS = (
   JOIN public.neurons o ON o.id = p.other_neuron_id
   JOIN history.model_names names ON names.model_id = p.other_model_id
   JOIN public.runs r ON r.id = m.run_id
-  LEFT JOIN public.corpora c ON c.id = r.corpus_id""",
+  LEFT JOIN public.corpora c ON c.id = r.corpus_id
+  LEFT JOIN public.substitutions s ON s.run_id = p.run_id AND s.neuron_id = p.neuron_id
+   AND s.other_model_id = p.other_model_id AND s.kind = CASE p.rank WHEN 1 THEN 'match' WHEN 2 THEN 'second' END""",
         words={
             "rank": "1 is the best partner in the other model.",
+            "restored": "Share of what ablation costs that the partner, in the neuron's place, restores; NULL if not measured.",
+            "restored_se": "Standard error of restored.",
             "standard_error": "Of the correlation: (1 - r^2) / sqrt(kept tokens).",
         },
     ),

@@ -11,13 +11,14 @@ long job over the corpus saves its sums every few minutes; a share of a measure 
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from catalog.runs import reuse
 from catalog.runs.jobs import Claim
 from ingest.corpus.batches import Buffers, FeatureSource, Pivots, kept_activations, pivots, token_batches
 from ingest.features.of_corpus import CorpusFeatures
@@ -29,11 +30,13 @@ from ingest.parts.arrays import PLACE, SHARE, decode_pivots, encode, encode_pivo
 from ingest.parts.correlations import TileFinish
 from ingest.parts.ground import Ground
 from ingest.parts.moments import ModelMoments
+from ingest.parts.partners import Partners
 from ingest.parts.shapes import Layers
 from ingest.plan.items import Job, ModelItem, OwnItem, Plan
 from ingest.settings import IngestSettings
 from ingest.statistics.precision import exact_in
 from ingest.statistics.tiles import LayerSpan
+from ingest.statistics.universality import BestMatches
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class JobContext:
     """Features of positions that jobs ask for, by the name of the measure."""
     parts: tuple[str, ...]
     """Those that are computed."""
+    known_pairs: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Runs that have pairs which this one does not compute, by the smaller and the larger identity."""
 
     def ground(self, own_moments: Mapping[int, ModelMoments] | None = None) -> Ground:
         """What measures stand on, of which nothing is made yet.
@@ -57,7 +62,14 @@ class JobContext:
         Args:
             own_moments: of models whose moments over all rows are at hand; those of others are read.
         """
-        return ground_of(self.settings, self.inputs, self.features, self.store.results, self.parts, own_moments)
+        ground = ground_of(self.settings, self.inputs, self.features, self.store.results, self.parts, own_moments)
+        return replace(ground, known_partners=self._known_partners)
+
+    def _known_partners(self, model: int, other: int) -> Partners:
+        """Of a pair that a published run has: an earlier one, or the very one that gets further parts."""
+        run = self.known_pairs.get(self.inputs.pair_key(model, other), self.store.run_id)
+        best, second = reuse.partners(self.store.engine, run, *(self.inputs.identities[one] for one in (model, other)))
+        return Partners(BestMatches(*best), second)
 
 
 def ground_of(
