@@ -32,9 +32,10 @@ def restoration(n: Int[np.ndarray, " blocks"], changes: Float[np.ndarray, "repla
     """
     sums = changes.T
     change = sums.sum(0) / n.sum()
-    change_se = jackknife(n, lambda tokens, total: total / tokens, sums)
+    # the only block with tokens leaves none
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change_se = jackknife(n, lambda tokens, total: total / tokens, sums)
+        restored_se = jackknife(n, lambda tokens, total: 1 - total / total[0], sums)
     if not change[0] > SURE * change_se[0]:
         return Restoration(change, change_se, *np.full((2, len(change)), np.nan))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        restored_se = jackknife(n, lambda tokens, total: 1 - total / total[0], sums)
     return Restoration(change, change_se, 1 - change / change[0], restored_se)
