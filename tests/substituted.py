@@ -86,8 +86,9 @@ class Reference:
         return float(alpha - beta * y.mean()), float(beta)
 
     def token_means(self, neuron: Sequence[int]) -> dict[int, float]:
-        """By the token ids that occur in the first half."""
-        x, ids = self.post(*neuron, self.fitting)[self.kept], self.fitting[self.kept]
+        """By the token ids that occur in the first half, newlines among them."""
+        ordinary = ~np.isin(self.fitting, list(self.special_ids))
+        x, ids = self.post(*neuron, self.fitting)[ordinary], self.fitting[ordinary]
         return {int(i): float(x[ids == i].mean()) for i in np.unique(ids)}
 
     def changes(self, neuron: Sequence[int], others: Sequence[Sequence[int]]) -> np.ndarray:

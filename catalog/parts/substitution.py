@@ -52,7 +52,7 @@ substitutions = table(
         "restored",
         "1 - loss_delta / that of the neuron held at its mean; NULL unless the latter exceeds 1.96 standard errors.",
     ),
-    number("restored_se", "Standard error of restored, jackknifed as a ratio of sums."),
+    number("restored_se", "Standard error of restored over the scoring documents, the line being given, by a jackknife."),
     column("blocks", ARRAY(Double), "Sum over each of the 16 scoring blocks of the change of the loss, in nats."),
     comment="What the loss does when a neuron of another model takes a neuron's place on the same tokens.",
     serves="neuron_substitutions and neuron_matches: what stands in for a neuron, and how well",

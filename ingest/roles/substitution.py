@@ -6,8 +6,9 @@ A neuron's post x is replaced at every position whose token is not special (BOS,
     token_mean    its mean over the occurrences of the current token; the mean where the token was not met
     a substitute  α + β·y, y being the post of a neuron of another model on the same tokens
 
-Means, α and β (least squares) are of M_corr of the first half of the blocks of documents (`ingest.statistics.jackknife`), the
-change of the loss is of M_next of the others. A substitute that never varies has β = 0.
+The mean, α and β (least squares) are of M_corr of the first half of the blocks of documents (`ingest.statistics.jackknife`),
+means of tokens of all its positions that are replaced, newlines included; the change of the loss is of M_next of the others. A
+substitute that never varies has β = 0.
 
 Sums are of one neuron at a time, whichever others are asked for, so that what is found of it is the same to the bit.
 """
@@ -61,7 +62,7 @@ class Line:
     alpha: Float64[np.ndarray, " substitutes"]
     beta: Float64[np.ndarray, " substitutes"]
     of_tokens: Float64[np.ndarray, " ids"]
-    """Mean by the current token; `mean` where there was none."""
+    """Mean by the current token; `mean` where the token was not met."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def substitute(
     step = max(1, batch_tokens // corpus.tokens.shape[1])
     watched = _Watched(models, model, replaced, device)
     n_ids = int(corpus.tokens[:n_rows].max(initial=0)) + 1
-    lines = _lines(watched, corpus, n_ids, _batches(fitting, step), advance)
+    lines = _lines(watched, corpus, special_ids, n_ids, _batches(fitting, step), advance)
     losses = _losses(watched, lines, corpus, special_ids, _batches(~fitting, step), advance)
     return lines, losses
 
@@ -162,6 +163,11 @@ def _rows(corpus: Corpus, numbers: np.ndarray) -> np.ndarray:
     return np.asarray(corpus.tokens[numbers], dtype=np.int64)
 
 
+def _ordinary(rows: np.ndarray, special_ids: Collection[int]) -> Bool[np.ndarray, " positions"]:
+    """Positions at which neurons are replaced."""
+    return ~np.isin(rows.ravel(), list(special_ids))
+
+
 # --- the first half ---
 
 
@@ -173,20 +179,30 @@ class _LineSums:
         self.pivot: np.ndarray | None = None
         self.by_token = np.zeros(n_ids)
 
-    def add(self, values: Float64[np.ndarray, "neurons tokens"], ids: Int64[np.ndarray, " tokens"]) -> None:
-        """Add tokens of M_corr."""
+    def add(
+        self,
+        values: Float64[np.ndarray, "neurons positions"],
+        ids: Int64[np.ndarray, " positions"],
+        kept: Bool[np.ndarray, " positions"],
+    ) -> None:
+        """Add positions that are replaced, at least one; `kept` says which are of M_corr."""
         if self.pivot is None:
             self.pivot = values.mean(1, keepdims=True)
             self.sums, self.squares, self.products = np.zeros((3, len(values)))
         values = values - self.pivot
+        self.by_token += np.bincount(ids, weights=values[0], minlength=len(self.by_token))
+        values = values[:, kept]
         self.n += values.shape[1]
         self.sums += values.sum(1)
         self.squares += (values**2).sum(1)
         self.products += (values * values[0]).sum(1)
-        self.by_token += np.bincount(ids, weights=values[0], minlength=len(self.by_token))
 
     def line(self, counts: Int64[np.ndarray, " ids"]) -> Line:
-        """Of at least one token, the ids of which are counted."""
+        """Of at least one token of M_corr.
+
+        Args:
+            counts: how often each id was replaced.
+        """
         assert self.pivot is not None
         means = self.sums / self.n
         spread = self.squares[1:] - self.n * means[1:] ** 2
@@ -199,20 +215,25 @@ class _LineSums:
 
 @torch.inference_mode()
 def _lines(
-    watched: _Watched, corpus: Corpus, n_ids: int, batches: Iterator[np.ndarray], advance: Callable[[int], None]
+    watched: _Watched,
+    corpus: Corpus,
+    special_ids: Collection[int],
+    n_ids: int,
+    batches: Iterator[np.ndarray],
+    advance: Callable[[int], None],
 ) -> list[Line]:
     """Empty where no token of M_corr is there."""
     sums, counts = [_LineSums(n_ids) for _ in watched.replaced], np.zeros(n_ids, dtype=np.int64)
     for numbers in batches:
         rows = _rows(corpus, numbers)
-        kept = corpus.kept_mask(rows).ravel()
-        if kept.any():
-            ids, seen = rows.ravel()[kept], watched.look(rows)
+        ordinary = _ordinary(rows, special_ids)
+        if ordinary.any():
+            ids, kept, seen = rows.ravel()[ordinary], corpus.kept_mask(rows).ravel()[ordinary], watched.look(rows)
             counts += np.bincount(ids, minlength=n_ids)
             for one, of_neuron in zip(watched.replaced, sums, strict=True):
-                of_neuron.add(watched.posts(seen, one)[:, kept], ids)
+                of_neuron.add(watched.posts(seen, one)[:, ordinary], ids, kept)
         advance(rows.size)
-    return [of_neuron.line(counts) for of_neuron in sums] if counts.any() else []
+    return [of_neuron.line(counts) for of_neuron in sums] if sums and sums[0].n else []
 
 
 # --- the second half ---
@@ -235,7 +256,7 @@ def _losses(
         batch = _Scored(watched, rows, counted)
         np.add.at(n, blocks, counted.sum(1))
         np.add.at(alone, blocks, batch.by_row(batch.alone))
-        ordinary = ~np.isin(rows.ravel(), list(special_ids))
+        ordinary = _ordinary(rows, special_ids)
         for one, line, of_neuron in zip(watched.replaced, lines, changes, strict=True):
             for place, change in enumerate(batch.changes(one, _replacements(watched, batch.seen, one, line, rows), ordinary)):
                 np.add.at(of_neuron[place], blocks, batch.by_row(change))

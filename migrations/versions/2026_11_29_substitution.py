@@ -78,7 +78,7 @@ COMMENT ON COLUMN substitutions.beta IS 'Slope of that line; 0 where the other n
 COMMENT ON COLUMN substitutions.loss_delta IS 'Mean change of the loss when the line takes the neuron''s place in the other half, nats per token.';
 COMMENT ON COLUMN substitutions.loss_delta_se IS 'Standard error of loss_delta, by a jackknife over blocks of documents.';
 COMMENT ON COLUMN substitutions.restored IS '1 - loss_delta / that of the neuron held at its mean; NULL unless the latter exceeds 1.96 standard errors.';
-COMMENT ON COLUMN substitutions.restored_se IS 'Standard error of restored, jackknifed as a ratio of sums.';
+COMMENT ON COLUMN substitutions.restored_se IS 'Standard error of restored over the scoring documents, the line being given, by a jackknife.';
 COMMENT ON COLUMN substitutions.blocks IS 'Sum over each of the 16 scoring blocks of the change of the loss, in nats.';
 COMMENT ON INDEX pk_substitutions IS 'Serves neuron_substitutions and neuron_matches: what stands in for a neuron, and how well.';
 GRANT SELECT ON replaced_neurons, substitutions TO catalog_reader;
