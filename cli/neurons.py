@@ -42,6 +42,10 @@ def find(
     layer: LayerOption = None,
     min_excess: MinExcessOption = None,
     min_score: Annotated[float | None, typer.Option("--min-score", callback=finite, help="Least score of the label.")] = None,
+    min_restored: Annotated[
+        float | None,
+        typer.Option("--min-restored", callback=finite, help="Least share of its work that its matches in other models do."),
+    ] = None,
     universal: Annotated[bool, typer.Option("--universal", help="Only universal neurons.")] = False,
     run: RunOption = None,
     sort: Annotated[str, typer.Option("--sort", help="Order: score, excess or neuron.")] = "score",
@@ -61,6 +65,7 @@ def find(
         layers=parse_layers(layer),
         min_excess=min_excess,
         min_score=min_score,
+        min_restored=min_restored,
         universal=universal,
         run=run,
         sort=sort,
