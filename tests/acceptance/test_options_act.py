@@ -25,6 +25,7 @@ ACTS: dict[tuple[str, ...], dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] 
         "--layer": ((), ("0",)),
         "--min-excess": ((), ("0.9",)),
         "--min-score": ((), ("0.61",)),
+        "--min-restored": ((), ("-1",)),
         "--sort": ((), ("neuron",)),
     },
     ("universal",): {
