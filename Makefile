@@ -28,7 +28,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 demo: $(INSTALLED) ## The main job on 200,000 tokens: ingest the pocket family and answer questions about it
 	$(BIN)/catalog db upgrade
-	HF_HUB_OFFLINE=1 $(INGEST) --max-tokens 200000 --only weights,activations,correlations,vocabulary,positions,distributions,ngrams,examples,next_tokens,topics,roles --intervention-tokens 5000 --control-tokens 50000
+	HF_HUB_OFFLINE=1 $(INGEST) --max-tokens 200000 --only weights,activations,correlations,vocabulary,positions,distributions,ngrams,examples,next_tokens,topics,roles,substitution --intervention-tokens 5000 --substitution-tokens 6000 --substitution-neurons 4 --control-tokens 50000
 	$(BIN)/catalog report
 
 pocket: $(INSTALLED) ## The same on the whole pocket corpus

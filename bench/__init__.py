@@ -9,7 +9,9 @@ ROOT = Path(__file__).parents[1]
 POCKET = ROOT / "pocket"
 POCKET_MODELS = [str(POCKET / "models" / f"pocket-gpt2-{seed}") for seed in "abcde"]
 POCKET_CORPUS = str(POCKET / "corpus" / "heldout.jsonl.gz")
-DEMO = "weights,activations,correlations,vocabulary,positions,distributions,ngrams,examples,next_tokens,topics,roles"
+DEMO = (
+    "weights,activations,correlations,vocabulary,positions,distributions,ngrams,examples,next_tokens,topics,roles,substitution"
+)
 """The parts that `make demo` asks for, by name."""
 MAIN_JOB = ("weights", "activations", "correlations", "vocabulary")
 """The parts of a run that answer which neurons are universal, and what they are."""

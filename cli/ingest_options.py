@@ -90,6 +90,13 @@ class Options:
     ablation_pairs: Annotated[
         int, typer.Option("--ablation-pairs", help="Neurons and heads of each sign of h whose path is ablated.")
     ]
+    substitution_tokens: Annotated[
+        int, typer.Option("--substitution-tokens", help="Tokens on which neurons are replaced by their matches.")
+    ]
+    substitution_neurons: Annotated[
+        int | None,
+        typer.Option("--substitution-neurons", help="Neurons of a model to replace; else the universal and as many others."),
+    ]
     spacy_model: Annotated[str, typer.Option("--spacy-model", help="The installed spaCy pipeline for syntax.")]
     syntax_subsets: Annotated[
         Words, typer.Option("--syntax-subsets", help="Subsets to annotate, with commas; else those of English prose.")

@@ -43,6 +43,10 @@ def find(
     layer: LayerOption = None,
     min_excess: MinExcessOption = None,
     min_score: Annotated[float | None, typer.Option("--min-score", callback=finite, help="Least score of the label.")] = None,
+    min_restored: Annotated[
+        float | None,
+        typer.Option("--min-restored", callback=finite, help="Least share of its work that its matches in other models do."),
+    ] = None,
     universal: Annotated[
         str | None, typer.Option("--universal", help="Only neurons that are universal: yes, no or undecided.")
     ] = None,
@@ -64,6 +68,7 @@ def find(
         layers=parse_layers(layer),
         min_excess=min_excess,
         min_score=min_score,
+        min_restored=min_restored,
         universal=universal,
         run=run,
         sort=sort,

@@ -22,6 +22,9 @@ INTERVENTION_TOKENS = 100_000
 ABLATION_PAIRS = 10
 """Pairs of neuron and head of each sign that are ablated if `--ablation-pairs` does not say otherwise."""
 
+SUBSTITUTION_TOKENS = 100_000
+"""Tokens, BOS included, on which neurons are replaced by their matches if `--substitution-tokens` does not say otherwise."""
+
 NGRAM_TOKENS = 5_000_000
 """Kept tokens whose n-grams are counted if `--ngram-tokens` does not say otherwise (VO 4.1)."""
 
@@ -84,6 +87,10 @@ class IngestSettings:
     """Tokens, the first of the shuffled corpus, on which interventions, ablations and norms of heads are measured."""
     ablation_pairs: int = ABLATION_PAIRS
     """Pairs of neuron and head with the largest h, and with the smallest, whose path is ablated."""
+    substitution_tokens: int = SUBSTITUTION_TOKENS
+    """Tokens, the first of the shuffled corpus, on which neurons are replaced by their matches in other models."""
+    substitution_neurons: int | None = None
+    """Neurons of each model that are replaced, at most; None: all universal ones, and as many others."""
     topics: str | None = None
     """CSV file with the columns token_id and topic; None: the built-in topic model names them."""
     jobs: int | None = None
@@ -186,6 +193,8 @@ class IngestSettings:
             ("--ngram-tokens", self.ngram_tokens, 1),
             ("--intervention-tokens", self.intervention_tokens, 1),
             ("--ablation-pairs", self.ablation_pairs, 1),
+            ("--substitution-tokens", self.substitution_tokens, 1),
+            ("--substitution-neurons", self.substitution_neurons, 2),
             ("--jobs", self.jobs, 1),
         ):
             if value is not None and value < least:

@@ -41,6 +41,7 @@ def commands(tokens: int, intervention_tokens: int) -> Iterator[tuple[str, list[
     yield "report", ["report"]
     ingest = ["ingest", *POCKET_MODELS, "--corpus", POCKET_CORPUS, "--model-family", "pocket-gpt2", "--only", DEMO]
     numbers = ["--max-tokens", str(tokens), "--intervention-tokens", str(intervention_tokens)]
+    numbers += ["--substitution-tokens", "6000", "--substitution-neurons", "4"]
     yield "ingest, repeated", [*ingest, *numbers]
 
 

@@ -43,7 +43,7 @@ migrate.upgrade(engine)
 engine.dispose()
 phases, began = Phases(), time.perf_counter()
 settings = IngestSettings(tuple(models), corpus, model_family="pocket", max_tokens=tokens, only=tuple(only.split(",")),
-                          intervention_tokens=5000)
+                          intervention_tokens=5000, substitution_tokens=6000, substitution_neurons=4)
 ingest(settings, phases)
 phases.end()
 phases.seconds["**all**"] = time.perf_counter() - began

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OWN = (
     "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens",
-    "topics", "prediction", "redundancy", "attention", "ablations", "class_activity", "entropy", "syntax",
+    "topics", "prediction", "redundancy", "attention", "ablations", "class_activity", "entropy", "syntax", "substitution",
 )  # fmt: skip
 """Each is a module of this package."""
 
@@ -165,6 +165,11 @@ def sections() -> "list[tuple[str, Section]]":
 def rows_of(part: str) -> "tuple[Rows, ...]":
     """What a part fills."""
     return part_named(part).rows
+
+
+def of_all_models(part: str) -> bool:
+    """Whether all that a part fills depends on which models the run has."""
+    return all(rows.of_all_models for rows in rows_of(part))
 
 
 def rows_in(part: str, table: str) -> "Rows":

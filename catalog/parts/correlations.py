@@ -187,13 +187,19 @@ VIEWS = (
         "The best partners of each neuron in every other model, with the standard error of each correlation.",
         """SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
        names.model AS other_model, o.layer AS other_layer, o."index" AS other_neuron,
-       p.correlation, p.correlation_se, p.rank, p.mutual_best, p.neuron_id, p.other_neuron_id
+       p.correlation, p.correlation_se, p.rank, p.mutual_best, s.restored, s.restored_se, p.neuron_id, p.other_neuron_id
   FROM {members} m
   JOIN public.neurons n ON n.model_id = m.model_id
   JOIN public.pairs p ON p.run_id = m.run_id AND p.neuron_id = n.id
   JOIN public.neurons o ON o.id = p.other_neuron_id
-  JOIN history.model_names names ON names.model_id = p.other_model_id""",
-        words={"rank": "1 is the best partner in the other model."},
+  JOIN history.model_names names ON names.model_id = p.other_model_id
+  LEFT JOIN public.substitutions s ON s.run_id = p.run_id AND s.neuron_id = p.neuron_id
+   AND s.other_model_id = p.other_model_id AND s.kind = CASE p.rank WHEN 1 THEN 'match' WHEN 2 THEN 'second' END""",
+        words={
+            "rank": "1 is the best partner in the other model.",
+            "restored": "Share of what ablation costs that the partner, in the neuron's place, restores; NULL if not measured.",
+            "restored_se": "Standard error of restored.",
+        },
     ),
     View(
         "neuron_universality_by_model",

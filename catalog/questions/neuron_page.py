@@ -139,7 +139,8 @@ def neuron_matches(
         values["limit"] = limit
     return ask(
         connection,
-        f"""SELECT v.other_model, v.other_layer, v.other_neuron, v.correlation, v.correlation_se, v.rank, v.mutual_best
+        f"""SELECT v.other_model, v.other_layer, v.other_neuron, v.correlation, v.correlation_se, v.rank, v.mutual_best,
+                   v.restored, v.restored_se
             FROM history.neuron_matches v WHERE v.run_id = :run AND v.neuron_id = :neuron {condition}
             ORDER BY v.rank, v.correlation DESC, v.other_model {"LIMIT :limit" if limit else ""}""",
         values,

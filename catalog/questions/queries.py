@@ -39,6 +39,8 @@ class LabelFilter:
     """First and last layer, both included."""
     min_excess: float | None = None
     min_score: float | None = None
+    min_restored: float | None = None
+    """Of what ablation costs, the least share that the neuron's matches in other models restore in its place."""
     universal: str | None = None
     """yes, no or undecided."""
     run: int | None = None
@@ -98,7 +100,7 @@ def count_labels(connection: Connection, wanted: LabelFilter) -> int:
     """How many rows `find_labels` has without limit and offset."""
     members, conditions, values = _labels_wanted(connection, wanted)
     counted, source = "count(*)", "labels"
-    if wanted.min_excess is None and wanted.min_score is None:
+    if (wanted.min_excess, wanted.min_score, wanted.min_restored) == (None, None, None):
         counted, source = f"sum({_COUNTED[wanted.universal]})", "label_totals"
         conditions = [condition for condition in conditions if condition != _UNIVERSAL]
     statement = f"""WITH m AS MATERIALIZED ({members})
@@ -116,6 +118,9 @@ _COUNTED = {
     "no": "l.labels - l.universal_labels - l.undecided_labels",
 }
 """By the state that is asked for, the labels in a row of label_totals."""
+# the ablation is the same whichever model the match is in: the mean is a ratio of sums
+_RESTORED = """(SELECT avg(s.restored) FROM public.substitutions s
+                 WHERE s.run_id = l.run_id AND s.neuron_id = l.neuron_id AND s.kind = 'match')"""
 
 
 def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, list[str], Values]:
@@ -126,6 +131,7 @@ def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, li
         check_family(connection, wanted.family, wanted.run)
     check_finite("--min-score", wanted.min_score)
     check_finite("--min-excess", wanted.min_excess)
+    check_finite("--min-restored", wanted.min_restored)
     check_state("--universal", wanted.universal)
     if wanted.universal is not None and wanted.min_excess is not None:
         raise InputError(
@@ -144,6 +150,9 @@ def _labels_wanted(connection: Connection, wanted: LabelFilter) -> tuple[str, li
             name = column.replace(".", "_")
             conditions.append(f"{column} {test} :{name}")
             values[name] = value
+    if wanted.min_restored is not None:
+        conditions.append(f"{_RESTORED} >= :min_restored")
+        values["min_restored"] = wanted.min_restored
     if wanted.universal is not None:
         conditions.append(_UNIVERSAL)
         values["universal"] = wanted.universal

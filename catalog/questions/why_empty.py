@@ -46,6 +46,7 @@ def labels(connection: Connection, wanted: queries.LabelFilter) -> str:
         or (wanted.subtype is not None and _no_subtype(connection, runs, wanted.family, wanted.subtype))
         or ((wanted.universal in ("yes", "undecided") or wanted.min_excess is not None) and _no_excess(connection, runs))
         or (wanted.family is not None and _no_candidates(connection, wanted.model, wanted.run, wanted.family))
+        or (wanted.min_restored is not None and _no_substitutions(connection, runs))
         or f"looked for, and none found: no label of {_named(wanted.model, runs)} meets {_conditions(wanted)}"
     )
 
@@ -209,6 +210,13 @@ def _no_excess(connection: Connection, runs: Sequence[int]) -> str:
     return f"{_runs(runs)} has one model alone, and correlations need two; `catalog ingest` the seeds of a family together"
 
 
+def _no_substitutions(connection: Connection, runs: Sequence[int]) -> str:
+    """That no run replaced neurons by their matches; empty where one did."""
+    if "substitution" in _parts(connection, runs):
+        return ""
+    return _no_excess(connection, runs) or _never(runs, "substitutions", ("substitution",))
+
+
 def _never(runs: Sequence[int], what: str, wanted: Sequence[str]) -> str:
     return f"never measured: {_runs(runs)} has no {what}; repeat its `catalog ingest` with --only {','.join(wanted)}"
 
@@ -239,6 +247,7 @@ def _conditions(wanted: queries.LabelFilter) -> str:
         "--layer": None if wanted.layers is None else "-".join(map(str, dict.fromkeys(wanted.layers))),
         "--min-score": wanted.min_score,
         "--min-excess": wanted.min_excess,
+        "--min-restored": wanted.min_restored,
     }
     said = [f"{option} {value}" for option, value in asked.items() if value is not None]
     return " ".join([*said, *([f"--universal {wanted.universal}"] if wanted.universal else [])]) or "any rule"

@@ -116,6 +116,12 @@ def serves(connection: Connection, runs: Collection[int], definitions: Mapping[s
     return bool(n == len(runs))
 
 
+def has_part(connection: Connection, run_id: int, part: str) -> bool:
+    """Whether a run has published a part, by whatever definition."""
+    statement = "SELECT EXISTS (SELECT FROM run_parts WHERE run_id = :run_id AND part = :part)"
+    return bool(connection.execute(text(statement), {"run_id": run_id, "part": part}).scalar_one())
+
+
 def _wanted(definitions: Mapping[str, Definition]) -> dict[str, list[Any]]:
     return {
         "parts": list(definitions),
@@ -156,6 +162,32 @@ def _columns(models: Sequence[ModelKey]) -> dict[str, list[str]]:
         "revisions": [model.revision for model in models],
         "tokenizers": [model.tokenizer_sha256 for model in models],
     }
+
+
+def partners(engine: Engine, run_id: int, identity: str, other: str) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """One direction of a pair of models as a published run has it.
+
+    Returns:
+        What `best_matches` gives, and the flat index of the second-best partner (-1: none).
+    """
+    keys = """SELECT m.identity, m.id FROM run_models rm JOIN models m ON m.id = rm.model_id
+               WHERE rm.run_id = :run_id AND m.identity IN (:identity, :other)"""
+    seconds = """
+        SELECT o.layer * m.d_mlp + o.index
+        FROM neurons n
+        JOIN models m ON m.id = :other_model_id
+        LEFT JOIN pairs p ON p.run_id = :run_id AND p.neuron_id = n.id AND p.other_model_id = m.id AND p.rank = 2
+        LEFT JOIN neurons o ON o.id = p.other_neuron_id
+        WHERE n.model_id = :model_id
+        ORDER BY n.layer, n.index
+    """
+    with engine.connect() as connection:
+        named = connection.execute(text(keys), {"run_id": run_id, "identity": identity, "other": other})
+        ids = {model: key for model, key in named}
+        values = {"run_id": run_id, "model_id": ids[identity], "other_model_id": ids[other]}
+        indices = connection.execute(text(seconds), values).scalars().all()
+    second = np.array([-1 if index is None else index for index in indices], dtype=np.int64)
+    return best_matches(engine, run_id, ids[identity], ids[other]), second
 
 
 def best_matches(engine: Engine, run_id: int, model_id: int, other_model_id: int) -> tuple[np.ndarray, ...]:

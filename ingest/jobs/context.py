@@ -1,8 +1,9 @@
 """What all jobs of a run share, and how a job is stopped."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from catalog.runs import reuse
 from ingest.corpus.batches import FeatureSource
 from ingest.features.of_corpus import CorpusFeatures
 from ingest.inputs import Inputs
@@ -10,8 +11,10 @@ from ingest.jobs.store import RunStore
 from ingest.parts import needed_by
 from ingest.parts.ground import Ground
 from ingest.parts.moments import ModelMoments
+from ingest.parts.partners import Partners
 from ingest.plan.items import Plan
 from ingest.settings import IngestSettings
+from ingest.statistics.universality import BestMatches
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class JobContext:
     """Features of positions that jobs ask for, by the name of the measure."""
     parts: tuple[str, ...]
     """Those that are computed."""
+    known_pairs: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Runs that have pairs which this one does not compute, by the smaller and the larger identity."""
 
     def ground(self, own_moments: Mapping[int, ModelMoments] | None = None) -> Ground:
         """What measures stand on, of which nothing is made yet.
@@ -35,7 +40,14 @@ class JobContext:
         Args:
             own_moments: of models whose moments over all rows are at hand; those of others are read.
         """
-        return ground_of(self.settings, self.inputs, self.features, self.store.results, self.parts, own_moments)
+        ground = ground_of(self.settings, self.inputs, self.features, self.store.results, self.parts, own_moments)
+        return replace(ground, known_partners=self._known_partners)
+
+    def _known_partners(self, model: int, other: int) -> Partners:
+        """Of a pair that a published run has: an earlier one, or the very one that gets further parts."""
+        run = self.known_pairs.get(self.inputs.pair_key(model, other), self.store.run_id)
+        best, second = reuse.partners(self.store.engine, run, *(self.inputs.identities[one] for one in (model, other)))
+        return Partners(BestMatches(*best), second)
 
 
 def ground_of(

@@ -17,7 +17,9 @@ from ingest.jobs.job import run_job
 from ingest.jobs.staging_folder import check_writable
 from ingest.jobs.store import RunStore
 from ingest.parts import LAYER_MEASURES, MODEL_MEASURES, phase_name
-from ingest.plan.items import Job, LayerItem, ModelItem, Plan
+from ingest.plan.cut import OF_PAIRS
+from ingest.plan.items import Job, LayerItem, ModelItem
+from ingest.plan.run_plan import RunPlan
 from ingest.progress import Progress
 from ingest.settings import IngestSettings
 
@@ -25,13 +27,13 @@ from ingest.settings import IngestSettings
 def job_context(
     settings: IngestSettings,
     inputs: Inputs,
-    plan: Plan,
+    planned: RunPlan,
     features: CorpusFeatures | None,
     store: RunStore,
-    parts: tuple[str, ...],
     progress: Progress,
 ) -> JobContext:
     """What the jobs of a run share; its corpus is open, and annotated if a job asks for that."""
+    plan, parts = planned.plan, planned.parts
     measures = {item.measure for job in plan.jobs for item in job.items if isinstance(item, LayerItem)}
     ground = ground_of(settings, inputs, features, store.results, parts)
     sources: dict[str, FeatureSource] = {}
@@ -39,7 +41,9 @@ def job_context(
         source = LAYER_MEASURES[name].source(ground, progress)
         if source is not None:
             sources[name] = source
-    return JobContext(settings, inputs, plan, store, features, sources, parts)
+    # of a published run that has its pairs already, those are what others read
+    known_pairs = planned.known.pairs if OF_PAIRS & {*parts} else {}
+    return JobContext(settings, inputs, plan, store, features, sources, parts, known_pairs)
 
 
 def features_of(inputs: Inputs, topics: Topics | None) -> CorpusFeatures | None:

@@ -24,6 +24,7 @@ from ingest.parts.ngrams import Ngrams
 from ingest.parts.positions import Positions
 from ingest.parts.prediction import Prediction
 from ingest.parts.redundancy import Similarity
+from ingest.parts.substitution import ReplacedNeurons, Substitutions
 from ingest.parts.syntax import Syntax
 from ingest.parts.topics import Topics
 from ingest.parts.vocabulary import Vocabulary
@@ -56,6 +57,8 @@ OWN: tuple[Measure, ...] = (
     Candidates(),
     Interventions(),
     Syntax(),
+    ReplacedNeurons(),
+    Substitutions(),
 )
 
 BASES: tuple[ModelMeasure, ...] = (Effects(), HeadScores())

@@ -5,26 +5,22 @@ into best partners, against layers that were rotated at random; tiles of a pair 
 come from a second reading (`ingest.jobs.second_reading`), in which jobs ask for the best partners here.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from catalog.rows import GroupRow
-from ingest.parts.arrays import PLACE, Arrays, TableRows, decode
+from ingest.parts.arrays import PLACE, TableRows, decode
 from ingest.parts.correlation_rows import match_columns, pair_columns, universality_columns
 from ingest.parts.ground import Ground
 from ingest.parts.measure import Keys, Matches, PairMeasure, Written
+from ingest.parts.partners import joined, tile_arrays, tile_of
 from ingest.statistics.correlation import (
-    DirectedCorrelations,
     NeuronSums,
     RotatedLayer,
     TileCorrelations,
-    merge_tiles,
     rotate_layer,
     rotation,
 )
@@ -179,66 +175,3 @@ def errors_of(ground: Ground, a: int, b: int) -> DirectedErrors:
                 whole[neurons] += values
         filled[blocks] = True
     return directed_errors(**sums, filled=filled)
-
-
-def tile_arrays(tile: TileCorrelations) -> dict[str, np.ndarray | Tensor]:
-    """Best partners of a tile in both directions."""
-    arrays: dict[str, np.ndarray | Tensor] = {
-        "rows": np.array([tile.rows.start, tile.rows.stop]),
-        "columns": np.array([tile.columns.start, tile.columns.stop]),
-        "diagonal": tile.diagonal,
-    }
-    for direction in ("forward", "backward"):
-        directed = getattr(tile, direction)
-        arrays |= {f"{direction}.{field.name}": getattr(directed, field.name) for field in fields(DirectedCorrelations)}
-    return arrays
-
-
-def tile_of(arrays: Arrays) -> TileCorrelations:
-    """What `tile_arrays` was given."""
-    forward, backward = (
-        DirectedCorrelations(
-            **{field.name: torch.from_numpy(arrays[f"{direction}.{field.name}"]) for field in fields(DirectedCorrelations)}
-        )
-        for direction in ("forward", "backward")
-    )
-    return TileCorrelations(
-        rows=slice(*arrays["rows"].tolist()),
-        columns=slice(*arrays["columns"].tolist()),
-        forward=forward,
-        backward=backward,
-        diagonal=torch.from_numpy(arrays["diagonal"]),
-    )
-
-
-@dataclass(frozen=True)
-class PairResult:
-    """Both directions of one pair of models."""
-
-    forward: DirectedCorrelations
-    """Neurons of a, partners in b."""
-    backward: DirectedCorrelations
-    """Neurons of b, partners in a."""
-    diagonal: np.ndarray
-    """float64 correlations of equal indices; they say something only where the shapes are equal."""
-
-
-def joined(tiles: list[TileCorrelations], top_k: int) -> PairResult:
-    """Join the tiles of a pair; tiles with equal rows (columns) hold different partners of the same neurons."""
-    entries = torch.cat([tile.diagonal for tile in tiles])
-    return PairResult(
-        forward=_join(top_k, [(tile.rows, tile.columns, tile.forward) for tile in tiles]),
-        backward=_join(top_k, [(tile.columns, tile.rows, tile.backward) for tile in tiles]),
-        diagonal=entries[entries[:, 0].argsort(), 1].numpy(),
-    )
-
-
-def _join(k: int, parts: list[tuple[slice, slice, DirectedCorrelations]]) -> DirectedCorrelations:
-    """Concatenate ranges of neurons, after merging what different tiles know of the same range, in order of partners."""
-    by_start: dict[int, list[tuple[int, DirectedCorrelations]]] = defaultdict(list)
-    for neurons, partners, part in parts:
-        by_start[neurons.start].append((partners.start, part))
-    in_order = [sorted(by_start[start], key=lambda entry: entry[0]) for start in sorted(by_start)]
-    merged = [merge_tiles([part for _, part in tiles], k) for tiles in in_order]
-    names = ("top_values", "top_index", "baseline", "baseline_layer")
-    return DirectedCorrelations(*(torch.cat([getattr(part, name) for part in merged]) for name in names))

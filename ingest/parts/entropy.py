@@ -23,7 +23,7 @@ from ingest.parts.shapes import ModelShape, Share
 from ingest.roles import entropy_candidates
 from ingest.roles.intervention import CONTROLLED_AT, FIXED_AT, Intervention
 from ingest.roles.interventions import run_interventions
-from ingest.roles.prediction_metrics import METRICS, InterventionResults
+from ingest.roles.prediction_metrics import METRICS, InterventionResults, logit_bytes, tokens_at_once
 from ingest.roles.vectors import unit_rows
 from ingest.settings import IngestSettings
 
@@ -31,8 +31,6 @@ KL = "kl"
 """The metric that compares with the model as it is, so that it has no difference to it."""
 CONTROLLED = ("entropy", "scale")
 """The metrics of controls that are kept."""
-BYTES_PER_LOGIT, LOGIT_MEMORY = 20, 2 * 2**30
-"""What holding neurons takes per token of a batch and id of the vocabulary, and what it may take."""
 HELD_AT_ONCE, LEAST_HELD = 80, 40
 """Interventions of one share, about, and of one that workers are left: every share begins with a forward pass of the model as
 it is, for so many with a neuron held."""
@@ -124,7 +122,7 @@ class Interventions(ModelMeasure):
         return min(-(-held // LEAST_HELD), max(-(-held // HELD_AT_ONCE), settings.at_least_jobs))
 
     def bytes_needed(self, shape: ModelShape, settings: IngestSettings, budget: int) -> int:
-        return min(budget, LOGIT_MEMORY, BYTES_PER_LOGIT * shape.d_vocab * settings.batch_tokens)
+        return min(budget, logit_bytes(shape.d_vocab, settings.batch_tokens))
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         block, unembedding = shape.block_flop, shape.d_model * shape.d_vocab
@@ -201,10 +199,10 @@ def hold(
     """
     checkpoint = ground.processed(model)
     n_tokens, batch_tokens, device = ground.reading
-    room = min(ground.memory_bytes, LOGIT_MEMORY) // (BYTES_PER_LOGIT * checkpoint.d_vocab)
+    at_once = tokens_at_once(ground.memory_bytes, checkpoint.d_vocab, batch_tokens)
     return run_interventions(
-        checkpoint, ground.corpus.tokens, ground.tokenizer.special_ids, interventions, n_tokens, min(batch_tokens, room),
-        device, advance, answered,
+        checkpoint, ground.corpus.tokens, ground.tokenizer.special_ids, interventions, n_tokens, at_once, device, advance,
+        answered,
     )  # fmt: skip
 
 

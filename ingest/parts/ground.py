@@ -14,6 +14,7 @@ from ingest.corpus.tokenizer import TokenizerInfo
 from ingest.features.of_corpus import CorpusFeatures
 from ingest.parts.arrays import SHARE, Arrays, decode, decode_pivots
 from ingest.parts.moments import ModelMoments, merged_moments
+from ingest.parts.partners import Partners, partners_of
 from ingest.roles.attention import rows_needed
 from ingest.settings import IngestSettings
 from ingest.statistics.ngrams import NgramIndex, index_ngrams
@@ -60,6 +61,8 @@ class Ground:
     """Of models whose moments over all rows are at hand."""
     needed: frozenset[str] = frozenset()
     """What measures of the parts at hand need of others."""
+    known_partners: Callable[[int, int], Partners] | None = None
+    """Of pairs of models that this run does not compute."""
     _moments: dict[int, ModelMoments] = field(init=False, default_factory=dict)
     _held: dict[str, tuple[int, Any]] = field(init=False, default_factory=dict)
 
@@ -109,6 +112,14 @@ class Ground:
         shares = [decode(data) for data in self.results(f"{name}:{model}:%")]
         return sorted(shares, key=lambda arrays: int(arrays.pop(SHARE)))
 
+    def partners(self, model: int, other: int) -> Partners:
+        """The partners of a model's neurons in another model, by what was found of the pair."""
+        tiles = self.results(f"tile:{min(model, other)}:{max(model, other)}:%")
+        if tiles:
+            return partners_of(tiles, self.settings.top_k, forward=model < other)
+        assert self.known_partners is not None
+        return self.known_partners(model, other)
+
     def once(self, name: str, model: int, make: Callable[[int], T]) -> T:
         """What `make` gives of a model, under a name; of the model that was asked for last it is kept."""
         if name not in self._held or self._held[name][0] != model:
@@ -126,7 +137,11 @@ class Ground:
     @property
     def n_tokens_read(self) -> int:
         """Tokens of these rows."""
-        return self.n_rows_read * self.context
+        return self.tokens_read(self.settings.intervention_tokens)
+
+    def tokens_read(self, wanted: int) -> int:
+        """Tokens of the first rows that hold as many as are wanted, BOS included."""
+        return rows_needed(self.corpus, wanted) * self.context
 
     @property
     def reading(self) -> tuple[int, int, torch.device]:

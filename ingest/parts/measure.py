@@ -29,6 +29,8 @@ from ingest.statistics.universality import BestMatches
 
 Advance = Callable[[int], None]
 """Told how much more is done of what a measure counts, tokens or neurons; may raise to end the work."""
+PARTNERS = "partners"
+"""What a measure of a model needs that chooses neurons by their partners in other models (`Ground.partners`)."""
 Matches = dict[tuple[int, int], BestMatches]
 """Ordered pairs (a, b) of models: best partners of a's neurons in b."""
 
@@ -178,6 +180,10 @@ class ModelMeasure(Measure):
     """What others may need of it."""
     reads_corpus: ClassVar[bool] = False
     """Whether `find` counts tokens of the first rows of the corpus; else it counts neurons."""
+
+    def tokens_wanted(self, settings: IngestSettings) -> int:
+        """How many tokens of them it wants, if it reads the corpus."""
+        return settings.intervention_tokens
 
     def check(self, checkpoint: Checkpoint) -> None:
         """Raises:

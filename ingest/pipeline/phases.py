@@ -48,7 +48,7 @@ class RunWork:
         planned, store = planner.plan(progress), planner.store()
         self.handle.set_phase("accumulate")
         features = features_of(self.inputs, planned.topics)
-        context = job_context(self.settings, self.inputs, planned.plan, features, store, self.parts, progress)
+        context = job_context(self.settings, self.inputs, planned, features, store, progress)
         run_jobs(context, self.handle, progress)
         self._publish(planned, context.ground(), progress)
         store.remove()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from catalog.errors import InputError
 from catalog.rows import Definition
 from catalog.runs import jobs, reuse
 from catalog.runs.handle import RunHandle
@@ -17,8 +18,9 @@ from ingest.inputs import Inputs
 from ingest.jobs.inline import features_of
 from ingest.jobs.store import RunStore
 from ingest.parts import measures_of_models
+from ingest.parts.measure import PARTNERS
 from ingest.parts.shapes import CorpusShape, ModelShape
-from ingest.plan.cut import Work, make_plan, with_measures
+from ingest.plan.cut import OF_PAIRS, Work, make_plan, with_measures
 from ingest.plan.run_plan import RunPlan, stored_plan
 from ingest.plan.second_reading import with_second_reading
 from ingest.progress import Progress
@@ -59,6 +61,7 @@ class RunPlanner:
                 "the corpus has no subsets, so no neuron gets a context label for one; if another of its columns names them, "
                 "give it as --subset-column"
             )
+        self._check_partners()
         for measure in measures_of_models(self.parts):
             for checkpoint in self.inputs.checkpoints:
                 measure.check(checkpoint)
@@ -71,6 +74,21 @@ class RunPlanner:
         # Sums and checkpoints of an earlier plan belong to other jobs.
         self.store().remove()
         return made
+
+    def _check_partners(self) -> None:
+        """Raises:
+        InputError: a part stands on matches that the run neither has nor computes.
+        """
+        standing = [measure.part for measure in measures_of_models(self.parts) if PARTNERS in measure.needs]
+        if not standing or OF_PAIRS & {*self.parts} or len(self.inputs.checkpoints) < 2:
+            return
+        (of_pairs,) = OF_PAIRS
+        with self.engine.connect() as connection:
+            if not reuse.has_part(connection, self.handle.run_id, of_pairs):
+                raise InputError(
+                    f"{standing[0]} stands on the matches of neurons, which this run does not have; name {of_pairs} as well: "
+                    f"--only {','.join([of_pairs, *self.parts])}."
+                )
 
     def _stored(self, progress: Progress) -> RunPlan | None:
         with self.engine.connect() as connection:

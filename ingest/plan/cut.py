@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
+from catalog import parts as parts_of_runs
 from catalog.errors import InputError
 from ingest.parts import LAYER_MEASURES, MEASURES, OF_MODELS, measures_of_models
-from ingest.parts.measure import LayerMeasure, PairMeasure
+from ingest.parts.measure import PARTNERS, LayerMeasure, PairMeasure
 from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape, Share
 from ingest.plan.items import Item, Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem, bytes_of
 from ingest.settings import IngestSettings
@@ -51,11 +52,12 @@ class Work:
     ) -> "Work":
         """What these parts of a run need, without what is known already."""
         new = tuple(model for model in range(n_models) if model not in known_models)
+        every = tuple(range(n_models))
         pairs = (pair for pair in combinations(range(n_models), 2) if pair not in known_pairs)
         return cls(
             pairs=tuple(pairs) if OF_PAIRS & {*parts} else (),
             by_part={part: new for part in OF_ONE_MODEL if part in parts},
-            measured={part: new for part in OF_MODELS if part in parts},
+            measured={part: every if parts_of_runs.of_all_models(part) else new for part in OF_MODELS if part in parts},
         )
 
     @property
@@ -101,13 +103,13 @@ def with_measures(plan: Plan, work: Work, settings: IngestSettings, budget: int)
     Args:
         budget: bytes in which a measure may work.
     """
-    jobs = list(plan.jobs)
-    n_tokens = plan.corpus.context * min(plan.corpus.n_rows, -(-settings.intervention_tokens // plan.corpus.context))
+    jobs, context = list(plan.jobs), plan.corpus.context
     for model, shape in enumerate(plan.shapes):
-        providers: dict[str, list[int]] = {}
+        providers = {PARTNERS: [job.number for job in plan.jobs if _finishes_pairs_of(plan, job, model)]}
         for measure in measures_of_models([part for part, models in work.measured.items() if model in models]):
             shares = measure.shares(shape, settings)
-            tokens = n_tokens if measure.reads_corpus else 0
+            rows = min(plan.corpus.n_rows, -(-measure.tokens_wanted(settings) // context)) if measure.reads_corpus else 0
+            tokens = rows * context
             operations = measure.operations(shape, tokens, measure.expected(shape, settings) // max(1, shares), shares)
             sizes = tokens, operations, measure.bytes_needed(shape, settings, budget)
             after = sorted({job for need in measure.needs for job in providers[need]})
@@ -117,6 +119,11 @@ def with_measures(plan: Plan, work: Work, settings: IngestSettings, budget: int)
                 jobs.append(Job(number, "measure", (item,), 0, 0, tuple(after)))
             providers |= {provided: list(numbers) for provided in measure.provides}
     return replace(plan, jobs=tuple(jobs))
+
+
+def _finishes_pairs_of(plan: Plan, job: Job, model: int) -> bool:
+    """Whether the job ends in partners of the model's neurons."""
+    return plan.whole(job) and any(isinstance(item, TileItem) and model in item.models for item in job.items)
 
 
 def cost(plan: Plan) -> float:

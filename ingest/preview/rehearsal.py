@@ -106,8 +106,8 @@ def rehearse(
 
 def _measured(settings: IngestSettings, inputs: Inputs, shape: ModelShape) -> dict[str, float]:
     """Every measure of the model: what it takes per operation that it counts."""
-    _measure_once(replace(settings, intervention_tokens=1), inputs, shape)
-    small = replace(settings, intervention_tokens=ROLE_TOKENS)
+    _measure_once(replace(settings, intervention_tokens=1, substitution_tokens=1), inputs, shape)
+    small = replace(settings, intervention_tokens=ROLE_TOKENS, substitution_tokens=ROLE_TOKENS)
     rounds = [_measure_once(small, inputs, shape) for _ in range(TIMES)]
     return {name: min(seconds[name] for seconds in rounds) for name in rounds[0]}
 
@@ -127,7 +127,7 @@ def _measure_once(settings: IngestSettings, inputs: Inputs, shape: ModelShape) -
             began = time.perf_counter()
             arrays = measure.rehearse(0, share, ground, lambda amount: None)
             spent += time.perf_counter() - began
-            tokens = ground.n_tokens_read if measure.reads_corpus else 0
+            tokens = ground.tokens_read(measure.tokens_wanted(settings)) if measure.reads_corpus else 0
             operations += measure.operations(shape, tokens, measure.count(arrays), shares)
             results[f"{measure.name}:0:{share.number}"] = encode({SHARE: np.array(share.number), **arrays})
         if shares:

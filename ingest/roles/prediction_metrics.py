@@ -18,6 +18,19 @@ METRICS = ("scale", "entropy", "loss", "rank", "recip_rank", "logit_var", "kl")
 recip_rank: 1 / (rank + 1). logit_var: population variance of the logits over the vocabulary, after the final layer norm and
 with its gains. kl: KL(nominal ‖ intervened), nats; 0 for the nominal model."""
 
+BYTES_PER_LOGIT, LOGIT_MEMORY = 20, 2 * 2**30
+"""What logits take per token of a batch and id of the vocabulary while metrics are made of them, and what they may take."""
+
+
+def logit_bytes(d_vocab: int, batch_tokens: int) -> int:
+    """What logits of a batch take, where memory is not short."""
+    return min(LOGIT_MEMORY, BYTES_PER_LOGIT * d_vocab * batch_tokens)
+
+
+def tokens_at_once(memory_bytes: int, d_vocab: int, batch_tokens: int) -> int:
+    """Tokens of a batch, as many as are wanted and their logits fit into memory."""
+    return min(batch_tokens, min(memory_bytes, LOGIT_MEMORY) // (BYTES_PER_LOGIT * d_vocab))
+
 
 def next_token_mask(tokens: np.ndarray, special_ids: Collection[int]) -> np.ndarray:
     """M_next of SPEC §0.3: positions that have a next token in their row, and whose own token is not special.

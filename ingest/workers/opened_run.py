@@ -57,7 +57,7 @@ def open_run(engine: Engine, run_id: int, worker: WorkerSettings, progress: Prog
     _check_inputs(run_id, inputs, planned, row.settings["token_sha256"])
     store = RunStore(engine, run_id, Path(row.staging_folder))
     features = features_of(inputs, planned.topics)
-    context = job_context(settings, inputs, planned.plan, features, store, planned.parts, progress)
+    context = job_context(settings, inputs, planned, features, store, progress)
     return RunContext(run_id, row.identity, settings, inputs, planned, context)
 
 

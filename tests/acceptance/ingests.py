@@ -33,6 +33,8 @@ CONTRACT = {
     "topics": "model, ordinal",
     "neuron_next_tokens": "model, layer, neuron, rank",
     "neuron_group_members": "model, layer, neuron",
+    "neuron_substitutions": "model, layer, neuron, kind, other_model",
+    "substitution_summary": "model, universal, kind",
     "prediction_neurons": "model, layer, neuron",
     "neuron_logit_explanations": "model, layer, neuron, rank",
     "logit_ensembles": "model, layer, neuron",
@@ -78,6 +80,8 @@ def run_ingest(url: str, models: list[Path | str], corpus: Path | None, **settin
     settings.setdefault("intervention_tokens", FEW_TOKENS)
     settings.setdefault("ablation_pairs", 2)
     settings.setdefault("controls", 0)
+    settings.setdefault("substitution_tokens", FEW_TOKENS)
+    settings.setdefault("substitution_neurons", 4)
     return ingest(
         IngestSettings(
             models=tuple(map(str, models)), corpus=None if corpus is None else str(corpus), database_url=url, **settings

@@ -14,7 +14,7 @@ from catalog import parts
 from catalog.errors import RunEnded
 from catalog.runs import jobs, life
 from catalog.server.engine import writer_engine
-from ingest.parts import MODEL_MEASURES
+from ingest.parts import measures_of_models
 from ingest.pipeline.main_path import ingest
 from ingest.preview.overview import preview
 from ingest.progress import Silent
@@ -26,14 +26,15 @@ from tests.faults.place import Place
 
 place = a_place
 
-TITLES = list(dict.fromkeys(measure.title for measure in MODEL_MEASURES.values()))
+PARTS = ("weights", *parts.groups()["roles"])
+TITLES = list(dict.fromkeys(measure.title for measure in measures_of_models(PARTS)))
 ATTEMPTS = "SELECT job, attempts FROM run_jobs WHERE finished_at IS NOT NULL"
 
 
 @pytest.fixture(scope="module")
 def command(place: Place) -> list[str]:
     """An ingest of weights and roles alone, on enough tokens for a fault to find a share at work."""
-    return [*place.ingest, "--only", ",".join(("weights", *parts.groups()["roles"])), "--intervention-tokens", "4000"]
+    return [*place.ingest, "--only", ",".join(PARTS), "--intervention-tokens", "4000"]
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ ACTS: dict[tuple[str, ...], dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] 
         "--min-excess": ((), ("0.9",)),
         "--min-score": ((), ("0.61",)),
         "--universal": ((), ("no",)),
+        "--min-restored": ((), ("-1",)),
         "--sort": ((), ("neuron",)),
     },
     ("universal",): {

@@ -17,8 +17,11 @@ from tests.acceptance.ingests import small_corpus
 from tests.conftest import database
 
 PARTS = all_parts.names()
+NEEDED = {"substitution": ("correlations",)}
+"""Parts without which a part cannot be asked for."""
+ALONE = [(*NEEDED.get(part, ()), part) for part in PARTS]
 
-NUMBERS = {"context": 24, "intervention_tokens": 240, "ablation_pairs": 1, "device": "cpu"}
+NUMBERS = {"context": 24, "intervention_tokens": 240, "ablation_pairs": 1, "substitution_tokens": 240, "device": "cpu"}
 NEW_HOME = "writing was not tried, for there is no database that can be reached; `catalog db upgrade` makes one"
 
 
@@ -64,7 +67,7 @@ def planned(settings: IngestSettings) -> dict[str, list[float | None]]:
 
 
 @pytest.mark.parametrize(
-    "parts", [*((part,) for part in PARTS), PARTS], ids=lambda parts: ",".join(parts) if len(parts) < 2 else "all"
+    "parts", [*ALONE, PARTS], ids=lambda parts: ",".join(parts) if len(parts) < 3 else "all"
 )
 def test_every_phase_of_the_ingest_is_planned(
     url: str, models: list[Path], corpus: Path, parts: tuple[str, ...], fresh: None
