@@ -22,7 +22,7 @@ from cli.options import (
     parse_layers,
     parse_model_neuron,
 )
-from cli.output import Format, show_count, show_rows, talk, tell, tell_more, tell_why
+from cli.output import Format, show_count, show_rows, talk, tell, tell_why
 
 
 def register(app: typer.Typer) -> None:
@@ -79,12 +79,12 @@ def find(
         answer = store.find_labels(wanted)
         show_rows(answer, format)
         if len(answer):
-            total, whole = store.count_labels(wanted), (subtype, layer, min_excess, min_score, universal) == (None,) * 5
+            total, whole = store.count_labels(wanted), (subtype, layer, min_excess, min_score, min_restored, universal) == (None,) * 6
             chance = f", {store.chance_of(family, model=model, run=run)}" if family is not None and whole else ""
             show_count(len(answer), total, f"labels{chance}")
         if universal == "yes":
             undecided = store.count_labels(replace(wanted, universal="undecided"))
-            tell_more(undecided, "of undecided neurons", "--universal undecided prints them")
+            _tell_more(undecided, "of undecided neurons", "--universal undecided prints them")
         tell_why(len(answer), lambda: store.why(why_empty().labels, wanted))
 
 
@@ -122,7 +122,7 @@ def universal(
         tell(len(answer), lambda: store.count_universal(wanted), "neurons", lambda: store.why(why_empty().universal, wanted))
         if min_excess is None and state in (None, "yes"):
             undecided = store.count_universal(replace(wanted, state="undecided"))
-            tell_more(undecided, "undecided", "--state undecided prints them")
+            _tell_more(undecided, "undecided", "--state undecided prints them")
 
 
 def families(
@@ -236,3 +236,9 @@ def depth(model: ModelOption = None, run: RunOption = None, format: FormatOption
         answer = store.depth_matrix(model=model, run=run)
         show_rows(answer, format)
         tell_why(len(answer), lambda: store.why(why_empty().depth, model, run))
+
+
+def _tell_more(count: int, what: str, how: str) -> None:
+    """Say how many more rows another filter prints, and which, if there are any."""
+    if count:
+        talk(f"{count} more {'is' if count == 1 else 'are'} {what}; {how}")

@@ -115,12 +115,6 @@ def tell_why(shown: int, why: Callable[[], str]) -> None:
         talk(why())
 
 
-def tell_more(count: int, what: str, how: str) -> None:
-    """Say how many more rows another filter prints, and which, if there are any."""
-    if count:
-        talk(f"{count} more {'is' if count == 1 else 'are'} {what}; {how}")
-
-
 def tell_cut(left_out: Sequence[str], shortened: Sequence[str]) -> None:
     """Say what did not fit the terminal; nothing if all did."""
     count = len(left_out) or len(shortened)

@@ -10,10 +10,8 @@ N_LAYERS, D_MLP = 2, 16
 N = N_LAYERS * D_MLP
 UNIVERSAL = (3, D_MLP + 2, D_MLP + 10)
 DEAD = 0
-WITHOUT_BLOCKS = 0.001 * (-1.0) ** np.arange(32)
-"""How the best correlations change without each block of documents."""
-CORR_SE, BASELINE_SE = 0.001 * 31**0.5, 0.002
-"""The standard errors of every correlation, by these, and of every baseline."""
+WITHOUT_BLOCKS, CORR_SE, BASELINE_SE = 0.001 * (-1.0) ** np.arange(32), 0.001 * 31**0.5, 0.002
+"""How best correlations change without each block, and the errors of correlations, by these, and of baselines."""
 TOKENS = [b"<bos>", b"\n", b"s", b" s", b" the", b",", b"7", b"\x00", b"\xe2\x82", "語".encode(), b" S", b"a\\b"]
 
 
@@ -300,8 +298,8 @@ def stage_pairs(handle: RunHandle, own: ModelIds, others: list[ModelIds]) -> Non
             **{name: best for name in ("max_corr", "mean_corr", "min_corr")},
             **{name: baseline for name in ("max_baseline", "mean_baseline", "min_baseline")},
             "excess_corr": best - baseline,
-            "mean_corr_se": np.where(dead, np.nan, CORR_SE),
-            "excess_se": np.where(dead, np.nan, np.hypot(CORR_SE, BASELINE_SE / max(1, len(others)) ** 0.5)),
+            "mean_corr_se": best * 0 + CORR_SE,
+            "excess_se": best * 0 + np.hypot(CORR_SE, BASELINE_SE / max(1, len(others)) ** 0.5),
             "n_models": np.where(dead, 0, len(others)).astype(np.int16),
             "n_degenerate": np.where(dead, len(others), 0).astype(np.int16),
         },
