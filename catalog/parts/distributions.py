@@ -169,11 +169,7 @@ CONTEXT_THRESHOLDS = (
         "Least difference of post inside and outside the subset given the token, in standard deviations within tokens.",
     ),
     Threshold("min_partial_variance_reduction", 0.025, "Least share of the variance within tokens that the subset explains."),
-    Threshold(
-        "min_overlap",
-        0.1,
-        "Least overlap of the subset's tokens with those of the rest: below, what it adds given the token is NULL.",
-    ),
+    Threshold("min_overlap", 0.1, "Least overlap of the subset's tokens with others: below, what it adds given them is NULL."),
 )
 
 VIEWS = (
