@@ -79,7 +79,8 @@ def find(
         answer = store.find_labels(wanted)
         show_rows(answer, format)
         if len(answer):
-            total, whole = store.count_labels(wanted), (subtype, layer, min_excess, min_score, min_restored, universal) == (None,) * 6
+            total = store.count_labels(wanted)
+            whole = (subtype, layer, min_excess, min_score, min_restored, universal) == (None,) * 6
             chance = f", {store.chance_of(family, model=model, run=run)}" if family is not None and whole else ""
             show_count(len(answer), total, f"labels{chance}")
         if universal == "yes":
