@@ -26,7 +26,8 @@ from catalog.runs.handle import RunHandle
 from catalog.runs.life import begin_run
 from catalog.text import escape
 from ingest.checkpoints.behaviour import ModelIdentity
-from tests.published_rows import D_MLP, MODELS, N_LAYERS, TOKENS, UNIVERSAL, corpus_tokens, stage_neurons, stage_pairs
+from tests.published_corpus import TOKENS, corpus_tokens
+from tests.published_rows import D_MLP, MODELS, N_LAYERS, UNIVERSAL, stage_neurons, stage_pairs
 
 FEATURES = (
     FeatureRow("contains_comma", "symbol", 0, "the token contains a comma"),

@@ -4,6 +4,7 @@ import numpy as np
 
 from catalog.rows import ModelIds
 from catalog.runs.handle import RunHandle
+from tests.published_corpus import TOKENS, corpus_tokens
 
 MODELS = ("pocket-gpt2-a", "pocket-gpt2-b", "pocket-gpt2-c")
 N_LAYERS, D_MLP = 2, 16
@@ -12,13 +13,6 @@ UNIVERSAL = (3, D_MLP + 2, D_MLP + 10)
 DEAD = 0
 WITHOUT_BLOCKS, CORR_SE, BASELINE_SE = 0.001 * (-1.0) ** np.arange(32), 0.001 * 31**0.5, 0.002
 """How best correlations change without each block, and the errors of correlations, by these, and of baselines."""
-TOKENS = [b"<bos>", b"\n", b"s", b" s", b" the", b",", b"7", b"\x00", b"\xe2\x82", "語".encode(), b" S", b"a\\b"]
-
-
-def corpus_tokens() -> np.ndarray:
-    """(200, 64) int32: after BOS the other tokens in turn, each row one token further."""
-    row, position = np.indices((200, 64))
-    return np.where(position == 0, 0, 1 + (row + position) % (len(TOKENS) - 1)).astype(np.int32)
 
 
 def stage_neurons(handle: RunHandle, own: ModelIds, feature_ids: dict[str, int]) -> None:

@@ -1,8 +1,8 @@
 """A big catalog of models that never existed, written by the real way: COPY from arrays, staging, publication.
 
-At scale 1: 10 models of 24 layers x 4096 neurons and 8 runs of five of them with 100 million pairs, two of the runs
-superseded; four of the runs, the newest three among them, have 5 million explanations and 1 million labels of every
-family. A build that was interrupted is taken up again at the run it was at.
+At scale 1: 10 models of 24 layers x 4096 neurons and 8 runs of five of them with 100 million pairs, two of them superseded;
+four of the runs, the newest three among them, have 5 million explanations and 1 million labels of every family. A build that
+was interrupted is taken up again at its run.
 
     python -m bench.scale.big_catalog --home /tmp/big --scale 0.1
 """
@@ -25,9 +25,7 @@ from catalog.runs.handle import RunHandle
 from catalog.runs.life import begin_run
 from cli.markdown import table
 
-N_MODELS = 10
-TOP_TOKENS = 3
-EFFECTS = 2
+N_MODELS, TOP_TOKENS, EFFECTS = 10, 3, 2
 MORE_PARTS = ("vocabulary", "syntax", "positions", "distributions", "ngrams")
 
 
@@ -295,9 +293,7 @@ def main() -> None:
     arguments = parser.parse_args()
     engine = opened(arguments)
     costs = build(engine, arguments.scale, arguments.seed)
-    print(table([machine()]))
-    print(table(costs))
-    print(table(sizes(engine)))
+    print(*map(table, ([machine()], costs, sizes(engine))), sep="\n")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from sqlalchemy import BigInteger, Boolean
 from catalog.parts.part import Part, Rows, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
-from catalog.parts.words import OVER_BLOCKS, percent, shown
-from catalog.schema.base import check, column, number, of_neuron, table
+from catalog.parts.words import percent, shown
+from catalog.schema.base import check, column, error_of, number, of_neuron, table
 
 activation_statistics = table(
     "activation_statistics",
@@ -27,15 +27,15 @@ activation_statistics = table(
         ranked=True,
     ),
     column("degenerate", Boolean, "The variance of post is too small for a correlation (SPEC 2.1)."),
-    number("mean_se", f"Standard error of mean, {OVER_BLOCKS}"),
-    number("var_se", f"Standard error of var, {OVER_BLOCKS}"),
-    number("skew_se", f"Standard error of skew, {OVER_BLOCKS}"),
-    number("kurt_se", f"Standard error of kurt, {OVER_BLOCKS}"),
-    number("post_mean_se", f"Standard error of post_mean, {OVER_BLOCKS}"),
-    number("post_var_se", f"Standard error of post_var, {OVER_BLOCKS}"),
-    number("post_skew_se", f"Standard error of post_skew, {OVER_BLOCKS}"),
-    number("post_kurt_se", f"Standard error of post_kurt, {OVER_BLOCKS}"),
-    number("sparsity_se", f"Standard error of sparsity, {OVER_BLOCKS} NULL also of a neuron that is never or always active."),
+    error_of("mean"),
+    error_of("var"),
+    error_of("skew"),
+    error_of("kurt"),
+    error_of("post_mean"),
+    error_of("post_var"),
+    error_of("post_skew"),
+    error_of("post_kurt"),
+    error_of("sparsity", "NULL also of a neuron that is never or always active."),
     comment="Moments and frequency of each neuron's activations (UN 4.2, SPEC 3).",
 )
 

@@ -3,15 +3,26 @@
 from sqlalchemy import ARRAY, REAL, Boolean, Identity, Integer, SmallInteger, Text
 
 from catalog.parts.correlation_checks import CHECKS
-from catalog.parts.part import Part, Rows, Section, View
+from catalog.parts.correlation_views import VIEWS
+from catalog.parts.part import Part, Rows, Section
 from catalog.parts.rule import Threshold
-from catalog.parts.words import RANK_IN_LAYER
-from catalog.schema.base import check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
+from catalog.schema.base import (
+    OVER_BLOCKS,
+    check,
+    column,
+    error_of,
+    index,
+    number,
+    of_neuron,
+    place_of_neuron,
+    refers,
+    table,
+    unique,
+)
 from catalog.schema.runs import run_pairs
 from catalog.words import UNIVERSAL, UNIVERSAL_STATES
 
 CORRELATION = "BETWEEN -1 AND 1"
-JACKKNIFE = "by the jackknife over blocks of documents; NULL with fewer than 10 blocks"
 
 pairs = table(
     "pairs",
@@ -29,7 +40,7 @@ pairs = table(
     column(
         "correlation_se",
         REAL,
-        f"Standard error of correlation, {JACKKNIFE}.",
+        f"Standard error of correlation, {OVER_BLOCKS}.",
         check("correlation_se_not_negative", "correlation_se >= 0"),
         null=True,
     ),
@@ -59,7 +70,7 @@ universality = table(
         check("universal_known", f"universal IN {UNIVERSAL_STATES}"),
         server_default="no",
     ),
-    number("mean_corr_se", f"Standard error of mean_corr, {JACKKNIFE}. A block is left out of all models at once."),
+    error_of("mean_corr", "A block is left out of all models at once."),
     number(
         "excess_se",
         "Standard error of excess_corr, over blocks of documents as that of mean_corr and over draws of the baseline; NULL with"
@@ -115,7 +126,7 @@ universality_by_model = table(
     column(
         "max_corr_se",
         REAL,
-        f"Standard error of max_corr, {JACKKNIFE}.",
+        f"Standard error of max_corr, {OVER_BLOCKS}.",
         check("max_corr_se_not_negative", "max_corr_se >= 0"),
         null=True,
     ),
@@ -164,103 +175,6 @@ group_members = table(
     unique("run_id", "neuron_id", serves="neuron_group_members: the group that a neuron is in"),
     comment="Neurons of each group.",
     serves="groups: the members of a group",
-)
-
-RANKED = ("sparsity", "mean", "skew", "kurt", "input_bias", "in_out_sim", "l2_penalty", "vocab_kurt")
-"""Statistics whose percentiles within the layer tell universal neurons from others (UN Fig. 3, SPEC 3.7)."""
-
-
-def _percentile(name: str) -> str:
-    """Of a value among those of its layer, ties averaged: 50 (#{x < v} + #{x <= v} + 1) / n."""
-    of_layer = f"PARTITION BY s.layer ORDER BY s.{name}"
-    return (
-        f"CASE WHEN s.{name} IS NOT NULL THEN 50.0::double precision * (rank() OVER ({of_layer})"
-        f" + count(s.{name}) OVER ({of_layer})) / count(s.{name}) OVER (PARTITION BY s.layer) END AS {name}_percentile"
-    )
-
-
-_PERCENTILES_OF_LAYER = ",\n              ".join(_percentile(name) for name in RANKED)
-
-VIEWS = (
-    View(
-        "neuron_matches",
-        "The best partners of each neuron in every other model, with the standard error of each correlation.",
-        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
-       names.model AS other_model, o.layer AS other_layer, o."index" AS other_neuron,
-       p.correlation, p.correlation_se, p.rank, p.mutual_best, s.restored, s.restored_se, p.neuron_id, p.other_neuron_id
-  FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.pairs p ON p.run_id = m.run_id AND p.neuron_id = n.id
-  JOIN public.neurons o ON o.id = p.other_neuron_id
-  JOIN history.model_names names ON names.model_id = p.other_model_id
-  LEFT JOIN public.substitutions s ON s.run_id = p.run_id AND s.neuron_id = p.neuron_id
-   AND s.other_model_id = p.other_model_id AND s.kind = CASE p.rank WHEN 1 THEN 'match' WHEN 2 THEN 'second' END""",
-        words={
-            "rank": "1 is the best partner in the other model.",
-            "restored": "Share of what ablation costs that the partner, in the neuron's place, restores; NULL if not measured.",
-            "restored_se": "Standard error of restored.",
-        },
-    ),
-    View(
-        "neuron_universality_by_model",
-        "Best match and rotated baseline of each neuron in each other model.",
-        """SELECT m.run_id, m.model, n.layer, n."index" AS neuron, names.model AS other_model,
-       u.max_corr, u.max_corr_se, o.layer AS other_layer, o."index" AS other_neuron,
-       u.baseline, u.baseline_sd, u.baseline_se, u.baseline_layer, u.diag_corr, u.mutual_best, u.neuron_id, u.other_neuron_id
-  FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.universality_by_model u ON u.run_id = m.run_id AND u.neuron_id = n.id
-  JOIN history.model_names names ON names.model_id = u.other_model_id
-  LEFT JOIN public.neurons o ON o.id = u.other_neuron_id""",
-        words={
-            "other_layer": "Transformer block of the best match in the other model, from 0.",
-            "other_neuron": "Position in d_mlp of the best match in the other model, from 0.",
-        },
-    ),
-    View(
-        "universal_neuron_properties",
-        "Percentiles of universal neurons among all neurons of their layer (UN Fig. 3, SPEC 3.7).",
-        f"""SELECT m.run_id, m.model, t.layer, t.neuron, t.excess_corr, t.excess_se,
-       {", ".join(f"t.{name}_percentile" for name in RANKED)},
-       t.neuron_id
-  FROM {{members}} m
- CROSS JOIN LATERAL (
-       SELECT s.layer, s.neuron, s.neuron_id, s.excess_corr, s.excess_se, s.universal,
-              {_PERCENTILES_OF_LAYER}
-         FROM {{schema}}.neuron_profiles s WHERE s.run_id = m.run_id AND s.model = m.model) t
- WHERE t.universal = 'yes'""",
-        words={
-            "excess_se": "Standard error of excess_corr, over blocks of documents and draws of the baseline.",
-            "excess_corr": "mean_corr - mean_baseline, surely above universal.min_excess of the rules here (UN eq. 3).",
-            **{
-                f"{name}_percentile": RANK_IN_LAYER.format(name)
-                for name in ("sparsity", "mean", "skew", "kurt", "input_bias", "in_out_sim", "l2_penalty", "vocab_kurt")
-            },
-        },
-    ),
-    View(
-        "depth_matrix",
-        "Fraction of a layer's neurons whose best match lies in each layer, mean over other models (SPEC 2.5).",
-        """SELECT m.run_id, m.model, d.layer, d.other_layer, d.fraction
-  FROM {members} m
- CROSS JOIN LATERAL (SELECT * FROM public.depth_summaries d WHERE d.run_id = m.run_id AND d.model_id = m.model_id
-                      ORDER BY d.layer, d.other_layer) d""",
-        words={
-            "layer": "Transformer block of the neurons, from 0.",
-            "other_layer": "Transformer block of their best matches in the other models, from 0.",
-        },
-    ),
-    View(
-        "neuron_group_members",
-        "Cliques of mutual best matches, one row per neuron; with the group's size and lowest correlation.",
-        """SELECT m.run_id, g.id AS group_id, g.size, g.lowest_corr, m.model, n.layer, n."index" AS neuron,
-       n.id AS neuron_id
-  FROM {members} m
-  JOIN public.neurons n ON n.model_id = m.model_id
-  JOIN public.group_members gm ON gm.run_id = m.run_id AND gm.neuron_id = n.id
-  JOIN public.neuron_groups g ON g.id = gm.group_id""",
-        words={"group_id": "The group: id of neuron_groups."},
-    ),
 )
 
 PART = Part(

@@ -4,22 +4,13 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Column, Text
 
-from catalog.parts.explained import (
-    DECIDABLE,
-    EVIDENCE,
-    LACKING,
-    LESS_ACTIVE,
-    MORE_ACTIVE,
-    OF_SUBSETS,
-    SUBTYPE,
-    explained_by,
-    in_words,
-)
+from catalog.parts import context_rules
+from catalog.parts.explained import OF_SUBSETS, explained_by
 from catalog.parts.part import Check, Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import shown
-from catalog.schema.base import JACKKNIFE, check, column, number, of_neuron, table
+from catalog.schema.base import check, column, error_of, number, of_neuron, table
 from catalog.words import QUANTILES
 
 histograms = table(
@@ -90,7 +81,7 @@ subset_statistics = table(
     ),
     number("rectified", "Mean of max(post, 0)."),
     *(
-        number(f"{name}_se", f"Standard error of {name}, {JACKKNIFE}.")
+        error_of(name)
         for name in ("sparsity", "rectified", "mean", "post_mean", "kurt", "variance_reduction")
     ),
     comment="Moments and frequency of each neuron's activations on each subset of the corpus. By run.",
@@ -114,63 +105,6 @@ def _words(evidence: Evidence) -> str:
         f"other tokens do not exceed, {shown(evidence['post_p99_9'])}"
     )
 
-
-_DECIDABLE = f"""EXISTS (SELECT 1 FROM subset_statistics WHERE run_id = :run_id AND variance_reduction IS NOT NULL)
- AND {DECIDABLE}"""
-_LACKING = f"its corpus has no subsets, or {LACKING}"
-
-# One subset speaks for a neuron: the best by the half of the documents that chose of those that have a direction. The other
-# features need not be worse, for it has to add something when the token is known.
-_CONTEXT = """
-SELECT e.neuron_id, {subtype}, e.held_out_variance_reduction, {evidence} || jsonb_build_object(
-           'threshold', {least}, 'min_partial_effect', {least_effect}, 'min_partial_variance_reduction', {least_partial})
-  FROM (SELECT DISTINCT ON (x.neuron_id) x.* FROM explanations x JOIN features y ON y.id = x.feature_id
-         WHERE x.run_id = :run_id AND y.family = 'subset' AND ({more_active} OR {less_active})
-         ORDER BY x.neuron_id, x.rank) e
-  JOIN features f ON f.id = e.feature_id
-  LEFT JOIN LATERAL (SELECT x.* FROM explanations x JOIN features y ON y.id = x.feature_id
-                      WHERE x.run_id = :run_id AND x.neuron_id = e.neuron_id AND y.family = 'subset' AND x.rank > e.rank
-                        AND {side_of_second} ORDER BY x.rank LIMIT 1) second ON true
-  LEFT JOIN features runner_up ON runner_up.id = second.feature_id
- WHERE {side} AND e.held_out_variance_reduction >= {least} AND e.overlap >= {least_overlap}
-   AND e.partial_variance_reduction >= {least_partial} AND {sign}e.partial_effect >= {least_effect}"""
-
-
-def _context(side: str, sign: str) -> str:
-    return _CONTEXT.format(
-        subtype=SUBTYPE,
-        evidence=EVIDENCE,
-        more_active=MORE_ACTIVE.format(e="x"),
-        less_active=LESS_ACTIVE.format(e="x"),
-        side=side.format(e="e"),
-        side_of_second=side.format(e="x"),
-        sign=sign,
-        least=threshold("context", "min_variance_reduction"),
-        least_effect=threshold("context", "min_partial_effect"),
-        least_partial=threshold("context", "min_partial_variance_reduction"),
-        least_overlap=threshold("context", "min_overlap"),
-    )
-
-
-def _closest(side: str) -> str:
-    return f"""SELECT model, layer, neuron, feature, held_out_variance_reduction, frequency_in, frequency_out, partial_effect,
-                      partial_variance_reduction
-               FROM m JOIN history.neuron_explanations e USING (run_id, model)
-               WHERE feature_family = 'subset' AND held_out_variance_reduction IS NOT NULL AND {side.format(e="e")}
-               ORDER BY held_out_variance_reduction DESC, model, layer, neuron LIMIT :shown"""
-
-
-# 0.2 is a small effect by Cohen's words; half of what a subset must explain at all has to be left when the token is known.
-CONTEXT_THRESHOLDS = (
-    Threshold("min_variance_reduction", 0.05, "Least variance reduction of the subset of the corpus, held out (SPEC 6.6)."),
-    Threshold(
-        "min_partial_effect",
-        0.2,
-        "Least difference of post inside and outside the subset given the token, in standard deviations within tokens.",
-    ),
-    Threshold("min_partial_variance_reduction", 0.025, "Least share of the variance within tokens that the subset explains."),
-    Threshold("min_overlap", 0.1, "Least overlap of the subset's tokens with others: below, what it adds given them is NULL."),
-)
 
 VIEWS = (
     View(
@@ -267,35 +201,7 @@ PART = Part(
             is_cause=True,
             of_activations=True,
         ),
-        Rule(
-            "context",
-            (
-                "Neurons of a kind of text: active in one subset of the corpus more often and more strongly than elsewhere, "
-                "on the same tokens too (UN Figs. 1d and 22)."
-            ),
-            _context(MORE_ACTIVE, ""),
-            in_words,
-            CONTEXT_THRESHOLDS,
-            needs=_DECIDABLE,
-            lacking=_LACKING,
-            closest=_closest(MORE_ACTIVE),
-            unless="the corpus has no subsets",
-            of_activations=True,
-        ),
-        Rule(
-            "context_off",
-            (
-                "Neurons that fall silent in a kind of text: active in one subset of the corpus less often and less strongly "
-                "than elsewhere, on the same tokens too; by the thresholds of context."
-            ),
-            _context(LESS_ACTIVE, "-"),
-            in_words,
-            needs=_DECIDABLE,
-            lacking=_LACKING,
-            closest=_closest(LESS_ACTIVE),
-            unless="the corpus has no subsets",
-            of_activations=True,
-        ),
+        *context_rules.RULES,
     ),
     checks=(Check("activations on all subsets are those of the whole", _SUBSETS_SUM_UP),),
     page=PAGE,

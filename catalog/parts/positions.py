@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from catalog.parts.part import IS_CONTROL, Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.view_text import LABEL, LABELS
-from catalog.parts.words import OVER_BLOCKS, percent, shown, with_error
-from catalog.schema.base import check, column, number, of_neuron, table
+from catalog.parts.words import percent, shown, with_error
+from catalog.schema.base import check, column, error_of, number, of_neuron, table
 
 POSITION_PATTERNS = ("oscillatory", "both_extremes", "one_extreme", "other")
 
@@ -46,8 +46,8 @@ position_statistics = table(
         "Frequency at each position, BOS first; of neurons with at least 0.01 nats.",
         null=True,
     ),
-    number("mutual_information_se", f"Standard error of mutual_information, {OVER_BLOCKS}"),
-    number("mutual_information_bos_se", f"Standard error of mutual_information_bos, {OVER_BLOCKS}"),
+    error_of("mutual_information"),
+    error_of("mutual_information_bos"),
     comment="How being active depends on the position in the row.",
 )
 

@@ -7,7 +7,7 @@ from sqlalchemy import ARRAY, BigInteger, Double, Integer, Text
 
 from catalog.parts.part import Check, Part, Rows, Section, View
 from catalog.parts.view_text import NEURON
-from catalog.schema.base import check, column, number, of_neuron, refers, table
+from catalog.schema.base import OVER_BLOCKS, check, column, error_of, number, of_neuron, refers, table
 
 KINDS = ("match", "second", "random")
 SURE, LEAST_BLOCKS = 1.96, 10
@@ -21,7 +21,7 @@ replaced_neurons = table(
     number("mean", "Mean post in the first half, to which ablation sets it."),
     number("loss", "Mean loss of the model left alone, in nats per token."),
     number("loss_delta", "Mean change of the loss when the neuron is held at its mean, in nats per token."),
-    number("loss_delta_se", "Its standard error, by a jackknife over blocks of documents; NULL with fewer than 10 blocks."),
+    number("loss_delta_se", f"Its standard error, {OVER_BLOCKS}."),
     number("token_loss_delta", "The same change when it takes its mean at the current token in the first half."),
     number("token_loss_delta_se", "Standard error of token_loss_delta."),
     number("token_restored", "1 - token_loss_delta / loss_delta; NULL unless loss_delta exceeds 1.96 standard errors."),
@@ -47,7 +47,7 @@ substitutions = table(
     number("alpha", "Of the line alpha + beta * post of the other neuron, least squares over the first half of the documents."),
     number("beta", "Slope of that line; 0 where the other neuron never varies."),
     number("loss_delta", "Mean change of the loss when the line takes the neuron's place in the other half, nats per token."),
-    number("loss_delta_se", "Standard error of loss_delta, by a jackknife over blocks of documents."),
+    error_of("loss_delta"),
     number(
         "restored",
         "1 - loss_delta / that of the neuron held at its mean; NULL unless the latter exceeds 1.96 standard errors.",

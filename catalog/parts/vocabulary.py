@@ -18,7 +18,7 @@ from catalog.parts.explained import (
 from catalog.parts.part import Part, Rows, Section
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
 from catalog.parts.words import percent, shown
-from catalog.schema.base import JACKKNIFE, check, column, number, of_neuron, refers, table
+from catalog.schema.base import check, column, error_of, number, of_neuron, refers, table
 
 letter_scores = table(
     "letter_scores",
@@ -33,8 +33,8 @@ letter_scores = table(
     number(
         "held_out_variance_reduction", "On the other half, which is what the rule asks; NULL where tokens are too few there."
     ),
-    number("variance_reduction_se", f"Standard error of variance_reduction, {JACKKNIFE}."),
-    number("held_out_variance_reduction_se", f"Standard error of held_out_variance_reduction, {JACKKNIFE}."),
+    error_of("variance_reduction"),
+    error_of("held_out_variance_reduction"),
     comment="The best letter of each neuron, for the alphabet rule.",
 )
 

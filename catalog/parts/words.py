@@ -48,7 +48,5 @@ EFFECTS = {
 }
 """Of columns of views that say which class of tokens an effect on the logits is about."""
 
-OVER_BLOCKS = "by the jackknife over blocks of documents; NULL with fewer than 10 blocks."
-"""Of columns of standard errors."""
 
 RANK_IN_LAYER = "Rank of {} among the neurons of its layer, 0 to 100, ties averaged."

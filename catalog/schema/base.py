@@ -107,8 +107,17 @@ def number(name: str, comment: str, *constraints: Any, ranked: bool = False, in_
     return column(name, Double, comment, *constraints, null=True, in_views=in_views, info={"ranked": ranked})
 
 
-JACKKNIFE = "by a jackknife over blocks of documents; NULL with fewer than 10 of them"
-"""How standard errors are found, for comments."""
+OVER_BLOCKS = "by the jackknife over blocks of documents; NULL with fewer than 10 blocks"
+"""How errors of what is measured of activations are known."""
+
+
+def error_of(name: str, more: str = "") -> Column[Any]:
+    """The standard error of a number of the row over blocks of documents.
+
+    Args:
+        more: a sentence that is appended to the comment.
+    """
+    return number(f"{name}_se", f"Standard error of {name}, {OVER_BLOCKS}.{more and f' {more}'}")
 
 
 def refers(target: str, cascade: bool = False) -> ForeignKey:

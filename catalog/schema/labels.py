@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, DateTime, Double, Identity, Integer, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
-from catalog.schema.base import JACKKNIFE, check, column, index, number, of_neuron, place_of_neuron, refers, table, unique
+from catalog.schema.base import check, column, error_of, index, number, of_neuron, place_of_neuron, refers, table, unique
 from catalog.schema.identity import OF_TOKENIZERS
 from catalog.words import UNIVERSAL_STATES
 
@@ -64,18 +64,18 @@ explanations = table(
         "held_out_variance_reduction",
         "On the other half, which is what rules ask; NULL where either class has too few tokens there.",
     ),
-    number("variance_reduction_se", f"Standard error of variance_reduction, {JACKKNIFE}."),
-    number("held_out_variance_reduction_se", f"Standard error of held_out_variance_reduction, {JACKKNIFE}."),
-    number("mean_in_se", f"Standard error of mean_in, {JACKKNIFE}."),
-    number("mean_out_se", f"Standard error of mean_out, {JACKKNIFE}."),
+    error_of("variance_reduction"),
+    error_of("held_out_variance_reduction"),
+    error_of("mean_in"),
+    error_of("mean_out"),
     number("frequency_in", f"Fraction of the tokens with the feature that have pre > 0{_DIRECTED}."),
     number("frequency_out", f"Fraction of the tokens without it that have pre > 0{_DIRECTED}."),
-    number("frequency_in_se", f"Standard error of frequency_in, {JACKKNIFE}."),
-    number("frequency_out_se", f"Standard error of frequency_out, {JACKKNIFE}."),
+    error_of("frequency_in"),
+    error_of("frequency_out"),
     number("rectified_in", f"Mean of max(post, 0) on tokens with the feature{_DIRECTED}."),
     number("rectified_out", f"Mean of max(post, 0) on tokens without it{_DIRECTED}."),
-    number("rectified_in_se", f"Standard error of rectified_in, {JACKKNIFE}."),
-    number("rectified_out_se", f"Standard error of rectified_out, {JACKKNIFE}."),
+    error_of("rectified_in"),
+    error_of("rectified_out"),
     number(
         "partial_effect",
         "What the feature adds to post given the current token, in standard deviations within tokens; NULL where tokens are in"

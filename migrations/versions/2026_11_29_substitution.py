@@ -39,7 +39,7 @@ COMMENT ON COLUMN replaced_neurons.n_tokens IS 'Tokens of the other half, of whi
 COMMENT ON COLUMN replaced_neurons.mean IS 'Mean post in the first half, to which ablation sets it.';
 COMMENT ON COLUMN replaced_neurons.loss IS 'Mean loss of the model left alone, in nats per token.';
 COMMENT ON COLUMN replaced_neurons.loss_delta IS 'Mean change of the loss when the neuron is held at its mean, in nats per token.';
-COMMENT ON COLUMN replaced_neurons.loss_delta_se IS 'Its standard error, by a jackknife over blocks of documents; NULL with fewer than 10 blocks.';
+COMMENT ON COLUMN replaced_neurons.loss_delta_se IS 'Its standard error, by the jackknife over blocks of documents; NULL with fewer than 10 blocks.';
 COMMENT ON COLUMN replaced_neurons.token_loss_delta IS 'The same change when it takes its mean at the current token in the first half.';
 COMMENT ON COLUMN replaced_neurons.token_loss_delta_se IS 'Standard error of token_loss_delta.';
 COMMENT ON COLUMN replaced_neurons.token_restored IS '1 - token_loss_delta / loss_delta; NULL unless loss_delta exceeds 1.96 standard errors.';
@@ -76,7 +76,7 @@ COMMENT ON COLUMN substitutions.other_neuron_id IS 'The neuron that stands in.';
 COMMENT ON COLUMN substitutions.alpha IS 'Of the line alpha + beta * post of the other neuron, least squares over the first half of the documents.';
 COMMENT ON COLUMN substitutions.beta IS 'Slope of that line; 0 where the other neuron never varies.';
 COMMENT ON COLUMN substitutions.loss_delta IS 'Mean change of the loss when the line takes the neuron''s place in the other half, nats per token.';
-COMMENT ON COLUMN substitutions.loss_delta_se IS 'Standard error of loss_delta, by a jackknife over blocks of documents.';
+COMMENT ON COLUMN substitutions.loss_delta_se IS 'Standard error of loss_delta, by the jackknife over blocks of documents; NULL with fewer than 10 blocks.';
 COMMENT ON COLUMN substitutions.restored IS '1 - loss_delta / that of the neuron held at its mean; NULL unless the latter exceeds 1.96 standard errors.';
 COMMENT ON COLUMN substitutions.restored_se IS 'Standard error of restored over the scoring documents, the line being given, by a jackknife.';
 COMMENT ON COLUMN substitutions.blocks IS 'Sum over each of the 16 scoring blocks of the change of the loss, in nats.';

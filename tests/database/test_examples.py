@@ -11,7 +11,8 @@ from catalog.text import escape
 from tests.database.helpers import execute, one, rows
 from tests.database.test_plans import nodes, plans_of
 from tests.published import publish_small_family, spec_of, stage_small_family
-from tests.published_rows import EXAMPLES, MODELS, TOKENS, N, corpus_tokens
+from tests.published_corpus import TOKENS, corpus_tokens
+from tests.published_rows import EXAMPLES, MODELS, N
 
 NEURON = NeuronRef(MODELS[0], 1, 10)
 

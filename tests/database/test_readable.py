@@ -11,7 +11,8 @@ from catalog.server.engine import writer_engine
 from catalog.text import escape
 from tests.conftest import database
 from tests.database.helpers import rows
-from tests.published_rows import MODELS, TOKENS, corpus_tokens
+from tests.published_corpus import TOKENS, corpus_tokens
+from tests.published_rows import MODELS
 
 
 @pytest.fixture(scope="module")

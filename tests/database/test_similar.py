@@ -16,7 +16,7 @@ from catalog.server.engine import writer_engine
 from tests.conftest import database
 from tests.database.helpers import one
 from tests.published import TOKENIZER, identified, spec_of
-from tests.published_rows import TOKENS
+from tests.published_corpus import TOKENS
 
 NAMES, D_MLP, D_MODEL, D_EFFECT = ("big-a", "big-b", "big-c"), 1500, 32, 48
 NEAREST = 50

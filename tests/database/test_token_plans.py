@@ -11,7 +11,8 @@ from catalog.server.engine import writer_engine
 from tests.conftest import database
 from tests.database.helpers import one, rows
 from tests.database.test_plans import LARGE, nodes, plans_of
-from tests.published_rows import D_MLP, MODELS, N_LAYERS, TOKENS
+from tests.published_corpus import TOKENS
+from tests.published_rows import D_MLP, MODELS, N_LAYERS
 
 EXAMPLES_EACH, LAYERS, WIDTH, VOCABULARY, ROWS, CONTEXT = 521, 10, 128, 12_000, 12_000, 64
 NEURONS = LAYERS * WIDTH
