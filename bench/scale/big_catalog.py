@@ -293,7 +293,7 @@ def main() -> None:
     arguments = parser.parse_args()
     engine = opened(arguments)
     costs = build(engine, arguments.scale, arguments.seed)
-    print(*map(table, ([machine()], costs, sizes(engine))), sep="\n")
+    print(table([machine()]), table(costs), table(sizes(engine)), sep="\n")
 
 
 if __name__ == "__main__":
