@@ -198,23 +198,19 @@ def _stage_vocabulary(
         n_rows += handle.stage("explanations", {
             "neuron_id": model_ids.neuron_ids[chosen], "feature_id": keys[(subtype[chosen] + rank - 1) % len(keys)],
             "shift": np.where(previous[chosen], "previous", "current").astype(object),
-            **_scores(score[chosen] * 0.7 ** (rank - 1)), "n_in": np.full(m, 10_000, dtype=np.int64),
+            **synthetic.scores(score[chosen] * 0.7 ** (rank - 1)), "n_in": np.full(m, 10_000, dtype=np.int64),
             "n_out": np.full(m, 98_990_000, dtype=np.int64), "mean_in": np.full(m, 2.0), "mean_out": np.full(m, 0.1),
             "cohen_d": generator.normal(1, 0.3, m), "rank": np.full(m, rank, dtype=np.int32),
+            **synthetic.directions((kind[chosen] == FAMILIES.index("context")) & (latents[chosen] % 4 == 0)),
         })  # fmt: skip
     letter = subtype % len(synthetic.LETTERS)
     n_rows += handle.stage("letter_scores", {
         "neuron_id": model_ids.neuron_ids, "letter": np.array(list(synthetic.LETTERS), dtype=object)[letter],
         "feature_id": keys[len(synthetic.CLASSES) + letter],
-        **_scores(np.where(kind == FAMILIES.index("alphabet"), score, 0.3 * generator.random(n))),
+        **synthetic.scores(np.where(kind == FAMILIES.index("alphabet"), score, 0.3 * generator.random(n))),
         "mean_a": np.full(n, 3.0), "mean_b": np.full(n, 2.0), "mean_c": np.full(n, 1.0),
     })  # fmt: skip
     return n_rows + _stage_tokens(handle, model_ids, n_tokens, generator)
-
-
-def _scores(score: np.ndarray) -> dict[str, np.ndarray]:
-    """The same on all documents and on each half."""
-    return {f"{half}variance_reduction": score for half in ("", "chosen_", "held_out_")}
 
 
 def _stage_tokens(handle: RunHandle, model_ids: ModelIds, n_tokens: int, generator: np.random.Generator) -> int:

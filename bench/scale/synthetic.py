@@ -175,3 +175,27 @@ def partners(family: Family, one: int, other: int, k: int, run: int) -> tuple[np
     best = np.clip(family.excess[order] + 0.22 + 0.02 * generator.standard_normal(n), 0.01, 0.999)
     fall = 0.9 ** np.arange(k)
     return partner, (best[:, None] * fall).astype(np.float32), mutual
+
+
+def scores(score: np.ndarray) -> dict[str, np.ndarray]:
+    """The same variance reduction on all documents and on each half."""
+    return {f"{half}variance_reduction": score for half in ("", "chosen_", "held_out_")}
+
+
+def directions(silent: np.ndarray) -> dict[str, np.ndarray]:
+    """Where neurons are more active: outside of the feature those that are silent in it, the others inside.
+
+    Args:
+        silent: (rows,) bool.
+    """
+    often, rarely = np.full(len(silent), 0.3), np.full(len(silent), 0.01)
+    inside, outside = np.where(silent, rarely, often), np.where(silent, often, rarely)
+    return {
+        "frequency_in": inside,
+        "frequency_out": outside,
+        "rectified_in": inside,
+        "rectified_out": outside,
+        "partial_effect": np.where(silent, -0.8, 0.8),
+        "partial_variance_reduction": np.full(len(silent), 0.2),
+        "overlap": np.full(len(silent), 0.7),
+    }
