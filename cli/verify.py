@@ -36,7 +36,7 @@ def verify(
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N, for the sample.")] = "cpu",
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Compare a run and its controls with their checksums and with their texts.
+    """Compare a run and its controls with what was published.
 
     Exit 1 if anything differs."""
     from catalog import connect_rows

@@ -47,7 +47,9 @@ class JobContext:
         """Of a pair that a published run has: an earlier one, or the very one that gets further parts."""
         run = self.known_pairs.get(self.inputs.pair_key(model, other), self.store.run_id)
         best, second = reuse.partners(self.store.engine, run, *(self.inputs.identities[one] for one in (model, other)))
-        return Partners(BestMatches(*best), second)
+        # nobody who chooses by partners asks how sure they are, and not all would know it by the same blocks
+        matches = BestMatches(*best)
+        return Partners(replace(matches, without=matches.without[:, :0]), second)
 
 
 def ground_of(

@@ -10,6 +10,7 @@ from ingest.pipeline.main_path import ingest
 from ingest.progress import Silent
 from ingest.settings import IngestReport, IngestSettings
 from tests import factories
+from tests.candidates import make_candidate
 
 CONTRACT = {
     "neuron_profiles": "model, layer, neuron",
@@ -146,6 +147,13 @@ def tiny_family(folder: Path, names: str = "abc", **shape: int) -> list[Path]:
     """Random GPT-2s of one tokenizer."""
     tokenizer = factories.byte_bpe_tokenizer()
     return [factories.tiny_gpt2(folder / f"tiny-{name}", seed, tokenizer, **shape) for seed, name in enumerate(names)]
+
+
+def with_candidates(models: list[Path]) -> list[Path]:
+    """The models, each with a candidate for an entropy neuron, so that there is something to hold."""
+    for model in models:
+        make_candidate(model)
+    return models
 
 
 def small_corpus(folder: Path, n_documents: int = 120) -> Path:

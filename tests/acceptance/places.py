@@ -16,6 +16,6 @@ SOME_OF_EACH = ("weights", "activations", "correlations", "vocabulary", "example
 def a_place(launcher: Launcher) -> Iterator[Place]:
     """Commands as processes on an embedded server that nobody else uses; each test begins with `reset`."""
     with folder_of_a_server() as folder:
-        made = Place(folder, launcher, documents=120, parts=SOME_OF_EACH, held_tokens=256, d_mlp=60)
+        made = Place(folder, launcher, documents=120, parts=SOME_OF_EACH, held_tokens=256, d_mlp=120)
         yield made
         made.close()

@@ -18,12 +18,12 @@ from ingest.progress import Silent
 from ingest.settings import IngestSettings
 from tests import factories
 from tests.acceptance.ingests import run_ingest, small_corpus
+from tests.candidates import make_candidate
 from tests.conftest import database
 
 NAMES = ("serial", "parallel", "relu", "shallow")
 CONTEXT, TOKENS, D_MLP = 24, 960, 24
-CANDIDATE = 6
-"""Place of the candidate for an entropy neuron in the last layer of models that have one."""
+
 
 
 @pytest.fixture(scope="module", name="models")
@@ -39,21 +39,6 @@ def make_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name in ("serial", "shallow"):
         make_candidate(made[name])
     return made
-
-
-@torch.no_grad()
-def make_candidate(path: Path) -> None:
-    """Have a neuron of the last layer write much, along the direction that moves logits least against each other."""
-    model = factories.load_raw(path)
-    reads = model.transformer.ln_f.weight[:, None] * model.get_output_embeddings().weight.T
-    reads = reads - reads.mean(0)
-    reads = reads / reads.norm(dim=0)
-    reads = reads - reads.mean(1, keepdim=True)
-    # the very least is what all components have alike, which the final layer norm does not see
-    least = torch.linalg.svd(reads).U[:, -2]
-    *_, (_, _, w_out) = factories.mlp_parameters(model)
-    w_out[CANDIDATE] = 5 * w_out.norm(dim=1).max() * least
-    model.save_pretrained(path)
 
 
 @pytest.fixture(scope="module", name="corpus")

@@ -33,7 +33,8 @@ def test_migrate_then_ingest(empty_database_url):
     assert [model["model"] for model in models] == [f"pocket-gpt2-{seed}" for seed in "abcde"]
     again = run(SERVICES["ingest"]["command"], url, **fewer)
     assert again.returncode == 0 and "run 1" in again.stderr
-    assert len(json.loads(run(["catalog", "runs", "list", "--format", "json"], url).stdout)) == 1
+    runs = json.loads(run(["catalog", "runs", "list", "--format", "json"], url).stdout)
+    assert [(row["run"], row["control_of"]) for row in runs] == [(2, "1"), (1, None)]
 
 
 def test_the_service_runs_what_make_pocket_runs():

@@ -128,14 +128,15 @@ def test_a_plan_takes_the_words_of_the_ingest():
 
 
 def test_ingest_passes_every_setting_on():
-    """Each field of the settings has an option, apart from the database, which has a variable of its own."""
+    """Each field of the settings has an option, apart from the database, which has a variable of its own, and from which
+    control a run is of, which an ingest says to itself."""
     from dataclasses import fields
 
     from cli.compute import ingest
     from ingest.settings import IngestSettings
 
     accepted = {"memory_gb" if name == "memory" else name for name in inspect.signature(ingest).parameters}
-    assert accepted == {field.name for field in fields(IngestSettings)} - {"database_url"}
+    assert accepted == {field.name for field in fields(IngestSettings)} - {"database_url", "control"}
 
 
 def test_completion_completes_commands_and_choices_without_a_warning():

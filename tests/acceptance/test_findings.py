@@ -21,8 +21,8 @@ copied = family_copy
 
 FOUND = ("alphabet", "previous_token", "token_class", "unigram")
 ABSENT = (
-    "anti_entropy", "antipodal", "attn_activation", "attn_deactivation", "bos", "context", "dead", "duplicate", "entropy",
-    "near_dead", "ngram_detector", "partition", "position", "prediction", "suppression", "syntax", "token_detector",
+    "anti_entropy", "antipodal", "attn_activation", "attn_deactivation", "bos", "context", "context_off", "dead", "duplicate",
+    "entropy", "near_dead", "ngram_detector", "partition", "position", "prediction", "suppression", "syntax", "token_detector",
     "unexplained",
 )  # fmt: skip
 
@@ -57,7 +57,7 @@ def test_a_family_that_is_found_shows_rule_command_evidence_and_places(sections:
     shown = sections["alphabet"]
     assert "- `min_variance_reduction` = 0.37: Least variance reduction of the best letter" in shown
     assert "catalog find --family alphabet --limit 5" in shown and "WHERE family = 'alphabet'" in shown
-    assert "the letter explains 80 % of the variance; mean 3 on the letter, 2 on words that begin with it |\n" in shown
+    assert "the letter explains 80 % of the variance in documents that did not choose it; mean 3 on the letter, 2 on wo" in shown
     (places, *_) = shown.split(f"{MODELS[0]} 1.10, s:")[1:]
     lines = places.strip().splitlines()[:3]
     assert lines[1] == r"- highest, 1.5, code: …\<bos\> **語** Sa\\\\b⏎s s…"
@@ -198,10 +198,12 @@ def test_text_is_on_one_line_and_shown_as_it_is(raw: bytes, expected: str) -> No
 def test_evidence_of_every_rule_is_in_words() -> None:
     position = {"mutual_information": 0.2, "strength": "strong", "alternations": 2, "coverage": 0.9, "runs": [[1, 16, "high"]]}
     assert in_words("position", position) == (
-        "0.2 nats about the position; strong, 2 alternations, at an extreme on 90 % of the positions: high 1–16"
+        "0.2 nats about the position, no control; strong, 2 alternations, at an extreme on 90 % of the positions: high 1–16"
     )
     measured = in_words("position", {**position, "mutual_information_se": 0.012})
-    assert measured.startswith("0.200 ± 0.012 nats about the position;")
+    assert measured.startswith("0.200 ± 0.012 nats about the position, no control;")
+    controlled = in_words("position", {**position, "largest_of_controls": 0.04})
+    assert controlled.startswith("0.2 nats about the position, 0.04 at most in the control;")
     bos = {"bos_activation": 3.0, "ratio": 6.0, "post_p99_9": 0.5}
     assert in_words("bos", bos).startswith("3 on BOS, 6 times")
     detector = {"n": 3, "cover": 4, "activations": 90, "detected": 2, "mean_effect": -0.5, "suppressing": True}

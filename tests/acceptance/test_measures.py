@@ -19,7 +19,7 @@ from ingest.pipeline.main_path import ingest
 from ingest.preview.overview import preview
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
-from tests.acceptance.ingests import assert_same, rows, run_ingest, small_corpus, tiny_family
+from tests.acceptance.ingests import assert_same, rows, run_ingest, small_corpus, tiny_family, with_candidates
 from tests.acceptance.places import a_place
 from tests.faults.launcher import Process
 from tests.faults.place import Place
@@ -123,7 +123,7 @@ def test_two_workers_share_the_interventions(place: Place, command: list[str], i
     workers = [place.start(*place.worker) for _ in range(2)]
     assert [worker.wait() for worker in workers] == [0, 0]
     shares = place.rows(SHARES)
-    assert len(shares) >= 8 and {attempts for _, attempts, _, _ in shares} == {1}
+    assert len(shares) == 6 and {attempts for _, attempts, _, _ in shares} == {1}
     assert len({worker for _, _, worker, _ in shares}) == 2
     assert_same(place.contract(), inline)
     assert not place.leftovers()
@@ -146,7 +146,7 @@ def test_parts_of_weights_alone_are_jobs_of_workers_too(place: Place) -> None:
 @pytest.fixture(scope="module")
 def family(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
     folder = tmp_path_factory.mktemp("measures")
-    return tiny_family(folder, "ab"), small_corpus(folder, 60)
+    return with_candidates(tiny_family(folder, "ab", d_mlp=120)), small_corpus(folder, 60)
 
 
 class Cancels(Silent):
@@ -200,4 +200,4 @@ def test_the_plan_of_a_part_shows_its_jobs(database_url: str, family: tuple[list
     assert {phase.phase.partition(",")[0] for phase in found} == {"effects on logits", "candidates", "interventions"}
     assert all(phase.seconds is not None and phase.seconds > 0 for phase in found)
     shares = [phase.job.what for phase in found if phase.job is not None and phase.phase == "interventions, tiny-b"]
-    assert shares == [f"interventions, tiny-b, {share + 1} of 4" for share in range(4)]
+    assert shares == [f"interventions, tiny-b, {share + 1} of 3" for share in range(3)]

@@ -94,11 +94,11 @@ def test_matches_say_what_they_restore(published: str, planted: PlantedSubstitut
 def test_groups_are_ratios_of_sums(published: str, planted: PlantedSubstitutes) -> None:
     of_neurons = rows(
         published,
-        """SELECT CASE WHEN u.universal THEN 'yes' ELSE 'no' END, s.kind, r.blocks, s.blocks, r.block_tokens
+        """SELECT u.universal, s.kind, r.blocks, s.blocks, r.block_tokens
              FROM substitutions s JOIN replaced_neurons r USING (run_id, neuron_id)
              JOIN universality u USING (run_id, neuron_id) JOIN models m ON m.id = u.model_id WHERE m.name = :model
             UNION ALL
-           SELECT CASE WHEN u.universal THEN 'yes' ELSE 'no' END, 'token_mean', r.blocks, r.token_blocks, r.block_tokens
+           SELECT u.universal, 'token_mean', r.blocks, r.token_blocks, r.block_tokens
              FROM replaced_neurons r JOIN universality u USING (run_id, neuron_id) JOIN models m ON m.id = u.model_id
             WHERE m.name = :model""",
         model=planted.a.name,

@@ -20,7 +20,6 @@ from ingest.progress import Silent
 from ingest.roles.head_scores import bos_keys
 from tests.acceptance.ingests import rows
 from tests.acceptance.role_models import (
-    CANDIDATE,
     CONTEXT,
     D_MLP,
     NAMES,
@@ -32,6 +31,7 @@ from tests.acceptance.role_models import (
     publish_models,
     read_corpus,
 )
+from tests.candidates import CANDIDATE
 from tests.commands import Answer, run_catalog, use_published_family
 
 settings = use_published_family

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from catalog.runs.handle import PHASES
-from tests.acceptance.ingests import BUT_SYNTAX, contract, small_corpus, tiny_family
+from tests.acceptance.ingests import BUT_SYNTAX, contract, small_corpus, tiny_family, with_candidates
 from tests.faults.launcher import Launcher, Process
 
 STARTS = {"load": 0, "tokenise": 0, "run ": 1, "accumulate": 1, "stage": 2, "merge": 3, "publish": 4}
@@ -38,7 +38,7 @@ class Place:
         self._logs.mkdir()
         self._started: list[Process] = []
         self._environment = {"CATALOG_HOME": str(self.home), "CATALOG_DATABASE_URL": ""}
-        models, corpus = tiny_family(folder, "ab", **shape), small_corpus(folder, documents)
+        models, corpus = with_candidates(tiny_family(folder, "ab", **shape)), small_corpus(folder, documents)
         self.ingest = ["ingest", *map(str, models), "--corpus", str(corpus), "--checkpoint-minutes", "0.005", "--controls", "0"]
         self.ingest += ["--only", ",".join(parts), "--intervention-tokens", str(held_tokens), "--ablation-pairs", "2"]
         self.worker = ["worker", "--heartbeat", "0.5", "--stalled", "2", "--until-empty"]
