@@ -57,7 +57,7 @@ def test_a_family_that_is_found_shows_rule_command_evidence_and_places(sections:
     shown = sections["alphabet"]
     assert "- `min_variance_reduction` = 0.37: Least variance reduction of the best letter" in shown
     assert "catalog find --family alphabet --limit 5" in shown and "WHERE family = 'alphabet'" in shown
-    assert "the letter explains 80 % of the variance in documents that did not choose it; mean 3 on the letter, 2 on wo" in shown
+    assert "the letter explains 80 % of the variance in documents that did not choose it; mean 3 on the letter, 2 on" in shown
     (places, *_) = shown.split(f"{MODELS[0]} 1.10, s:")[1:]
     lines = places.strip().splitlines()[:3]
     assert lines[1] == r"- highest, 1.5, code: …\<bos\> **語** Sa\\\\b⏎s s…"

@@ -19,7 +19,16 @@ from ingest.preview.foreseen import foresee
 from ingest.progress import Silent
 from ingest.recompute.neurons import recompute
 from ingest.settings import IngestReport, IngestSettings
-from tests.acceptance.ingests import CONTRACT, FEW_TOKENS, assert_same, contract, rows, small_corpus, tiny_family
+from tests.acceptance.ingests import (
+    CONTRACT,
+    FEW_TOKENS,
+    assert_same,
+    contract,
+    rows,
+    small_corpus,
+    tiny_family,
+    with_candidates,
+)
 from tests.acceptance.places import a_place
 from tests.conftest import database, text_of
 from tests.faults.place import Place
@@ -83,7 +92,7 @@ class Reader(threading.Thread):
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> IngestSettings:
     folder = tmp_path_factory.mktemp("settings")
-    models = tuple(map(str, tiny_family(folder, "ab")))
+    models = tuple(map(str, with_candidates(tiny_family(folder, "ab"))))
     return IngestSettings(
         models, str(small_corpus(folder)), only=PARTS, intervention_tokens=FEW_TOKENS, ablation_pairs=2, min_count=FREQUENT,
         controls=0,

@@ -219,7 +219,8 @@ def test_a_part_of_one_file_works_from_end_to_end(shell: Shell, tmp_path: Path) 
             WHERE e.share > a.sparsity OR e.share IS NULL"""
     )
     counted = shell.rows(
-        "SELECT (SELECT count(*) FROM throw_away_eagerness), (SELECT count(*) FROM throw_away_reach), count(*) FROM neurons"
+        """SELECT (SELECT count(*) FROM throw_away_eagerness), (SELECT count(*) FROM throw_away_reach), count(*)
+             FROM neurons n JOIN models m ON m.id = n.model_id AND m.control_of IS NULL"""
     )
     assert wrong == [(0,)] and len(set(counted[0])) == 1 and counted[0][0] > 0
     ordered = "ORDER BY score DESC, model, layer, neuron"

@@ -34,7 +34,7 @@ class Published(NamedTuple):
 @pytest.fixture(scope="module")
 def published(server: URL, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     folder = tmp_path_factory.mktemp("verify")
-    models, corpus = tiny_family(folder), small_corpus(folder)
+    models, corpus = tiny_family(folder), small_corpus(folder, 300)
     with database(server, template) as url:
         assert run_ingest(url, models, corpus, only=BUT_SYNTAX).run_id == 1
         engine = writer_engine(url)
