@@ -6,10 +6,8 @@ and the machine. Started by themselves are those of the big catalog, which take 
 `python -m bench.speed.phases`, which compares two checkouts, and `python -m bench.trust`, which measures no speed.
 """
 
-import argparse
-
 from bench import ROOT
-from bench.sections import Benchmark, run_all
+from bench.sections import Benchmark, run_asked
 
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -32,15 +30,5 @@ BENCHMARKS = {
 }
 """By the names that the page gives them."""
 
-
-def main() -> None:
-    """Run the benchmarks."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes; the page is not written")
-    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))
-    arguments = parser.parse_args()
-    run_all({name: BENCHMARKS[name] for name in arguments.only}, PAGE, arguments.quick)
-
-
 if __name__ == "__main__":
-    main()
+    run_asked(BENCHMARKS, PAGE, __doc__)

@@ -1,5 +1,6 @@
 """Sections of pages that benchmarks write: each with its command, the date and the machine."""
 
+import argparse
 import os
 import re
 import subprocess
@@ -55,9 +56,19 @@ def write(page: Path, name: str, section: str) -> None:
     page.write_text(before + begin + "\n" + section + "\n" + end + after, encoding="utf-8")
 
 
-def run_all(benchmarks: Mapping[str, Benchmark], page: Path, quick: bool) -> None:
-    """One after the other, each into its place on the page; with `quick` in small sizes, and the page stays as it is."""
-    for name, benchmark in benchmarks.items():
-        section = run(benchmark.module, benchmark.quick if quick else benchmark.full)
-        if not quick:
+def run_asked(benchmarks: Mapping[str, Benchmark], page: Path, about: str) -> None:
+    """Those that the command line names, one after the other, each into its place on the page; `--quick`: in small sizes, and
+    the page stays as it is.
+
+    Args:
+        about: what they are, for `--help`.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small sizes; the page is not written")
+    parser.add_argument("--only", nargs="+", choices=list(benchmarks), default=list(benchmarks))
+    arguments = parser.parse_args()
+    for name in arguments.only:
+        benchmark = benchmarks[name]
+        section = run(benchmark.module, benchmark.quick if arguments.quick else benchmark.full)
+        if not arguments.quick:
             write(page, name, section)

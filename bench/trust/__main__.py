@@ -3,10 +3,8 @@
 Prints every table, and writes them into docs/trust.md between the markers of each, with the command, the date and the machine.
 """
 
-import argparse
-
 from bench import ROOT
-from bench.sections import Benchmark, run_all
+from bench.sections import Benchmark, run_asked
 
 PAGE = ROOT / "docs" / "trust.md"
 
@@ -22,15 +20,5 @@ BENCHMARKS = {
 }
 """By the names that the page gives them."""
 
-
-def main() -> None:
-    """Run the measurements."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes; the page is not written")
-    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))
-    arguments = parser.parse_args()
-    run_all({name: BENCHMARKS[name] for name in arguments.only}, PAGE, arguments.quick)
-
-
 if __name__ == "__main__":
-    main()
+    run_asked(BENCHMARKS, PAGE, __doc__)

@@ -60,34 +60,40 @@ CONTEXT_THRESHOLDS = (
     Threshold("min_overlap", 0.1, "Least overlap of the subset's tokens with others: below, what it adds given them is NULL."),
 )
 
+
+def _rule(family: str, about: str, side: str, sign: str, thresholds: tuple[Threshold, ...] = ()) -> Rule:
+    return Rule(
+        family,
+        about,
+        _context(side, sign),
+        in_words,
+        thresholds,
+        needs=_DECIDABLE,
+        lacking=_LACKING,
+        closest=_closest(side),
+        unless="the corpus has no subsets",
+        of_activations=True,
+    )
+
+
 RULES = (
-    Rule(
+    _rule(
         "context",
         (
             "Neurons of a kind of text: active in one subset of the corpus more often and more strongly than elsewhere, "
             "on the same tokens too (UN Figs. 1d and 22)."
         ),
-        _context(MORE_ACTIVE, ""),
-        in_words,
+        MORE_ACTIVE,
+        "",
         CONTEXT_THRESHOLDS,
-        needs=_DECIDABLE,
-        lacking=_LACKING,
-        closest=_closest(MORE_ACTIVE),
-        unless="the corpus has no subsets",
-        of_activations=True,
     ),
-    Rule(
+    _rule(
         "context_off",
         (
             "Neurons that fall silent in a kind of text: active in one subset of the corpus less often and less strongly "
             "than elsewhere, on the same tokens too; by the thresholds of context."
         ),
-        _context(LESS_ACTIVE, "-"),
-        in_words,
-        needs=_DECIDABLE,
-        lacking=_LACKING,
-        closest=_closest(LESS_ACTIVE),
-        unless="the corpus has no subsets",
-        of_activations=True,
+        LESS_ACTIVE,
+        "-",
     ),
 )

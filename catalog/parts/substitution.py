@@ -8,10 +8,11 @@ from sqlalchemy import ARRAY, BigInteger, Double, Integer, Text
 from catalog.parts.part import Check, Part, Rows, Section, View
 from catalog.parts.view_text import NEURON
 from catalog.schema.base import OVER_BLOCKS, check, column, error_of, number, of_neuron, refers, table
+from catalog.words import BOUND
 
 KINDS = ("match", "second", "random")
-SURE, LEAST_BLOCKS = 1.96, 10
-"""As what is measured has it: standard errors that an ablation's cost must exceed, and blocks that a standard error needs."""
+LEAST_BLOCKS = 10
+"""That a standard error needs, as what is measured has it."""
 
 replaced_neurons = table(
     "replaced_neurons",
@@ -94,7 +95,7 @@ SELECT g.universal, g.kind, max(g.replacements) AS replacements, max(g.all_ablat
         WINDOW own AS (PARTITION BY b.universal, b.kind)) g
  GROUP BY g.universal, g.kind"""
 
-_SAYS_ENOUGH = f"g.ablated > {SURE} * g.ablated_se"
+_SAYS_ENOUGH = f"g.ablated > {BOUND} * g.ablated_se"
 _ALONE = {
     "kind": "What stands in: match, second, random, or token_mean, the neuron's mean at the current token.",
     "loss_delta": "Mean change of the loss with the stand-in, in nats per token.",
@@ -152,7 +153,7 @@ _RESTORED = f"""
 SELECT 'neuron ' || s.neuron_id || ' by ' || s.kind AS what
   FROM {_STAND_INS} s JOIN replaced_neurons r USING (run_id, neuron_id)
  WHERE s.run_id = :run_id
-   AND ((s.restored IS NOT NULL) <> COALESCE(r.loss_delta > {SURE} * r.loss_delta_se, false)
+   AND ((s.restored IS NOT NULL) <> COALESCE(r.loss_delta > {BOUND} * r.loss_delta_se, false)
         OR abs(s.restored - (1 - s.loss_delta / r.loss_delta)) > 1e-9)"""
 
 _BLOCKS = f"""
