@@ -139,7 +139,7 @@ def control_inputs(inputs: Inputs, settings: IngestSettings) -> Inputs:
         original.process(inputs.tokenizer.n_tokens)
     return replace(
         inputs,
-        checkpoints=[twin_of(original, settings.seed, settings.control)],
+        checkpoints=[twin_of(original, settings.control)],
         corpus=first_rows(corpus, settings.control_rows(corpus.n_rows, inputs.context)),
         original=original,
         whole_corpus=corpus,

@@ -79,11 +79,21 @@ class Reference:
 
     def line(self, neuron: Sequence[int], other: Sequence[int]) -> tuple[float, float]:
         """α and β of two neurons, (model, layer, index) each."""
-        x, y = (self.post(*place, self.fitting)[self.kept] for place in (neuron, other))
+        return self._line(neuron, other, self.kept)
+
+    def _line(self, neuron: Sequence[int], other: Sequence[int], kept: np.ndarray) -> tuple[float, float]:
+        x, y = (self.post(*place, self.fitting)[kept] for place in (neuron, other))
         if np.ptp(y) == 0:
             return float(x.mean()), 0.0
         beta, alpha = np.polyfit(y - y.mean(), x, 1)
         return float(alpha - beta * y.mean()), float(beta)
+
+    def slope_error(self, neuron: Sequence[int], other: Sequence[int]) -> float:
+        """Of β, by a jackknife over the blocks that fit."""
+        blocks = np.broadcast_to(self.blocks[self.blocks < HALF, None], self.fitting.shape)
+        there = np.unique(blocks[self.kept])
+        without = np.array([self._line(neuron, other, self.kept & (blocks != block))[1] for block in there])
+        return float(np.sqrt((len(there) - 1) / len(there) * ((without - without.mean()) ** 2).sum()))
 
     def token_means(self, neuron: Sequence[int]) -> dict[int, float]:
         """By the token ids that occur in the first half, newlines among them."""
@@ -92,16 +102,21 @@ class Reference:
         return {int(i): float(x[ids == i].mean()) for i in np.unique(ids)}
 
     def changes(self, neuron: Sequence[int], others: Sequence[Sequence[int]]) -> np.ndarray:
-        """(2 + others, 16): change of the loss by block with the mean, the token's mean, and each other neuron's line."""
+        """(2 + 2 others, 16): change of the loss by block with the mean, the token's mean, each other neuron's line, and each
+        line once more, steeper by the error of its slope."""
         mean = float(self.post(*neuron, self.fitting)[self.kept].mean())
         of_tokens = self.token_means(neuron)
         replacements = [
             np.full(self.scoring.shape, mean),
             np.vectorize(lambda i: of_tokens.get(int(i), mean), otypes=[float])(self.scoring),
         ]
-        for other in others:
-            alpha, beta = self.line(neuron, other)
-            replacements.append(alpha + beta * self.post(*other, self.scoring))
+        lines = [self.line(neuron, other) for other in others]
+        errors = [self.slope_error(neuron, other) for other in others]
+        steeper = [beta + np.copysign(error, beta) for (_, beta), error in zip(lines, errors, strict=True)]
+        slopes = [*(beta for _, beta in lines), *steeper]
+        for other, beta in zip([*others, *others], slopes, strict=True):
+            about = self.post(*other, self.fitting)[self.kept].mean()
+            replacements.append(mean + beta * (self.post(*other, self.scoring) - about))
         alone = self.losses(*neuron, None)
         return np.stack([self.of_blocks(self.losses(*neuron, values) - alone) for values in replacements])
 

@@ -1,6 +1,6 @@
 """Does "universal" come out the same again? Two seeds of draws, and two halves of the documents.
 
-    python -m bench.trust.decisions [--max-tokens N] [--json FILE]
+    python -m bench.trust.decisions [--models 5] [--max-tokens N] [--json FILE]
 
 The pocket family is ingested twice with other draws of rotations, and on two halves of the documents that have nothing in
 common. Of the neurons that both decide: how often yes and no agree, and the Jaccard index of the two sets of universal ones.
@@ -42,9 +42,9 @@ def agreement(what: str, one: pd.DataFrame, other: pd.DataFrame) -> dict[str, An
     }
 
 
-def measure(max_tokens: int | None) -> list[dict[str, Any]]:
+def measure(n_models: int, max_tokens: int | None) -> list[dict[str, Any]]:
     """A row for the draws, and one for the halves."""
-    texts = documents()
+    texts, models = documents(), POCKET_MODELS[:n_models]
     first = split(texts, np.random.default_rng(0))
     with own_catalog() as engine, tempfile.TemporaryDirectory() as folder:
         halves = []
@@ -52,8 +52,9 @@ def measure(max_tokens: int | None) -> list[dict[str, Any]]:
             path = Path(folder) / f"{half}.jsonl"
             path.write_text("".join(json.dumps(texts[i]) + "\n" for i in np.flatnonzero(chosen)), encoding="utf-8")
             halves.append(path)
-        draws = [ingested(POCKET_MODELS, POCKET_CORPUS, PARTS, max_tokens=max_tokens, seed=seed) for seed in (0, 1)]
-        parts = [ingested(POCKET_MODELS, path, PARTS, max_tokens=max_tokens, seed=seed) for seed, path in enumerate(halves)]
+        asked = {"max_tokens": max_tokens, "controls": 0}
+        draws = [ingested(models, POCKET_CORPUS, PARTS, seed=seed, **asked) for seed in (0, 1)]
+        parts = [ingested(models, path, PARTS, seed=seed, **asked) for seed, path in enumerate(halves)]
         return [
             agreement(what, *(rows(engine, DECIDED, run=run) for run in runs))
             for what, runs in (("two seeds of draws", draws), ("two halves of the documents", parts))
@@ -63,10 +64,11 @@ def measure(max_tokens: int | None) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure, print, and write JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=int, default=len(POCKET_MODELS))
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found = measure(arguments.max_tokens)
+    found = measure(arguments.models, arguments.max_tokens)
     print(table(found))
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))

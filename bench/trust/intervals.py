@@ -123,7 +123,7 @@ def measure(n_splits: int, n_models: int, max_tokens: int | None, seed: int) -> 
             for half, chosen in enumerate((first, ~first)):
                 path = Path(folder) / f"{number}-{half}.jsonl"
                 path.write_text("".join(json.dumps(texts[i]) + "\n" for i in np.flatnonzero(chosen)), encoding="utf-8")
-                runs.append(ingested(models, path, PARTS, max_tokens=max_tokens, seed=2 * number + half))
+                runs.append(ingested(models, path, PARTS, max_tokens=max_tokens, seed=2 * number + half, controls=0))
             often = pd.concat([_often(engine, c.name, of, first) for c, of in zip(opened, active, strict=True)])
             for name, answer in compared(engine, (runs[0], runs[1]), often).items():
                 found[name].append(answer)

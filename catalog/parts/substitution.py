@@ -48,13 +48,15 @@ substitutions = table(
     number("alpha", "Of the line alpha + beta * post of the other neuron, least squares over the first half of the documents."),
     number("beta", "Slope of that line; 0 where the other neuron never varies."),
     number("loss_delta", "Mean change of the loss when the line takes the neuron's place in the other half, nats per token."),
-    error_of("loss_delta"),
+    number("loss_delta_se", "Standard error of loss_delta, over the documents that score and, fit_se, those that fit."),
     number(
         "restored",
         "1 - loss_delta / that of the neuron held at its mean; NULL unless the latter exceeds 1.96 standard errors.",
     ),
-    number("restored_se", "Standard error of restored over the scoring documents, the line being given, by a jackknife."),
+    number("restored_se", "Standard error of restored, over the documents that score and those that fit the line."),
     column("blocks", ARRAY(Double), "Sum over each of the 16 scoring blocks of the change of the loss, in nats."),
+    error_of("beta"),
+    number("fit_se", "How far a line that is steeper by beta_se changes loss_delta, in nats per token."),
     comment="What the loss does when a neuron of another model takes a neuron's place on the same tokens.",
     serves="neuron_substitutions and neuron_matches: what stands in for a neuron, and how well",
 )
@@ -62,28 +64,32 @@ substitutions = table(
 # The one place that knows how universality is decided.
 _UNIVERSAL = "COALESCE(u.universal, 'no')"
 
-_STAND_INS = """(SELECT s.run_id, s.neuron_id, s.kind, s.other_model_id, s.other_neuron_id, s.alpha, s.beta,
-               s.loss_delta, s.loss_delta_se, s.restored, s.restored_se, s.blocks
+_STAND_INS = """(SELECT s.run_id, s.neuron_id, s.kind, s.other_model_id, s.other_neuron_id, s.alpha, s.beta, s.beta_se,
+               s.fit_se, s.loss_delta, s.loss_delta_se, s.restored, s.restored_se, s.blocks
           FROM public.substitutions s
          UNION ALL
         SELECT r.run_id, r.neuron_id, 'token_mean', NULL::int, NULL::int, NULL::double precision, NULL::double precision,
-               r.token_loss_delta, r.token_loss_delta_se, r.token_restored, r.token_restored_se, r.token_blocks
+               NULL::double precision, 0::double precision, r.token_loss_delta, r.token_loss_delta_se,
+               r.token_restored, r.token_restored_se, r.token_blocks
           FROM public.replaced_neurons r)"""
 
 _STANDARD_ERROR = f"CASE WHEN count(*) >= {LEAST_BLOCKS} THEN sqrt((count(*) - 1) * var_pop({{}})) END"
 """SQL: by a jackknife, of an estimate without each of g blocks: (g - 1) / g of the sum of squares about their mean."""
 
-# Of sums over neurons, block by block, for the same documents are read for all of them.
+# Of sums over neurons, block by block, for the same documents are read for all of them; that one line is too steep says nothing
+# of the others.
 _GROUPS = f"""
 SELECT g.universal, g.kind, max(g.replacements) AS replacements, max(g.all_ablated) / max(g.all_tokens) AS ablated,
        {_STANDARD_ERROR.format("(g.all_ablated - g.ablated) / (g.all_tokens - g.tokens)")} AS ablated_se,
        max(g.all_change) / max(g.all_tokens) AS change, 1 - max(g.all_change) / NULLIF(max(g.all_ablated), 0) AS restored,
-       {_STANDARD_ERROR.format("1 - (g.all_change - g.change) / NULLIF(g.all_ablated - g.ablated, 0)")} AS restored_se
+       sqrt({_STANDARD_ERROR.format("1 - (g.all_change - g.change) / NULLIF(g.all_ablated - g.ablated, 0)")} ^ 2
+            + max(g.fit) / NULLIF(max(g.all_ablated) / max(g.all_tokens), 0) ^ 2) AS restored_se
   FROM (SELECT b.*, sum(b.change) OVER own AS all_change, sum(b.ablated) OVER own AS all_ablated,
                sum(b.tokens) OVER own AS all_tokens
           FROM (SELECT {_UNIVERSAL} AS universal, s.kind, block.number, sum(block.change) AS change,
                        sum(block.ablated) AS ablated, max(block.tokens)::double precision AS tokens,
-                       count(*) AS replacements
+                       count(*) AS replacements,
+                       CASE WHEN count(s.fit_se) = count(*) THEN sum(s.fit_se ^ 2) END AS fit
                   FROM public.neurons n
                   JOIN public.replaced_neurons r ON r.run_id = m.run_id AND r.neuron_id = n.id
                   JOIN {_STAND_INS} s ON s.run_id = r.run_id AND s.neuron_id = r.neuron_id
@@ -111,7 +117,7 @@ VIEWS = (
         "neuron_substitutions",
         "What a model loses when something stands in for a neuron, against holding it at its mean (ablated).",
         f"""SELECT {NEURON}, s.kind, names.model AS other_model, o.layer AS other_layer, o."index" AS other_neuron,
-       s.alpha, s.beta, r.loss_delta AS ablated_loss_delta, r.loss_delta_se AS ablated_loss_delta_se,
+       s.alpha, s.beta, s.beta_se, r.loss_delta AS ablated_loss_delta, r.loss_delta_se AS ablated_loss_delta_se,
        s.loss_delta, s.loss_delta_se, s.restored, s.restored_se, r.n_tokens, r.neuron_id, s.other_neuron_id
   FROM {{members}} m
   JOIN public.neurons n ON n.model_id = m.model_id
@@ -123,6 +129,7 @@ VIEWS = (
             **_ALONE,
             "alpha": "Of the line alpha + beta * post of the other neuron; NULL for token_mean.",
             "beta": "Slope of that line.",
+            "beta_se": "Standard error of beta, by the jackknife over blocks of the documents that fit.",
         },
     ),
     View(
@@ -165,6 +172,20 @@ SELECT 'neuron ' || s.neuron_id || ' by ' || s.kind AS what
         OR abs(r.loss_delta - (SELECT sum(change) FROM unnest(r.blocks) AS change) / r.n_tokens) > 1e-9
         OR abs(s.loss_delta - (SELECT sum(change) FROM unnest(s.blocks) AS change) / r.n_tokens) > 1e-9)"""
 
+_OF_RATIO = _STANDARD_ERROR.format("(s.loss_delta * r.n_tokens - b.change) / NULLIF(r.loss_delta * r.n_tokens - b.ablated, 0)")
+
+_ERRORS = f"""
+SELECT 'neuron ' || s.neuron_id || ' by ' || s.kind AS what
+  FROM {_STAND_INS} s JOIN replaced_neurons r USING (run_id, neuron_id)
+ CROSS JOIN LATERAL (
+       SELECT {_STANDARD_ERROR.format("(s.loss_delta * r.n_tokens - b.change) / (r.n_tokens - b.tokens)")} AS change,
+              {_OF_RATIO} AS ratio
+         FROM unnest(s.blocks, r.blocks, r.block_tokens) AS b(change, ablated, tokens) WHERE b.tokens > 0) jackknife
+ WHERE s.run_id = :run_id
+   AND ((s.loss_delta_se IS NULL) <> (jackknife.change IS NULL OR s.fit_se IS NULL)
+        OR abs(s.loss_delta_se - sqrt(jackknife.change ^ 2 + s.fit_se ^ 2)) > 1e-9
+        OR abs(s.restored_se - sqrt(jackknife.ratio ^ 2 + (s.fit_se / r.loss_delta) ^ 2)) > 1e-6 * (1 + s.restored_se))"""
+
 _PARTNERS = """
 SELECT 'neuron ' || s.neuron_id || ' and ' || s.other_neuron_id AS what
   FROM substitutions s
@@ -179,6 +200,7 @@ PART = Part(
     name="substitution",
     about="what a match in another model can stand in for",
     reads="corpus",
+    version=2,
     settings=("substitution_tokens", "substitution_neurons"),
     rows=(
         Rows(substitutions, "pair", of_all_models=True),
@@ -189,6 +211,7 @@ PART = Part(
         Check("every substitution is of a neuron that was ablated as well", _UNREPLACED),
         Check("restored is a ratio, where the ablation costs more than 1.96 standard errors", _RESTORED),
         Check("changes of the loss are the sums of their blocks", _BLOCKS),
+        Check("standard errors follow from the blocks that score and from the line", _ERRORS),
         Check("match and second are the partners of rank 1 and 2", _PARTNERS),
     ),
     page=(

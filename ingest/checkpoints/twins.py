@@ -19,7 +19,7 @@ from ingest.checkpoints.architectures import INPUT, MLP_NORM, blocks
 from ingest.checkpoints.behaviour import ModelIdentity
 from ingest.checkpoints.checkpoint import Checkpoint
 
-RECIPE = "input weights permuted per neuron, 1"
+RECIPE = "input weights permuted per neuron, 2"
 """Raised whenever twins of the same numbers become others."""
 
 
@@ -28,13 +28,13 @@ def twin_name(name: str, number: int) -> str:
     return f"{name}~{number}"
 
 
-def twin_of(original: Checkpoint, seed: int, number: int) -> Checkpoint:
-    """One of the twins of a processed model, processed itself.
+def twin_of(original: Checkpoint, number: int) -> Checkpoint:
+    """One of the twins of a processed model, processed itself; the same in all runs.
 
     Args:
-        seed: of the run; `number`, from 1, tells its twins apart.
+        number: from 1, tells its twins apart.
     """
-    recipe = [RECIPE, original.identity.sha256, seed, number]
+    recipe = [RECIPE, original.identity.sha256, number]
     sha256 = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
     read = permuted(original.weights.W_in, sha256)
     values = {field.name: getattr(original, field.name) for field in fields(original) if field.init}
@@ -45,7 +45,7 @@ def twin_of(original: Checkpoint, seed: int, number: int) -> Checkpoint:
             "seed": None,
             "identity": ModelIdentity(sha256, original.identity.behaviour),
             "model": _reading(original, read),
-            "weight_processing": f"{original.weight_processing}; {RECIPE}, seed {seed}, twin {number}",
+            "weight_processing": f"{original.weight_processing}; {RECIPE}, twin {number}",
         }
     )
     twin.weights = replace(original.weights, W_in=read)

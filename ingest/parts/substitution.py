@@ -147,9 +147,10 @@ class Substitutions(ModelMeasure):
         return min(budget, logit_bytes(shape.d_vocab, settings.batch_tokens))
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
-        """Each replacement passes half of the blocks, on half of the tokens; without one, nothing is read."""
+        """Each replacement passes half of the blocks, on half of the tokens, and nearly each a second time with a steeper line;
+        without one, nothing is read."""
         blocks, unembedding = shape.block_flop * shape.n_layers, shape.d_model * shape.d_vocab
-        return tokens * (2 * blocks * min(n, 1) + n * (blocks / 2 + unembedding) / 2)
+        return tokens * (2 * blocks * min(n, 1) + 2 * n * (blocks / 2 + unembedding) / 2)
 
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
         (replaced,) = ground.found(ReplacedNeurons.name, model)
@@ -203,9 +204,11 @@ def _replace(model: int, replaced: Sequence[Replaced], ground: Ground, advance: 
         "mean": np.array([line.mean for line in lines]),
         "alpha": np.concatenate([line.alpha for line in lines]),
         "beta": np.concatenate([line.beta for line in lines]),
+        "beta_se": np.concatenate([line.beta_se for line in lines]),
         "n": losses.n,
         "alone": losses.alone,
         "change": np.concatenate(losses.changes),
+        "steeper": np.concatenate(losses.steeper),
     }
 
 
@@ -214,7 +217,8 @@ def substitution_columns(arrays: Arrays, model: int, keys: Keys) -> Iterator[Tab
     n, substitutes = arrays["n"], arrays["substitute"].reshape(len(arrays["neuron"]), -1)
     ends = np.cumsum(ALONE + (substitutes >= 0).sum(1))[:-1]
     changes = np.split(arrays["change"], ends)
-    restorations = [restoration(n, change) for change in changes]
+    fits = np.split(_fit_errors(arrays), ends)
+    restorations = [restoration(n, change, fit) for change, fit in zip(changes, fits, strict=True)]
     ids = keys.models[model].neuron_ids[arrays["neuron"]]
     yield "replaced_neurons", _of_neurons(arrays, ids, restorations, changes)
     which, column = np.nonzero(substitutes >= 0)
@@ -229,7 +233,8 @@ def substitution_columns(arrays: Arrays, model: int, keys: Keys) -> Iterator[Tab
                 "other_model_id": np.array([keys.models[one].model_id for one in other], dtype=np.int32),
                 "kind": np.array(KINDS, dtype=object)[kind],
                 "other_neuron_id": np.array(others, dtype=np.int32),
-                **{name: arrays[name] for name in ("alpha", "beta")},
+                **{name: arrays[name] for name in ("alpha", "beta", "beta_se")},
+                "fit_se": np.concatenate([fit[ALONE:] for fit in fits]),
                 **{
                     column: np.concatenate([getattr(one, name)[ALONE:] for one in restorations])
                     for column, name in NUMBERS.items()
@@ -237,6 +242,18 @@ def substitution_columns(arrays: Arrays, model: int, keys: Keys) -> Iterator[Tab
                 "blocks": object_array([row.tolist() for change in changes for row in change[ALONE:]]),
             },
         )
+
+
+def _fit_errors(arrays: Arrays) -> Float[np.ndarray, " replacements"]:
+    """Of mean changes of the loss: how far a line whose slope is farther from 0 by its error changes it; 0 without a line."""
+    substitutes = arrays["substitute"].reshape(len(arrays["neuron"]), -1) >= 0
+    lines = np.hstack([np.zeros((len(substitutes), ALONE), dtype=bool), substitutes])[
+        np.hstack([np.ones((len(substitutes), ALONE), dtype=bool), substitutes])
+    ]
+    found = np.zeros(len(lines))
+    apart = np.abs(arrays["steeper"] - arrays["change"][lines].sum(1)) / arrays["n"].sum()
+    found[lines] = np.where(np.isnan(arrays["beta_se"]), np.nan, apart)
+    return found
 
 
 NUMBERS = {"loss_delta": "change", "loss_delta_se": "change_se", "restored": "restored", "restored_se": "restored_se"}

@@ -10,6 +10,10 @@ The mean, α and β (least squares) are of M_corr of the first half of the block
 means of tokens of all its positions that are replaced, newlines included; the change of the loss is of M_next of the others. A
 substitute that never varies has β = 0.
 
+How sure β is says what the loss does with a line that is steeper by β's standard error: how sure the change by a substitute is
+follows from the documents that score and from those that fit. The mean is the same in the ablation and in the line, which turns
+about it, so that its error is not of their ratio, to first order.
+
 Sums are of one neuron at a time, whichever others are asked for, so that what is found of it is the same to the bit.
 """
 
@@ -63,6 +67,8 @@ class Losses:
     """Loss of the model left alone, in nats."""
     changes: list[Float64[np.ndarray, "replacements blocks"]]
     """Of each neuron, the change by each replacement: mean, token_mean, then its substitutes."""
+    steeper: list[Float64[np.ndarray, " substitutes"]]
+    """Of each neuron, the sum of the change by each substitute whose slope is farther from 0 by its standard error."""
 
 
 def substitute(
@@ -175,11 +181,12 @@ def _lines(
         ordinary = _ordinary(rows, special_ids)
         if ordinary.any():
             ids, kept, seen = rows.ravel()[ordinary], corpus.kept_mask(rows).ravel()[ordinary], watched.look(rows)
+            blocks = np.repeat(np.asarray(corpus.block_ids[numbers]), rows.shape[1])[ordinary].astype(np.int64)
             counts += np.bincount(ids, minlength=n_ids)
             for one, of_neuron in zip(watched.replaced, sums, strict=True):
-                of_neuron.add(watched.posts(seen, one)[:, ordinary], ids, kept)
+                of_neuron.add(watched.posts(seen, one)[:, ordinary], ids, kept, blocks)
         advance(rows.size)
-    return [of_neuron.line(counts) for of_neuron in sums] if sums and sums[0].n else []
+    return [of_neuron.line(counts) for of_neuron in sums] if sums and sums[0].n.any() else []
 
 
 # --- the second half ---
@@ -195,7 +202,7 @@ def _losses(
     advance: Callable[[int], None],
 ) -> Losses:
     n, alone = np.zeros(N_BLOCKS - HALF, dtype=np.int64), np.zeros(N_BLOCKS - HALF)
-    changes = [np.zeros((2 + len(line.alpha), N_BLOCKS - HALF)) for line in lines]
+    changes = [np.zeros((2 + 2 * len(line.beta), N_BLOCKS - HALF)) for line in lines]
     for numbers in batches if lines else ():
         rows, blocks = _rows(corpus, numbers), np.asarray(corpus.block_ids[numbers]) - HALF
         counted = next_token_mask(rows, special_ids)
@@ -208,17 +215,21 @@ def _losses(
                 np.add.at(of_neuron[place], blocks, batch.by_row(change))
             advance(0)
         advance(rows.size)
-    return Losses(n, alone, changes)
+    ends = [2 + len(line.beta) for line in lines]
+    steeper = [of_neuron[end:].sum(1) for of_neuron, end in zip(changes, ends, strict=True)]
+    return Losses(n, alone, [of_neuron[:end] for of_neuron, end in zip(changes, ends, strict=True)], steeper)
 
 
 def _replacements(
     watched: _Watched, seen: Mapping[int, Seen], one: Replaced, line: Line, rows: np.ndarray
 ) -> Float64[np.ndarray, "replacements positions"]:
-    """What the neuron is replaced by at each position."""
+    """What the neuron is replaced by at each position: by steeper lines last, as often as by lines."""
     others = watched.posts(seen, one)[1:]
     fitted = line.alpha[:, None] + line.beta[:, None] * others
+    # where the error is not known, that of the change is not either, whatever stands here
+    more = np.nan_to_num(np.copysign(line.beta_se, line.beta))[:, None] * (others - line.of_others[:, None])
     by_token = line.of_tokens[rows.ravel()]
-    return np.concatenate([np.full((1, rows.size), line.mean), by_token[None], fitted])
+    return np.concatenate([np.full((1, rows.size), line.mean), by_token[None], fitted, fitted + more])
 
 
 class _Scored:

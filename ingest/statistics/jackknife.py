@@ -67,11 +67,11 @@ def jackknife(
     """
     filled = np.asarray(counts) > 0
     totals = [np.asarray(values).sum(axis=0) for values in (counts, *sums)]
+    if filled.sum() < LEAST_BLOCKS:
+        whole = np.asarray(estimate(*totals))
+        return np.full(whole.shape, np.nan)
     without = [
         estimate(*(total - values[block] for total, values in zip(totals, (counts, *sums), strict=True)))
         for block in np.flatnonzero(filled)
     ]
-    if len(without) < LEAST_BLOCKS:
-        whole = np.asarray(estimate(*totals))
-        return np.full(whole.shape, np.nan)
     return standard_error(np.stack(without), np.ones(len(without), dtype=bool))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from ingest.statistics.jackknife import HALF, jackknife
+
 
 @dataclass(frozen=True)
 class Line:
@@ -13,8 +15,12 @@ class Line:
     n: int
     """Tokens of M_corr."""
     mean: float
+    of_others: Float64[np.ndarray, " substitutes"]
+    """Means of the substitutes, about which the lines turn."""
     alpha: Float64[np.ndarray, " substitutes"]
     beta: Float64[np.ndarray, " substitutes"]
+    beta_se: Float64[np.ndarray, " substitutes"]
+    """Standard errors of the slopes, jackknifed over blocks of documents; NaN where these are too few."""
     of_tokens: Float64[np.ndarray, " ids"]
     """Mean by the current token; `mean` where the token was not met."""
 
@@ -23,7 +29,7 @@ class LineSums:
     """Sums of a neuron x and its substitutes y, about values that lie near their means."""
 
     def __init__(self, n_ids: int) -> None:
-        self.n = 0
+        self.n = np.zeros(HALF, dtype=np.int64)
         self.pivot: np.ndarray | None = None
         self.by_token = np.zeros(n_ids)
 
@@ -32,18 +38,20 @@ class LineSums:
         values: Float64[np.ndarray, "neurons positions"],
         ids: Int64[np.ndarray, " positions"],
         kept: Bool[np.ndarray, " positions"],
+        blocks: Int64[np.ndarray, " positions"],
     ) -> None:
-        """Add positions that are replaced, at least one; `kept` says which are of M_corr."""
+        """Add positions that are replaced, at least one; `kept` says which are of M_corr, `blocks` of which documents."""
         if self.pivot is None:
             self.pivot = values.mean(1, keepdims=True)
-            self.sums, self.squares, self.products = np.zeros((3, len(values)))
+            self.sums, self.squares, self.products = np.zeros((3, HALF, len(values)))
         values = values - self.pivot
         self.by_token += np.bincount(ids, weights=values[0], minlength=len(self.by_token))
-        values = values[:, kept]
-        self.n += values.shape[1]
-        self.sums += values.sum(1)
-        self.squares += (values**2).sum(1)
-        self.products += (values * values[0]).sum(1)
+        for block in np.unique(blocks[kept]):
+            of_block = values[:, kept & (blocks == block)]
+            self.n[block] += of_block.shape[1]
+            self.sums[block] += of_block.sum(1)
+            self.squares[block] += (of_block**2).sum(1)
+            self.products[block] += (of_block * of_block[0]).sum(1)
 
     def line(self, counts: Int64[np.ndarray, " ids"]) -> Line:
         """Of at least one token of M_corr.
@@ -52,10 +60,22 @@ class LineSums:
             counts: how often each id was replaced.
         """
         assert self.pivot is not None
-        means = self.sums / self.n
-        spread = self.squares[1:] - self.n * means[1:] ** 2
-        varies = spread > np.finfo(np.float64).eps * self.squares[1:]
-        slope = (self.products[1:] - self.n * means[1:] * means[0]) / np.where(varies, spread, 1.0)
-        beta, mean = np.where(varies, slope, 0.0), means + self.pivot[:, 0]
+        n, sums = self.n.sum(), (self.sums, self.squares, self.products)
+        beta, beta_se = _slopes(n, *(of_blocks.sum(0) for of_blocks in sums)), jackknife(self.n, _slopes, *sums)
+        means = self.sums.sum(0) / n
+        mean = means + self.pivot[:, 0]
         of_tokens = np.where(counts > 0, self.by_token / np.maximum(counts, 1), means[0]) + self.pivot[0, 0]
-        return Line(self.n, float(mean[0]), mean[0] - beta * mean[1:], beta, of_tokens)
+        return Line(int(n), float(mean[0]), mean[1:], mean[0] - beta * mean[1:], beta, beta_se, of_tokens)
+
+
+def _slopes(
+    n: np.int64,
+    sums: Float64[np.ndarray, " neurons"],
+    squares: Float64[np.ndarray, " neurons"],
+    products: Float64[np.ndarray, " neurons"],
+) -> Float64[np.ndarray, " substitutes"]:
+    """By least squares, of the first neuron on each of the others; 0 on one that never varies."""
+    means = sums / n
+    spread = squares[1:] - n * means[1:] ** 2
+    varies = spread > np.finfo(np.float64).eps * squares[1:]
+    return np.where(varies, (products[1:] - n * means[1:] * means[0]) / np.where(varies, spread, 1.0), 0.0)

@@ -1,4 +1,4 @@
-"""How much of what an ablation costs a substitute restores, with standard errors by blocks of documents."""
+"""How much of what an ablation costs a substitute restores, with standard errors over documents that score and that fit."""
 
 from dataclasses import dataclass
 
@@ -18,24 +18,30 @@ class Restoration:
     change: Float[np.ndarray, " replacements"]
     """Mean change of the loss, nats per token."""
     change_se: Float[np.ndarray, " replacements"]
+    """By the jackknife over blocks that score, and by the fit."""
     restored: Float[np.ndarray, " replacements"]
     """1 - change / change by the ablation."""
     restored_se: Float[np.ndarray, " replacements"]
 
 
-def restoration(n: Int[np.ndarray, " blocks"], changes: Float[np.ndarray, "replacements blocks"]) -> Restoration:
+def restoration(
+    n: Int[np.ndarray, " blocks"],
+    changes: Float[np.ndarray, "replacements blocks"],
+    fit_se: Float[np.ndarray, " replacements"],
+) -> Restoration:
     """What sums over blocks say.
 
     Args:
         n: tokens of each block.
         changes: sums of the change of the loss, of the ablation first.
+        fit_se: standard error of the mean change that is due to what was fitted on other documents; 0 for the ablation.
     """
     sums = changes.T
     change = sums.sum(0) / n.sum()
-    # the only block with tokens leaves none
+    # an ablation that changes nothing
     with np.errstate(divide="ignore", invalid="ignore"):
-        change_se = jackknife(n, lambda tokens, total: total / tokens, sums)
-        restored_se = jackknife(n, lambda tokens, total: 1 - total / total[0], sums)
+        change_se = np.hypot(jackknife(n, lambda tokens, total: total / tokens, sums), fit_se)
+        restored_se = np.hypot(jackknife(n, lambda tokens, total: 1 - total / total[0], sums), fit_se / change[0])
     if not change[0] > SURE * change_se[0]:
         return Restoration(change, change_se, *np.full((2, len(change)), np.nan))
     return Restoration(change, change_se, 1 - change / change[0], restored_se)

@@ -177,6 +177,14 @@ def test_nothing_is_computed_twice(models: list[Path], corpus: Path, database_ur
     assert (2, alone.run_id, 2) in rows(database_url, ALL_RUNS)
 
 
+def test_runs_of_other_rows_and_seeds_share_a_twin(models: list[Path], corpus: Path, database_url: str) -> None:
+    for seed in (0, 1):
+        run(database_url, models, corpus, only=("activations",), seed=seed)
+    assert rows(database_url, ALL_RUNS) == [(1, None, 1), (2, 1, 1), (3, None, 1), (4, 3, 1)]
+    twins = "SELECT count(DISTINCT r.model_id), count(DISTINCT m.identity) FROM run_models r JOIN models m ON m.id = r.model_id"
+    assert rows(database_url, f"{twins} WHERE m.control_of IS NOT NULL") == [(1, 1)]
+
+
 def test_another_setting_of_a_part_has_the_control_measured_again(models: list[Path], corpus: Path, database_url: str) -> None:
     run(database_url, models, corpus, only=("vocabulary",))
     told = "SELECT DISTINCT control FROM family_counts WHERE family = 'alphabet'"

@@ -26,8 +26,8 @@ PROMISED = {
     "family_counts_by_layer": "model layer family neurons universal_neurons",
     "depth_matrix": "model layer other_layer fraction",
     "neuron_universality_by_model": "model layer neuron other_model max_corr other_layer other_neuron baseline diag_corr",
-    "neuron_substitutions": "model layer neuron kind other_model other_layer other_neuron alpha beta ablated_loss_delta "
-    "ablated_loss_delta_se loss_delta loss_delta_se restored restored_se n_tokens neuron_id other_neuron_id",
+    "neuron_substitutions": "model layer neuron kind other_model other_layer other_neuron alpha beta beta_se "
+    "ablated_loss_delta ablated_loss_delta_se loss_delta loss_delta_se restored restored_se n_tokens neuron_id other_neuron_id",
     "substitution_summary": "model universal kind replacements ablated_loss_delta ablated_loss_delta_se loss_delta restored "
     "restored_se",
     "neuron_group_members": "group_id size lowest_corr model layer neuron",

@@ -89,25 +89,30 @@ def test_replacements_are_those_of_the_definition(pair: Pair) -> None:
     alone = reference.of_blocks(reference.losses(0, 0, 0, None))
     np.testing.assert_allclose(losses.alone, alone, rtol=1e-6)
     loss = alone.sum() / counted.sum()
-    for one, line, changes in zip(pair.replaced, lines, losses.changes, strict=True):
+    for one, line, changes, of_steeper in zip(pair.replaced, lines, losses.changes, losses.steeper, strict=True):
         neuron, others = place(0, one.neuron), [place(*other) for other in one.substitutes]
         of_tokens = reference.token_means(neuron)
         assert line.n == reference.kept.sum() and len(of_tokens) < len(line.of_tokens)
         for i, mean in enumerate(line.of_tokens):
             assert mean == pytest.approx(of_tokens.get(i, line.mean), abs=1e-5)
-        for alpha, beta, other in zip(line.alpha, line.beta, others, strict=True):
+        for alpha, beta, beta_se, other in zip(line.alpha, line.beta, line.beta_se, others, strict=True):
             assert (alpha, beta) == pytest.approx(reference.line(neuron, other), abs=2e-5)
-        expected = reference.changes(neuron, others)
+            assert beta_se == pytest.approx(reference.slope_error(neuron, other), abs=2e-5) and beta_se > 1e-3
+        steeper = reference.changes(neuron, others)[2 + len(others) :]
+        assert np.abs(of_steeper - steeper.sum(1)).max(initial=0) / counted.sum() <= 1e-6 * loss
+        expected = reference.changes(neuron, others)[: 2 + len(others)]
         assert np.abs(changes - expected).sum(1).max() / counted.sum() <= 1e-6 * loss
         assert np.abs(expected).max() > 1e-4, "else nothing is compared"
 
 
 def test_what_is_found_of_a_neuron_does_not_depend_on_the_others(pair: Pair) -> None:
     lines, losses = pair.substitute(pair.replaced)
-    for one, line, changes in zip(pair.replaced, lines, losses.changes, strict=True):
+    for one, line, changes, of_steeper in zip(pair.replaced, lines, losses.changes, losses.steeper, strict=True):
         (alone,), found = pair.substitute([one])
         assert found.changes[0].tobytes() == changes.tobytes()
-        assert all(np.array_equal(getattr(alone, name), getattr(line, name)) for name in ("alpha", "beta", "of_tokens"))
+        numbers = ("alpha", "beta", "beta_se", "of_tokens")
+        assert all(np.array_equal(getattr(alone, name), getattr(line, name)) for name in numbers)
+        assert np.array_equal(found.steeper[0], of_steeper)
 
 
 def test_a_substitute_that_never_varies_is_the_mean(pair: Pair) -> None:
@@ -131,11 +136,12 @@ def test_a_half_without_tokens_says_nothing(pair: Pair) -> None:
     n=st.lists(st.integers(0, 50), min_size=16, max_size=16).filter(lambda n: sum(n) > 0),
     seed=st.integers(0, 2**32 - 1),
     cost=st.floats(-0.1, 2.0),
+    fit=st.just(float("nan")) | st.floats(0, 0.5),
 )
-def test_what_is_restored_is_a_ratio_of_sums_with_a_jackknife(n: list[int], seed: int, cost: float) -> None:
+def test_what_is_restored_is_a_ratio_of_sums_with_a_jackknife(n: list[int], seed: int, cost: float, fit: float) -> None:
     counts, random = np.array(n), np.random.default_rng(seed)
     changes = random.normal([[cost], [cost / 3]], 0.3, (2, 16)) * counts
-    found = restoration(counts, changes)
+    found = restoration(counts, changes, np.array([0.0, fit]))
     filled = counts > 0
     assert found.change == pytest.approx(changes.sum(1) / counts.sum())
     if filled.sum() < 10:
@@ -144,14 +150,16 @@ def test_what_is_restored_is_a_ratio_of_sums_with_a_jackknife(n: list[int], seed
     left_out = [np.arange(16) != block for block in np.flatnonzero(filled)]
     g = len(left_out)
     means = np.array([changes[:, rest].sum(1) / counts[rest].sum() for rest in left_out])
-    assert found.change_se == pytest.approx(np.sqrt((g - 1) / g * ((means - means.mean(0)) ** 2).sum(0)))
+    of_blocks = np.sqrt((g - 1) / g * ((means - means.mean(0)) ** 2).sum(0))
+    assert found.change_se == pytest.approx([of_blocks[0], np.sqrt(of_blocks[1] ** 2 + fit**2)], nan_ok=True)
     if found.change[0] <= 1.96 * found.change_se[0]:
         assert np.isnan([found.restored, found.restored_se]).all()
         return
     ratios = np.array([1 - changes[:, rest].sum(1) / changes[0, rest].sum() for rest in left_out])
     assert found.restored == pytest.approx(1 - changes.sum(1) / changes[0].sum()) and found.restored[0] == 0
-    expected = np.sqrt((g - 1) / g * ((ratios - ratios.mean(0)) ** 2).sum(0))
-    assert found.restored_se == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    of_blocks = np.sqrt((g - 1) / g * ((ratios - ratios.mean(0)) ** 2).sum(0))
+    expected = [of_blocks[0], np.sqrt(of_blocks[1] ** 2 + (fit / found.change[0]) ** 2)]
+    assert found.restored_se == pytest.approx(expected, rel=1e-6, abs=1e-9, nan_ok=True)
 
 
 @given(excess=st.lists(st.one_of(st.floats(-1, 1), st.just(float("nan"))), max_size=60), most=st.none() | st.integers(2, 20))

@@ -39,7 +39,7 @@ def some_tokens(checkpoint: Checkpoint) -> Tensor:
 
 
 def test_each_neuron_keeps_its_weights_in_another_order(original: Checkpoint) -> None:
-    read, own = twin_of(original, 0, 1).weights.W_in, original.weights.W_in
+    read, own = twin_of(original, 1).weights.W_in, original.weights.W_in
     assert torch.equal(read.sort(dim=1).values, own.sort(dim=1).values)
     torch.testing.assert_close(read.norm(dim=1), own.norm(dim=1))
     moved = (read != own).float().mean(1)
@@ -50,7 +50,7 @@ def test_each_neuron_keeps_its_weights_in_another_order(original: Checkpoint) ->
 
 
 def test_nothing_else_is_otherwise(original: Checkpoint) -> None:
-    twin = twin_of(original, 0, 1)
+    twin = twin_of(original, 1)
     for name in ProcessedWeights.__dataclass_fields__:
         if name != "W_in":
             assert torch.equal(getattr(twin.weights, name), getattr(original.weights, name)), name
@@ -62,7 +62,7 @@ def test_nothing_else_is_otherwise(original: Checkpoint) -> None:
 
 def test_the_raw_model_is_the_function_that_the_processed_weights_say(original: Checkpoint) -> None:
     """Folding the twin's model gives its weights, and folding asserts that log-probabilities and activations are the same."""
-    twin = twin_of(original, 0, 2)
+    twin = twin_of(original, 2)
     folded = processed_weights(twin, tokenizer_identity(twin.tokenizer).n_tokens)
     for name in ProcessedWeights.__dataclass_fields__:
         torch.testing.assert_close(getattr(folded, name), getattr(twin.weights, name), rtol=1e-4, atol=1e-5, msg=name)
@@ -71,19 +71,19 @@ def test_the_raw_model_is_the_function_that_the_processed_weights_say(original: 
 def test_it_answers_otherwise_and_the_model_as_before(original: Checkpoint) -> None:
     tokens = some_tokens(original)
     before = original.mlp_activations(tokens)
-    activations = twin_of(original, 0, 1).mlp_activations(tokens)
+    activations = twin_of(original, 1).mlp_activations(tokens)
     for (pre, post), (own_pre, own_post), (again, _) in zip(activations, before, original.mlp_activations(tokens), strict=True):
         assert (pre - own_pre).abs().mean() > 0.1 * own_pre.std() and not torch.equal(post, own_post)
         assert torch.equal(again, own_pre)
 
 
 def test_what_makes_a_twin(original: Checkpoint) -> None:
-    first, same = twin_of(original, 0, 1), twin_of(original, 0, 1)
+    first, same = twin_of(original, 1), twin_of(original, 1)
     assert first.identity == same.identity and torch.equal(first.weights.W_in, same.weights.W_in)
     assert first.name == f"{original.name}~1" and first.seed is None
-    for other in (twin_of(original, 1, 1), twin_of(original, 0, 2)):
-        assert other.identity.sha256 not in (first.identity.sha256, original.identity.sha256)
-        assert not torch.equal(other.weights.W_in, first.weights.W_in)
+    other = twin_of(original, 2)
+    assert len({one.identity.sha256 for one in (first, other, original)}) == 3
+    assert not torch.equal(other.weights.W_in, first.weights.W_in)
 
 
 @settings(max_examples=25, deadline=None)
