@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 import catalog
 from bench import ROOT
 from catalog.errors import NotFoundError
+from catalog.parts.words import percent_with_error
 from catalog.questions.known import model_names, require_models
 from cli.markdown import plain, table
 
@@ -108,15 +109,9 @@ def _shares(groups: list[Row]) -> list[Row]:
         )
         if group["kind"] == "token_mean":
             row |= {"neurons": group["replacements"], "ablation": group["ablated_loss_delta"]}
-        row[KINDS[group["kind"]]] = _with_error(group["restored"], group["restored_se"])
+        row[KINDS[group["kind"]]] = percent_with_error(group["restored"], group["restored_se"])
     names = ("model", "universal", "neurons", "ablation", *KINDS.values())
     return [{name: row.get(name, "") for name in names} for row in rows.values()]
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{100 * value:.0f} %" + ("" if error is None else f" ± {100 * error:.1f}")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from cli.output import Format, show_records, talk
 from cli.progress import watch
 from ingest.settings import IngestSettings
 
-UNFINISHED = "nothing was published; the same command resumes"
+UNFINISHED = "nothing more was published; the same command resumes"
 
 
 def register(app: typer.Typer) -> None:

@@ -172,6 +172,11 @@ def of_all_models(part: str) -> bool:
     return all(rows.of_all_models for rows in rows_of(part))
 
 
+def of_pairs(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the parts that compare models, and have nothing to say of one alone."""
+    return tuple(name for name in names if all(rows.each == "pair" or rows.of_all_models for rows in rows_of(name)))
+
+
 def rows_in(part: str, table: str) -> "Rows":
     """What a part fills in one table.
 

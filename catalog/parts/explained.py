@@ -5,7 +5,7 @@ Each keeps five features of a neuron and the best of each shift; which part a fe
 
 from catalog.parts.part import Check, Rows
 from catalog.parts.rule import Evidence, Rule, Threshold, in_force, threshold
-from catalog.parts.words import percent, shown, signed
+from catalog.parts.words import percent, percent_with_error, shown, signed
 from catalog.schema.labels import explanations
 
 OF_SYNTAX = "starts_with(f.family, 'spacy_')"
@@ -157,7 +157,7 @@ def in_words(evidence: Evidence) -> str:
     """What a rule of explanations looked at."""
     token = " of the previous token" if evidence["shift"] == "previous" else " of the token"
     whose = "" if evidence["feature"].startswith("subset_") else token
-    score = give_or_take(evidence["held_out_variance_reduction"], evidence["held_out_variance_reduction_se"])
+    score = percent_with_error(evidence["held_out_variance_reduction"], evidence["held_out_variance_reduction_se"])
     said = (
         f"{evidence['feature']}{_or_runner_up(evidence)}{whose} explains {score} of the variance in documents that did not "
         f"choose it, {percent(evidence['variance_reduction'])} in all; mean {shown(evidence['mean_in'])} on "
@@ -184,8 +184,3 @@ def _or_runner_up(evidence: Evidence) -> str:
         return ""
     previous = evidence.get("runner_up_shift") == "previous" and evidence["shift"] != "previous"
     return f", or {evidence['runner_up']}{' of the previous token' if previous else ''},"
-
-
-def give_or_take(value: float, error: float | None) -> str:
-    """A share and its standard error, if that is known."""
-    return percent(value) if error is None else f"{percent(value)} ± {percent(error)}"

@@ -97,7 +97,7 @@ VIEWS = (
     ),
     View(
         "position_teams",
-        "Per layer: the positions at which at least one of its strong oscillatory neurons is active (VO Fig. 9).",
+        "Per layer: the positions at which at least one of its position neurons is active that oscillate strongly (VO Fig. 9).",
         """SELECT m.run_id, m.model, t.layer, t.neurons, t.covered, t.positions,
        t.covered::double precision / NULLIF(t.positions, 0) AS share
   FROM {members} m
@@ -105,8 +105,9 @@ VIEWS = (
        SELECT n.layer, count(DISTINCT n.id) AS neurons, count(DISTINCT place.position) AS covered,
               max(c.context_length) - 1 AS positions
          FROM public.neurons n
-         JOIN public.position_statistics p
-           ON p.run_id = m.run_id AND p.neuron_id = n.id AND p.pattern = 'oscillatory' AND p.strength = 'strong'
+         JOIN public.labels l
+           ON l.run_id = m.run_id AND l.neuron_id = n.id AND l.family = 'position' AND l.subtype = 'oscillatory'
+         JOIN public.position_statistics p ON p.run_id = m.run_id AND p.neuron_id = n.id AND p.strength = 'strong'
          JOIN public.runs r ON r.id = m.run_id
          JOIN public.corpora c ON c.id = r.corpus_id
         CROSS JOIN LATERAL jsonb_array_elements(p.runs) AS run(ends)
@@ -116,7 +117,7 @@ VIEWS = (
         GROUP BY n.layer ORDER BY n.layer) t""",
         words={
             "layer": "Transformer block, from 0.",
-            "neurons": "The layer's strong oscillatory neurons.",
+            "neurons": "Neurons of the layer that have the label position and oscillate strongly.",
             "covered": "Positions at which at least one of them is active more often than not: within a run that is high.",
             "positions": "Positions of a row without BOS.",
             "share": "covered / positions, 0 to 1.",

@@ -13,11 +13,10 @@ from catalog.parts.explained import (
     best_feature,
     by_score,
     explained_by,
-    give_or_take,
 )
 from catalog.parts.part import Part, Rows, Section
 from catalog.parts.rule import Evidence, Rule, Threshold, measured, threshold
-from catalog.parts.words import percent, shown
+from catalog.parts.words import percent, percent_with_error, shown
 from catalog.schema.base import check, column, error_of, number, of_neuron, refers, table
 
 letter_scores = table(
@@ -94,7 +93,7 @@ def _letter_words(evidence: Evidence) -> str:
         for name, what in (("mean_a", "the letter"), ("mean_b", "words that begin with it"), ("mean_c", "the rest"))
         if evidence[name] is not None
     )
-    score = give_or_take(evidence["held_out_variance_reduction"], evidence["held_out_variance_reduction_se"])
+    score = percent_with_error(evidence["held_out_variance_reduction"], evidence["held_out_variance_reduction_se"])
     return f"the letter explains {score} of the variance in documents that did not choose it; mean {means}"
 
 

@@ -32,6 +32,11 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.3g} %"
 
 
+def percent_with_error(value: float | None, error: float | None) -> str:
+    """A share and its standard error as percentages."""
+    return "–" if value is None else f"{with_error(100 * value, None if error is None else 100 * error)} %"
+
+
 def signed(value: float | None, unit: str = "") -> str:
     """A change, with its sign."""
     return "–" if value is None else f"{value:+.3g}{unit}"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from catalog import parts as catalog_parts
 from catalog.errors import InputError
 from ingest.checkpoints.architectures import LAYERS
 from ingest.checkpoints.arguments import ModelSource, nearest_folder, parse_model_argument
@@ -64,11 +65,14 @@ def context_length(asked: int | None, n_ctx: Sequence[int]) -> int:
 
 def check_together(sources: Sequence[ModelSource], parts: Sequence[str]) -> None:
     """Raises:
-    InputError: fewer than two models for correlations, one given twice, or two of one name.
+    InputError: fewer than two models for parts that compare them, one given twice, or two of one name.
     """
-    if len(sources) < 2 and "correlations" in parts:
-        others = [part for part in parts if part != "correlations"] or ["weights"]
-        raise InputError(f"correlations need at least two models; give more of them, or --only {','.join(others)} for one.")
+    comparing = catalog_parts.of_pairs(parts)
+    if len(sources) < 2 and comparing:
+        others = ",".join(part for part in parts if part not in comparing) or "weights"
+        raise InputError(
+            f"at least two models are needed for {' and '.join(comparing)}; give more of them, or --only {others} for one."
+        )
     places: set[tuple[str, str | None]] = set()
     by_name: dict[tuple[str, str | None], ModelSource] = {}
     for source in sources:

@@ -53,8 +53,7 @@ class ReplacedNeurons(ModelMeasure):
             raise InputError(f"{checkpoint.source}: {error}") from error
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
-        """A model alone has no matches."""
-        return min(1, len(settings.models) - 1)
+        return 1
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         return float(shape.n_neurons)
@@ -137,9 +136,6 @@ class Substitutions(ModelMeasure):
         return _expected_neurons(shape, settings) * (ALONE + len(KINDS) * (len(settings.models) - 1))
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
-        """A model alone has no matches."""
-        if len(settings.models) < 2:
-            return 0
         neurons = _expected_neurons(shape, settings)
         return min(-(-neurons // LEAST), max(-(-neurons // AT_ONCE), settings.at_least_jobs))
 

@@ -80,7 +80,7 @@ class RunPlanner:
         InputError: a part stands on matches that the run neither has nor computes.
         """
         standing = [measure.part for measure in measures_of_models(self.parts) if PARTNERS in measure.needs]
-        if not standing or OF_PAIRS & {*self.parts} or len(self.inputs.checkpoints) < 2:
+        if not standing or OF_PAIRS & {*self.parts}:
             return
         (of_pairs,) = OF_PAIRS
         with self.engine.connect() as connection:

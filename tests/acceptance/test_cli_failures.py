@@ -56,7 +56,7 @@ def test_a_signal_ends_an_ingest_with_one_sentence(signal_number, code, word):
     process.send_signal(signal_number)
     out, rest = process.communicate(timeout=120)
     assert (process.returncode, out) == (code, "")
-    assert rest == f"{word}; nothing was published; the same command resumes\n"
+    assert rest == f"{word}; nothing more was published; the same command resumes\n"
 
 
 def test_an_unknown_fault_keeps_its_traceback():

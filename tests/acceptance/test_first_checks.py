@@ -91,7 +91,7 @@ MISTYPED = [
     (["ingest", "good-a", "no-tokenizer", "--corpus", "corpus.jsonl"], "no-tokenizer has no tokenizer"),
     (["ingest", "good-a", "good-a", "--corpus", "corpus.jsonl"], "good-a is given twice"),
     (["ingest", "good-a", "other/good-a", "--corpus", "corpus.jsonl"], "are both named 'good-a'; rename one as NEWNAME="),
-    (["ingest", "good-a", "--corpus", "corpus.jsonl"], "correlations need at least two models"),
+    (["ingest", "good-a", "--corpus", "corpus.jsonl"], "at least two models are needed for correlations"),
     (["ingest", "good-a@main", "good-b", "--corpus", "corpus.jsonl"], "has no revision 'main'"),
     # corpora
     (["ingest", "good-a", "good-b"], "--corpus is missing"),

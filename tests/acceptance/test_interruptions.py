@@ -117,7 +117,7 @@ def test_an_interruption_is_called_so_everywhere_and_says_how_to_go_on(
     wait_for(process, "accumulate")
     process.signal(number)
     assert process.wait() == code, process.said
-    assert f"{said}; nothing was published; the same command resumes" in process.said and "Traceback" not in process.said
+    assert f"{said}; nothing more was published; the same command resumes" in process.said and "Traceback" not in process.said
     assert place.rows("SELECT status, error FROM runs") == [("interrupted", told)] and not place.half_visible()
     assert place.run("runs", "list") == "the same `catalog ingest` resumes run 1\n"
     assert f"run 1 was interrupted ({told}); the same `catalog ingest` resumes it" in place.run("runs", "show", "1")

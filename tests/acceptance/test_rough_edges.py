@@ -158,7 +158,7 @@ def test_a_layer_without_a_live_neuron(catalog, database_url: str, tmp_path: Pat
     assert catalog("verify", "1").code == 0
 
 
-ONE_MODEL = tuple(part for part in BUT_SYNTAX if part != "correlations")
+ONE_MODEL = tuple(part for part in BUT_SYNTAX if part not in ("correlations", "substitution"))
 
 
 @pytest.mark.parametrize("parts", [("positions",), ("distributions", "examples"), ONE_MODEL], ids=",".join)
@@ -179,13 +179,17 @@ def test_one_model_has_every_part_but_correlations(catalog, database_url: str, t
 def test_what_one_model_can_have_is_named(database_url: str, tmp_path: Path) -> None:
     (model,) = tiny_family(tmp_path, "a")
     corpus = small_corpus(tmp_path)
-    with pytest.raises(InputError, match="need at least two models") as caught:
+    with pytest.raises(InputError, match="at least two models are needed for correlations") as caught:
         run_ingest(database_url, [model], corpus, only=BUT_SYNTAX)
     parts = str(caught.value).split("--only ")[1].removesuffix(" for one.")
     assert parts == ",".join(ONE_MODEL)
     assert run_ingest(database_url, [model], corpus, only=tuple(parts.split(","))).outcome == "published"
     with pytest.raises(InputError, match="or --only weights for one"):
         run_ingest(database_url, [model], corpus, only=("correlations",))
+    with pytest.raises(InputError, match="for correlations and substitution; give more of them, or --only positions for"):
+        run_ingest(database_url, [model], corpus, only=("correlations", "positions", "substitution"))
+    with pytest.raises(InputError, match=r"needed for substitution; .* --only weights for one"):
+        run_ingest(database_url, [model], corpus, only=("substitution",))
 
 
 def test_a_run_that_would_hide_parts_of_another_says_so(database_url: str, tmp_path: Path) -> None:

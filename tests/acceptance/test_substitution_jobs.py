@@ -85,7 +85,7 @@ def test_an_interrupted_ingest_goes_on(place: Place, command: list[str], inline:
         assert time.monotonic() < deadline, process.said
         time.sleep(0.002)
     process.signal(signal.SIGINT)
-    assert process.wait() == 130 and "nothing was published; the same command resumes" in process.said
+    assert process.wait() == 130 and "nothing more was published; the same command resumes" in process.said
     before = finished(place)
     place.run(*command, "--jobs", "6")
     assert all(attempts == 1 for job, attempts, *_ in place.rows(REPLACEMENTS) if job in before)

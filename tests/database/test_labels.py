@@ -93,7 +93,7 @@ def test_a_runner_up_within_its_error_is_told(engine, run, second, within):
     evidence = one(engine, "SELECT evidence FROM labels WHERE neuron_id = :neuron", neuron=neuron)
     assert evidence["runner_up_within_error"] is within
     said = in_words("token_class", evidence)
-    assert ("is_digit, or contains_comma of the previous token, of the token explains 75 % ± 5 %" in said) == within
+    assert ("is_digit, or contains_comma of the previous token, of the token explains 75 ± 5 %" in said) == within
     assert "next best contains_comma of the previous token" in said
 
 
@@ -125,15 +125,20 @@ def test_a_positional_neuron_is_labelled_by_its_pattern(engine, run, store):
     assert found == [(run, 0, 5, "both_extremes")]
 
 
-def test_teams_cover_the_positions_at_which_one_of_them_is_active(engine, run):
+def test_teams_cover_the_positions_at_which_one_of_them_is_active(engine, run, store):
     for flat, span in ((5, '[[1, 30, "high"], [31, 40, "low"], [41, 50, "high"]]'), (6, '[[25, 35, "high"]]')):
         execute(
             engine,
-            """UPDATE position_statistics SET pattern = 'oscillatory', strength = 'strong', runs = CAST(:runs AS jsonb)
-               WHERE neuron_id = :neuron""",
+            """UPDATE position_statistics SET pattern = 'oscillatory', strength = 'strong', runs = CAST(:runs AS jsonb),
+                      mutual_information = 0.04 WHERE neuron_id = :neuron""",
             neuron=neuron_id(engine, flat), runs=span,
         )  # fmt: skip
-    assert rows(engine, "SELECT model, layer, neurons, covered, positions FROM position_teams") == [(MODELS[0], 0, 2, 45, 63)]
+    teams = "SELECT model, layer, neurons, covered, positions FROM position_teams"
+    store.relabel()
+    assert rows(engine, teams) == [], "they tell too little of the position"
+    execute(engine, "UPDATE position_statistics SET mutual_information = 0.3 WHERE pattern = 'oscillatory'")
+    store.relabel()
+    assert rows(engine, teams) == [(MODELS[0], 0, 2, 45, 63)]
 
 
 def change_ngrams(engine, neuron: object, **columns: object) -> None:
