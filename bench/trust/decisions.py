@@ -1,6 +1,6 @@
 """Does "universal" come out the same again? Two seeds of draws, and two halves of the documents.
 
-    python -m bench.trust.decisions [--models 5] [--max-tokens N] [--json FILE]
+    python -m bench.trust.decisions [--models 5] [--max-tokens N]
 
 The pocket family is ingested twice with other draws of rotations, and on two halves of the documents that have nothing in
 common. Of the neurons that both decide: how often yes and no agree, and the Jaccard index of the two sets of universal ones.
@@ -62,16 +62,12 @@ def measure(n_models: int, max_tokens: int | None) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, print, and write JSON if asked to."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=len(POCKET_MODELS))
     parser.add_argument("--max-tokens", type=int)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found = measure(arguments.models, arguments.max_tokens)
-    print(table(found))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1))
+    print(table(measure(arguments.models, arguments.max_tokens)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Do standard errors hold? Two halves of the documents, with nothing in common, must differ by as much as their errors say.
 
-    python -m bench.trust.intervals [--splits 50] [--models 3] [--max-tokens N] [--json FILE]
+    python -m bench.trust.intervals [--splits 50] [--models 3] [--max-tokens N]
 
 Each split deals the documents of every subset of the pocket corpus into two halves at random. Either half is ingested as a
 corpus of its own, with 32 blocks and draws of rotations of its own, and what the catalog says of a neuron in one is compared
@@ -151,18 +151,14 @@ def _often(engine: Engine, model: str, active: np.ndarray, first: np.ndarray) ->
 
 
 def main() -> None:
-    """Measure, print, and write JSON if asked to."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--splits", type=int, default=50)
     parser.add_argument("--models", type=int, default=3)
     parser.add_argument("--max-tokens", type=int, help="of each half; all of it if this is not given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found = measure(arguments.splits, arguments.models, arguments.max_tokens, arguments.seed)
-    print(table(found))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1))
+    print(table(measure(arguments.splits, arguments.models, arguments.max_tokens, arguments.seed)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Do standard errors hold where the truth is known? Activations of documents whose tokens are alike, simulated.
 
-    python -m bench.trust.simulated [--corpora 200] [--json FILE]
+    python -m bench.trust.simulated [--corpora 200]
 
 A document draws its length, its topic and how often it has a feature; tokens add to that. Neurons answer to topic, feature and
 noise, and those of two models to the same of it. What is true of the population is the mean over very many documents. Each
@@ -9,9 +9,7 @@ are counted that miss the truth: of intervals that hold, 5 %. Beside them stand 
 """
 
 import argparse
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,15 +123,11 @@ def measure(n_corpora: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, print, and write JSON if asked to."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpora", type=int, default=200)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found = measure(arguments.corpora)
-    print(table(found))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1))
+    print(table(measure(arguments.corpora)))
 
 
 if __name__ == "__main__":

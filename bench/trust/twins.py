@@ -1,6 +1,6 @@
 """How many labels of the pocket family chance gives: twins of its first model whose neurons read permuted weights, pooled.
 
-    python -m bench.trust.twins [--twins 10] [--max-tokens N] [--json FILE]
+    python -m bench.trust.twins [--twins 10] [--max-tokens N]
 
 The twins are controls of a run over the whole corpus, and read all of it. Of each family that is read from activations: the
 neurons of the five models, those of the twins, and the share that chance gives, with its upper limit (one-sided, 95 %, of a
@@ -8,8 +8,6 @@ Poisson number).
 """
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 from scipy.stats import chi2
@@ -55,16 +53,12 @@ def _row(family: str, real: int, chance: int, scale: float) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print, and write JSON if asked to."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--twins", type=int, default=10)
     parser.add_argument("--max-tokens", type=int)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found = measure(arguments.twins, arguments.max_tokens)
-    print(table(found))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1))
+    print(table(measure(arguments.twins, arguments.max_tokens)))
 
 
 if __name__ == "__main__":

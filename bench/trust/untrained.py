@@ -1,13 +1,12 @@
 """How many labels networks have that learnt nothing: GPT-2s of the pocket shape as they are before training.
 
-    python -m bench.trust.untrained [--networks 20] [--tokens 150000] [--json FILE]
+    python -m bench.trust.untrained [--networks 20] [--tokens 150000]
 
 Each has the initialisation of a new GPT-2 and the pocket family's tokenizer and reads the first tokens of its corpus. What is
 said of them says what the rules say of noise. All networks are pooled.
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -57,16 +56,12 @@ def measure(n_networks: int, tokens: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure, print, and write JSON if asked to."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=150_000)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    found = measure(arguments.networks, arguments.tokens)
-    print(table(found))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1))
+    print(table(measure(arguments.networks, arguments.tokens)))
 
 
 if __name__ == "__main__":
