@@ -12,8 +12,8 @@ BENCHMARKS = {
     benchmark.module.rpartition(".")[2]: benchmark
     for benchmark in (
         Benchmark("bench.trust.simulated", [], ["--corpora", "5"]),
-        Benchmark("bench.trust.intervals", ["--models", "2", "--max-tokens", "100000"], ["--splits", "1", "--models", "2", "--max-tokens", "50000"]),
-        Benchmark("bench.trust.decisions", ["--models", "3"], ["--models", "3", "--max-tokens", "50000"]),
+        Benchmark("bench.trust.intervals", ["--max-tokens", "100000"], ["--splits", "1", "--max-tokens", "50000"]),
+        Benchmark("bench.trust.decisions", [], ["--max-tokens", "50000"]),
         Benchmark("bench.trust.untrained", [], ["--networks", "2", "--tokens", "30000"]),
         Benchmark("bench.trust.twins", ["--max-tokens", "300000"], ["--twins", "2", "--max-tokens", "50000"]),
     )

@@ -1,9 +1,10 @@
 """Does "universal" come out the same again? Two seeds of draws, and two halves of the documents.
 
-    python -m bench.trust.decisions [--models 5] [--max-tokens N]
+    python -m bench.trust.decisions [--models 3] [--max-tokens N]
 
-The pocket family is ingested twice with other draws of rotations, and on two halves of the documents that have nothing in
-common. Of the neurons that both decide: how often yes and no agree, and the Jaccard index of the two sets of universal ones.
+Models of the pocket family are ingested twice with other draws of rotations, and on two halves of the documents that have
+nothing in common. Of the neurons that both decide: how often yes and no agree, and the Jaccard index of the two sets of
+universal ones.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def measure(n_models: int, max_tokens: int | None) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=int, default=len(POCKET_MODELS))
+    parser.add_argument("--models", type=int, default=3)
     parser.add_argument("--max-tokens", type=int)
     arguments = parser.parse_args()
     print(table(measure(arguments.models, arguments.max_tokens)))

@@ -1,6 +1,6 @@
 """Do standard errors hold? Two halves of the documents, with nothing in common, must differ by as much as their errors say.
 
-    python -m bench.trust.intervals [--splits 50] [--models 3] [--max-tokens N]
+    python -m bench.trust.intervals [--splits 50] [--models 2] [--max-tokens N]
 
 Each split deals the documents of every subset of the pocket corpus into two halves at random. Either half is ingested as a
 corpus of its own, with 32 blocks and draws of rotations of its own, and what the catalog says of a neuron in one is compared
@@ -154,7 +154,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--splits", type=int, default=50)
-    parser.add_argument("--models", type=int, default=3)
+    parser.add_argument("--models", type=int, default=2)
     parser.add_argument("--max-tokens", type=int, help="of each half; all of it if this is not given")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
