@@ -46,7 +46,7 @@ def agreement(what: str, one: pd.DataFrame, other: pd.DataFrame) -> dict[str, An
 def measure(n_models: int, max_tokens: int | None) -> list[dict[str, Any]]:
     """A row for the draws, and one for the halves."""
     texts, models = documents(), POCKET_MODELS[:n_models]
-    first = split(texts, np.random.default_rng(0))
+    first = split(texts, np.random.default_rng(0), equal_shares=True)
     with own_catalog() as engine, tempfile.TemporaryDirectory() as folder:
         halves = []
         for half, chosen in enumerate((first, ~first)):

@@ -1,8 +1,9 @@
 """Do standard errors hold? Two halves of the documents, with nothing in common, must differ by as much as their errors say.
 
-    python -m bench.trust.intervals [--splits 50] [--models 2] [--max-tokens N]
+    python -m bench.trust.intervals [--splits 50] [--models 2] [--max-tokens N] [--equal-shares]
 
-Each split deals the documents of every subset of the pocket corpus into two halves at random. Either half is ingested as a
+Each split deals the documents of the pocket corpus into two halves at random; with `--equal-shares` those of every subset, so
+that both halves have as much of each. Either half is ingested as a
 corpus of its own, with 32 blocks and draws of rotations of its own, and what the catalog says of a neuron in one is compared
 with what it says in the other: a difference beyond the 95 % bound of Student's t, over both errors, is counted. Of errors that
 hold, 5 % are. Only neurons count that are active in 30 documents or more of either half: of what hardly ever happens no error
@@ -80,10 +81,10 @@ def active_documents(checkpoint: Checkpoint, texts: Sequence[str]) -> np.ndarray
     return active
 
 
-def split(texts: Sequence[dict[str, str]], random: np.random.Generator) -> np.ndarray:
-    """(documents,) bool: which are of the first half, about half of each subset."""
+def split(texts: Sequence[dict[str, str]], random: np.random.Generator, equal_shares: bool = False) -> np.ndarray:
+    """(documents,) bool: which are of the first half; half of all, or, in equal shares, half of each subset."""
     first = np.zeros(len(texts), dtype=bool)
-    subsets = np.array([text["subset"] for text in texts])
+    subsets = np.array([text["subset"] if equal_shares else "" for text in texts])
     for subset in np.unique(subsets):
         places = random.permutation(np.flatnonzero(subsets == subset))
         first[places[: (len(places) + int(random.integers(2))) // 2]] = True
@@ -110,7 +111,7 @@ def compared(engine: Engine, runs: tuple[int, int], often: pd.Series) -> dict[st
     return found
 
 
-def measure(n_splits: int, n_models: int, max_tokens: int | None, seed: int) -> list[dict[str, Any]]:
+def measure(n_splits: int, n_models: int, max_tokens: int | None, seed: int, equal_shares: bool) -> list[dict[str, Any]]:
     """A row for each question."""
     texts, models = documents(), POCKET_MODELS[:n_models]
     opened = [open_checkpoint(parse_model_argument(path), CPU) for path in models]
@@ -118,7 +119,7 @@ def measure(n_splits: int, n_models: int, max_tokens: int | None, seed: int) -> 
     found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in QUESTIONS}
     with own_catalog() as engine, tempfile.TemporaryDirectory() as folder:
         for number in range(n_splits):
-            first = split(texts, np.random.default_rng([seed, number]))
+            first = split(texts, np.random.default_rng([seed, number]), equal_shares)
             runs = []
             for half, chosen in enumerate((first, ~first)):
                 path = Path(folder) / f"{number}-{half}.jsonl"
@@ -156,9 +157,10 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=50)
     parser.add_argument("--models", type=int, default=2)
     parser.add_argument("--max-tokens", type=int, help="of each half; all of it if this is not given")
+    parser.add_argument("--equal-shares", action="store_true", help="of subsets")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    print(table(measure(arguments.splits, arguments.models, arguments.max_tokens, arguments.seed)))
+    print(table(measure(arguments.splits, arguments.models, arguments.max_tokens, arguments.seed, arguments.equal_shares)))
 
 
 if __name__ == "__main__":
