@@ -33,7 +33,7 @@ demo: $(INSTALLED) ## The main job on 200,000 tokens: ingest the pocket family a
 
 pocket: $(INSTALLED) ## The same on the whole pocket corpus
 	$(BIN)/catalog db upgrade
-	HF_HUB_OFFLINE=1 $(INGEST)
+	HF_HUB_OFFLINE=1 $(INGEST) --substitution-tokens 30000 --substitution-neurons 24
 	$(BIN)/catalog report
 
 check-demo: demo ## Compare what the cookbook says of the demo's rows with the catalog of `make demo`

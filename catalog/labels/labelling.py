@@ -10,8 +10,7 @@ from sqlalchemy import Connection, text
 
 from catalog import parts
 from catalog.labels.totals import total_labels
-from catalog.parts.rule import Rule, threshold
-from catalog.words import BOUND
+from catalog.parts.rule import Rule, decided, threshold
 
 # Place and excess correlation of the neuron stand in the label as well, for the sake of indexes.
 _INSERT = """
@@ -24,12 +23,7 @@ SELECT :run_id, found.neuron_id, '{family}', found.subtype, found.score, {sign}f
   LEFT JOIN universality u ON u.run_id = :run_id AND u.neuron_id = found.neuron_id"""
 
 
-# Where the error is unknown, nothing is above the threshold for sure, nor below it.
-_LEAST = threshold("universal", "min_excess")
-_UNIVERSAL = f"""CASE WHEN excess_corr IS NULL THEN 'no'
-                      WHEN excess_corr - {BOUND} * excess_se > {_LEAST} THEN 'yes'
-                      WHEN excess_corr + {BOUND} * excess_se <= {_LEAST} THEN 'no'
-                      ELSE 'undecided' END"""
+_UNIVERSAL = decided(threshold("universal", "min_excess"))
 _DECIDE = f"UPDATE universality SET universal = {_UNIVERSAL} WHERE run_id = :run_id AND universal <> {_UNIVERSAL}"
 
 

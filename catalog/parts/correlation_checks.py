@@ -1,6 +1,7 @@
 """What must hold between a run's pairs, universality and groups."""
 
 from catalog.parts.part import OWN_NEURONS, Check
+from catalog.parts.rule import decided, in_force
 
 _MODEL_PAIRS = """
 SELECT a.model_id || ' and ' || b.model_id AS what
@@ -86,6 +87,10 @@ SELECT 'neuron ' || u.neuron_id AS what
                     abs(u.max_baseline - m.b_max), abs(u.mean_baseline - m.b_mean), abs(u.min_baseline - m.b_min),
                     abs(u.excess_corr - (u.mean_corr - u.mean_baseline))) > 1e-6)"""
 
+_DECIDED = f"""
+SELECT 'neuron ' || neuron_id AS what
+  FROM universality WHERE run_id = :run_id AND universal <> {decided(in_force("universal", "min_excess"))}"""
+
 _GROUPS = f"""
 SELECT 'group ' || g.id || ' of ' || g.size AS what
   FROM neuron_groups g
@@ -105,5 +110,6 @@ CHECKS = (
     Check("max_corr_se is the jackknife over the blocks left out", _JACKKNIFE),
     Check("universality sums universality_by_model up", _SUMMARY),
     Check("errors of universality come from those of universality_by_model", _ERRORS),
+    Check("universal is what the rules say of the excess correlation and its error", _DECIDED),
     Check("groups have as many neurons as they say, each of another model", _GROUPS),
 )

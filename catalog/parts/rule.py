@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from catalog.words import BOUND
+
 Evidence = Mapping[str, Any]
 """What a rule looked at, by name, as it is kept with the label."""
 
@@ -64,6 +66,19 @@ class Rule:
 def threshold(family: str, parameter: str) -> str:
     """SQL for a value of the table `rules`, of the version `:version`."""
     return f"(SELECT value FROM rules WHERE rule_version = :version AND family = '{family}' AND parameter = '{parameter}')"
+
+
+def decided(least: str) -> str:
+    """SQL: whether a neuron of universality is universal: yes, no or undecided.
+
+    Args:
+        least: SQL of the threshold of excess correlation.
+    """
+    # where the error is unknown, nothing is above the threshold for sure, nor below it
+    return f"""CASE WHEN excess_corr IS NULL THEN 'no'
+                      WHEN excess_corr - {BOUND} * excess_se > {least} THEN 'yes'
+                      WHEN excess_corr + {BOUND} * excess_se <= {least} THEN 'no'
+                      ELSE 'undecided' END"""
 
 
 def in_force(family: str, parameter: str) -> str:

@@ -175,6 +175,8 @@ def test_what_checksums_cannot_know_is_found_by_structure(published):
         "universality sums universality_by_model up": "UPDATE universality SET mean_corr = 0.123 WHERE neuron_id = :neuron",
         "max_corr_se is the jackknife over the blocks left out": """UPDATE universality_by_model
             SET without_blocks = array_append(without_blocks, CAST(0.5 AS real)) WHERE neuron_id = :neuron""",
+        "universal is what the rules say of the excess correlation and its error": """UPDATE universality
+            SET universal = CASE universal WHEN 'yes' THEN 'undecided' ELSE 'yes' END WHERE neuron_id = :neuron""",
         "errors of universality come from those of universality_by_model": """UPDATE universality
             SET excess_se = excess_se + 0.1 WHERE neuron_id = :neuron""",
         "activation_statistics has one row per neuron of the run": """UPDATE activation_statistics SET neuron_id = 999999
