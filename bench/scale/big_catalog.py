@@ -157,6 +157,7 @@ def _stage_correlations(
             "baseline_se": np.full(n, synthetic.BASELINE_SE, dtype=np.float32),
             "max_corr_se": np.full(n, synthetic.CORR_SE, dtype=np.float32),
             "without_blocks": np.tile(synthetic.WITHOUT_BLOCKS.astype(np.float32), (n, 1)),
+            "baseline_without_blocks": np.zeros((n, synthetic.N_BLOCKS), dtype=np.float32),
             "baseline_layer": generator.integers(0, synthetic.N_LAYERS, n).astype(np.int16),
             "diag_corr": (0.05 * generator.standard_normal(n)).astype(np.float32).clip(-1, 1), "mutual_best": mutual,
         }  # fmt: skip

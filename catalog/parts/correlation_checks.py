@@ -60,17 +60,27 @@ SELECT 'neuron ' || u.neuron_id || ' in model ' || u.other_model_id AS what
    AND (b.n < 10 OR abs(sqrt((b.n - 1) / b.n::double precision * greatest(0, b.second - b.first ^ 2 / b.n)) - u.max_corr_se)
                     > 1e-6)"""
 
-# Blocks are the same in all models, so that errors of the models may add up and no more; draws are independent.
+# Blocks are the same in all models, of best correlations and of baselines; draws are independent. The estimates are float4.
 _ERRORS = """
+WITH m AS (SELECT neuron_id, without_blocks, baseline_without_blocks, baseline_se, max_corr, baseline,
+                  count(max_corr) OVER own AS n_corr, count(baseline) OVER own AS n_baseline
+             FROM universality_by_model WHERE run_id = :run_id WINDOW own AS (PARTITION BY neuron_id)),
+     draws AS (SELECT neuron_id, bool_or(max_corr IS NOT NULL AND without_blocks IS NULL) AS unknown,
+                      bool_or(baseline IS NOT NULL AND (baseline_se IS NULL OR baseline_without_blocks IS NULL))
+                      AS unknown_excess,
+                      sqrt(sum(baseline_se::double precision ^ 2)) / NULLIF(count(baseline), 0) AS se FROM m GROUP BY 1),
+     blocks AS (SELECT m.neuron_id, block.number, sum(block.corr::double precision / m.n_corr) AS corr,
+                       sum(block.corr::double precision / m.n_corr - block.baseline::double precision / m.n_baseline) AS excess
+                  FROM m CROSS JOIN LATERAL unnest(m.without_blocks, m.baseline_without_blocks)
+                             WITH ORDINALITY AS block(corr, baseline, number) GROUP BY 1, 2),
+     jackknife AS (SELECT neuron_id, sqrt((count(*) - 1) * var_pop(corr)) AS corr,
+                          sqrt((count(*) - 1) * var_pop(excess)) AS excess FROM blocks GROUP BY 1)
 SELECT 'neuron ' || u.neuron_id AS what
-  FROM universality u
-  JOIN (SELECT neuron_id, bool_or(max_corr IS NOT NULL AND max_corr_se IS NULL) AS unknown, avg(max_corr_se) AS c_se,
-               sqrt(sum(baseline_se::double precision ^ 2)) / count(baseline) AS b_se
-          FROM universality_by_model WHERE run_id = :run_id AND baseline IS NOT NULL GROUP BY 1) AS m USING (neuron_id)
- WHERE u.run_id = :run_id
-   AND ((u.mean_corr_se IS NULL) <> m.unknown OR u.mean_corr_se > m.c_se + 1e-6
-        OR u.excess_se < u.mean_corr_se OR (u.excess_se IS NOT NULL AND u.mean_corr_se IS NULL)
-        OR abs(u.excess_se - sqrt(u.mean_corr_se ^ 2 + m.b_se ^ 2)) > 1e-6)"""
+  FROM universality u JOIN draws USING (neuron_id) LEFT JOIN jackknife USING (neuron_id)
+ WHERE u.run_id = :run_id AND u.n_models > 0
+   AND ((u.mean_corr_se IS NULL) <> draws.unknown OR (u.excess_se IS NULL) <> (draws.unknown OR draws.unknown_excess)
+        OR abs(u.mean_corr_se - jackknife.corr) > 1e-6
+        OR abs(u.excess_se - sqrt(jackknife.excess ^ 2 + draws.se ^ 2)) > 1e-6)"""
 
 # universality is float64, universality_by_model float4: they differ by the rounding of a correlation.
 _SUMMARY = """

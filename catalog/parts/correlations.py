@@ -73,8 +73,8 @@ universality = table(
     error_of("mean_corr", "A block is left out of all models at once."),
     number(
         "excess_se",
-        "Standard error of excess_corr, over blocks of documents as that of mean_corr and over draws of the baseline; NULL with"
-        " fewer than 10 blocks or a single draw.",
+        "Standard error of excess_corr, over blocks of documents, left out of best correlations and baselines alike, and over"
+        " draws of the baseline; NULL with fewer than 10 blocks or a single draw.",
     ),
     comment="Universality of each neuron over the other models of the run (UN 4.1).",
     by_rules=True,
@@ -145,6 +145,13 @@ universality_by_model = table(
         check("without_blocks_has_error", "(without_blocks IS NULL) = (max_corr_se IS NULL)"),
         null=True,
     ),
+    column(
+        "baseline_without_blocks",
+        ARRAY(REAL),
+        "What the baseline is without each of these blocks, less what it is: mean over the first two draws, each with the"
+        " rotated unit that is best over all blocks; NULL where unknown.",
+        null=True,
+    ),
     comment="Best match and baseline of each neuron in each other model. By run.",
     serves="show and neuron_universality_by_model: a neuron's best match in each other model",
     by_run=True,
@@ -181,7 +188,7 @@ PART = Part(
     name="correlations",
     about="partners in other models, universality, groups",
     reads="corpus",
-    version=2,
+    version=3,
     settings=("baseline_draws", "top_k"),
     rows=(
         Rows(pairs, "pair"),

@@ -195,11 +195,11 @@ def best_matches(engine: Engine, run_id: int, model_id: int, other_model_id: int
 
     Returns:
         max_corr, flat index of the partner (-1: none), baseline, baseline_sd, baseline_se, baseline_layer (-1: none), and
-        (neurons, blocks) max_corr without each block, less max_corr; NaN undefined.
+        (neurons, blocks) max_corr without each block, less max_corr, and the same of the baseline; NaN undefined.
     """
     rows = """
         SELECT u.max_corr, o.layer * m.d_mlp + o.index, u.baseline, u.baseline_sd, u.baseline_se, u.baseline_layer,
-               u.without_blocks
+               u.without_blocks, u.baseline_without_blocks
         FROM universality_by_model u
         JOIN neurons n ON n.id = u.neuron_id
         JOIN models m ON m.id = u.other_model_id
@@ -210,11 +210,15 @@ def best_matches(engine: Engine, run_id: int, model_id: int, other_model_id: int
     with engine.connect() as connection:
         values = {"run_id": run_id, "model_id": model_id, "other_model_id": other_model_id}
         matches = connection.execute(text(rows), values).all()
-    *columns, without = list(zip(*matches, strict=True)) if matches else [()] * 7
+    *columns, without, baseline_without = list(zip(*matches, strict=True)) if matches else [()] * 8
     kinds = (float, int, float, float, float, int)
     single: list[np.ndarray] = [
         np.array([(-1 if kind is int else np.nan) if value is None else value for value in column], dtype=kind)
         for column, kind in zip(columns, kinds, strict=True)
     ]
     n_blocks = max((len(values) for values in without if values is not None), default=0)
-    return *single, np.array([[np.nan] * n_blocks if values is None else values for values in without], dtype=float)
+    of_blocks = (
+        np.array([[np.nan] * n_blocks if values is None else values for values in column], dtype=float)
+        for column in (without, baseline_without)
+    )
+    return *single, *of_blocks

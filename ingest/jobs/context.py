@@ -49,7 +49,8 @@ class JobContext:
         best, second = reuse.partners(self.store.engine, run, *(self.inputs.identities[one] for one in (model, other)))
         # nobody who chooses by partners asks how sure they are, and not all would know it by the same blocks
         matches = BestMatches(*best)
-        return Partners(replace(matches, without=matches.without[:, :0]), second)
+        unknown = matches.without[:, :0]
+        return Partners(replace(matches, without=unknown, baseline_without=unknown), second)
 
 
 def ground_of(

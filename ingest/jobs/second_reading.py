@@ -15,11 +15,12 @@ from ingest.corpus.batches import BlockBatch, Buffers, block_batches, kept_activ
 from ingest.jobs.context import Advance, JobContext, JobStopped
 from ingest.jobs.threads import Threads
 from ingest.parts.arrays import PLACE, decode_pivots, encode
-from ingest.parts.correlations import best_partners
+from ingest.parts.correlations import best_partners, best_units
 from ingest.parts.ground import Ground
 from ingest.plan.items import JackknifeItem, Job
 from ingest.statistics.correlation import NeuronSums
 from ingest.statistics.pair_errors import PairErrors, added, block_sums
+from ingest.statistics.rotated_units import BestUnits
 
 
 class Held(NamedTuple):
@@ -27,6 +28,15 @@ class Held(NamedTuple):
 
     item: JackknifeItem
     errors: PairErrors
+    """Of the best partners."""
+    units: BestUnits
+    baseline: PairErrors
+    """Of these units."""
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The live sums of the blocks that are read."""
+        return {**self.errors.state(), "baseline": self.baseline.best_}
 
 
 @torch.inference_mode()
@@ -40,7 +50,7 @@ def read_again(context: JobContext, job: Job, claim: Claim, advance: Advance) ->
     filled = np.unique(context.ground().corpus.block_ids)
     here = np.array([block for block in filled.tolist() if first <= block < end], dtype=np.int64)
     found = {
-        held.item.key: encode({PLACE: np.array([held.item.first, held.item.end]), "filled": here, **held.errors.state()})
+        held.item.key: encode({PLACE: np.array([held.item.first, held.item.end]), "filled": here, **held.state})
         for held in sums
     }
     claim.finish(found, None)
@@ -52,9 +62,11 @@ def _empty(job: Job, ground: Ground) -> list[Held]:
     sums = []
     for item in job.items:
         assert isinstance(item, JackknifeItem)
-        partners, correlations = best_partners(ground, item.a, item.b, item.neurons)
-        moments = ground.moments(item.a).sums, ground.moments(item.b).sums
-        sums.append(Held(item, PairErrors(_of(moments[0], item.neurons), moments[1], partners, correlations)))
+        best = best_partners(ground, item.a, item.b, item.neurons)
+        units = best_units(ground, item.a, item.b, best)
+        own, others = _of(ground.moments(item.a).sums, item.neurons), ground.moments(item.b).sums
+        errors = PairErrors(own, others, best.top_index, best.top_values)
+        sums.append(Held(item, errors, units, PairErrors(own, units.sums, units.index, units.correlations, mean=True)))
     return sums
 
 
@@ -91,20 +103,27 @@ class _Reading:
         """One block, from its first token to the correlations without it."""
         context = self.context
         of_models: dict[int, NeuronSums] = {}
+        of_units: list[NeuronSums | None] = [None] * len(self.sums)
         for batch in block_batches(context.ground().corpus, block, context.settings.batch_tokens, context.inputs.device):
             values = {model: self._activations(model, batch) for model in self.job.models}
             for model, activations in values.items():
                 of_models[model] = added(of_models.get(model), block_sums(activations))
-            for item, errors in self.sums:
-                errors.update(values[item.a][item.neurons], values[item.b], self._threads.together, self._threads.number)
+            for number, held in enumerate(self.sums):
+                own, others = values[held.item.a][held.item.neurons], values[held.item.b]
+                held.errors.update(own, others, self._threads.together, self._threads.number)
+                units = held.units.activations(others)
+                of_units[number] = added(of_units[number], block_sums(units))
+                held.baseline.update(own, units, self._threads.together, self._threads.number)
             try:
                 self._tell(len(batch.tokens))
             except JobStopped:
                 self._save(block)
                 raise
-        if of_models:
-            for item, errors in self.sums:
-                errors.end_block(block, _of(of_models[item.a], item.neurons), of_models[item.b])
+        for held, units_sums in zip(self.sums, of_units, strict=True):
+            if units_sums is not None:
+                own_sums = _of(of_models[held.item.a], held.item.neurons)
+                held.errors.end_block(block, own_sums, of_models[held.item.b])
+                held.baseline.end_block(block, own_sums, units_sums)
         if time.monotonic() - self._saved >= 60 * context.settings.checkpoint_minutes:
             self._save(block + 1)
             self._saved = time.monotonic()
@@ -123,7 +142,7 @@ class _Reading:
         self._advance(n_tokens)
 
     def _state(self) -> dict[str, Tensor]:
-        return {f"{held.item.key}/{name}": sums for held in self.sums for name, sums in held.errors.state().items()}
+        return {f"{held.item.key}/{name}": sums for held in self.sums for name, sums in held.state.items()}
 
     def _save(self, next_block: int) -> None:
         """Keep what all blocks before this one gave."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from ingest.parts.arrays import Columns, Ids
 from ingest.statistics.correlation import DirectedCorrelations
+from ingest.statistics.jackknife import error_over_blocks
 from ingest.statistics.universality import BestMatches, Universality
 
 PAIR_ROWS = 1_000_000
@@ -58,10 +59,14 @@ def match_columns(
         "diag_corr": np.full(len(ids), np.nan, np.float32) if diagonal is None else diagonal.astype(np.float32),
         "mutual_best": mutual,
     }
-    known = ~np.isnan(match.max_corr_se)
-    for some, more in ((known, {"without_blocks": match.without[known].astype(np.float32)}), (~known, {})):
-        if some.any():
-            yield {name: values[some] for name, values in columns.items()} | more
+    of_blocks = {"without_blocks": match.without, "baseline_without_blocks": match.baseline_without}
+    known = {name: ~np.isnan(error_over_blocks(values)) for name, values in of_blocks.items()}
+    known["baseline_without_blocks"] &= known["without_blocks"]
+    number = np.sum(list(known.values()), axis=0)
+    for n_known in np.unique(number):
+        some = number == n_known
+        arrays = {name: values[some].astype(np.float32) for name, values in list(of_blocks.items())[:n_known]}
+        yield {name: values[some] for name, values in columns.items()} | arrays
 
 
 def universality_columns(ids: Ids, result: Universality) -> Columns:

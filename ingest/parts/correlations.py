@@ -6,6 +6,7 @@ come from a second reading (`ingest.jobs.second_reading`), in which jobs ask for
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,7 @@ from ingest.parts.ground import Ground
 from ingest.parts.measure import Keys, Matches, PairMeasure, Written
 from ingest.parts.partners import joined, tile_arrays, tile_of
 from ingest.statistics.correlation import (
+    DirectedCorrelations,
     NeuronSums,
     RotatedLayer,
     TileCorrelations,
@@ -26,7 +28,8 @@ from ingest.statistics.correlation import (
 )
 from ingest.statistics.groups import neuron_groups
 from ingest.statistics.jackknife import N_BLOCKS
-from ingest.statistics.pair_errors import DirectedErrors, directed_errors
+from ingest.statistics.pair_errors import ROTATED_DRAWS, DirectedErrors, directed_errors
+from ingest.statistics.rotated_units import BestUnits
 from ingest.statistics.tiles import CrossTile, LayerSpan
 from ingest.statistics.universality import best_matches, mutual_best, universality
 
@@ -43,7 +46,10 @@ class Correlations(PairMeasure):
     def rows_of_pair(self, a: int, b: int, matches: Matches, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         pair = joined(_tiles(ground, a, b), ground.settings.top_k)
         errors = {(one, other): errors_of(ground, one, other) for one, other in ((a, b), (b, a))}
-        forward, backward = best_matches(pair.forward, errors[a, b].without), best_matches(pair.backward, errors[b, a].without)
+        forward, backward = (
+            best_matches(directed, of.without, of.baseline_without, ground.checkpoints[other].d_mlp)
+            for directed, of, other in ((pair.forward, errors[a, b], b), (pair.backward, errors[b, a], a))
+        )
         matches[a, b], matches[b, a] = forward, backward
         shapes = {(ground.checkpoints[model].n_layers, ground.checkpoints[model].d_mlp) for model in (a, b)}
         diagonal = pair.diagonal if len(shapes) == 1 else None
@@ -145,18 +151,26 @@ def _tiles(ground: Ground, a: int, b: int) -> list[TileCorrelations]:
     return [tile_of(decode(data)) for data in ground.results(f"{Correlations.name}:{a}:{b}:%")]
 
 
-def best_partners(ground: Ground, a: int, b: int, neurons: slice) -> tuple[Tensor, Tensor]:
-    """Best partners in b of some neurons of a and the correlations with them, on the device of the ground.
-
-    Returns:
-        (neurons, k) int64 flat indices in b, -1 where there is none, and float64.
-    """
+def best_partners(ground: Ground, a: int, b: int, neurons: slice) -> DirectedCorrelations:
+    """Best partners in b of some neurons of a, and the best rotated units, on the device of the ground."""
     one, other = sorted((a, b))
     place = one * len(ground.checkpoints) + other
     tiles = ground.once("tiles of a pair", place, lambda _: joined(_tiles(ground, one, other), ground.settings.top_k))
     directed = tiles.forward if a < b else tiles.backward
-    parts = directed.top_index[neurons], directed.top_values[neurons]
-    return tuple(part.to(ground.device).contiguous() for part in parts)  # type: ignore[return-value]
+    parts = (getattr(directed, field.name)[neurons] for field in fields(DirectedCorrelations))
+    return DirectedCorrelations(*(part.to(ground.device).contiguous() for part in parts))
+
+
+def best_units(ground: Ground, a: int, b: int, best: DirectedCorrelations) -> BestUnits:
+    """The rotated units of b in which baselines of neurons of a have their largest correlations, in the first draws."""
+    settings, d_mlp = ground.settings, ground.checkpoints[b].d_mlp
+    judged, rotated = (ground.checkpoints[model].identity.sha256 for model in (a, b))
+
+    def rows(layer: int, draw: int) -> Tensor:
+        return rotation(settings.seed, judged, rotated, layer, draw, d_mlp).to(ground.device)
+
+    draws = min(ROTATED_DRAWS, settings.baseline_draws)
+    return BestUnits(best, draws, ground.moments(b).sums, d_mlp, rows)
 
 
 def errors_of(ground: Ground, a: int, b: int) -> DirectedErrors:
@@ -169,7 +183,7 @@ def errors_of(ground: Ground, a: int, b: int) -> DirectedErrors:
         neurons, blocks = slice(*arrays.pop(PLACE).tolist()), arrays.pop("filled")
         for name, values in arrays.items():
             whole = sums.setdefault(name, np.zeros((n_neurons, values.shape[1])))
-            if name == "best":
+            if name in ("best", "baseline"):
                 whole[neurons, blocks] = values[:, blocks]
             else:
                 whole[neurons] += values

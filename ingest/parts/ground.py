@@ -116,7 +116,7 @@ class Ground:
         """The partners of a model's neurons in another model, by what was found of the pair."""
         tiles = self.results(f"tile:{min(model, other)}:{max(model, other)}:%")
         if tiles:
-            return partners_of(tiles, self.settings.top_k, forward=model < other)
+            return partners_of(tiles, self.settings.top_k, model < other, self.checkpoints[other].d_mlp)
         assert self.known_partners is not None
         return self.known_partners(model, other)
 

@@ -26,10 +26,11 @@ class Partners:
     """Flat index of the second-best partner; -1: none."""
 
 
-def partners_of(tiles: Sequence[bytes], top_k: int, forward: bool) -> Partners:
+def partners_of(tiles: Sequence[bytes], top_k: int, forward: bool, d_mlp: int) -> Partners:
     """One direction of a pair, of what its tiles ended in.
 
     Args:
+        d_mlp: of the model that has the partners.
         forward: of the neurons of the pair's first model in the second; else of those of the second in the first.
     """
     pair = joined([tile_of(decode(data)) for data in tiles], top_k)
@@ -37,7 +38,8 @@ def partners_of(tiles: Sequence[bytes], top_k: int, forward: bool) -> Partners:
     index = directed.top_index.numpy()
     second = index[:, 1] if index.shape[1] > 1 else np.full(len(index), -1)
     # nobody who chooses by partners asks how sure they are
-    return Partners(best_matches(directed, np.empty((len(index), 0))), second)
+    unknown = np.empty((len(index), 0))
+    return Partners(best_matches(directed, unknown, unknown, d_mlp), second)
 
 
 def tile_arrays(tile: TileCorrelations) -> dict[str, np.ndarray | Tensor]:
@@ -99,5 +101,5 @@ def _join(k: int, parts: list[tuple[slice, slice, DirectedCorrelations]]) -> Dir
         by_start[neurons.start].append((partners.start, part))
     in_order = [sorted(by_start[start], key=lambda entry: entry[0]) for start in sorted(by_start)]
     merged = [merge_tiles([part for _, part in tiles], k) for tiles in in_order]
-    names = ("top_values", "top_index", "baseline", "baseline_layer")
+    names = [field.name for field in fields(DirectedCorrelations)]
     return DirectedCorrelations(*(torch.cat([getattr(part, name) for part in merged]) for name in names))

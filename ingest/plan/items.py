@@ -179,10 +179,13 @@ class JackknifeItem:
         return slice(self.first, self.end)
 
     def bytes_needed(self, shapes: Sequence[ModelShape]) -> int:
-        return pair_errors.bytes_needed(self.end - self.first, self.partners)
+        return pair_errors.bytes_needed(self.end - self.first, self.partners, shapes[self.b].d_mlp)
 
     def flop(self, shapes: Sequence[ModelShape]) -> float:
-        return 2.0 * (self.end - self.first) * cost_per_pair(shapes[self.b].n_neurons, self.partners)
+        n_neurons, other = self.end - self.first, shapes[self.b]
+        draws = pair_errors.ROTATED_DRAWS
+        rotating = draws * min(n_neurons, other.n_neurons) * other.d_mlp
+        return 2.0 * (n_neurons * cost_per_pair(other.n_neurons, self.partners + draws) + rotating)
 
 
 Item = MomentItem | OwnItem | LayerItem | TileItem | ModelItem | JackknifeItem

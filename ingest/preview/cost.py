@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from ingest.corpus.batches import PIVOT_TOKENS
 from ingest.parts import phase_name
 from ingest.plan.cut import FLOP_PER_FILE_BYTE
-from ingest.plan.items import Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem
+from ingest.plan.items import JackknifeItem, Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem
 from ingest.preview.sum_rates import Rates
 from ingest.statistics.correlation import WORKING_BYTES
+from ingest.statistics.pair_errors import ROTATED_DRAWS
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
     rows = max(1, batch_tokens // plan.corpus.context) * plan.corpus.context
     batch = rows * (activations + one_layer) if job.kind in ("pivots", "accumulate", "jackknife") else 0
     if job.kind == "jackknife":
-        # post once more, neuron by neuron
-        batch += rows * activations // 2
+        # post once more, neuron by neuron, and units of rotated layers, of one item at a time
+        most = max(item.end - item.first for item in job.items if isinstance(item, JackknifeItem))
+        batch += rows * (activations // 2 + 4 * ROTATED_DRAWS * most)
     return plan.bytes_needed(job) + WORKING_BYTES + batch
 
 

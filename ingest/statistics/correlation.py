@@ -146,6 +146,8 @@ class RotatedLayer:
     layer: int
     mixing: Tensor
     """(d_mlp, rotated) fp32: correlations (x, y) @ mixing = correlations (x, rotated y). Columns of NaN: undefined."""
+    centred: Float64[Tensor, " rotated"]
+    """Sum of squared deviations of each rotated unit from its mean."""
 
 
 def rotation(seed: int, judged: str, rotated: str, layer: int, draw: int, d_mlp: int) -> Tensor:
@@ -174,7 +176,7 @@ def rotate_layer(layer: int, rotation_matrix: Tensor, products: Tensor, sums: Ne
     rotated = rotation_matrix.to(products)
     variance = ((rotated @ covariance) * rotated).sum(1)
     inverse = torch.where(variance > 0, variance.clamp_min(1e-300).rsqrt(), torch.full_like(variance, torch.nan))
-    return RotatedLayer(layer, (rotated * scale * inverse[:, None]).T.float().contiguous())
+    return RotatedLayer(layer, (rotated * scale * inverse[:, None]).T.float().contiguous(), variance)
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,10 @@ class DirectedCorrelations:
     """(neurons, k) int64 flat index of the partner, -1 past the end; equal values in ascending order of index."""
     baseline: Tensor
     """(neurons, draws) float32: largest correlation with any rotated unit; NaN where undefined."""
-    baseline_layer: Tensor
-    """(neurons, draws) int64: the layer of that unit, -1 where undefined."""
+    baseline_unit: Tensor
+    """(neurons, draws) int64 flat index of that unit, -1 where undefined."""
+    baseline_centred: Tensor
+    """(neurons, draws) float64: its sum of squared deviations from its mean, NaN where undefined."""
 
 
 @dataclass(frozen=True)
@@ -244,23 +248,27 @@ def baseline_maximum(correlation: Tensor, draws: list[list[RotatedLayer]], start
         draws: per draw, the rotated layers that lie in the tile.
         starts: first column of each layer within the tile.
     Returns:
-        values (rows, draws) float32 and layers (rows, draws) int64.
+        values (rows, draws) float32, flat indices of the units (rows, draws) int64, and their sums of squared deviations from
+        their means (rows, draws) float64.
     """
     source = correlation.float()
     defined = ~source.isnan().all(1)
     source.nan_to_num_(nan=0.0)
     values = torch.full((len(source), len(draws)), -torch.inf, device=source.device)
-    layers = torch.full((len(source), len(draws)), -1, dtype=torch.int64, device=source.device)
+    units = torch.full((len(source), len(draws)), -1, dtype=torch.int64, device=source.device)
+    centred = torch.full((len(source), len(draws)), torch.nan, dtype=torch.float64, device=source.device)
     for draw, rotated_layers in enumerate(draws):
         for rotated in rotated_layers:
             start = starts[rotated.layer]
             block = source[:, start : start + len(rotated.mixing)] @ rotated.mixing
-            best = block.nan_to_num_(nan=-torch.inf).amax(1)
+            best, unit = block.nan_to_num_(nan=-torch.inf).max(1)
             better = best > values[:, draw]
             values[:, draw] = torch.where(better, best, values[:, draw])
-            layers[:, draw] = layers[:, draw].masked_fill(better, rotated.layer)
+            units[:, draw] = torch.where(better, unit + rotated.layer * block.shape[1], units[:, draw])
+            centred[:, draw] = torch.where(better, rotated.centred[unit], centred[:, draw])
     hidden = ~defined[:, None] | (values == -torch.inf)
-    return values.clamp_(max=1).masked_fill_(hidden, torch.nan), layers.masked_fill_(hidden, -1)
+    values.clamp_(max=1).masked_fill_(hidden, torch.nan)
+    return values, units.masked_fill_(hidden, -1), centred.masked_fill_(hidden, torch.nan)
 
 
 def correlate(products: Tensor, x: NeuronSums, y: NeuronSums) -> Tensor:
@@ -281,9 +289,10 @@ def merge_tiles(parts: list[DirectedCorrelations], k: int) -> DirectedCorrelatio
     values = torch.cat([part.top_values for part in parts], dim=1).nan_to_num(nan=-torch.inf)
     index = torch.cat([part.top_index for part in parts], dim=1)
     top_values, top_index = _ordered(values, index, min(k, values.shape[1]))
-    best, best_layer = parts[0].baseline.clone(), parts[0].baseline_layer.clone()
+    best, unit, centred = parts[0].baseline, parts[0].baseline_unit, parts[0].baseline_centred
     for part in parts[1:]:
         better = (part.baseline > best) | (best.isnan() & ~part.baseline.isnan())
         best = torch.where(better, part.baseline, best)
-        best_layer = torch.where(better, part.baseline_layer, best_layer)
-    return DirectedCorrelations(top_values, top_index, best, best_layer)
+        unit = torch.where(better, part.baseline_unit, unit)
+        centred = torch.where(better, part.baseline_centred, centred)
+    return DirectedCorrelations(top_values, top_index, best, unit, centred)

@@ -91,8 +91,7 @@ def _directed(correlation: Tensor, partners: LayerSpan, rotated: Rotations, k: i
     for chunk in row_chunks(*correlation.shape):
         rows = correlation[chunk].contiguous()  # columns of a tile lie far apart: gathered once
         values, index = top_partners(rows, k, partners.neurons.start)
-        baseline, layers = baseline_maximum(rows, draws, partners.starts())
-        parts.append((values.cpu(), index.cpu(), baseline.cpu(), layers.cpu()))
+        parts.append([part.cpu() for part in (values, index, *baseline_maximum(rows, draws, partners.starts()))])
     return DirectedCorrelations(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 

@@ -1,5 +1,6 @@
 """Per-neuron universality from the best correlations in each other model (UN §4.1, SPEC §2.4)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ class BestMatches:
     """Layer of the draw with the largest baseline."""
     without: Float[np.ndarray, "neurons blocks"]
     """What the best correlation is without each block of documents, less `max_corr`; no columns where blocks are too few."""
+    baseline_without: Float[np.ndarray, "neurons blocks"]
+    """The same of the baseline: mean over the first draws, each with the unit that is best over all documents."""
 
     @property
     def max_corr_se(self) -> Float[np.ndarray, " neurons"]:
@@ -33,18 +36,24 @@ class BestMatches:
         return error_over_blocks(self.without)
 
 
-def best_matches(directed: DirectedCorrelations, without: Float[np.ndarray, "neurons blocks"]) -> BestMatches:
+def best_matches(
+    directed: DirectedCorrelations,
+    without: Float[np.ndarray, "neurons blocks"],
+    baseline_without: Float[np.ndarray, "neurons blocks"],
+    d_mlp: int,
+) -> BestMatches:
     """Reduce one direction of a pair to its best partners.
 
     Args:
-        without: of the best partners, see `BestMatches`.
+        without, baseline_without: see `BestMatches`.
+        d_mlp: of the model that has the partners.
     """
     baseline = directed.baseline.double().numpy()
     draws = baseline.shape[1]
     defined = ~np.isnan(baseline).any(1)
     filled = np.where(defined[:, None], baseline, 0.0)
     largest = filled.argmax(1)
-    layer = directed.baseline_layer.numpy()[np.arange(len(filled)), largest]
+    layer = directed.baseline_unit.numpy()[np.arange(len(filled)), largest] // d_mlp
     deviation = np.where(defined & (draws > 1), filled.std(1), np.nan)
     return BestMatches(
         max_corr=directed.top_values[:, 0].numpy(),
@@ -54,6 +63,7 @@ def best_matches(directed: DirectedCorrelations, without: Float[np.ndarray, "neu
         baseline_se=deviation / np.sqrt(max(1, draws - 1)),
         baseline_layer=np.where(defined, layer, -1),
         without=without,
+        baseline_without=baseline_without,
     )
 
 
@@ -79,7 +89,7 @@ class Universality:
     mean_corr_se: np.ndarray
     """Standard error of mean_corr over blocks of documents, the same blocks left out of all models."""
     excess_se: np.ndarray
-    """Standard error of excess_corr, over blocks and over draws of the baseline."""
+    """Standard error of excess_corr, over blocks, of which best correlations and baselines depend alike, and over draws."""
     n_models: np.ndarray
     """Other models in which the correlation is defined."""
     n_degenerate: np.ndarray
@@ -93,7 +103,9 @@ def universality(matches: list[BestMatches]) -> Universality:
     n_models = (~np.isnan(corr)).sum(0)
     c_max, c_mean, c_min = _spread(corr)
     b_max, b_mean, b_min = _spread(base)
-    corr_se, base_se = _mean_corr_se(matches, corr), _mean_baseline_se(matches, base)
+    of_corr = _mean_without([match.without for match in matches], corr)
+    of_excess = of_corr - _mean_without([match.baseline_without for match in matches], base)
+    none = n_models == 0
     return Universality(
         max_corr=c_max,
         mean_corr=c_mean,
@@ -102,29 +114,31 @@ def universality(matches: list[BestMatches]) -> Universality:
         mean_baseline=b_mean,
         min_baseline=b_min,
         excess_corr=c_mean - b_mean,
-        mean_corr_se=corr_se,
-        excess_se=np.hypot(corr_se, base_se),
+        mean_corr_se=np.where(none, np.nan, error_over_blocks(of_corr)),
+        excess_se=np.where(none, np.nan, np.hypot(error_over_blocks(of_excess), _draws_se(matches, base))),
         n_models=n_models,
         n_degenerate=len(matches) - n_models,
     )
 
 
-def _mean_corr_se(matches: list[BestMatches], corr: np.ndarray) -> np.ndarray:
-    """Of the mean over the models that define it; NaN where one of these has no error."""
-    blocks = {match.without.shape[1] for match in matches}
-    assert len(blocks) == 1, "all models of a run read the same documents"
-    n_models = (~np.isnan(corr)).sum(0)
-    summed = sum(np.where(np.isnan(values)[:, None], 0, m.without) for m, values in zip(matches, corr, strict=True))
-    return np.where(n_models == 0, np.nan, error_over_blocks(np.asarray(summed)) / np.maximum(n_models, 1))
+def _mean_without(of_models: Sequence[Float[np.ndarray, "neurons blocks"]], values: np.ndarray) -> np.ndarray:
+    """(neurons, blocks): what the mean over the models that define it is without each block, less what it is.
+
+    Args:
+        values: (models, neurons), NaN undefined.
+    """
+    assert len({without.shape[1] for without in of_models}) == 1, "all models of a run read the same documents"
+    missing = np.isnan(values)
+    summed = sum(np.where(gone[:, None], 0, without) for without, gone in zip(of_models, missing, strict=True))
+    return np.asarray(summed) / np.maximum((~missing).sum(0), 1)[:, None]
 
 
-def _mean_baseline_se(matches: list[BestMatches], base: np.ndarray) -> np.ndarray:
-    """The same of the mean baseline: models are rotated independently of each other."""
+def _draws_se(matches: list[BestMatches], base: np.ndarray) -> np.ndarray:
+    """Standard error of the mean baseline over draws: models are rotated independently of each other."""
     errors = np.stack([match.baseline_se for match in matches])
     missing = np.isnan(base)
-    n_models = (~missing).sum(0)
-    variance = (np.where(missing, 0, errors) ** 2).sum(0) / np.maximum(n_models, 1) ** 2
-    return np.where(n_models == 0, np.nan, np.sqrt(variance))
+    variance = (np.where(missing, 0, errors) ** 2).sum(0) / np.maximum((~missing).sum(0), 1) ** 2
+    return np.sqrt(variance)
 
 
 def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

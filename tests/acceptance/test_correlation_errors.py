@@ -10,6 +10,7 @@ from ingest.corpus.batches import kept_activations, token_batches
 from ingest.inputs import load_inputs
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
+from ingest.statistics.correlation import rotation
 from ingest.statistics.jackknife import LEAST_BLOCKS, standard_error
 from tests import references
 from tests.acceptance.ingests import contract, rows, run_ingest, small_corpus, tiny_family
@@ -37,15 +38,29 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
     return tiny_family(folder, "abc", d_mlp=12), small_corpus(folder, 40)
 
 
+def rotated_without(x: np.ndarray, y: np.ndarray, blocks: np.ndarray, judged: str, rotated: str) -> np.ndarray:
+    """(blocks, neurons): baseline without each block, mean over two draws of the unit that is best over all blocks."""
+    of_draws = []
+    for draw in (0, 1):
+        layers = [rotation(0, judged, rotated, layer, draw, 12).double().numpy() for layer in range(y.shape[1] // 12)]
+        moving = y * (np.ptp(y, axis=0) > 0)
+        units = np.concatenate([moving[:, 12 * i : 12 * i + 12] @ turned.T for i, turned in enumerate(layers)], axis=1)
+        best = references.correlation(x, units).argmax(1)
+        kept = [blocks != block for block in np.unique(blocks)]
+        of_draws.append([references.correlation(x[rest], units[rest])[np.arange(len(best)), best] for rest in kept])
+    return np.mean(of_draws, axis=0)
+
+
 def assert_errors(url: str, run: int, models: list[Path], corpus: Path) -> None:
     """Every error of a run is that of the definition."""
     values, blocks = activations(models, corpus)
     names = [model.name for model in models]
+    identities = dict(rows(url, "SELECT name, identity FROM models"))
     filled = np.unique(blocks)
     assert len(filled) >= LEAST_BLOCKS
     every = np.ones(len(filled), dtype=bool)
     for a, x in enumerate(values):
-        best_without = []
+        best_without, baseline_without = [], []
         for b, y in enumerate(values):
             if a == b:
                 continue
@@ -64,6 +79,7 @@ def assert_errors(url: str, run: int, models: list[Path], corpus: Path) -> None:
             partner = np.zeros(x.shape[1], dtype=int)
             partner[neuron[first]] = other[first]
             best_without.append(without[:, np.arange(x.shape[1]), partner])
+            baseline_without.append(rotated_without(x, y, blocks, identities[names[a]], identities[names[b]]))
         measured = rows(
             url,
             """SELECT p.mean_corr_se, p.excess_se, count(u.max_corr_se), sum(u.baseline_se ^ 2)
@@ -74,7 +90,10 @@ def assert_errors(url: str, run: int, models: list[Path], corpus: Path) -> None:
         corr_se, excess_se, n_models, draws = (np.array(column, dtype=float) for column in zip(*measured, strict=True))
         assert (n_models == len(models) - 1).all() and (draws > 0).all()
         np.testing.assert_allclose(corr_se, standard_error(np.mean(best_without, axis=0), every), rtol=1e-3, atol=1e-6)
-        np.testing.assert_allclose(excess_se, np.sqrt(corr_se**2 + draws / n_models**2), rtol=1e-5)
+        excess_without = np.mean(best_without, axis=0) - np.mean(baseline_without, axis=0)
+        expected = np.sqrt(standard_error(excess_without, every) ** 2 + draws / n_models**2)
+        np.testing.assert_allclose(excess_se, expected, rtol=1e-3, atol=1e-6)
+        assert (np.abs(excess_se / np.sqrt(corr_se**2 + draws / n_models**2) - 1) > 0.02).mean() > 0.5, "baselines move as well"
 
 
 @pytest.mark.parametrize("plan", [{}, {"memory_gb": 0.0018, "jobs": 6, "batch_tokens": 300}], ids=["whole", "cut"])

@@ -79,11 +79,12 @@ def test_weights_are_found_whatever_else_the_run_has(engine, keys):
 
 def test_best_matches_come_back_in_flat_order(engine, keys):
     ids = [model for (model,) in rows(engine, "SELECT id FROM models ORDER BY id")]
-    corr, other, baseline, _, baseline_se, layer, without = best_matches(engine, 1, ids[0], ids[1])
+    corr, other, baseline, _, baseline_se, layer, without, baseline_without = best_matches(engine, 1, ids[0], ids[1])
     alive = np.arange(N) != DEAD
     assert len(corr) == alive.sum()
     assert other.tolist() == np.flatnonzero(alive).tolist()
     np.testing.assert_allclose(without, np.tile(WITHOUT_BLOCKS, (len(corr), 1)), rtol=1e-6)
+    assert baseline_without.shape == without.shape and not baseline_without.any()
     np.testing.assert_allclose(baseline_se, BASELINE_SE, rtol=1e-6)
     assert set(layer.tolist()) == {0} and set(baseline.round(3).tolist()) == {0.2}
 

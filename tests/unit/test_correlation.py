@@ -81,7 +81,14 @@ def test_baseline_from_covariances_equals_rotating_activations() -> None:
         direct = references.rotated_baseline(x.numpy()[:, alive], [centred[:, :8], centred[:, 8:]], rotations)
         np.testing.assert_allclose(result.forward.baseline[alive, draw], direct, atol=1e-5)
         assert result.forward.baseline[3, draw].isnan()
-        assert result.forward.baseline_layer[3, draw] == -1
+        assert result.forward.baseline_unit[3, draw] == -1 and result.forward.baseline_centred[3, draw].isnan()
+        units = np.concatenate([centred[:, 8 * i : 8 * i + 8] @ rotations[i].T for i in (0, 1)], axis=1)[
+            :, result.forward.baseline_unit[alive, draw]
+        ]
+        chosen = np.diag(references.correlation(x.numpy()[:, alive], units))
+        np.testing.assert_allclose(chosen, direct, atol=1e-5)
+        spread = ((units - units.mean(0)) ** 2).sum(0)
+        np.testing.assert_allclose(result.forward.baseline_centred[alive, draw], spread, rtol=1e-5)
 
 
 def test_rotations_have_unit_rows_and_their_own_seed() -> None:
@@ -130,7 +137,8 @@ def test_tiles_merge_to_the_whole(cut_rows: int, cut_columns: int, seed: int) ->
         torch.testing.assert_close(merged.top_values, whole.forward.top_values[rows.neurons], atol=1e-6, rtol=0)
         assert torch.equal(merged.top_index, whole.forward.top_index[rows.neurons])
         torch.testing.assert_close(merged.baseline, whole.forward.baseline[rows.neurons], atol=1e-5, rtol=0)
-        assert torch.equal(merged.baseline_layer, whole.forward.baseline_layer[rows.neurons])
+        assert torch.equal(merged.baseline_unit, whole.forward.baseline_unit[rows.neurons])
+        assert torch.equal(merged.baseline_centred, whole.forward.baseline_centred[rows.neurons])
 
 
 def test_products_flush_and_merge_exactly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ PAIRS = st.sets(st.sampled_from([(0, 1), (0, 2), (1, 2)]), min_size=1).map(lambd
 @settings(deadline=None, max_examples=40)
 @given(pairs=PAIRS, neurons=st.integers(1, 60), at_least=st.integers(1, 9))
 def test_every_neuron_is_read_once_in_every_block(pairs: tuple[tuple[int, int], ...], neurons: int, at_least: int) -> None:
-    budget = bytes_needed(neurons, TOP_K)
+    budget = bytes_needed(neurons, TOP_K, max(shape.d_mlp for shape in SHAPES))
     plan = planned(pairs, budget, at_least)
     jobs = [job for job in plan.jobs if job.kind == "jackknife"]
     seen: Counter[tuple[int, int, int, int]] = Counter()
@@ -53,7 +53,7 @@ def test_every_neuron_is_read_once_in_every_block(pairs: tuple[tuple[int, int], 
 @settings(deadline=None, max_examples=40)
 @given(pairs=PAIRS, at_least=st.integers(1, 6))
 def test_it_waits_for_the_tiles_and_moments_of_its_models(pairs: tuple[tuple[int, int], ...], at_least: int) -> None:
-    plan = planned(pairs, bytes_needed(9, TOP_K), at_least)
+    plan = planned(pairs, bytes_needed(9, TOP_K, 8), at_least)
     for job in (job for job in plan.jobs if job.kind == "jackknife"):
         before = [item for number in job.after for item in plan.jobs[number].items]
         wanted = {tuple(sorted(item.models)) for item in job.items}

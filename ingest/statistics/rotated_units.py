@@ -1,0 +1,64 @@
+"""Units of rotated layers, made of the activations of the neurons: those that are best in draws of the baseline (SPEC 2.2)."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from ingest.statistics.correlation import DirectedCorrelations, NeuronSums
+
+
+class BestUnits:
+    """In each of some draws, for some neurons the rotated unit of another model with which they correlate most."""
+
+    index: Int64[Tensor, "neurons draws"]
+    """Which of the units it is; -1 where there is none."""
+    sums: NeuronSums
+    """Of the units, over all tokens, about the pivot of the neurons that they are made of."""
+
+    def __init__(
+        self,
+        best: DirectedCorrelations,
+        draws: int,
+        sums: NeuronSums,
+        d_mlp: int,
+        rotation: Callable[[int, int], Float32[Tensor, "rotated d_mlp"]],
+    ) -> None:
+        """Args:
+        best: of the neurons.
+        draws: how many, the first ones.
+        sums: of all neurons of the other model.
+        rotation: gives the rows of a layer's rotation, of a layer and a draw.
+        """
+        self._layers: list[tuple[slice, Tensor]] = []
+        self.index = torch.full_like(best.baseline_unit[:, :draws], -1)
+        self.correlations = best.baseline[:, :draws].double()
+        alive = (~sums.degenerate).double()
+        s_x, s_xx, n_units = [sums.s_x[:0]], [sums.s_xx[:0]], 0
+        for draw in range(draws):
+            units = best.baseline_unit[:, draw]
+            for layer in (units[units >= 0] // d_mlp).unique().tolist():
+                here = units // d_mlp == layer
+                distinct, first, place = _distinct(units[here])
+                neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
+                mixing = rotation(layer, draw)[distinct - layer * d_mlp].double() * alive[neurons]
+                self._layers.append((neurons, mixing.float().contiguous()))
+                self.index[here, draw] = place + n_units
+                s_x.append(mixing @ sums.s_x[neurons])
+                s_xx.append(best.baseline_centred[here, draw][first] + s_x[-1] ** 2 / sums.n)
+                n_units += len(distinct)
+        self.sums = NeuronSums(sums.n, torch.cat(s_x), torch.cat(s_xx))
+
+    def activations(self, values: Float32[Tensor, "neurons tokens"]) -> Float32[Tensor, "units tokens"]:
+        """Of the units, given those of all neurons about their pivot."""
+        return torch.cat([values[:0], *(mixing @ values[neurons] for neurons, mixing in self._layers)])
+
+
+def _distinct(units: Int64[Tensor, " neurons"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Each unit once, where it is first, and the place of the unit of each neuron among them."""
+    distinct, place = units.unique(return_inverse=True)
+    first = torch.full_like(distinct, len(units)).scatter_reduce(
+        0, place, torch.arange(len(units), device=units.device), "amin"
+    )
+    return distinct, first, place
