@@ -1,9 +1,10 @@
 """Do standard errors hold? Two halves of the documents, with nothing in common, must differ by as much as their errors say.
 
-    python -m bench.trust.intervals [--splits 50] [--models 2] [--max-tokens N] [--equal-shares]
+    python -m bench.trust.intervals [--splits 50] [--models 2] [--max-tokens N]
 
-Each split deals the documents of the pocket corpus into two halves at random; with `--equal-shares` those of every subset, so
-that both halves have as much of each. Either half is ingested as a
+Each split deals the documents of the pocket corpus into two halves at random: in turn those of every subset, so that both halves
+have as much of each, and all of them, so that shares of subsets are random, too. Errors are to hold between the two, for the
+shares of a corpus are neither given nor chance. Either half is ingested as a
 corpus of its own, with 32 blocks and draws of rotations of its own, and what the catalog says of a neuron in one is compared
 with what it says in the other: a difference beyond the 95 % bound of Student's t, over both errors, is counted. Of errors that
 hold, 5 % are. Only neurons count that are active in 30 documents or more of either half: of what hardly ever happens no error
@@ -111,7 +112,7 @@ def compared(engine: Engine, runs: tuple[int, int], often: pd.Series) -> dict[st
     return found
 
 
-def measure(n_splits: int, n_models: int, max_tokens: int | None, seed: int, equal_shares: bool) -> list[dict[str, Any]]:
+def measure(n_splits: int, n_models: int, max_tokens: int | None, seed: int) -> list[dict[str, Any]]:
     """A row for each question."""
     texts, models = documents(), POCKET_MODELS[:n_models]
     opened = [open_checkpoint(parse_model_argument(path), CPU) for path in models]
@@ -119,7 +120,7 @@ def measure(n_splits: int, n_models: int, max_tokens: int | None, seed: int, equ
     found: dict[str, list[tuple[float, float, int]]] = {name: [] for name in QUESTIONS}
     with own_catalog() as engine, tempfile.TemporaryDirectory() as folder:
         for number in range(n_splits):
-            first = split(texts, np.random.default_rng([seed, number]), equal_shares)
+            first = split(texts, np.random.default_rng([seed, number]), equal_shares=number % 2 == 0)
             runs = []
             for half, chosen in enumerate((first, ~first)):
                 path = Path(folder) / f"{number}-{half}.jsonl"
@@ -134,13 +135,18 @@ def measure(n_splits: int, n_models: int, max_tokens: int | None, seed: int, equ
             "what": name,
             "differences": sum(n for _, _, n in answers),
             "splits": len(answers),
-            "beyond the 95 % bound, %": 100 * float(np.mean([share for share, _, _ in answers])),
-            "least, %": 100 * min(share for share, _, _ in answers),
-            "most, %": 100 * max(share for share, _, _ in answers),
+            "beyond the 95 % bound, %": _beyond(answers),
+            "in halves of equal shares, %": _beyond(answers[::2]),
+            "in halves of random shares, %": _beyond(answers[1::2]),
             "SD of difference / error": float(np.mean([spread for _, spread, _ in answers])),
         }
         for name, answers in found.items()
     ]
+
+
+def _beyond(answers: Sequence[tuple[float, float, int]]) -> float | str:
+    """The mean over splits, in percent."""
+    return 100 * float(np.mean([share for share, _, _ in answers])) if answers else "–"
 
 
 def _often(engine: Engine, model: str, active: np.ndarray, first: np.ndarray) -> pd.Series:
@@ -157,10 +163,9 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=50)
     parser.add_argument("--models", type=int, default=2)
     parser.add_argument("--max-tokens", type=int, help="of each half; all of it if this is not given")
-    parser.add_argument("--equal-shares", action="store_true", help="of subsets")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    print(table(measure(arguments.splits, arguments.models, arguments.max_tokens, arguments.seed, arguments.equal_shares)))
+    print(table(measure(arguments.splits, arguments.models, arguments.max_tokens, arguments.seed)))
 
 
 if __name__ == "__main__":
