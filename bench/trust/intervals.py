@@ -2,13 +2,12 @@
 
     python -m bench.trust.intervals [--splits 50] [--models 2] [--max-tokens N]
 
-Each split deals the documents of the pocket corpus into two halves at random: in turn those of every subset, so that both halves
-have as much of each, and all of them, so that shares of subsets are random, too. Errors are to hold between the two, for the
-shares of a corpus are neither given nor chance. Either half is ingested as a
-corpus of its own, with 32 blocks and draws of rotations of its own, and what the catalog says of a neuron in one is compared
-with what it says in the other: a difference beyond the 95 % bound of Student's t, over both errors, is counted. Of errors that
-hold, 5 % are. Only neurons count that are active in 30 documents or more of either half: of what hardly ever happens no error
-is known.
+Each split deals the documents of the pocket corpus into two halves at random: in turn those of every subset, so that both
+halves have as much of each, and all of them, so that shares of subsets are random, too. Errors are to hold between the two, for
+the shares of a corpus are neither given nor chance. Either half is ingested as a corpus of its own, with 32 blocks and draws of
+rotations of its own, and what the catalog says of a neuron in one is compared with what it says in the other: a difference
+beyond the 95 % bound of Student's t, over both errors, is counted. Of errors that hold, 5 % are. Only neurons count that are
+active in 30 documents or more of either half: of what hardly ever happens no error is known.
 """
 
 import argparse
