@@ -164,6 +164,10 @@ def _counted(counts: Sequence[Record], n_models: int) -> str:
     )
 
 
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
+
+
 def _present(family: "Family", n_models: int, wanted: "FindingsFilter") -> str:
     name = family.family
     order = "score" if family.lowest_is_best else "score DESC"
@@ -172,7 +176,7 @@ def _present(family: "Family", n_models: int, wanted: "FindingsFilter") -> str:
     conditions = " AND ".join(f"{column} = {_literal(value)}" for column, value in asked.items() if value is not None)
     elsewhere = f"**Not looked for everywhere**: {family.not_looked_for}.\n\n" if family.not_looked_for else ""
     return (
-        f"## {name}\n\n{_rule(family)}\n{_counted(family.counts, n_models)}\n\n{elsewhere}"
+        f"## {name}\n\n{_rule(family)}\n{_counted(family.counts, n_models)} {_sentence(family.chance)}\n\n{elsewhere}"
         f"```sh\ncatalog find{_words(wanted, name)} --limit {wanted.limit}\n```\n\n"
         f"```sql\nSELECT model, layer, neuron, subtype, score, evidence FROM {view} WHERE {conditions}\n"
         f"ORDER BY {order}, model, layer, neuron LIMIT {wanted.limit};\n```\n\n"

@@ -5,7 +5,7 @@ neurons come closest to it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -55,6 +55,8 @@ class Family:
     """parameter, value, description."""
     counts: list[Values]
     """model, layer, subtype, labels, neurons, universal_neurons, undecided_neurons; nothing where no neuron has it."""
+    chance: str
+    """How many neurons chance gives, of how many that there are; empty where no neuron has it."""
     best: list[Values]
     """Its best neurons, with what the rule looked at, top tokens and examples."""
     looked_for: bool
@@ -92,7 +94,7 @@ def findings(connection: Connection, wanted: FindingsFilter) -> Findings:
     model = check_model_if_any(connection, wanted.model, wanted.run)
     if wanted.family is not None:
         check_family(connection, wanted.family, wanted.run)
-    question = _Question(connection, *members_asked(model, wanted.run), wanted.limit)
+    question = _Question(connection, *members_asked(model, wanted.run), replace(wanted, model=model))
     runs = question.ask(_RUNS).records()
     layers = queries.layer_profiles(connection, model, wanted.run)
     shapes = layers.select("model", "layer", "n_neurons", "n_universal", "n_undecided").records()
@@ -113,7 +115,7 @@ class _Question:
     connection: Connection
     members: str
     values: Values
-    limit: int
+    wanted: FindingsFilter
 
     def ask(self, statement: str, **more: Any) -> Rows:
         return ask(self.connection, f"WITH m AS MATERIALIZED ({self.members}) {statement}", {**self.values, **more})
@@ -173,6 +175,7 @@ def _family(
         parts=[] if rule is None else [*parts.parts_of_rule(name)],
         thresholds=[_but(row, "family") for row in thresholds if row["family"] == name],
         counts=[_but(row, "run_id", "family") for row in counts],
+        chance=queries.chance_of(question.connection, name, question.wanted.model, question.wanted.run) if counts else "",
         best=_best(question, name) if counts else [],
         looked_for=bool(looked_in),
         not_looked_for=never_asked(question.connection, others, name) if others else "",
@@ -195,12 +198,12 @@ def _closest(question: _Question, rule: Rule) -> list[Values]:
     if not rule.closest:
         return []
     version = newest_version(question.connection, drafts=False)
-    return question.ask(rule.closest, shown=question.limit, version=version).records()
+    return question.ask(rule.closest, shown=question.wanted.limit, version=version).records()
 
 
 def _best(question: _Question, name: str) -> list[Values]:
     """The best neurons of a family; evidence is what the rule looked at, `in_words` the same for a person."""
-    labels = question.ask(_BEST, family=name, shown=question.limit).records()
+    labels = question.ask(_BEST, family=name, shown=question.wanted.limit).records()
     return [
         {
             **_but(label, "run_id", "neuron_id"),

@@ -176,12 +176,21 @@ def family_counts(connection: Connection, model: str | None = None, run: int | N
 
 
 def chance_of(connection: Connection, family: str, model: str | None = None, run: int | None = None) -> str:
-    """How many neurons of a family chance gives, in a few words."""
+    """How many neurons of a family chance gives, of how many that there are, in a few words."""
     counts = [count for count in family_counts(connection, model, run, "model").records() if count["family"] == family]
-    expected = [count["expected_by_chance"] for count in counts if count["expected_by_chance"] is not None]
-    if not expected:
+    known = [count for count in counts if count["expected_by_chance"] is not None]
+    if not known:
         return str(counts[0]["control"]) if counts else "no control"
-    return f"{sum(expected):,.4g} neurons expected by chance"
+    expected = sum(count["expected_by_chance"] for count in known)
+    said = f"{expected:,.4g} neurons expected by chance"
+    found = [count for count in known if count["neurons"]]
+    if not found:
+        return said
+    neurons = sum(count["neurons"] for count in found)
+    # the limit is that of the control, the same for models that have none
+    limits = [count["chance_ratio_upper"] * float(count["neurons"]) for count in found]
+    upper = sum(limits) / len(limits) * len(known)
+    return f"{said}, {100 * expected / float(neurons):,.0f} % of those found, at most {100 * upper / float(neurons):,.0f} %"
 
 
 def layer_profiles(connection: Connection, model: str | None = None, run: int | None = None) -> Rows:

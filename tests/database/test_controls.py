@@ -75,11 +75,13 @@ def test_what_chance_gives_stands_beside_what_there_is(engine, published_family,
     neurons_found, expected, ratio, ratio_upper, told = counted(engine, "dead")
     assert (neurons_found, expected, ratio, told) == (10, 1.0, 0.1, "above 5 %")
     assert ratio_upper == pytest.approx(upper(1) / 10, rel=0.01)
+    assert store.chance_of("dead", MODELS[0]) == "1 neurons expected by chance, 10 % of those found, at most 47 %"
+    assert store.chance_of("dead", MODELS[1]) == "1 neurons expected by chance", "of none that are there"
     kill(engine, control)
     store.relabel()
     assert counted(engine, "dead")[1:3] == (0.0, 0.0) and counted(engine, "dead")[4] == "at most 5 %"
     assert counted(engine, "dead")[3] == pytest.approx(upper(0) / 10, rel=0.01) and upper(0) == pytest.approx(-math.log(0.05))
-    assert store.chance_of("dead", MODELS[0]) == "0 neurons expected by chance"
+    assert store.chance_of("dead", MODELS[0]) == "0 neurons expected by chance, 0 % of those found, at most 30 %"
     assert store.chance_of("prediction") == "no control of this kind" and store.chance_of("syntax") == "no control"
     assert counted(engine, "prediction")[1:] == (None, None, None, "no control of this kind")
     assert counted(engine, "unexplained")[4] == "no control of this kind"
