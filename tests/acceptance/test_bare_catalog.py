@@ -8,12 +8,11 @@ from sqlalchemy import URL
 
 from cli.main import main
 from tests import factories
-from tests.acceptance.ingests import BUT_SYNTAX, run_ingest
+from tests.acceptance.ingests import BUT_SYNTAX, OF_ONE, run_ingest
 from tests.conftest import database
 
-WITHOUT_CORRELATIONS = tuple(part for part in BUT_SYNTAX if part != "correlations")
 CATALOGS = {
-    "one model of one layer": ("a", 1, WITHOUT_CORRELATIONS),
+    "one model of one layer": ("a", 1, OF_ONE),
     "weights alone": ("a", 2, ("weights",)),
     "two models": ("ab", 2, BUT_SYNTAX),
 }

@@ -13,18 +13,17 @@ from sqlalchemy import URL
 from catalog import parts
 from cli.widths import width_of
 from tests import factories
-from tests.acceptance.ingests import BUT_SYNTAX, ROLES, SUMS, run_ingest, tiny_family
+from tests.acceptance.ingests import OF_ONE, ROLES, SUMS, run_ingest, tiny_family
 from tests.commands import Answer, run_catalog
 from tests.conftest import database
 
 catalog = run_catalog
 
-OF_ONE = tuple(part for part in SUMS if part != "correlations")
 CATALOGS: dict[str, tuple[str, dict[str, int], tuple[str, ...]]] = {
     "two models": ("ab", {}, SUMS),
-    "one model": ("a", {}, OF_ONE),
+    "one model": ("a", {}, tuple(part for part in OF_ONE if part not in ROLES)),
     "one layer": ("ab", {"n_layers": 1}, SUMS),
-    "one model of one layer": ("a", {"n_layers": 1}, tuple(part for part in BUT_SYNTAX if part in (*OF_ONE, *ROLES))),
+    "one model of one layer": ("a", {"n_layers": 1}, OF_ONE),
     "activations alone": ("a", {}, ("activations",)),
     "weights alone": ("a", {}, ("weights",)),
 }

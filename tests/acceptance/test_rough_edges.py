@@ -13,7 +13,7 @@ from ingest.pipeline.main_path import ingest
 from ingest.progress import Silent
 from ingest.settings import IngestSettings
 from tests import factories
-from tests.acceptance.ingests import BUT_SYNTAX, contract, rows, run_ingest, small_corpus, tiny_family
+from tests.acceptance.ingests import BUT_SYNTAX, OF_ONE, contract, rows, run_ingest, small_corpus, tiny_family
 from tests.commands import run_catalog
 
 catalog = run_catalog
@@ -158,10 +158,7 @@ def test_a_layer_without_a_live_neuron(catalog, database_url: str, tmp_path: Pat
     assert catalog("verify", "1").code == 0
 
 
-ONE_MODEL = tuple(part for part in BUT_SYNTAX if part not in ("correlations", "substitution"))
-
-
-@pytest.mark.parametrize("parts", [("positions",), ("distributions", "examples"), ONE_MODEL], ids=",".join)
+@pytest.mark.parametrize("parts", [("positions",), ("distributions", "examples"), OF_ONE], ids=",".join)
 def test_one_model_has_every_part_but_correlations(catalog, database_url: str, tmp_path: Path, parts: tuple[str, ...]) -> None:
     (model,) = tiny_family(tmp_path, "a")
     report = run_ingest(database_url, [model], small_corpus(tmp_path), only=parts)
@@ -182,7 +179,7 @@ def test_what_one_model_can_have_is_named(database_url: str, tmp_path: Path) -> 
     with pytest.raises(InputError, match="at least two models are needed for correlations") as caught:
         run_ingest(database_url, [model], corpus, only=BUT_SYNTAX)
     parts = str(caught.value).split("--only ")[1].removesuffix(" for one.")
-    assert parts == ",".join(ONE_MODEL)
+    assert parts == ",".join(OF_ONE)
     assert run_ingest(database_url, [model], corpus, only=tuple(parts.split(","))).outcome == "published"
     with pytest.raises(InputError, match="or --only weights for one"):
         run_ingest(database_url, [model], corpus, only=("correlations",))
