@@ -13,7 +13,7 @@ BENCHMARKS = {
     for benchmark in (
         Benchmark("bench.trust.simulated", [], ["--corpora", "5"]),
         Benchmark("bench.trust.intervals", ["--max-tokens", "100000"], ["--splits", "1", "--max-tokens", "50000"]),
-        Benchmark("bench.trust.decisions", [], ["--max-tokens", "50000"]),
+        Benchmark("bench.trust.decisions", ["--max-tokens", "500000"], ["--max-tokens", "50000"]),
         Benchmark("bench.trust.untrained", [], ["--networks", "2", "--tokens", "30000"]),
         Benchmark("bench.trust.twins", ["--max-tokens", "300000"], ["--twins", "2", "--max-tokens", "50000"]),
     )
