@@ -178,7 +178,7 @@ def test_universal_neurons_and_as_many_others_are_chosen(excess: list[float], mo
 def test_stand_ins_are_the_two_best_and_one_of_the_layer_of_the_best() -> None:
     other, second = np.array([5, -1, 9, 0]), np.array([2, -1, -1, 1])
     nothing = np.full(4, np.nan)
-    partners = Partners(BestMatches(nothing, other, nothing, nothing, nothing, np.full(4, -1), np.empty((4, 0))), second)
+    partners = Partners(BestMatches(nothing, other, nothing, nothing, nothing, np.full(4, -1), *np.empty((2, 4, 0))), second)
     found = stand_in(np.array([0, 1, 2, 3]), partners, 4, [0, 1])
     assert found.shape == (4, len(KINDS)) and found[1].tolist() == [-1, -1, -1]
     assert found[:, 0].tolist() == other.tolist() and found[:, 1].tolist() == second.tolist()
