@@ -276,16 +276,15 @@ def stage_pairs(handle: RunHandle, own: ModelIds, others: list[ModelIds]) -> Non
                 "max_corr": best[alive].astype(np.float32),
                 "max_corr_se": np.full(len(alive), CORR_SE, dtype=np.float32),
                 "without_blocks": np.tile(WITHOUT_BLOCKS.astype(np.float32), (len(alive), 1)),
-                "baseline_without_blocks": np.zeros((len(alive), len(WITHOUT_BLOCKS)), dtype=np.float32),
+                "baseline_without_blocks": np.zeros((len(alive), 32), dtype=np.float32),
                 "other_neuron_id": other.neuron_ids[alive],
                 "baseline": baseline[alive].astype(np.float32),
                 "baseline_sd": np.full(len(alive), BASELINE_SE * 7**0.5, dtype=np.float32),
                 "baseline_se": np.full(len(alive), BASELINE_SE, dtype=np.float32),
                 "baseline_layer": np.zeros(len(alive), dtype=np.int16),
-                "diag_corr": best[alive].astype(np.float32),
-                "mutual_best": np.ones(len(alive), dtype=bool),
+                "diag_corr": best[alive].astype(np.float32), "mutual_best": np.ones(len(alive), dtype=bool),
             },
-        )
+        )  # fmt: skip
     handle.stage(
         "universality",
         {
