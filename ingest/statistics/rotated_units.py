@@ -52,7 +52,11 @@ class BestUnits:
 
     def activations(self, values: Float32[Tensor, "neurons tokens"]) -> Float32[Tensor, "units tokens"]:
         """Of the units, given those of all neurons about their pivot."""
-        return torch.cat([values[:0], *(mixing @ values[neurons] for neurons, mixing in self._layers)])
+        made, first = values.new_empty(len(self.sums.s_x), values.shape[1]), 0
+        for neurons, mixing in self._layers:
+            torch.mm(mixing, values[neurons], out=made[first : first + len(mixing)])
+            first += len(mixing)
+        return made
 
 
 def _distinct(units: Int64[Tensor, " neurons"]) -> tuple[Tensor, Tensor, Tensor]:
