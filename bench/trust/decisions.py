@@ -8,7 +8,6 @@ universal ones.
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bench import POCKET_CORPUS, POCKET_MODELS
-from bench.trust.intervals import documents, split
+from bench.trust.intervals import documents, split, write_halves
 from bench.trust.place import ingested, own_catalog, rows
 from cli.markdown import table
 
@@ -48,11 +47,7 @@ def measure(n_models: int, max_tokens: int | None) -> list[dict[str, Any]]:
     texts, models = documents(), POCKET_MODELS[:n_models]
     first = split(texts, np.random.default_rng(0), equal_shares=True)
     with own_catalog() as engine, tempfile.TemporaryDirectory() as folder:
-        halves = []
-        for half, chosen in enumerate((first, ~first)):
-            path = Path(folder) / f"{half}.jsonl"
-            path.write_text("".join(json.dumps(texts[i]) + "\n" for i in np.flatnonzero(chosen)), encoding="utf-8")
-            halves.append(path)
+        halves = write_halves(texts, first, Path(folder) / "half")
         asked = {"max_tokens": max_tokens, "controls": 0}
         draws = [ingested(models, POCKET_CORPUS, PARTS, seed=seed, **asked) for seed in (0, 1)]
         parts = [ingested(models, path, PARTS, seed=seed, **asked) for seed, path in enumerate(halves)]

@@ -81,7 +81,7 @@ def active_documents(checkpoint: Checkpoint, texts: Sequence[str]) -> np.ndarray
     return active
 
 
-def split(texts: Sequence[dict[str, str]], random: np.random.Generator, equal_shares: bool = False) -> np.ndarray:
+def split(texts: Sequence[dict[str, str]], random: np.random.Generator, equal_shares: bool) -> np.ndarray:
     """(documents,) bool: which are of the first half; half of all, or, in equal shares, half of each subset."""
     first = np.zeros(len(texts), dtype=bool)
     subsets = np.array([text["subset"] if equal_shares else "" for text in texts])
@@ -89,6 +89,14 @@ def split(texts: Sequence[dict[str, str]], random: np.random.Generator, equal_sh
         places = random.permutation(np.flatnonzero(subsets == subset))
         first[places[: (len(places) + int(random.integers(2))) // 2]] = True
     return first
+
+
+def write_halves(texts: Sequence[dict[str, str]], first: np.ndarray, stem: Path) -> list[Path]:
+    """A corpus of either half, in files whose names begin alike."""
+    paths = [stem.with_name(f"{stem.name}-{half}.jsonl") for half in range(2)]
+    for path, chosen in zip(paths, (first, ~first), strict=True):
+        path.write_text("".join(json.dumps(texts[i]) + "\n" for i in np.flatnonzero(chosen).tolist()), encoding="utf-8")
+    return paths
 
 
 def compared(engine: Engine, runs: tuple[int, int], often: pd.Series) -> dict[str, tuple[float, float, int]]:
@@ -120,11 +128,9 @@ def measure(n_splits: int, n_models: int, max_tokens: int | None, seed: int) -> 
     with own_catalog() as engine, tempfile.TemporaryDirectory() as folder:
         for number in range(n_splits):
             first = split(texts, np.random.default_rng([seed, number]), equal_shares=number % 2 == 0)
-            runs = []
-            for half, chosen in enumerate((first, ~first)):
-                path = Path(folder) / f"{number}-{half}.jsonl"
-                path.write_text("".join(json.dumps(texts[i]) + "\n" for i in np.flatnonzero(chosen)), encoding="utf-8")
-                runs.append(ingested(models, path, PARTS, max_tokens=max_tokens, seed=2 * number + half, controls=0))
+            asked = {"max_tokens": max_tokens, "controls": 0}
+            halves = enumerate(write_halves(texts, first, Path(folder) / str(number)), start=2 * number)
+            runs = [ingested(models, path, PARTS, seed=half, **asked) for half, path in halves]
             often = pd.concat([_often(engine, c.name, of, first) for c, of in zip(opened, active, strict=True)])
             for name, answer in compared(engine, (runs[0], runs[1]), often).items():
                 found[name].append(answer)

@@ -172,7 +172,7 @@ def of_all_models(part: str) -> bool:
     return all(rows.of_all_models for rows in rows_of(part))
 
 
-def of_pairs(names: Iterable[str]) -> tuple[str, ...]:
+def of_several_models(names: Iterable[str]) -> tuple[str, ...]:
     """Those of the parts that compare models, and have nothing to say of one alone."""
     return tuple(name for name in names if all(rows.each == "pair" or rows.of_all_models for rows in rows_of(name)))
 

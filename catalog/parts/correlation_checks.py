@@ -2,6 +2,7 @@
 
 from catalog.parts.part import OWN_NEURONS, Check
 from catalog.parts.rule import decided, in_force
+from catalog.parts.view_text import JACKKNIFE
 
 _MODEL_PAIRS = """
 SELECT a.model_id || ' and ' || b.model_id AS what
@@ -50,18 +51,17 @@ SELECT 'neuron ' || COALESCE(u.neuron_id, p.neuron_id) || ' in model ' || COALES
  WHERE (u.other_neuron_id, u.max_corr, u.max_corr_se, u.mutual_best)
        IS DISTINCT FROM (p.other_neuron_id, p.correlation, p.correlation_se, p.mutual_best)"""
 
-# Delete-a-group jackknife (`ingest.statistics.jackknife`); the estimates are float4.
-_JACKKNIFE = """
+# The estimates are float4.
+_JACKKNIFE = f"""
 SELECT 'neuron ' || u.neuron_id || ' in model ' || u.other_model_id AS what
   FROM universality_by_model u
- CROSS JOIN LATERAL (SELECT count(*) AS n, sum(d::double precision) AS first, sum(d::double precision ^ 2) AS second
+ CROSS JOIN LATERAL (SELECT count(*) AS n, {JACKKNIFE.format("d::double precision")} AS se
                        FROM unnest(u.without_blocks) AS d) AS b
  WHERE u.run_id = :run_id AND u.without_blocks IS NOT NULL
-   AND (b.n < 10 OR abs(sqrt((b.n - 1) / b.n::double precision * greatest(0, b.second - b.first ^ 2 / b.n)) - u.max_corr_se)
-                    > 1e-6)"""
+   AND (b.n < 10 OR abs(b.se - u.max_corr_se) > 1e-6)"""
 
 # Blocks are the same in all models, of best correlations and of baselines; draws are independent. The estimates are float4.
-_ERRORS = """
+_ERRORS = f"""
 WITH m AS (SELECT neuron_id, without_blocks, baseline_without_blocks, baseline_se, max_corr, baseline,
                   count(max_corr) OVER own AS n_corr, count(baseline) OVER own AS n_baseline
              FROM universality_by_model WHERE run_id = :run_id WINDOW own AS (PARTITION BY neuron_id)),
@@ -73,8 +73,8 @@ WITH m AS (SELECT neuron_id, without_blocks, baseline_without_blocks, baseline_s
                        sum(block.corr::double precision / m.n_corr - block.baseline::double precision / m.n_baseline) AS excess
                   FROM m CROSS JOIN LATERAL unnest(m.without_blocks, m.baseline_without_blocks)
                              WITH ORDINALITY AS block(corr, baseline, number) GROUP BY 1, 2),
-     jackknife AS (SELECT neuron_id, sqrt((count(*) - 1) * var_pop(corr)) AS corr,
-                          sqrt((count(*) - 1) * var_pop(excess)) AS excess FROM blocks GROUP BY 1)
+     jackknife AS (SELECT neuron_id, {JACKKNIFE.format("corr")} AS corr, {JACKKNIFE.format("excess")} AS excess
+                     FROM blocks GROUP BY 1)
 SELECT 'neuron ' || u.neuron_id AS what
   FROM universality u JOIN draws USING (neuron_id) LEFT JOIN jackknife USING (neuron_id)
  WHERE u.run_id = :run_id AND u.n_models > 0

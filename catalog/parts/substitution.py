@@ -6,7 +6,7 @@ Which neurons match is what the part `correlations` found; of a neuron and its m
 from sqlalchemy import ARRAY, BigInteger, Double, Integer, Text
 
 from catalog.parts.part import Check, Part, Rows, Section, View
-from catalog.parts.view_text import NEURON
+from catalog.parts.view_text import JACKKNIFE, NEURON
 from catalog.schema.base import OVER_BLOCKS, check, column, error_of, number, of_neuron, refers, table
 from catalog.words import BOUND
 
@@ -73,8 +73,8 @@ _STAND_INS = """(SELECT s.run_id, s.neuron_id, s.kind, s.other_model_id, s.other
                r.token_restored, r.token_restored_se, r.token_blocks
           FROM public.replaced_neurons r)"""
 
-_STANDARD_ERROR = f"CASE WHEN count(*) >= {LEAST_BLOCKS} THEN sqrt((count(*) - 1) * var_pop({{}})) END"
-"""SQL: by a jackknife, of an estimate without each of g blocks: (g - 1) / g of the sum of squares about their mean."""
+_STANDARD_ERROR = f"CASE WHEN count(*) >= {LEAST_BLOCKS} THEN {JACKKNIFE} END"
+"""SQL: of an estimate without each of so many blocks; NULL where they are too few."""
 
 # Of sums over neurons, block by block, for the same documents are read for all of them; that one line is too steep says nothing
 # of the others.

@@ -4,8 +4,8 @@ One snapshot answers: the counts, the best neurons of a family, or, where no neu
 neurons come closest to it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
@@ -94,7 +94,7 @@ def findings(connection: Connection, wanted: FindingsFilter) -> Findings:
     model = check_model_if_any(connection, wanted.model, wanted.run)
     if wanted.family is not None:
         check_family(connection, wanted.family, wanted.run)
-    question = _Question(connection, *members_asked(model, wanted.run), replace(wanted, model=model))
+    question = _Question(connection, *members_asked(model, wanted.run), wanted.limit)
     runs = question.ask(_RUNS).records()
     layers = queries.layer_profiles(connection, model, wanted.run)
     shapes = layers.select("model", "layer", "n_neurons", "n_universal", "n_undecided").records()
@@ -104,7 +104,8 @@ def findings(connection: Connection, wanted: FindingsFilter) -> Findings:
     thresholds = question.ask(_THRESHOLDS, version=newest_version(connection, drafts=False)).records()
     names = {row["family"] for row in totals} | {rule.family for rule in parts.rules()}
     chosen = sorted(names) if wanted.family is None else [wanted.family]
-    families = [_family(question, name, [run["run"] for run in runs], totals, thresholds) for name in chosen]
+    chances = queries.chances(connection, model, wanted.run)
+    families = [_family(question, name, [run["run"] for run in runs], totals, thresholds, chances) for name in chosen]
     return Findings(runs, shapes, families)
 
 
@@ -115,7 +116,7 @@ class _Question:
     connection: Connection
     members: str
     values: Values
-    wanted: FindingsFilter
+    limit: int
 
     def ask(self, statement: str, **more: Any) -> Rows:
         return ask(self.connection, f"WITH m AS MATERIALIZED ({self.members}) {statement}", {**self.values, **more})
@@ -160,7 +161,12 @@ SELECT tokens FROM history.token_detectors WHERE run_id = :run_id AND neuron_id 
 
 
 def _family(
-    question: _Question, name: str, runs: Sequence[int], totals: Sequence[Values], thresholds: Sequence[Values]
+    question: _Question,
+    name: str,
+    runs: Sequence[int],
+    totals: Sequence[Values],
+    thresholds: Sequence[Values],
+    chances: Mapping[str, str],
 ) -> Family:
     totals_here = [row for row in totals if row["family"] == name]
     counts = [row for row in totals_here if row["labels"]]
@@ -175,7 +181,7 @@ def _family(
         parts=[] if rule is None else [*parts.parts_of_rule(name)],
         thresholds=[_but(row, "family") for row in thresholds if row["family"] == name],
         counts=[_but(row, "run_id", "family") for row in counts],
-        chance=queries.chance_of(question.connection, name, question.wanted.model, question.wanted.run) if counts else "",
+        chance=chances[name] if counts else "",
         best=_best(question, name) if counts else [],
         looked_for=bool(looked_in),
         not_looked_for=never_asked(question.connection, others, name) if others else "",
@@ -198,12 +204,12 @@ def _closest(question: _Question, rule: Rule) -> list[Values]:
     if not rule.closest:
         return []
     version = newest_version(question.connection, drafts=False)
-    return question.ask(rule.closest, shown=question.wanted.limit, version=version).records()
+    return question.ask(rule.closest, shown=question.limit, version=version).records()
 
 
 def _best(question: _Question, name: str) -> list[Values]:
     """The best neurons of a family; evidence is what the rule looked at, `in_words` the same for a person."""
-    labels = question.ask(_BEST, family=name, shown=question.wanted.limit).records()
+    labels = question.ask(_BEST, family=name, shown=question.limit).records()
     return [
         {
             **_but(label, "run_id", "neuron_id"),

@@ -7,6 +7,7 @@ Lists ask each model for its first rows, which an index hands out in order, and 
 number of rows asked for, not the number of rows there are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -177,10 +178,22 @@ def family_counts(connection: Connection, model: str | None = None, run: int | N
 
 def chance_of(connection: Connection, family: str, model: str | None = None, run: int | None = None) -> str:
     """How many neurons of a family chance gives, of how many that there are, in a few words."""
-    counts = [count for count in family_counts(connection, model, run, "model").records() if count["family"] == family]
+    return chances(connection, model, run).get(family, "no control")
+
+
+def chances(connection: Connection, model: str | None = None, run: int | None = None) -> dict[str, str]:
+    """The same of every family that was looked for."""
+    by_family: dict[str, list[Values]] = {}
+    for count in family_counts(connection, model, run, "model").records():
+        by_family.setdefault(count["family"], []).append(count)
+    return {family: _chance(counts) for family, counts in by_family.items()}
+
+
+def _chance(counts: Sequence[Values]) -> str:
+    """Of one family, given its counts of models."""
     known = [count for count in counts if count["expected_by_chance"] is not None]
     if not known:
-        return str(counts[0]["control"]) if counts else "no control"
+        return str(counts[0]["control"])
     expected = sum(count["expected_by_chance"] for count in known)
     said = f"{expected:,.4g} neurons expected by chance"
     found = [count for count in known if count["neurons"]]

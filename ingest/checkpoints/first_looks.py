@@ -67,7 +67,7 @@ def check_together(sources: Sequence[ModelSource], parts: Sequence[str]) -> None
     """Raises:
     InputError: fewer than two models for parts that compare them, one given twice, or two of one name.
     """
-    comparing = catalog_parts.of_pairs(parts)
+    comparing = catalog_parts.of_several_models(parts)
     if len(sources) < 2 and comparing:
         others = ",".join(part for part in parts if part not in comparing) or "weights"
         raise InputError(

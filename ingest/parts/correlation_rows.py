@@ -6,7 +6,6 @@ import numpy as np
 
 from ingest.parts.arrays import Columns, Ids
 from ingest.statistics.correlation import DirectedCorrelations
-from ingest.statistics.jackknife import error_over_blocks
 from ingest.statistics.universality import BestMatches, Universality
 
 PAIR_ROWS = 1_000_000
@@ -59,14 +58,13 @@ def match_columns(
         "diag_corr": np.full(len(ids), np.nan, np.float32) if diagonal is None else diagonal.astype(np.float32),
         "mutual_best": mutual,
     }
-    of_blocks = {"without_blocks": match.without, "baseline_without_blocks": match.baseline_without}
-    known = {name: ~np.isnan(error_over_blocks(values)) for name, values in of_blocks.items()}
-    known["baseline_without_blocks"] &= known["without_blocks"]
-    number = np.sum(list(known.values()), axis=0)
-    for n_known in np.unique(number):
-        some = number == n_known
-        arrays = {name: values[some].astype(np.float32) for name, values in list(of_blocks.items())[:n_known]}
-        yield {name: values[some] for name, values in columns.items()} | arrays
+    arrays = {"without_blocks": match.without, "baseline_without_blocks": match.baseline_without}
+    known = ~np.isnan(match.max_corr_se)
+    both = known & ~np.isnan(match.baseline_without).any(1)
+    for some, there in ((both, [*arrays]), (known & ~both, ["without_blocks"]), (~known, [])):
+        if some.any():
+            more = {name: arrays[name][some].astype(np.float32) for name in there}
+            yield {name: values[some] for name, values in columns.items()} | more
 
 
 def universality_columns(ids: Ids, result: Universality) -> Columns:

@@ -22,6 +22,7 @@ from ingest.parts.shapes import ModelShape, Share
 from ingest.roles.prediction_metrics import logit_bytes, tokens_at_once
 from ingest.roles.substitution import Replaced, substitute
 from ingest.settings import IngestSettings
+from ingest.statistics.lines import Line
 from ingest.statistics.restoration import Restoration, restoration
 from ingest.statistics.universality import universality
 
@@ -195,6 +196,7 @@ def _replace(model: int, replaced: Sequence[Replaced], ground: Ground, advance: 
     )  # fmt: skip
     if not lines or not losses.n.any():
         return {}
+    found = zip(lines, losses.changes, losses.steeper, strict=True)
     return {
         "n_fitted": np.array(lines[0].n),
         "mean": np.array([line.mean for line in lines]),
@@ -204,8 +206,16 @@ def _replace(model: int, replaced: Sequence[Replaced], ground: Ground, advance: 
         "n": losses.n,
         "alone": losses.alone,
         "change": np.concatenate(losses.changes),
-        "steeper": np.concatenate(losses.steeper),
+        "fit_se": np.concatenate([_fit_errors(*of_neuron, losses.n.sum()) for of_neuron in found]),
     }
+
+
+def _fit_errors(
+    line: Line, changes: Float[np.ndarray, "replacements blocks"], steeper: Float[np.ndarray, " substitutes"], n: np.int64
+) -> Float[np.ndarray, " replacements"]:
+    """Of mean changes of the loss: how far a line whose slope is farther from 0 by its error changes it; 0 without a line."""
+    apart = np.abs(steeper - changes[ALONE:].sum(1)) / n
+    return np.concatenate([np.zeros(ALONE), np.where(np.isnan(line.beta_se), np.nan, apart)])
 
 
 def substitution_columns(arrays: Arrays, model: int, keys: Keys) -> Iterator[TableRows]:
@@ -213,7 +223,7 @@ def substitution_columns(arrays: Arrays, model: int, keys: Keys) -> Iterator[Tab
     n, substitutes = arrays["n"], arrays["substitute"].reshape(len(arrays["neuron"]), -1)
     ends = np.cumsum(ALONE + (substitutes >= 0).sum(1))[:-1]
     changes = np.split(arrays["change"], ends)
-    fits = np.split(_fit_errors(arrays), ends)
+    fits = np.split(arrays["fit_se"], ends)
     restorations = [restoration(n, change, fit) for change, fit in zip(changes, fits, strict=True)]
     ids = keys.models[model].neuron_ids[arrays["neuron"]]
     yield "replaced_neurons", _of_neurons(arrays, ids, restorations, changes)
@@ -238,18 +248,6 @@ def substitution_columns(arrays: Arrays, model: int, keys: Keys) -> Iterator[Tab
                 "blocks": object_array([row.tolist() for change in changes for row in change[ALONE:]]),
             },
         )
-
-
-def _fit_errors(arrays: Arrays) -> Float[np.ndarray, " replacements"]:
-    """Of mean changes of the loss: how far a line whose slope is farther from 0 by its error changes it; 0 without a line."""
-    substitutes = arrays["substitute"].reshape(len(arrays["neuron"]), -1) >= 0
-    lines = np.hstack([np.zeros((len(substitutes), ALONE), dtype=bool), substitutes])[
-        np.hstack([np.ones((len(substitutes), ALONE), dtype=bool), substitutes])
-    ]
-    found = np.zeros(len(lines))
-    apart = np.abs(arrays["steeper"] - arrays["change"][lines].sum(1)) / arrays["n"].sum()
-    found[lines] = np.where(np.isnan(arrays["beta_se"]), np.nan, apart)
-    return found
 
 
 NUMBERS = {"loss_delta": "change", "loss_delta_se": "change_se", "restored": "restored", "restored_se": "restored_se"}

@@ -181,10 +181,11 @@ def _lines(
         ordinary = _ordinary(rows, special_ids)
         if ordinary.any():
             ids, kept, seen = rows.ravel()[ordinary], corpus.kept_mask(rows).ravel()[ordinary], watched.look(rows)
-            blocks = np.repeat(np.asarray(corpus.block_ids[numbers]), rows.shape[1])[ordinary].astype(np.int64)
+            blocks = np.repeat(corpus.block_ids[numbers], rows.shape[1])[ordinary]
+            of_blocks = [(block, np.flatnonzero(kept & (blocks == block))) for block in np.unique(blocks[kept]).tolist()]
             counts += np.bincount(ids, minlength=n_ids)
             for one, of_neuron in zip(watched.replaced, sums, strict=True):
-                of_neuron.add(watched.posts(seen, one)[:, ordinary], ids, kept, blocks)
+                of_neuron.add(watched.posts(seen, one)[:, ordinary], ids, of_blocks)
         advance(rows.size)
     return [of_neuron.line(counts) for of_neuron in sums] if sums and sums[0].n.any() else []
 

@@ -1,9 +1,10 @@
 """Lines by least squares: what others say of a neuron's activation, and what its current token says."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from ingest.statistics.jackknife import HALF, jackknife
 
@@ -37,17 +38,20 @@ class LineSums:
         self,
         values: Float64[np.ndarray, "neurons positions"],
         ids: Int64[np.ndarray, " positions"],
-        kept: Bool[np.ndarray, " positions"],
-        blocks: Int64[np.ndarray, " positions"],
+        of_blocks: Sequence[tuple[int, Int64[np.ndarray, " some"]]],
     ) -> None:
-        """Add positions that are replaced, at least one; `kept` says which are of M_corr, `blocks` of which documents."""
+        """Add positions that are replaced, at least one.
+
+        Args:
+            of_blocks: which of them are of M_corr, by block of documents.
+        """
         if self.pivot is None:
             self.pivot = values.mean(1, keepdims=True)
             self.sums, self.squares, self.products = np.zeros((3, HALF, len(values)))
         values = values - self.pivot
         self.by_token += np.bincount(ids, weights=values[0], minlength=len(self.by_token))
-        for block in np.unique(blocks[kept]):
-            of_block = values[:, kept & (blocks == block)]
+        for block, places in of_blocks:
+            of_block = values[:, places]
             self.n[block] += of_block.shape[1]
             self.sums[block] += of_block.sum(1)
             self.squares[block] += (of_block**2).sum(1)

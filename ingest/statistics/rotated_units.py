@@ -40,13 +40,15 @@ class BestUnits:
             units = best.baseline_unit[:, draw]
             for layer in (units[units >= 0] // d_mlp).unique().tolist():
                 here = units // d_mlp == layer
-                distinct, first, place = _distinct(units[here])
+                distinct, place = units[here].unique(return_inverse=True)
                 neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
                 mixing = rotation(layer, draw)[distinct - layer * d_mlp].double() * alive[neurons]
                 self._layers.append((neurons, mixing.float().contiguous()))
                 self.index[here, draw] = place + n_units
                 s_x.append(mixing @ sums.s_x[neurons])
-                s_xx.append(best.baseline_centred[here, draw][first] + s_x[-1] ** 2 / sums.n)
+                # neurons of one unit all say the same of it
+                centred = s_x[-1].index_copy(0, place, best.baseline_centred[here, draw])
+                s_xx.append(centred + s_x[-1] ** 2 / sums.n)
                 n_units += len(distinct)
         self.sums = NeuronSums(sums.n, torch.cat(s_x), torch.cat(s_xx))
 
@@ -57,12 +59,3 @@ class BestUnits:
             torch.mm(mixing, values[neurons], out=made[first : first + len(mixing)])
             first += len(mixing)
         return made
-
-
-def _distinct(units: Int64[Tensor, " neurons"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Each unit once, where it is first, and the place of the unit of each neuron among them."""
-    distinct, place = units.unique(return_inverse=True)
-    first = torch.full_like(distinct, len(units)).scatter_reduce(
-        0, place, torch.arange(len(units), device=units.device), "amin"
-    )
-    return distinct, first, place

@@ -67,7 +67,7 @@ ROLES = parts.groups()["roles"]
 BUT_SYNTAX = tuple(part for part in PARTS if part != "syntax")
 """The parts that need no spaCy, whose loading takes longer than these small ingests."""
 
-OF_ONE = tuple(part for part in BUT_SYNTAX if part not in parts.of_pairs(BUT_SYNTAX))
+OF_ONE = tuple(part for part in BUT_SYNTAX if part not in parts.of_several_models(BUT_SYNTAX))
 """Those of them that one model alone can have."""
 
 SUMS = tuple(part for part in BUT_SYNTAX if part not in ROLES)
