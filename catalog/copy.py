@@ -9,6 +9,7 @@ and text of equal length (numpy's S). Other columns make rows of different lengt
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from traceback import clear_frames
 from typing import Any
 
 import numpy as np
@@ -46,17 +47,28 @@ def copy_columns(connection: psycopg.Connection[Any], table: str, columns: Mappi
         sql.Identifier(*table.split(".")), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     wires = _wire_types(columns.values(), kinds)
-    with connection.cursor().copy(statement) as copy:
-        if wires is not None:
-            copy.write(HEADER)
-            for chunk in _chunks(list(columns.values()), kinds, wires):
-                copy.write(chunk)
-            copy.write(TRAILER)
-        else:
-            copy.set_types(kinds)
-            for row in zip(*(_python_values(values) for values in columns.values()), strict=True):
-                copy.write_row(row)
+    try:
+        with connection.cursor().copy(statement) as copy:
+            _send(copy, list(columns.values()), kinds, wires)
+    except BaseException as error:
+        # An interruption on the way into the block, or out of it, leaves psycopg's generator suspended, and with it the
+        # connection's lock, for which the next statement would wait forever; only the traceback holds it.
+        clear_frames(error.__traceback__)
+        raise
     return n_rows
+
+
+def _send(copy: psycopg.Copy, columns: list[np.ndarray], kinds: list[str], wires: list[np.dtype[Any]] | None) -> None:
+    """All rows; `wires` is None where psycopg has to lay them out."""
+    if wires is not None:
+        copy.write(HEADER)
+        for chunk in _chunks(columns, kinds, wires):
+            copy.write(chunk)
+        copy.write(TRAILER)
+        return
+    copy.set_types(kinds)
+    for row in zip(*(_python_values(values) for values in columns), strict=True):
+        copy.write_row(row)
 
 
 def _chunks(columns: list[np.ndarray], kinds: list[str], wires: list[np.dtype[Any]]) -> Iterator[memoryview]:

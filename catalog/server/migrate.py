@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 ATTEMPTS = 50
-"""Tries, a tenth of a second apart, while another database of the same server is given rights on the role that they share."""
+"""Tries, a tenth of a second apart, while another database of the same server changes the role that they share, or goes."""
+PASSING = ("tuple concurrently updated", "cache lookup failed for database")
+"""What the server says meanwhile: of the role, and of a database that is dropped while the role's rights are looked up."""
 _REVISION = r'^(revision|down_revision) = (?:"(\w+)"|None)$'
 
 
@@ -130,7 +132,7 @@ def _patiently(change: Callable[[], None]) -> None:
         try:
             return change()
         except (DBAPIError, psycopg.Error) as error:
-            if not left or "tuple concurrently updated" not in str(error):
+            if not left or not any(said in str(error) for said in PASSING):
                 raise
             time.sleep(0.1)
 

@@ -1,5 +1,7 @@
 """Binary COPY from columns of numpy: every value arrives, and what is undefined arrives as NULL."""
 
+from contextlib import _GeneratorContextManager
+
 import numpy as np
 import psycopg
 import pytest
@@ -123,3 +125,27 @@ def test_columns_of_different_length_are_refused(connection):
 def test_a_number_that_does_not_fit_is_refused_and_not_wrapped(connection):
     with pytest.raises((OverflowError, ValueError)):
         copy_columns(connection, "mixed", {"place": np.array([2**40])})
+
+
+@pytest.mark.parametrize("when", ["__enter__", "__exit__"])
+def test_an_interruption_beside_the_rows_leaves_no_lock_behind(connection, monkeypatch, when):
+    """As a signal between psycopg's block and ours: its generator is suspended then, and holds the connection's lock."""
+    usual = getattr(_GeneratorContextManager, when)
+
+    def interrupted(manager, *error):
+        if manager.gen.__name__ == "copy":
+            if when == "__enter__":
+                usual(manager)
+            raise SystemExit(143)
+        return usual(manager, *error)
+
+    monkeypatch.setattr(_GeneratorContextManager, when, interrupted)
+    columns = {"place": np.arange(3, dtype=np.int32), "c_text": np.array(["a", "b", None], dtype=object)}
+    with pytest.raises(SystemExit) as caught:
+        copy_columns(connection, "mixed", columns)
+    monkeypatch.undo()
+    locked = connection.lock.locked()
+    if locked:
+        connection.close()  # the fixture would wait for it
+    assert not locked, caught
+    assert connection.execute("SELECT count(*) FROM mixed").fetchone() == (0,)

@@ -271,6 +271,20 @@ def test_catalogs_on_one_server_may_be_upgraded_at_the_same_time(engine, bare, m
     assert migrate.current(bare) == migrate.head()
 
 
+@pytest.mark.parametrize("said", migrate.PASSING)
+def test_what_another_database_of_the_server_is_in_the_middle_of_is_waited_for(bare, monkeypatch, said):
+    tries = []
+
+    def upgrade(configuration, revision):
+        tries.append(revision)
+        if len(tries) < 3:
+            execute(bare, f"DO $$ BEGIN RAISE EXCEPTION '{said} 93978' USING ERRCODE = 'XX000'; END $$")
+
+    monkeypatch.setattr("alembic.command.upgrade", upgrade)
+    migrate.upgrade(bare)
+    assert tries == ["head"] * 3
+
+
 def test_alembics_own_command_line_finds_the_migrations(database_url):
     command = [str(Path(sys.executable).parent / "alembic"), "current"]
     environment = {"PATH": "", "CATALOG_DATABASE_URL": database_url}
