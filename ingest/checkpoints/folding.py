@@ -1,0 +1,133 @@
+"""Weight processing (SPEC §0.2): the gains and biases of norms go into the matrices that read what they give, and what no
+reader of the residual stream sees is taken out of the matrices that write into it.
+
+    reads      W = γ∘W, b = b + β·W, and W minus its mean over d_model where the norm takes the mean away
+    writes     W_out, W_O and their biases minus their mean over d_model, where every reader takes it away
+    logits     W_U likewise, and minus its mean over the vocabulary, which no log-probability sees; not under a cap of logits
+    values     b_O = b_O + Σ b_V·W_O, for every row of attention sums to one
+
+A norm between what a block writes and the residual stream (post-norm) stays where it is: nothing can be folded through it.
+Everything is float64.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ingest.checkpoints.attention_matrices import Heads, Kind, read_heads, write_heads
+from ingest.checkpoints.modules import Linear, Modules, Norm
+
+
+@dataclass(frozen=True)
+class FoldedBlock:
+    """The matrices of a block."""
+
+    heads: dict[Kind, Heads]
+    """Values without bias."""
+    attention_output: Linear
+    """From all heads, side by side, to the residual."""
+    gate: Linear | None
+    input: Linear
+    output: Linear
+
+
+@dataclass(frozen=True)
+class Folded:
+    """All matrices of a model after weight processing, float64."""
+
+    blocks: list[FoldedBlock]
+    unembedding: Linear
+
+
+def fold(modules: Modules, d_head: int, capped: bool) -> Folded:
+    """Process the weights of a model.
+
+    Args:
+        modules: of the raw model.
+        capped: whether logits are bounded by a function after the unembedding, which does not commute with a shift.
+    """
+    blocks = [_fold_block(modules, layer, d_head) for layer in range(len(modules.blocks))]
+    unembedding = _reading(modules.unembedding, modules.final_norm)
+    if not capped:
+        weight, bias = unembedding
+        unembedding = Linear(weight - weight.mean(1, keepdim=True), bias - bias.mean())
+    return Folded(blocks, unembedding)
+
+
+def put_into(model: nn.Module, architecture: str, folded: Folded) -> None:
+    """Put processed matrices into a raw model, in its precision, and leave its norms nothing but to normalise."""
+    modules = Modules(model, architecture)
+    norms = {modules.last_norm}
+    for layer, block in enumerate(folded.blocks):
+        names = (modules.architecture.attention_norm, modules.architecture.mlp_norm)
+        norms |= {modules.blocks[layer].get_submodule(name) for name in names if name is not None}
+        write_heads(modules, layer, block.heads)
+        for name, matrix in _named(modules, block):
+            modules.replace(layer, name, matrix)
+    for norm in norms:
+        modules.neutralise(norm)
+    like, (weight, bias) = next(model.parameters()), folded.unembedding
+    unembedding = nn.Linear(*weight.shape).to(like)
+    with torch.no_grad():
+        unembedding.weight.copy_(weight.T)
+        unembedding.bias.copy_(bias)
+    model.set_output_embeddings(unembedding)  # type: ignore[operator]
+
+
+def _named(modules: Modules, block: FoldedBlock) -> Iterable[tuple[str, Linear]]:
+    architecture = modules.architecture
+    yield architecture.attention_output, block.attention_output
+    yield architecture.input, block.input
+    yield architecture.output, block.output
+    if architecture.gate is not None and block.gate is not None:
+        yield architecture.gate, block.gate
+
+
+def _fold_block(modules: Modules, layer: int, d_head: int) -> FoldedBlock:
+    architecture, mlp = modules.architecture, modules.mlp_norm(layer)
+    of_attention = modules.attention_norm(layer)
+    heads = {kind: _reading_heads(held, of_attention) for kind, held in read_heads(modules, layer, d_head).items()}
+    attention = _double(modules.linear(layer, architecture.attention_output))
+    values = heads["values"].repeated(heads["queries"].bias.shape[0])
+    attention = Linear(attention.weight, attention.bias + values.bias.flatten() @ attention.weight)
+    heads["values"] = replace(heads["values"], bias=torch.zeros_like(heads["values"].bias))
+    gate = architecture.gate
+    return FoldedBlock(
+        heads=heads,
+        attention_output=_written(modules, attention),
+        gate=None if gate is None else _reading(modules.linear(layer, gate), mlp),
+        input=_reading(modules.linear(layer, architecture.input), mlp),
+        output=_written(modules, _double(modules.linear(layer, architecture.output))),
+    )
+
+
+def _reading(matrix: Linear, norm: Norm | None) -> Linear:
+    """What reads a residual that is only divided by its scale."""
+    matrix = _double(matrix)
+    if norm is None:
+        return matrix
+    weight = norm.gain.double()[:, None] * matrix.weight
+    if norm.centred:
+        weight = weight - weight.mean(0)
+    return Linear(weight, matrix.bias + norm.bias.double() @ matrix.weight)
+
+
+def _reading_heads(heads: Heads, norm: Norm | None) -> Heads:
+    flat = _reading(Linear(heads.weight.flatten(1), heads.bias.flatten()), norm)
+    return Heads(flat.weight.unflatten(1, heads.bias.shape), flat.bias.unflatten(0, heads.bias.shape))
+
+
+def _written(modules: Modules, matrix: Linear) -> Linear:
+    """What is added to the residual, without what no reader of it sees."""
+    architecture = modules.architecture
+    if not architecture.centred or architecture.written_norms:
+        return matrix
+    return Linear(matrix.weight - matrix.weight.mean(1, keepdim=True), matrix.bias - matrix.bias.mean())
+
+
+def _double(matrix: Linear) -> Linear:
+    weight, bias = (values.double() for values in matrix)
+    return Linear(weight, bias)
