@@ -1,10 +1,12 @@
 """`catalog ablate`: takes one neuron of a published model from the queries of heads, on the corpus of its run (SPEC §9.3)."""
 
 from catalog.answers import Rows
+from catalog.errors import InputError
 from catalog.publishing import asked_rows
 from catalog.questions import asked
 from ingest.asked.inputs import read_again
 from ingest.asked.settings import AblateSettings, check_reach, published_model
+from ingest.checkpoints.undefined import no_attention
 from ingest.device import describe
 from ingest.identity import code_version
 from ingest.parts import phase_name
@@ -25,6 +27,9 @@ def ablate(settings: AblateSettings, progress: Progress) -> Rows:
         neuron_id, pairs = of_run.neuron_id(*settings.neuron), settings.pairs(of_run)
         ground = read_again(settings, of_run, progress)
         (checkpoint,) = ground.checkpoints
+        reason = no_attention(checkpoint, ground.context)
+        if reason is not None:
+            raise InputError(f"ablations are not defined for {checkpoint.name}, because {reason}.")
         for pair in pairs:
             check_reach(of_run, pair, checkpoint.parallel_attention)
         progress.phase(phase_name(PathAblations.name, checkpoint.name), ground.n_tokens_read, "tokens")

@@ -1,14 +1,16 @@
 """`catalog intervene`: holds any neurons of a published model, on the corpus of its run, and keeps what comes of it there."""
 
 from catalog.answers import Rows
+from catalog.errors import InputError
 from catalog.publishing import asked_rows
 from catalog.questions import asked
 from ingest.asked.inputs import read_again
 from ingest.asked.settings import InterveneSettings, published_model
+from ingest.checkpoints.undefined import no_direct_effects
 from ingest.device import describe
 from ingest.identity import code_version
 from ingest.parts import phase_name
-from ingest.parts.entropy import Interventions, Measured, check_final_norm, hold, intervention_columns
+from ingest.parts.entropy import Interventions, Measured, hold, intervention_columns
 from ingest.progress import Progress
 
 
@@ -23,7 +25,9 @@ def intervene(settings: InterveneSettings, progress: Progress) -> Rows:
         held = settings.held(of_run)
         wanted = settings.interventions()
         ground = read_again(settings, of_run, progress)
-        check_final_norm(ground.checkpoints[0])
+        reason = no_direct_effects(ground.checkpoints[0])
+        if reason is not None:
+            raise InputError(f"interventions are not defined for {ground.checkpoints[0].name}, because {reason}.")
         progress.phase(phase_name(Interventions.name, ground.checkpoints[0].name), ground.n_tokens_read, "tokens")
         n, effects = len(wanted), hold(0, wanted, ground, progress.advance)
         measured = Measured(wanted, ["asked"] * n, [-1] * n, effects, ground.n_rows_read)

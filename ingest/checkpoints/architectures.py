@@ -82,19 +82,6 @@ _GEMMA = {
     "bidirectional": "use_bidirectional_attention",
 }
 
-_LLAMA_PATHS = {
-    "blocks": "model.layers",
-    "final_norm": "model.norm",
-    "activation": "mlp.act_fn",
-    "gate": "mlp.gate_proj",
-    "input": "mlp.up_proj",
-    "output": "mlp.down_proj",
-    "queries": "self_attn.q_proj",
-    "keys": "self_attn.k_proj",
-    "values": "self_attn.v_proj",
-    "attention_output": "self_attn.o_proj",
-}
-
 
 def _llama(
     reads: Mapping[str, str],
@@ -106,9 +93,24 @@ def _llama(
 ) -> Architecture:
     """One that keeps its parts where Llama does."""
     return Architecture(
-        **_LLAMA_PATHS, reads=reads, attention_norm=attention_norm, mlp_norm=mlp_norm, norm=norm, written_norms=written_norms,
-        query_norm=query_norm, rotary="halves",
-    )  # fmt: skip
+        blocks="model.layers",
+        final_norm="model.norm",
+        activation="mlp.act_fn",
+        gate="mlp.gate_proj",
+        input="mlp.up_proj",
+        output="mlp.down_proj",
+        attention_norm=attention_norm,
+        mlp_norm=mlp_norm,
+        queries="self_attn.q_proj",
+        keys="self_attn.k_proj",
+        values="self_attn.v_proj",
+        attention_output="self_attn.o_proj",
+        reads=reads,
+        norm=norm,
+        written_norms=written_norms,
+        query_norm=query_norm,
+        rotary="halves",
+    )
 
 
 _GPT2 = Architecture(

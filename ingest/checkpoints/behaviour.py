@@ -1,8 +1,9 @@
 """What a model's configuration makes it compute: the half of a model's identity that its tensors do not hold.
 
-Equal tensors are different functions under another activation, another number of heads or another rotary base. `READS`
-says, for every architecture, which keys of a configuration its forward pass reads; nothing else of the catalog decides
-it. A test changes every key of every configuration: the outputs stay equal bit by bit, or the identity changes.
+Equal tensors are different functions under another activation, another number of heads or another rotary base.
+`Architecture.reads` says which attribute of a loaded configuration (old and new names of a key are one attribute there) holds
+what its forward pass reads, by the catalog's names; nothing else of the catalog decides it. A test changes every key of every
+configuration: the outputs stay equal bit by bit, or the identity changes.
 """
 
 import hashlib
@@ -12,52 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ingest.checkpoints.architectures import ARCHITECTURES
+
 if TYPE_CHECKING:
     from torch import nn
-
-_EVERYWHERE = {
-    "n_layers": "num_hidden_layers",
-    "d_model": "hidden_size",
-    "n_heads": "num_attention_heads",
-    "d_vocab": "vocab_size",
-    "n_ctx": "max_position_embeddings",
-    "causal": "is_causal",
-}
-READS: dict[str, dict[str, str]] = {
-    "gpt2": {
-        **_EVERYWHERE,
-        "d_mlp": "n_inner",
-        "activation_function": "activation_function",
-        "layer_norm_eps": "layer_norm_epsilon",
-        "scale_attention": "scale_attn_weights",
-        "scale_attention_by_layer": "scale_attn_by_inverse_layer_idx",
-        "upcast_attention": "reorder_and_upcast_attn",
-        "cross_attention": "add_cross_attention",
-    },
-    "gpt_neox": {
-        **_EVERYWHERE,
-        "d_mlp": "intermediate_size",
-        "activation_function": "hidden_act",
-        "layer_norm_eps": "layer_norm_eps",
-        "parallel_residual": "use_parallel_residual",
-        "attention_bias": "attention_bias",
-        "rotary": "rope_parameters",
-        "d_rotary_head": "head_dim",
-    },
-    "opt": {
-        **_EVERYWHERE,
-        "d_mlp": "ffn_dim",
-        "activation_function": "activation_function",
-        "norm_before": "do_layer_norm_before",
-        "no_final_norm": "_remove_final_layer_norm",
-        "norm_affine": "layer_norm_elementwise_affine",
-        "bias": "enable_bias",
-        "d_embedding": "word_embed_proj_dim",
-    },
-}
-"""Behaviour, by the catalog's names, and the attribute of the loaded configuration that holds it; old and new names of a
-key are one attribute there."""
-
 
 @dataclass(frozen=True)
 class ModelIdentity:
@@ -66,7 +25,7 @@ class ModelIdentity:
     weights_sha256: str
     """Over names, shapes and fp32 bytes of all parameters."""
     behaviour: dict[str, Any]
-    """What the configuration decides, by the names of `READS`, plain JSON."""
+    """What the configuration decides, by the names of `Architecture.reads`, plain JSON."""
 
     @property
     def sha256(self) -> str:
@@ -79,10 +38,10 @@ def behaviour_of(config: Any, model: "nn.Module") -> dict[str, Any]:
     """What the configuration makes the model compute.
 
     Args:
-        config: a configuration of transformers, of one of the architectures of `READS`.
+        config: a configuration of transformers, of one of the described architectures.
         model: the loaded model, which knows whether its unembedding is tied to its embedding.
     """
-    behaviour = {name: _plain(getattr(config, key, None)) for name, key in READS[config.model_type].items()}
+    behaviour = {name: _plain(getattr(config, key, None)) for name, key in ARCHITECTURES[config.model_type].reads.items()}
     if behaviour["d_mlp"] is None:
         behaviour["d_mlp"] = 4 * behaviour["d_model"]
     behaviour["causal"] = behaviour["causal"] is not False

@@ -1,12 +1,15 @@
-"""A model read from a folder or the hub, checked, and ready to give activations and processed weights.
+"""A model read from a file, a folder or the hub, checked, and ready to give activations and processed weights.
 
 `open_checkpoint` reads the raw model, refuses what cannot be used and hashes the weights; that is enough to recognise a
-published run. `process` then folds and centres the weights (SPEC §0.2) by TransformerBridge's compatibility mode,
-asserts the invariants, and compares log-probabilities and activations with the raw model.
+published run. `process` then folds and centres the weights (SPEC §0.2), asserts the invariants, and compares
+log-probabilities and activations with the raw model.
 
 Folding changes neither pre nor post: pre = LN(x) W_in + b_in is the same number before and after. The raw model's
-forward pass therefore gives the activations, and `process` asserts on a batch that they are the processed model's. Hooks
-on the raw model's nonlinearities, fused GELU and fused attention took half the bridge's time on small GPT-2s.
+forward pass therefore gives the activations. Hooks on the raw model, fused GELU and fused attention took half the time of a
+model that is built for hooks.
+
+Gated neurons have post = act(gate·x)·(in·x). Their sign is chance: input and output weights may both change it, and no output
+of the model does. So that a sign means something, it is that of gate·in (folded), from the moment that a model is opened.
 """
 
 from collections.abc import Callable
@@ -17,15 +20,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
-from transformers.pytorch_utils import Conv1D
 
 from catalog.errors import InputError
-from ingest.checkpoints.architectures import INPUT, NONLINEARITY, OUTPUT, blocks, nonlinearities
 from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.behaviour import ModelIdentity, behaviour_of
-from ingest.checkpoints.config import read_config
+from ingest.checkpoints.config import head_width, read_config
 from ingest.checkpoints.files import load_model, load_tokenizer, weights_sha256
-from ingest.checkpoints.processing import WEIGHT_PROCESSING, ProcessedWeights, processed_weights
+from ingest.checkpoints.modules import Modules, Watch
+from ingest.checkpoints.processing import ProcessedWeights, processed_weights, processing_of
+from ingest.checkpoints.signs import apply_sign_rule
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerBase
     identity: ModelIdentity
     model: nn.Module
-    weight_processing: str = WEIGHT_PROCESSING
+    weight_processing: str
     weights: ProcessedWeights = field(init=False, repr=False)
 
     @property
@@ -57,9 +60,21 @@ class Checkpoint:
         return "weights" in vars(self)
 
     @property
+    def modules(self) -> Modules:
+        """Where things are in the raw model."""
+        return Modules(self.model, self.architecture)
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether post is a product of a gate's activation and of what the input weights read."""
+        return self.modules.architecture.gate is not None
+
+    @property
     def parallel_attention(self) -> bool:
         """Whether attention and MLP of a layer read the same residual, as Pythia's do."""
-        return bool(getattr(self.model.config, "use_parallel_residual", False))
+        architecture = self.modules.architecture
+        one_norm = architecture.mlp_norm is not None and architecture.attention_norm == architecture.mlp_norm
+        return one_norm or bool(getattr(self.model.config, "use_parallel_residual", False))
 
     @torch.inference_mode()
     def visit_activations(self, tokens: Tensor, visit: Callable[[int, Tensor, Tensor], None]) -> None:
@@ -70,19 +85,11 @@ class Checkpoint:
             visit: takes pre and post, (rows * context, d_mlp) fp32 each, which it must not keep.
         """
 
-        def hook(layer: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-            def seen(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-                visit(layer, inputs[0].reshape(-1, self.d_mlp), output.reshape(-1, self.d_mlp))
+        def watch(layer: int) -> Watch:
+            return lambda shown: visit(layer, shown.pre, shown.post)
 
-            return seen
-
-        modules = nonlinearities(self.model, self.architecture)
-        handles = [module.register_forward_hook(hook(layer)) for layer, module in enumerate(modules)]
-        try:
+        with self.modules.watched({layer: watch(layer) for layer in range(self.n_layers)}):
             self.model.base_model(tokens, use_cache=False)  # type: ignore[operator]
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def mlp_activations(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
         """(pre, post) of every layer, each (rows, context, d_mlp) fp32.
@@ -96,17 +103,13 @@ class Checkpoint:
         return activations
 
     def raw_w_out(self, layer: int) -> Float[Tensor, "d_mlp d_model"]:
-        """Output weights of a layer as the file has them."""
-        module = blocks(self.model, self.architecture)[layer].get_submodule(OUTPUT[self.architecture])
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        return weight.detach() if isinstance(module, Conv1D) else weight.detach().T
+        """Output weights of a layer as the file has them, but for the sign of gated neurons."""
+        modules = self.modules
+        return modules.linear(layer, modules.architecture.output).weight
 
     def raw_w_u(self) -> Float[Tensor, "d_model d_vocab"]:
         """The unembedding as the file has it."""
-        weight = self.model.get_output_embeddings().weight  # type: ignore[operator]
-        assert isinstance(weight, Tensor)
-        return weight.detach().T
+        return self.modules.unembedding.weight
 
     def process(self, n_real_tokens: int) -> None:
         """Fold and centre the weights, assert what must hold of them, and keep the matrices the catalog needs.
@@ -128,8 +131,10 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
     model = load_model(source, config)
     identity = ModelIdentity(weights_sha256(model, source), behaviour_of(config, model))
     model = model.to(device).eval()
-    d_mlp = nonlinear_width(model, config.model_type)
-    _fuse_gelu(model, config.model_type)
+    modules, d_head = Modules(model, config.model_type), head_width(config)
+    d_mlp = len(modules.linear(0, modules.architecture.input).bias)
+    _fuse_gelu(modules)
+    apply_sign_rule(modules)
     return Checkpoint(
         name=source.name,
         revision=source.revision,
@@ -140,28 +145,22 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         d_model=config.hidden_size,
         d_mlp=d_mlp,
         n_heads=config.num_attention_heads,
-        d_head=config.hidden_size // config.num_attention_heads,
+        d_head=d_head,
         d_vocab=config.vocab_size,
         n_ctx=config.max_position_embeddings,
         seed=getattr(config, "seed", None),
         tokenizer=tokenizer,
         identity=identity,
         model=model,
+        weight_processing=processing_of(modules.architecture, capped=bool(getattr(config, "final_logit_softcapping", None))),
     )
 
 
-def nonlinear_width(model: nn.Module, architecture: str) -> int:
-    """d_mlp, read from the bias of the input matrix of the first block."""
-    bias = blocks(model, architecture)[0].get_submodule(INPUT[architecture]).bias
-    assert isinstance(bias, Tensor)
-    return len(bias)
-
-
-def _fuse_gelu(model: nn.Module, architecture: str) -> None:
+def _fuse_gelu(modules: Modules) -> None:
     """Put torch's tanh GELU, one kernel, where `gelu_new` is spelled out in six: the same function to 4e-7."""
-    for block in blocks(model, architecture):
-        if isinstance(block.get_submodule(NONLINEARITY[architecture]), NewGELUActivation):
-            block.set_submodule(NONLINEARITY[architecture], nn.GELU(approximate="tanh"))
+    for block in modules.blocks:
+        if isinstance(block.get_submodule(modules.architecture.activation), NewGELUActivation):
+            block.set_submodule(modules.architecture.activation, nn.GELU(approximate="tanh"))
 
 
 def check_family(checkpoints: list[Checkpoint], tokenizers: list[str]) -> None:

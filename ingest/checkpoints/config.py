@@ -11,8 +11,8 @@ from transformers import AutoConfig
 from transformers.activations import ACT2FN
 
 from catalog.errors import InputError
+from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.checkpoints.arguments import ModelSource
-from ingest.checkpoints.behaviour import READS
 from ingest.checkpoints.first_looks import config_text, refuse_architecture
 from ingest.checkpoints.libraries import load
 
@@ -39,7 +39,7 @@ def check_config(source: ModelSource, config: Any) -> None:
     InputError: weights of this architecture cannot be processed, or a value is none that it can have; the sentence names
         the key, the value and the rule.
     """
-    refuse_architecture(source, config.model_type, hasattr(config, "rms_norm_eps"))
+    refuse_architecture(source, config.model_type)
     _check_values(source, config)
     for wrong, sentence in _unfoldable(config):
         if wrong:
@@ -48,7 +48,7 @@ def check_config(source: ModelSource, config: Any) -> None:
 
 def _check_values(source: ModelSource, config: Any) -> None:
     """Values that a library would meet by a traceback, or not at all."""
-    reads = READS[config.model_type]
+    reads = ARCHITECTURES[config.model_type].reads
 
     def refuse(name: str, rule: str) -> None:
         key = reads.get(name, name)
@@ -63,12 +63,18 @@ def _check_values(source: ModelSource, config: Any) -> None:
         refuse("n_heads", f"no divisor of the {config.hidden_size} dimensions of the residual")
     if getattr(config, reads["activation_function"]) not in ACT2FN:
         refuse("activation_function", "no activation function that is known")
-    eps = getattr(config, reads.get("layer_norm_eps", ""), 0.0)
+    eps = getattr(config, reads.get("norm_eps", ""), 0.0)
     if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not (math.isfinite(eps) and eps >= 0):
-        refuse("layer_norm_eps", "no finite number from 0")
+        refuse("norm_eps", "no finite number from 0")
     seed = getattr(config, "seed", None)
     if seed is not None and (type(seed) is not int or not -LARGEST_SEED <= seed <= LARGEST_SEED):
         refuse("seed", "no whole number of 64 bits (it is kept with the model, and may be left out)")
+
+
+def head_width(config: Any) -> int:
+    """Dimensions of a head, which some configurations say."""
+    said = getattr(config, "head_dim", None) if "d_head" in ARCHITECTURES[config.model_type].reads else None
+    return int(said or config.hidden_size // config.num_attention_heads)
 
 
 def _unfoldable(config: Any) -> list[tuple[bool, str]]:
@@ -78,33 +84,36 @@ def _unfoldable(config: Any) -> list[tuple[bool, str]]:
     general = [
         (getattr(config, "is_causal", True) is False, "sees later tokens (is_causal is false), so it is no decoder; give one."),
         (
+            bool(getattr(config, "use_bidirectional_attention", False)),
+            "sees later tokens (use_bidirectional_attention), so it is no decoder; give one.",
+        ),
+        (
             getattr(config, "quantization_config", None) is not None,
             "is quantised (quantization_config), and statistics are of full weights; give the model before quantisation.",
         ),
         (
-            head_dim not in (None, heads),
+            head_dim not in (None, heads) and "d_head" not in ARCHITECTURES[config.model_type].reads,
             f"has head_dim {head_dim} where its heads are {heads} wide; correct config.json, or give another model.",
         ),
+        (
+            config.num_attention_heads % (getattr(config, "num_key_value_heads", None) or 1) != 0,
+            f"has {getattr(config, 'num_key_value_heads', None)} key heads (num_key_value_heads), no divisor of its "
+            f"{config.num_attention_heads} heads; correct config.json.",
+        ),
     ]
-    return general + {"gpt2": _gpt2, "gpt_neox": _gpt_neox, "opt": _opt}[config.model_type](config)
+    return general + {"gpt2": _gpt2, "opt": _opt, "phi": _phi}.get(config.model_type, lambda config: [])(config)
 
 
 def _gpt2(config: Any) -> list[tuple[bool, str]]:
-    return [
-        (
-            not config.scale_attn_weights,
-            "does not divide attention scores by the root of the head's width (scale_attn_weights is false), which weight "
-            "processing does; give a model that does.",
-        ),
-        (config.add_cross_attention, "has cross-attention (add_cross_attention), so it is no language model alone; give one."),
-    ]
+    sentence = "has cross-attention (add_cross_attention), so it is no language model alone; give one."
+    return [(bool(config.add_cross_attention), sentence)]
 
 
-def _gpt_neox(config: Any) -> list[tuple[bool, str]]:
+def _phi(config: Any) -> list[tuple[bool, str]]:
     return [
         (
-            not config.attention_bias,
-            "has no biases of attention (attention_bias is false), which weight processing needs; give a model that has them.",
+            bool(config.qk_layernorm),
+            "normalises queries and keys (qk_layernorm), which no published model of this architecture does; give one without.",
         ),
     ]
 
@@ -119,11 +128,6 @@ def _opt(config: Any) -> list[tuple[bool, str]]:
         (
             bool(config._remove_final_layer_norm),
             "has no final layer norm (_remove_final_layer_norm), which weight processing folds; give a model that has one.",
-        ),
-        (
-            not (config.enable_bias and config.layer_norm_elementwise_affine),
-            "has no biases or no layer-norm gains (enable_bias, layer_norm_elementwise_affine), which weight processing "
-            "needs; give a model that has them.",
         ),
         (
             config.word_embed_proj_dim != config.hidden_size,

@@ -59,7 +59,11 @@ def load_model(source: ModelSource, config: Any) -> Any:
             of the file have no place in the model; an adapter lies beside it; or the model cannot be run.
     """
     refuse_adapter(source)
-    options = {"config": config, "dtype": torch.float32, "attn_implementation": "sdpa", "output_loading_info": True}
+    model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    # fused attention knows no cap of scores
+    fused = model_class._supports_sdpa and not getattr(config, "attn_logit_softcapping", None)
+    attention = "sdpa" if fused else "eager"
+    options = {"config": config, "dtype": torch.float32, "attn_implementation": attention, "output_loading_info": True}
     with _all_told(config):
         model, report = load(source, "weights", AutoModelForCausalLM.from_pretrained, **options)
     absent = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])

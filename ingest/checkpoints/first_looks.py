@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog import parts as catalog_parts
-from catalog.errors import InputError
-from ingest.checkpoints.architectures import LAYERS
+from catalog.errors import InputError, did_you_mean
+from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.checkpoints.arguments import ModelSource, nearest_folder, parse_model_argument
 from ingest.checkpoints.hub import ask_hub
 
@@ -39,7 +39,7 @@ def check_models(
             _check_on_hub(source)
             continue
         config = config_text(source)
-        refuse_architecture(source, config.get("model_type"), "rms_norm_eps" in config)
+        refuse_architecture(source, config.get("model_type"))
         longest = config.get("max_position_embeddings", config.get("n_positions"))
         n_ctx += [longest] if isinstance(longest, int) else []
         if not only_configurations:
@@ -106,23 +106,20 @@ def config_text(source: ModelSource) -> dict[str, Any]:
     return config
 
 
-def refuse_architecture(source: ModelSource, model_type: object, rms_norm: bool) -> None:
+def refuse_architecture(source: ModelSource, model_type: object) -> None:
     """Raises:
-    InputError: weights of this architecture cannot be processed; the sentence says why.
+    InputError: there is no description of this architecture; the sentence names those that there are.
     """
-    if model_type in LAYERS:
+    if model_type in ARCHITECTURES:
         return
+    described = ", ".join(sorted(ARCHITECTURES))
     if model_type is None:
-        raise InputError(
-            f"{source.location}/config.json names no model_type; give a checkpoint of {', '.join(LAYERS)} that names it."
-        )
-    if rms_norm:
-        raise InputError(
-            f"{source.location} is a {model_type!r} model, which normalises by RMSNorm: without centring its weights "
-            "cannot be processed as the catalog's definitions want; of interventions entropy, loss, rank and KL would be "
-            f"defined, the centred scale and the final-layer formula not. Those that work are {', '.join(LAYERS)}."
-        )
-    raise InputError(f"{source.location} is a {model_type!r} model; those that work are {', '.join(LAYERS)}.")
+        raise InputError(f"{source.location}/config.json names no model_type; give a checkpoint of {described} that names it.")
+    near = did_you_mean(str(model_type), ARCHITECTURES)
+    raise InputError(
+        f"{source.location} is a {model_type!r} model, an architecture without description here{near}; those that work are "
+        f"{described}."
+    )
 
 
 def _check_files(source: ModelSource) -> None:
@@ -151,4 +148,4 @@ def _check_on_hub(source: ModelSource) -> None:
             "OWNER/NAME."
         )
     if answer.model_type is not None:
-        refuse_architecture(source, answer.model_type, rms_norm=False)
+        refuse_architecture(source, answer.model_type)

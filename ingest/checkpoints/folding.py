@@ -12,10 +12,9 @@ Everything is float64.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ingest.checkpoints.attention_matrices import Heads, Kind, read_heads, write_heads
 from ingest.checkpoints.modules import Linear, Modules, Norm
@@ -50,7 +49,7 @@ def fold(modules: Modules, d_head: int, capped: bool) -> Folded:
         capped: whether logits are bounded by a function after the unembedding, which does not commute with a shift.
     """
     blocks = [_fold_block(modules, layer, d_head) for layer in range(len(modules.blocks))]
-    unembedding = _reading(modules.unembedding, modules.final_norm)
+    unembedding = reading(modules.unembedding, modules.final_norm)
     if not capped:
         weight, bias = unembedding
         unembedding = Linear(weight - weight.mean(1, keepdim=True), bias - bias.mean())
@@ -98,13 +97,13 @@ def _fold_block(modules: Modules, layer: int, d_head: int) -> FoldedBlock:
     return FoldedBlock(
         heads=heads,
         attention_output=_written(modules, attention),
-        gate=None if gate is None else _reading(modules.linear(layer, gate), mlp),
-        input=_reading(modules.linear(layer, architecture.input), mlp),
+        gate=None if gate is None else reading(modules.linear(layer, gate), mlp),
+        input=reading(modules.linear(layer, architecture.input), mlp),
         output=_written(modules, _double(modules.linear(layer, architecture.output))),
     )
 
 
-def _reading(matrix: Linear, norm: Norm | None) -> Linear:
+def reading(matrix: Linear, norm: Norm | None) -> Linear:
     """What reads a residual that is only divided by its scale."""
     matrix = _double(matrix)
     if norm is None:
@@ -116,7 +115,7 @@ def _reading(matrix: Linear, norm: Norm | None) -> Linear:
 
 
 def _reading_heads(heads: Heads, norm: Norm | None) -> Heads:
-    flat = _reading(Linear(heads.weight.flatten(1), heads.bias.flatten()), norm)
+    flat = reading(Linear(heads.weight.flatten(1), heads.bias.flatten()), norm)
     return Heads(flat.weight.unflatten(1, heads.bias.shape), flat.bias.unflatten(0, heads.bias.shape))
 
 

@@ -1,7 +1,7 @@
 """The modules of a loaded model that the catalog reads, hooks and writes, found by the description of its architecture."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers.pytorch_utils import Conv1D
 
 from ingest.checkpoints.architectures import ARCHITECTURES, Architecture
@@ -55,6 +56,25 @@ class Linear(NamedTuple):
     bias: Float[Tensor, " written"]
 
 
+class MlpPass(NamedTuple):
+    """What goes through an MLP, (rows * context, d_mlp) each."""
+
+    pre: Tensor
+    """Of gated neurons, what their gates read."""
+    post: Tensor
+    """What is changed of it here, the model goes on with."""
+    read: Tensor | None
+    """Of gated neurons, what the gate's activation is multiplied by."""
+
+    def each(self, take: Callable[[Tensor], Tensor]) -> "MlpPass":
+        """The same of all that is there."""
+        return MlpPass(take(self.pre), take(self.post), None if self.read is None else take(self.read))
+
+
+Watch = Callable[[MlpPass], None]
+"""Sees a layer's MLP in a forward pass; it must not keep what it sees."""
+
+
 class Modules:
     """Where things are in one loaded model."""
 
@@ -71,11 +91,6 @@ class Modules:
     def activations(self) -> list[nn.Module]:
         """Of each block, the module whose input is pre."""
         return [block.get_submodule(self.architecture.activation) for block in self.blocks]
-
-    @property
-    def outputs(self) -> list[nn.Module]:
-        """Of each block, the module whose input is post."""
-        return [block.get_submodule(self.architecture.output) for block in self.blocks]
 
     @property
     def attention_readers(self) -> list[nn.Module]:
@@ -124,7 +139,7 @@ class Modules:
         return _matrix(self.blocks[layer].get_submodule(name))
 
     def replace(self, layer: int, name: str, new: Linear) -> None:
-        """Put another matrix of the same shape in the place of one of a block; a bias comes where there was none, unless it is 0."""
+        """Put another matrix in the place of one of a block; a bias comes where there was none, unless it is 0."""
         parent = self.blocks[layer]
         module: Any = parent.get_submodule(name)
         new = Linear(*(values.to(module.weight) for values in new))
@@ -144,6 +159,35 @@ class Modules:
             weight.fill_(0.0 if self.architecture.norm == "rms with 1 + gain" else 1.0)
         if bias is not None:
             bias.fill_(0.0)
+
+    @contextmanager
+    def watched(self, watchers: Mapping[int, Watch]) -> Iterator[None]:
+        """Show the MLPs of some layers, as the forward pass reaches them."""
+        with ExitStack() as hooks:
+            for layer, watch in watchers.items():
+                for handle in self._show(self.blocks[layer], watch):
+                    hooks.callback(handle.remove)
+            yield
+
+    def _show(self, block: nn.Module, watch: Watch) -> Iterator[RemovableHandle]:
+        held: dict[str, Tensor] = {}
+        architecture = self.architecture
+
+        def hold_pre(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            held["pre"] = inputs[0]
+
+        def hold_read(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            held["read"] = output
+
+        def show(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            pre, read, post = held.pop("pre"), held.pop("read", None), inputs[0]
+            width = post.shape[-1]
+            watch(MlpPass(pre.view(-1, width), post.view(-1, width), None if read is None else read.view(-1, width)))
+
+        yield block.get_submodule(architecture.activation).register_forward_pre_hook(hold_pre)
+        if architecture.gate is not None:
+            yield block.get_submodule(architecture.input).register_forward_hook(hold_read)
+        yield block.get_submodule(architecture.output).register_forward_pre_hook(show)
 
     @contextmanager
     def beginning_after(self, layer: int, residual: Tensor) -> Iterator[None]:

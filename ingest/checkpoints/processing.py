@@ -1,5 +1,6 @@
-"""Weight processing by TransformerBridge's compatibility mode, and the proof that it kept the function (SPEC §0.2)."""
+"""Weight processing of a loaded model, and the proof that it kept the function (SPEC §0.2)."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from catalog.errors import InputError
-from ingest.checkpoints.libraries import reason
-from ingest.checkpoints.quiet import quiet
+from ingest.checkpoints.architectures import Architecture
+from ingest.checkpoints.attention_matrices import turning_halves
+from ingest.checkpoints.folding import Folded, FoldedBlock, fold, put_into
+from ingest.checkpoints.modules import Modules, Watch
 
-WEIGHT_PROCESSING = "fold_ln, center_writing_weights, center_unembed, fold_value_biases"
 INVARIANT_TOLERANCE = 1e-5
 """Largest mean, relative to the largest weight of the matrix, that counts as zero in fp32."""
 LOG_PROBABILITY_TOLERANCE = 1e-4
@@ -22,18 +24,24 @@ class RawModel(Protocol):
     """What processing asks of a checkpoint: the model as the file has it, and its activations."""
 
     source: str
+    architecture: str
     n_layers: int
+    n_heads: int
+    d_head: int
     n_ctx: int
-    tokenizer: Any
     model: Any
 
-    def mlp_activations(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """(pre, post) of every layer, each (rows, context, d_mlp) fp32."""
+    @property
+    def modules(self) -> Modules: ...
 
 
 @dataclass(frozen=True)
 class ProcessedWeights:
-    """The matrices that the catalog needs, fp32, named as TransformerLens has them; value biases are folded into b_O."""
+    """The matrices that the catalog needs, fp32, named as TransformerLens has them; value biases are folded into b_O.
+
+    Keys and values that serve several heads are repeated, one for each; dimensions of queries and keys that turn are in the
+    order of halves.
+    """
 
     W_in: Float[Tensor, "layers d_model d_mlp"]
     b_in: Float[Tensor, "layers d_mlp"]
@@ -46,6 +54,9 @@ class ProcessedWeights:
     b_K: Float[Tensor, "layers heads d_head"]
     W_V: Float[Tensor, "layers heads d_model d_head"]
     W_O: Float[Tensor, "layers heads d_head d_model"]
+    W_gate: Float[Tensor, "layers d_model d_mlp"] | None = None
+    """Of gated neurons."""
+    b_gate: Float[Tensor, "layers d_mlp"] | None = None
 
 
 def processed_weights(checkpoint: RawModel, n_real_tokens: int) -> ProcessedWeights:
@@ -54,90 +65,116 @@ def processed_weights(checkpoint: RawModel, n_real_tokens: int) -> ProcessedWeig
     Raises:
         InputError: an invariant of §0.2 fails, or log-probabilities or activations differ from the raw model's.
     """
-    try:
-        with quiet():
-            bridge = _boot(checkpoint)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # libraries assert by errors of every kind
-        raise InputError(
-            f"the weights of {checkpoint.source} cannot be folded ({reason(error)}); this checkpoint cannot be used."
-        ) from error
-    _check_function(checkpoint, bridge, n_real_tokens)
-    weights = ProcessedWeights(
-        **{name: getattr(bridge, name).detach().float().clone() for name in ProcessedWeights.__dataclass_fields__}
-    )
-    _check_invariants(checkpoint, weights, bridge.b_V.detach())
+    folded = fold(checkpoint.modules, checkpoint.d_head, logits_capped(checkpoint))
+    _check_function(checkpoint, folded, n_real_tokens)
+    weights = _weights(checkpoint, folded)
+    _check_invariants(checkpoint, weights)
     return weights
 
 
-def _boot(checkpoint: RawModel) -> Any:
-    """A processed bridge over a copy of the raw model."""
-    from copy import deepcopy
-
-    from transformer_lens.model_bridge import TransformerBridge
-
-    copy: Any = deepcopy(checkpoint.model)
-    copy.set_attn_implementation("eager")  # the bridge hooks the attention pattern, which fused attention does not give
-    bridge = TransformerBridge.boot_transformers(
-        checkpoint.source,
-        device=str(next(checkpoint.model.parameters()).device),
-        dtype=torch.float32,
-        tokenizer=checkpoint.tokenizer,
-        hf_model=copy,
+def processing_of(architecture: Architecture, capped: bool) -> str:
+    """What is done to the weights of such a model, in the words of TransformerLens where it has them."""
+    return ", ".join(
+        name
+        for name, done in {
+            "fold_ln": True,
+            "center_writing_weights": architecture.centred and not architecture.written_norms,
+            "center_unembed": not capped,
+            "fold_value_biases": True,
+            "sign rule of gated neurons": architecture.gate is not None,
+        }.items()
+        if done
     )
-    bridge.enable_compatibility_mode(disable_warnings=True)
-    return bridge
+
+
+def logits_capped(checkpoint: RawModel) -> bool:
+    """Whether logits are bounded after the unembedding."""
+    return bool(getattr(checkpoint.model.config, "final_logit_softcapping", None))
+
+
+def _weights(checkpoint: RawModel, folded: Folded) -> ProcessedWeights:
+    def stacked(values: list[Tensor]) -> Tensor:
+        return torch.stack(values).float()
+
+    blocks = folded.blocks
+    queries, keys = ([_turning(checkpoint, block, kind) for block in blocks] for kind in ("queries", "keys"))
+    values = [block.heads["values"].repeated(checkpoint.n_heads) for block in blocks]
+    gates = [block.gate for block in blocks if block.gate is not None]
+    return ProcessedWeights(
+        W_in=stacked([block.input.weight for block in blocks]),
+        b_in=stacked([block.input.bias for block in blocks]),
+        W_out=stacked([block.output.weight for block in blocks]),
+        W_U=folded.unembedding.weight.float(),
+        b_U=folded.unembedding.bias.float(),
+        W_Q=stacked([heads.weight.transpose(0, 1) for heads in queries]),
+        b_Q=stacked([heads.bias for heads in queries]),
+        W_K=stacked([heads.weight.transpose(0, 1) for heads in keys]),
+        b_K=stacked([heads.bias for heads in keys]),
+        W_V=stacked([heads.weight.transpose(0, 1) for heads in values]),
+        W_O=stacked([block.attention_output.weight.unflatten(0, (checkpoint.n_heads, -1)) for block in blocks]),
+        W_gate=stacked([gate.weight for gate in gates]) if gates else None,
+        b_gate=stacked([gate.bias for gate in gates]) if gates else None,
+    )
+
+
+def _turning(checkpoint: RawModel, block: FoldedBlock, kind: str) -> Any:
+    heads = block.heads[kind].repeated(checkpoint.n_heads)
+    if checkpoint.modules.architecture.rotary != "pairs":
+        return heads
+    return turning_halves(heads, checkpoint.model.config.rotary_dim or checkpoint.d_head)
 
 
 @torch.inference_mode()
-def _check_function(checkpoint: RawModel, bridge: Any, n_real_tokens: int) -> None:
+def _check_function(checkpoint: RawModel, folded: Folded, n_real_tokens: int) -> None:
     """Same log-probabilities, same pre and post, on a batch of random tokens."""
     generator = torch.Generator().manual_seed(0)
     length = min(CHECK_LENGTH, checkpoint.n_ctx)
     device = next(checkpoint.model.parameters()).device
     tokens = torch.randint(n_real_tokens, (CHECK_ROWS, length), generator=generator).to(device)
-    seen: dict[str, Tensor] = {}
-
-    def keep(activation: Tensor, hook: Any) -> Tensor:
-        seen[hook.name] = activation.detach()
-        return activation
-
-    names = [f"blocks.{layer}.mlp.hook_{kind}" for layer in range(checkpoint.n_layers) for kind in ("pre", "post")]
-    with quiet():
-        logits = bridge.run_with_hooks(tokens, fwd_hooks=[(name, keep) for name in names])
-    raw = checkpoint.model(tokens).logits
+    copy = deepcopy(checkpoint.model)
+    put_into(copy, checkpoint.architecture, folded)
+    raw, seen = _seen(checkpoint.model, checkpoint.architecture, tokens)
+    logits, others = _seen(copy, checkpoint.architecture, tokens)
     difference = (raw.log_softmax(-1) - logits.log_softmax(-1)).abs().max().item()
     if not difference < LOG_PROBABILITY_TOLERANCE:
         raise InputError(
             f"after weight processing the log-probabilities of {checkpoint.source} differ by {difference:.1e} from the raw "
             f"model's, and {LOG_PROBABILITY_TOLERANCE} is allowed; this checkpoint cannot be used."
         )
-    for layer, activations in enumerate(checkpoint.mlp_activations(tokens)):
-        for kind, values in zip(("pre", "post"), activations, strict=True):
-            other = seen[f"blocks.{layer}.mlp.hook_{kind}"].reshape(values.shape)
-            scale = values.abs().max().clamp_min(1)
-            if not (values - other).abs().max() <= LOG_PROBABILITY_TOLERANCE * scale:
-                raise InputError(
-                    f"hook_{kind} of layer {layer} of {checkpoint.source} differs from the processed model's; this checkpoint "
-                    "cannot be used."
-                )
+    for (layer, kind), values in seen.items():
+        scale = values.abs().max().clamp_min(1)
+        if not (values - others[layer, kind]).abs().max() <= LOG_PROBABILITY_TOLERANCE * scale:
+            raise InputError(
+                f"{kind} of layer {layer} of {checkpoint.source} differs from the processed model's; this checkpoint cannot be "
+                "used."
+            )
 
 
-def _check_invariants(checkpoint: RawModel, weights: ProcessedWeights, b_v: Tensor) -> None:
-    """Means over d of every read and write, and both means of the unembedding, are zero; value biases are gone."""
-    w_in, w_out, w_u = weights.W_in.double(), weights.W_out.double(), weights.W_U.double()
-    means = {
-        "W_in over d_model": (w_in.mean(1), w_in),
-        "W_out over d_model": (w_out.mean(2), w_out),
-        "W_U over d_model": (w_u.mean(0), w_u),
-        "W_U over tokens": (w_u.mean(1), w_u),
-        **{name: (getattr(weights, name).double().mean(2), getattr(weights, name).double()) for name in ("W_Q", "W_K", "W_V")},
-        "W_O over d_model": (weights.W_O.double().mean(3), weights.W_O.double()),
-        "b_V": (b_v.double(), torch.ones(1)),
-    }
-    for name, (mean, matrix) in means.items():
-        off = (mean.abs().max() / matrix.abs().max().clamp_min(1e-30)).item()
+def _seen(model: Any, architecture: str, tokens: Tensor) -> tuple[Tensor, dict[tuple[int, str], Tensor]]:
+    """Logits, and pre and post of every layer."""
+    seen: dict[tuple[int, str], Tensor] = {}
+
+    def keep(layer: int) -> Watch:
+        return lambda shown: seen.update({(layer, "pre"): shown.pre, (layer, "post"): shown.post})
+
+    modules = Modules(model, architecture)
+    with modules.watched({layer: keep(layer) for layer in range(len(modules.blocks))}):
+        return model(tokens, use_cache=False).logits, seen
+
+
+def _check_invariants(checkpoint: RawModel, weights: ProcessedWeights) -> None:
+    """Means over d of every read and write, and both means of the unembedding, are zero, where that is taken away."""
+    architecture = checkpoint.modules.architecture
+    reads = {"W_in": 1, "W_gate": 1, "W_Q": 2, "W_K": 2, "W_V": 2, "W_U": 0}
+    writes = {} if architecture.written_norms else {"W_out": 2, "W_O": 3}
+    means = {}
+    if architecture.centred:
+        held = {name: (getattr(weights, name), dim) for name, dim in {**reads, **writes}.items()}
+        means = {f"{name} over d_model": (matrix, dim) for name, (matrix, dim) in held.items() if matrix is not None}
+    if not logits_capped(checkpoint):
+        means["W_U over tokens"] = (weights.W_U, 1)
+    for name, (matrix, dim) in means.items():
+        off = (matrix.double().mean(dim).abs().max() / matrix.abs().max().clamp_min(1e-30)).item()
         if not off <= INVARIANT_TOLERANCE:
             raise InputError(
                 f"weight processing left {name} of {checkpoint.source} off zero by {off:.1e} of its largest entry; this "

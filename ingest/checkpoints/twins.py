@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
-from ingest.checkpoints.architectures import INPUT, MLP_NORM, blocks
 from ingest.checkpoints.behaviour import ModelIdentity
 from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.checkpoints.folding import fold, put_into
+from ingest.checkpoints.processing import logits_capped
 
 RECIPE = "input weights permuted per neuron, 2"
 """Raised whenever twins of the same numbers become others."""
@@ -36,7 +36,7 @@ def twin_of(original: Checkpoint, number: int) -> Checkpoint:
     """
     recipe = [RECIPE, original.identity.sha256, number]
     sha256 = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
-    read = permuted(original.weights.W_in, sha256)
+    read = _permuted_reads(original, sha256)
     values = {field.name: getattr(original, field.name) for field in fields(original) if field.init}
     twin = Checkpoint(
         **values
@@ -48,8 +48,14 @@ def twin_of(original: Checkpoint, number: int) -> Checkpoint:
             "weight_processing": f"{original.weight_processing}; {RECIPE}, twin {number}",
         }
     )
-    twin.weights = replace(original.weights, W_in=read)
+    twin.weights = replace(original.weights, **read)
     return twin
+
+
+def _permuted_reads(original: Checkpoint, sha256: str) -> dict[str, Tensor]:
+    """Input weights, and those of gates in the same order, so that a neuron's gate and input stay to each other as they are."""
+    weights = {"W_in": original.weights.W_in, "W_gate": original.weights.W_gate}
+    return {name: permuted(held, sha256) for name, held in weights.items() if held is not None}
 
 
 def permuted(w_in: Float[Tensor, "layers d_model d_mlp"], key: str) -> Float[Tensor, "layers d_model d_mlp"]:
@@ -60,14 +66,17 @@ def permuted(w_in: Float[Tensor, "layers d_model d_mlp"], key: str) -> Float[Ten
 
 
 @torch.no_grad()
-def _reading(original: Checkpoint, w_in: Tensor) -> nn.Module:
-    """The raw model with these input weights, which read the residual as it is after normalisation."""
-    model, architecture = deepcopy(original.model), original.architecture
-    for layer, block in enumerate(blocks(model, architecture)):
-        norm, module = block.get_submodule(MLP_NORM[architecture]), block.get_submodule(INPUT[architecture])
-        assert isinstance(norm, nn.LayerNorm) and isinstance(module.weight, Tensor) and isinstance(module.bias, Tensor)
-        norm.weight.fill_(1.0)
-        norm.bias.fill_(0.0)
-        module.weight.copy_(w_in[layer] if isinstance(module, Conv1D) else w_in[layer].T)
-        module.bias.copy_(original.weights.b_in[layer])
+def _reading(original: Checkpoint, read: dict[str, Tensor]) -> nn.Module:
+    """The raw model, folded, with these input weights."""
+    folded = fold(original.modules, original.d_head, logits_capped(original))
+    blocks = [
+        replace(
+            block,
+            input=block.input._replace(weight=read["W_in"][layer].double()),
+            gate=None if block.gate is None else block.gate._replace(weight=read["W_gate"][layer].double()),
+        )
+        for layer, block in enumerate(folded.blocks)
+    ]
+    model = deepcopy(original.model)
+    put_into(model, original.architecture, replace(folded, blocks=blocks))
     return model

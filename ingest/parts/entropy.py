@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from catalog.errors import InputError
 from catalog.words import FALSE_DISCOVERIES, LEAST_CONTROLS
-from ingest.checkpoints.architectures import final_norm
 from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.checkpoints.undefined import no_direct_effects
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
 from ingest.parts.effects import statistics_of
 from ingest.parts.ground import Ground
@@ -66,8 +65,8 @@ class Candidates(ModelMeasure):
     needs = ("effects",)
     provides = ("entropy_candidates",)
 
-    def check(self, checkpoint: Checkpoint) -> None:
-        check_final_norm(checkpoint)
+    def undefined(self, checkpoint: Checkpoint, context: int) -> str | None:
+        return no_direct_effects(checkpoint)
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         return shape.n_neurons * shape.d_model
@@ -177,16 +176,6 @@ def no_results() -> InterventionResults:
     return InterventionResults(0, np.full(len(METRICS), np.nan), nothing, nothing, nothing)
 
 
-def check_final_norm(checkpoint: Checkpoint) -> None:
-    """Raises:
-    InputError: interventions are not defined for the model.
-    """
-    try:
-        final_norm(checkpoint.model, checkpoint.architecture)
-    except ValueError as error:
-        raise InputError(f"{checkpoint.source}: {error}") from error
-
-
 def hold(
     model: int, interventions: Sequence[Intervention], ground: Ground, advance: Advance, answered: slice = slice(None)
 ) -> InterventionResults:
@@ -195,7 +184,7 @@ def hold(
     Args:
         answered: the interventions that are wanted, of all that are prepared: what is found does not depend on which.
     Raises:
-        ValueError: the model has no such neuron, or no layer norm at its end.
+        ValueError: the model has no such neuron.
     """
     checkpoint = ground.processed(model)
     n_tokens, batch_tokens, device = ground.reading

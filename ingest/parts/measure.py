@@ -185,10 +185,13 @@ class ModelMeasure(Measure):
         """How many tokens of them it wants, if it reads the corpus."""
         return settings.intervention_tokens
 
-    def check(self, checkpoint: Checkpoint) -> None:
-        """Raises:
-        InputError: it is not defined for the model.
+    def undefined(self, checkpoint: Checkpoint, context: int) -> str | None:
+        """Why it is not defined for the model, in words that follow "because"; None where it is.
+
+        Args:
+            context: tokens of a row.
         """
+        return None
 
     def expected(self, shape: ModelShape, settings: IngestSettings) -> int:
         """How many things it measures one by one, about, beside what it does once in each share."""

@@ -10,10 +10,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from catalog import parts
-from catalog.errors import InputError
 from catalog.words import UNIVERSAL
-from ingest.checkpoints.architectures import final_norm
 from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.checkpoints.undefined import no_direct_effects
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
 from ingest.parts.ground import Ground
 from ingest.parts.measure import PARTNERS, Advance, Keys, ModelMeasure, Written
@@ -47,11 +46,8 @@ class ReplacedNeurons(ModelMeasure):
     needs = (PARTNERS,)
     provides = ("replaced",)
 
-    def check(self, checkpoint: Checkpoint) -> None:
-        try:
-            final_norm(checkpoint.model, checkpoint.architecture)
-        except ValueError as error:
-            raise InputError(f"{checkpoint.source}: {error}") from error
+    def undefined(self, checkpoint: Checkpoint, context: int) -> str | None:
+        return no_direct_effects(checkpoint)
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
         return 1

@@ -64,7 +64,9 @@ class RunPlanner:
         self._check_partners()
         for measure in measures_of_models(self.parts):
             for checkpoint in self.inputs.checkpoints:
-                measure.check(checkpoint)
+                reason = measure.undefined(checkpoint, self.inputs.context)
+                if reason is not None:
+                    raise InputError(f"{measure.title} of {checkpoint.name} are not defined, because {reason}.")
         stored = self._stored(progress)
         if stored is not None:
             return stored

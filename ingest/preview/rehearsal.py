@@ -21,8 +21,8 @@ from transformers import AutoModelForCausalLM
 
 from catalog.documents import DocumentCounts
 from catalog.rows import ModelIds
+from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.checkpoints.arguments import ModelSource
-from ingest.checkpoints.behaviour import READS
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.checkpoints.quiet import quiet
 from ingest.corpus.rows import CorpusMeta, TokenCorpus, first_rows
@@ -147,12 +147,15 @@ def _make_rows_of_run(settings: IngestSettings, inputs: Inputs) -> None:
 
 def _write(config: Any, tokenizer: Any, folder: Path) -> None:
     """A checkpoint with random weights."""
-    small, reads = deepcopy(config), READS[config.model_type]
-    width = min(config.hidden_size, MOST_MODEL) // (head := config.hidden_size // config.num_attention_heads) * head
-    width = max(width, head)
+    small, reads = deepcopy(config), ARCHITECTURES[config.model_type].reads
+    group = config.num_attention_heads // (getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+    per_group = config.hidden_size // config.num_attention_heads * group
+    width = max(min(config.hidden_size, MOST_MODEL) // per_group * per_group, per_group)
+    n_layers = min(config.num_hidden_layers, MOST_LAYERS)
     values = {
-        "n_layers": min(config.num_hidden_layers, MOST_LAYERS),
-        "n_heads": width // head,
+        "n_layers": n_layers,
+        "n_heads": width // per_group * group,
+        "n_key_value_heads": width // per_group,
         "d_model": width,
         "d_mlp": min(getattr(config, reads["d_mlp"]) or 4 * config.hidden_size, MOST_MLP),
         "d_embedding": width,
@@ -160,6 +163,10 @@ def _write(config: Any, tokenizer: Any, folder: Path) -> None:
     for name, value in values.items():
         if name in reads:
             setattr(small, reads[name], value)
+    if "attention_by_layer" in reads and (kinds := getattr(small, reads["attention_by_layer"], None)) is not None:
+        setattr(small, reads["attention_by_layer"], kinds[:n_layers])
+        if hasattr(small, "attention_types"):  # from which GPT-Neo's kinds are made anew
+            small.attention_types = [[kinds[:n_layers], 1]]
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(0)
         AutoModelForCausalLM.from_config(small, dtype=torch.float32).save_pretrained(folder)

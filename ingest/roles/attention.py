@@ -1,8 +1,8 @@
 """A model's attention in processed weights (SPEC §0.2): what enters it, its queries, keys, values and patterns.
 
-The raw model runs, and hooks on the layer norms before attention see its residuals. A processed residual is the raw one
-minus its mean over d_model; layer norm takes that mean away in any case, and so do the centred W_Q, W_K and W_V. Layer
-norms have no gain and no bias of their own here, for those are folded into the weights.
+The raw model runs, and hooks on the norms before attention see its residuals. Where these are layer norms, a processed
+residual is the raw one minus its mean over d_model; they take that mean away in any case, and so do the centred W_Q, W_K and
+W_V. Norms have no gain and no bias of their own here, for those are folded into the weights.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ingest.checkpoints.architectures import ATTENTION_NORM, blocks
+from ingest.checkpoints.modules import Modules, Norm
 
 
 class AttentionWeights(Protocol):
@@ -47,6 +47,8 @@ class AttentionModel(Protocol):
     d_head: int
     model: nn.Module
 
+    @property
+    def modules(self) -> Modules: ...
     @property
     def parallel_attention(self) -> bool: ...
     @property
@@ -97,18 +99,27 @@ class Rotation:
 
 def rotation(model: AttentionModel, context: int) -> Rotation | None:
     """For positions 0 to context - 1, fp32, by the model's own module; None where positions are learned embeddings."""
-    if model.architecture != "gpt_neox":
+    kind, device = model.modules.architecture.rotary, model.weights.W_Q.device
+    if kind is None:
         return None
     base: Any = model.model.base_model
-    device = model.weights.W_Q.device
+    if kind == "pairs":
+        # weights are processed so that halves turn, and the first block has the sines and cosines of one of both
+        sin, cos = base.h[0].attn.embed_positions[:context].to(device).chunk(2, dim=-1)
+        return Rotation(torch.cat([cos, cos], -1), torch.cat([sin, sin], -1))
     cos, sin = base.rotary_emb(torch.zeros(1, device=device), torch.arange(context, device=device)[None])
     return Rotation(cos[0], sin[0])
 
 
 def score_scale(model: AttentionModel, layer: int) -> float:
-    """What multiplies q · k before the softmax: 1/√d_h, over layer + 1 where the config says so (SPEC §0.1)."""
+    """What multiplies q · k before the softmax: 1/√d_h, over layer + 1 where the config says so (SPEC §0.1).
+
+    GPT-Neo's is 1, and so may be GPT-2's by its configuration.
+    """
     config = model.model.config
     scale = model.d_head**-0.5
+    if model.architecture == "gpt_neo" or not getattr(config, "scale_attn_weights", True):
+        scale = 1.0
     return scale / (layer + 1) if getattr(config, "scale_attn_by_inverse_layer_idx", False) else scale
 
 
@@ -121,37 +132,37 @@ class LayerAttention:
     W_K: Float[Tensor, "heads d_model d_head"]
     b_K: Float[Tensor, "heads d_head"]
     W_V: Float[Tensor, "heads d_model d_head"]
-    epsilon: float
-    """Of the layer norm."""
+    norm: Norm
+    """Of what enters, whose gain and bias are in the weights."""
     scale: float
     """See `score_scale`."""
     rotation: Rotation | None
 
     def scale_of(self, squares: Tensor) -> Tensor:
-        """Layer norm's divisor.
+        """The norm's divisor.
 
         Args:
-            squares: sums of squares over d_model of centred residuals, float64.
+            squares: sums of squares over d_model of residuals as the norm sees them, float64.
         """
-        return (squares / self.W_Q.shape[1] + self.epsilon).sqrt()
+        return (squares / self.W_Q.shape[1] + self.norm.epsilon).sqrt()
 
     def queries(self, reads: Tensor, divisor: Tensor, head: int, first: int = 0) -> Tensor:
         """At positions from `first` on.
 
         Args:
-            reads: (rows, positions, d_head), centred residuals times W_Q of the head.
-            divisor: (rows, positions) of layer norm.
+            reads: (rows, positions, d_head), residuals as the norm sees them, times W_Q of the head.
+            divisor: (rows, positions) of the norm.
         """
         plain = reads / divisor[..., None].to(reads.dtype) + self.b_Q[head]
         return plain if self.rotation is None else self.rotation.since(first)(plain)
 
     def keys(self, normalised: Tensor, head: int) -> Tensor:
-        """From (rows, positions, d_model) behind layer norm."""
+        """From (rows, positions, d_model) behind the norm."""
         plain = normalised @ self.W_K[head] + self.b_K[head]
         return plain if self.rotation is None else self.rotation(plain)
 
     def values(self, normalised: Tensor, head: int) -> Tensor:
-        """From (rows, positions, d_model) behind layer norm, without the value bias, which is folded away."""
+        """From (rows, positions, d_model) behind the norm, without the value bias, which is folded away."""
         return normalised @ self.W_V[head]
 
     def pattern(self, queries: Tensor, keys: Tensor, causal: Bool[Tensor, "destinations sources"]) -> Tensor:
@@ -162,14 +173,15 @@ class LayerAttention:
 
 def layer_attention(model: AttentionModel, layer: int, turn: Rotation | None) -> LayerAttention:
     """Attention of a layer; `turn` comes from `rotation` for the length of the rows."""
-    weights = model.weights
+    weights, norm = model.weights, model.modules.attention_norm(layer)
+    assert norm is not None, "attention is not defined where nothing normalises what it reads"
     return LayerAttention(
         W_Q=weights.W_Q[layer],
         b_Q=weights.b_Q[layer],
         W_K=weights.W_K[layer],
         b_K=weights.b_K[layer],
         W_V=weights.W_V[layer],
-        epsilon=float(_layer_norms(model)[layer].eps),
+        norm=norm,
         scale=score_scale(model, layer),
         rotation=turn,
     )
@@ -178,11 +190,6 @@ def layer_attention(model: AttentionModel, layer: int, turn: Rotation | None) ->
 def causal_mask(context: int, first: int, device: torch.device) -> Bool[Tensor, "destinations sources"]:
     """Which sources destinations from `first` to context - 1 see."""
     return torch.ones(context - first, context, dtype=torch.bool, device=device).tril(first)
-
-
-def centred(residual: Tensor) -> Tensor:
-    """Minus the mean over d_model."""
-    return residual - residual.mean(-1, keepdim=True)
 
 
 def squared_norm(vectors: Tensor) -> Tensor:
@@ -207,7 +214,8 @@ def visit_attention(
     def hook(layer: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda module, inputs: enter(layer, inputs[0])
 
-    handles = [norm.register_forward_pre_hook(hook(layer)) for layer, norm in enumerate(_layer_norms(model))]
+    readers = model.modules.attention_readers
+    handles = [module.register_forward_pre_hook(hook(layer)) for layer, module in enumerate(readers)]
     try:
         model.visit_activations(tokens, leave or (lambda layer, pre, post: None))
     finally:
@@ -230,8 +238,3 @@ def row_batches(corpus: Corpus, n_tokens: int, batch_tokens: int) -> Iterator[tu
 def rows_needed(corpus: Corpus, n_tokens: int) -> int:
     """How many rows hold `n_tokens` tokens, BOS included; all, if they hold fewer."""
     return min(corpus.n_rows, -(-n_tokens // corpus.tokens.shape[1]))
-
-
-def _layer_norms(model: AttentionModel) -> list[Any]:
-    name = ATTENTION_NORM[model.architecture]
-    return [block.get_submodule(name) for block in blocks(model.model, model.architecture)]

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ingest.checkpoints.architectures import ATTENTION_NORM, blocks
+from ingest.checkpoints.attention_matrices import read_heads
 from ingest.roles.attention import (
     AttentionModel,
     Corpus,
@@ -17,9 +16,6 @@ from ingest.roles.attention import (
     row_batches,
     visit_attention,
 )
-
-VALUE = {"gpt2": "attn.c_attn", "gpt_neox": "attention.query_key_value", "opt": "self_attn.v_proj"}
-"""The module of a block that gives values."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,7 @@ class _Norms:
 
     def __call__(self, layer: int, residual: Tensor) -> Float[Tensor, "biases tokens heads"]:
         """Of (tokens, d_model) fp32."""
-        shape = residual.shape[1:]
-        normalised = torch.nn.functional.layer_norm(residual, shape, eps=self.layers[layer].epsilon)
+        normalised = self.layers[layer].norm.without_gain(residual)
         mixed = (normalised @ self.values[layer]).unflatten(1, (self.model.n_heads, self.model.d_head))
         norms = [torch.linalg.vector_norm(v, dim=-1, dtype=torch.float64) for v in (mixed, mixed + self.biases[layer])]
         return torch.stack(norms)
@@ -104,12 +99,9 @@ def bos_norm_ratio(
 def folded_value_bias(model: AttentionModel, layer: int) -> Float[Tensor, "heads d_head"]:
     """b_V + β W_V, the value bias after layer norm's bias β is folded and before it goes to b_O (SPEC §0.2).
 
-    It is what the raw model's own value map gives where its layer norm gives β, that is where x̂ is 0.
+    It is what the raw model's own value map gives where its norm gives β, that is where x̂ is 0.
     """
-    block: Any = blocks(model.model, model.architecture)[layer]
-    mapped = block.get_submodule(VALUE[model.architecture])(block.get_submodule(ATTENTION_NORM[model.architecture]).bias)
-    if model.architecture == "gpt2":
-        mapped = mapped.chunk(3)[2]
-    if model.architecture == "gpt_neox":  # the parts of a head stand together
-        mapped = mapped.unflatten(0, (model.n_heads, 3 * model.d_head))[:, 2 * model.d_head :]
-    return mapped.detach().reshape(model.n_heads, model.d_head)
+    norm, values = model.modules.attention_norm(layer), read_heads(model.modules, layer, model.d_head)["values"]
+    assert norm is not None
+    mapped = values.bias + torch.einsum("d,dhe->he", norm.bias, values.weight)
+    return mapped.repeat_interleave(model.n_heads // len(mapped), 0)

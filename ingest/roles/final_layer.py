@@ -1,7 +1,7 @@
 """Interventions on neurons of the last layer, without a layer or an unembedding computed anew.
 
-Such a neuron changes the residual that the final layer norm reads by Δ·w_out. With w̃ = w_out about its mean, e = (γ∘w̃)·W_U,
-b the logits that the norm's bias gives, x the residual and σ₀ its scale (DECISIONS, Interventions):
+Such a neuron changes the residual that the final norm reads by Δ·w_out. With w̃ = w_out about its mean (RMSNorm: w_out),
+e = (γ∘w̃)·W_U, b the logits that the norm's bias gives, x the residual and σ₀ its scale (DECISIONS, Interventions):
 
     logits(Δ) = b + (σ₀·(logits₀ - b) + Δ·e) / σ(Δ)        σ(Δ)² = σ₀² + (2Δ·x·w̃ + Δ²·‖w̃‖²) / d_model
 """
@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from ingest.checkpoints.architectures import final_norm
 from ingest.roles.later_layers import Model
 from ingest.roles.prediction_metrics import Nominal, TokenMetrics, centre, dot, intervened_metrics, mean_square, variant_metrics
 from ingest.roles.vocabulary_sums import vocabulary_sums
@@ -22,19 +21,13 @@ class FinalLayer:
     """What some neurons of the last layer write, as the raw weights have it."""
 
     def __init__(self, model: Model, neurons: Sequence[int]) -> None:
-        """Raises:
-        ValueError: the final norm is no LayerNorm.
-        """
-        norm = final_norm(model.model, model.architecture)
-        w_u = model.raw_w_u().float()
+        norm = model.modules.final_norm
+        w_u, head_bias = (values.float() for values in model.modules.unembedding)
         w_out = model.raw_w_out(model.n_layers - 1)[list(neurons)].double()
-        gain = torch.ones_like(w_u[:, 0]) if norm.weight is None else norm.weight.detach()
-        bias = torch.zeros_like(gain) if norm.bias is None else norm.bias.detach()
-        head_bias = getattr(model.model.get_output_embeddings(), "bias", None)  # type: ignore[operator]
-        self.epsilon = norm.eps
-        self.writes: Float64[Tensor, "neurons d_model"] = w_out - w_out.mean(1, keepdim=True)
-        self.effects: Float[Tensor, "neurons vocabulary"] = centre((self.writes * gain).float() @ w_u)
-        self.base: Float[Tensor, " vocabulary"] = centre(bias @ w_u + (0 if head_bias is None else head_bias.detach()))
+        self.epsilon = norm.epsilon
+        self.writes: Float64[Tensor, "neurons d_model"] = norm.centre(w_out)
+        self.effects: Float[Tensor, "neurons vocabulary"] = centre((self.writes * norm.gain).float() @ w_u)
+        self.base: Float[Tensor, " vocabulary"] = centre(norm.bias @ w_u + head_bias)
         directions = self.effects.double()
         self._base_square = self.base.double().square().mean()
         self._effect_squares = directions.square().mean(1)
@@ -47,7 +40,7 @@ class FinalLayer:
         """Variants that change one neuron each.
 
         Args:
-            residual: (tokens, d_model) that the final layer norm reads.
+            residual: (tokens, d_model) that the final norm reads.
             scale: (tokens,) float64, its nominal scale.
             delta: (tokens, variants) float64 change of post.
             chosen: which of the neurons each variant changes.

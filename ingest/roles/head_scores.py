@@ -16,7 +16,6 @@ from torch import Tensor
 
 from ingest.roles.attention import (
     AttentionModel,
-    centred,
     layer_attention,
     rotation,
     score_scale,
@@ -125,7 +124,7 @@ def bos_keys(model: AttentionModel, bos_id: int) -> Float[Tensor, "layers heads 
 
     def enter(layer: int, residual: Tensor) -> None:
         attention = layer_attention(model, layer, turn)
-        stream = centred(residual[0, 0].double())
+        stream = attention.norm.centre(residual[0, 0].double())
         normalised = stream / attention.scale_of(squared_norm(stream))
         plain = torch.einsum("d,hde->he", normalised, weights.W_K[layer].double()) + weights.b_K[layer].double()
         keys.append(plain if turn is None else turn(plain))

@@ -8,6 +8,8 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ingest.checkpoints.modules import MlpPass
+
 Change = Literal["fix", "zero", "threshold", "relu", "multiply"]
 CHANGES: tuple[Change, ...] = get_args(Change)
 FIXED_AT = (-0.17, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
@@ -21,7 +23,7 @@ class Intervention:
     """What is done to neurons, alike at every position, BOS included.
 
     fix: post := value. multiply: post := value·post. zero: pre := 0. threshold: pre := min(pre, value).
-    relu: pre := max(pre, 0). `zero` and `relu` have no value.
+    relu: pre := max(pre, 0); the pre of gated neurons is what their gates read. `zero` and `relu` have no value.
     """
 
     change: str
@@ -58,16 +60,16 @@ class Intervention:
         """Indices of the neurons along whose output weights its changes of a layer are written."""
         return self.in_layer(layer) if self.along is None else [self.along]
 
-    def new_post(self, nonlinearity: "nn.Module", pre: "Tensor", post: "Tensor") -> "Tensor":
-        """post after the intervention, of pre and post of its neurons, any shape."""
+    def new_post(self, activation: "nn.Module", shown: "MlpPass") -> "Tensor":
+        """post after the intervention, of what its neurons show, any shape."""
         import torch
 
         if self.change == "fix":
-            return torch.full_like(post, self.value)
+            return torch.full_like(shown.post, self.value)
         if self.change == "multiply":
-            return self.value * post
+            return self.value * shown.post
         changed = {"zero": torch.zeros_like, "threshold": lambda x: x.clamp(max=self.value), "relu": lambda x: x.clamp(min=0)}
         # not through __call__, whose hooks may be what asks
-        new = nonlinearity.forward(changed[self.change](pre))
+        new = activation.forward(changed[self.change](shown.pre))
         assert isinstance(new, torch.Tensor)
-        return new
+        return new if shown.read is None else new * shown.read

@@ -6,15 +6,16 @@ earlier layers by the layers after theirs (see `final_layer` and `later_layers`)
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ingest.checkpoints.architectures import final_norm, nonlinearities
+from ingest.checkpoints.modules import MlpPass, Watch
 from ingest.roles.final_layer import FinalLayer
 from ingest.roles.intervention import Intervention
-from ingest.roles.later_layers import Edit, Model, Seen, forward, forward_after, unembed
+from ingest.roles.later_layers import Model, Seen, forward, forward_after, unembed
 from ingest.roles.prediction_metrics import (
     InterventionResults,
     Nominal,
@@ -22,7 +23,6 @@ from ingest.roles.prediction_metrics import (
     intervened_metrics,
     next_token_mask,
     nominal_metrics,
-    norm_scale,
 )
 
 DEFAULT_TOKENS = 100_000
@@ -58,7 +58,7 @@ def run_interventions(
     Returns:
         Of those that are answered, in order.
     Raises:
-        ValueError: the model has no such neuron, or its final norm is no LayerNorm.
+        ValueError: the model has no such neuron.
     """
     _check(model, interventions)
     device = device or torch.device("cpu")
@@ -95,8 +95,7 @@ class _Engine:
     def __init__(self, model: Model, interventions: Sequence[Intervention], device: torch.device, answered: range) -> None:
         self.model, self.interventions, self.device, self.answered = model, interventions, device, answered
         self.sums = PairedSums(len(interventions), device)
-        self.nonlinearities = nonlinearities(model.model, model.architecture)
-        self.epsilon = final_norm(model.model, model.architecture).eps
+        self.activations, self.norm = model.modules.activations, model.modules.final_norm
         self.by_layer: dict[int, list[int]] = defaultdict(list)
         wanted: dict[int, set[int]] = defaultdict(set)
         for number, intervention in enumerate(interventions):
@@ -117,9 +116,8 @@ class _Engine:
         return [place for place, number in enumerate(numbers) if number in self.answered]
 
     def _lengths(self, layer: int) -> Tensor:
-        """Of what the wanted neurons write, (neurons,) float64; what all components have alike no later layer sees."""
-        w_out = self.model.raw_w_out(layer)[self.neurons[layer]].double()
-        return (w_out - w_out.mean(1, keepdim=True)).norm(dim=1)
+        """Of what the wanted neurons write, (neurons,) float64, as far as later layers see it."""
+        return self.norm.centre(self.model.raw_w_out(layer)[self.neurons[layer]].double()).norm(dim=1)
 
     def add(self, rows: np.ndarray, mask: np.ndarray) -> None:
         """Add (rows, context) tokens, of which `mask` says the positions that count."""
@@ -131,7 +129,7 @@ class _Engine:
         seen = forward(self.model, tokens, columns, self.earlier)
         # a position that counts is never the last of its row
         targets = tokens.flatten()[kept + 1]
-        scale = norm_scale(seen.last, self.epsilon)[kept]
+        scale = self.norm.scale(seen.last)[kept]
         nominal = nominal_metrics(unembed(self.model, seen.normed[kept]), scale, targets)
         self.sums.add_nominal(nominal)
         if self.final is not None:
@@ -169,7 +167,7 @@ class _Engine:
         for number, (one_last, one_normed) in zip(numbers, parts, strict=True):
             if number not in self.answered:
                 continue
-            scale = norm_scale(one_last, self.epsilon)[kept]
+            scale = self.norm.scale(one_last)[kept]
             metrics = intervened_metrics(nominal, unembed(self.model, one_normed[kept]), scale)
             self.sums.add(self._tensor([number]), metrics, nominal)
 
@@ -183,23 +181,24 @@ class _Engine:
             [self.neurons[layer].index(index) for index in indices]
             for indices in (intervention.in_layer(layer), intervention.written_in(layer))
         )
-        pre, post = (values[positions][:, own] for values in (seen.pre[layer], seen.post[layer]))
-        change = intervention.new_post(self.nonlinearities[layer], pre, post) - post
+        shown = seen.mlps[layer].each(lambda values: values[positions][:, own])
+        change = intervention.new_post(self.activations[layer], shown) - shown.post
         if written != own:
             change *= (self.lengths[layer][own] / self.lengths[layer][written]).to(change.dtype)
         return written, change
 
-    def _edits(self, layer: int, numbers: list[int]) -> dict[int, Edit]:
+    def _edits(self, layer: int, numbers: list[int]) -> dict[int, Watch]:
         """What interventions that lie one after the other in a batch change in layers after `layer`."""
         later = {changed for number in numbers for changed, _ in self.interventions[number].neurons if changed > layer}
 
-        def edit_of(changed: int) -> Edit:
-            def edit(module: nn.Module, pre: Tensor, post: Tensor) -> None:
-                parts = zip(pre.chunk(len(numbers)), post.chunk(len(numbers)), strict=True)
-                for number, (part_pre, part_post) in zip(numbers, parts, strict=True):
-                    intervention = self.interventions[number]
+        def edit_of(changed: int) -> Watch:
+            def edit(shown: MlpPass) -> None:
+                size = len(shown.post) // len(numbers)
+                for place, number in enumerate(numbers):
+                    intervention, rows = self.interventions[number], slice(place * size, (place + 1) * size)
                     if indices := intervention.in_layer(changed):
-                        part_post[:, indices] = intervention.new_post(module, part_pre[:, indices], part_post[:, indices])
+                        wanted = shown.each(partial(_part, rows=rows, columns=indices))
+                        shown.post[rows, indices] = intervention.new_post(self.activations[changed], wanted)
 
             return edit
 
@@ -207,6 +206,10 @@ class _Engine:
 
     def _tensor(self, numbers: list[int]) -> Tensor:
         return torch.tensor(numbers, device=self.device)
+
+
+def _part(values: Tensor, rows: slice, columns: list[int]) -> Tensor:
+    return values[rows, columns]
 
 
 def _chunks(numbers: list[int], size: int) -> Iterator[list[int]]:

@@ -19,7 +19,6 @@ from ingest.roles.attention import (
     Corpus,
     LayerAttention,
     causal_mask,
-    centred,
     layer_attention,
     rotation,
     row_batches,
@@ -148,8 +147,8 @@ class _Pass:
 
     def _ablate_layer(self, layer: int, residual: Tensor, post: dict[tuple[int, int], Tensor], chosen: Tensor) -> None:
         attention = layer_attention(self.model, layer, self.turn)
-        normalised = torch.nn.functional.layer_norm(residual, residual.shape[-1:], eps=attention.epsilon)
-        late = centred(residual[:, self.first :])
+        normalised = attention.norm.without_gain(residual)
+        late = attention.norm.centre(residual[:, self.first :])
         squares = squared_norm(late)
         for head, pairs in self.heads[layer].items():
             view = _Head(attention, head, normalised, self.model.weights.W_O[layer, head], self.causal, self.first)

@@ -14,8 +14,8 @@ from torch import Tensor
 from ingest.roles.vocabulary_sums import VocabularySums, vocabulary_sums
 
 METRICS = ("scale", "entropy", "loss", "rank", "recip_rank", "logit_var", "kl")
-"""scale: denominator of the final layer norm. entropy, loss: nats. rank: #{v: logit_v > logit of the true token}, from 0.
-recip_rank: 1 / (rank + 1). logit_var: population variance of the logits over the vocabulary, after the final layer norm and
+"""scale: denominator of the final norm. entropy, loss: nats. rank: #{v: logit_v > logit of the true token}, from 0.
+recip_rank: 1 / (rank + 1). logit_var: population variance of the logits over the vocabulary, after the final norm and
 with its gains. kl: KL(nominal ‖ intervened), nats; 0 for the nominal model."""
 
 BYTES_PER_LOGIT, LOGIT_MEMORY = 20, 2 * 2**30
@@ -44,13 +44,6 @@ def next_token_mask(tokens: np.ndarray, special_ids: Collection[int]) -> np.ndar
     mask = ~np.isin(tokens, list(special_ids))
     mask[:, -1] = False
     return mask
-
-
-def norm_scale(residual: Float[Tensor, "tokens d_model"], epsilon: float) -> Float64[Tensor, " tokens"]:
-    """√(population variance over d_model + ε): what a layer norm divides by."""
-    # the norm's own kernel, which goes through memory once
-    _, _, inverse = torch.native_layer_norm(residual, residual.shape[1:], None, None, epsilon)
-    return 1 / inverse[:, 0].double()
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
-from ingest.checkpoints.architectures import final_norm
 from ingest.roles.later_layers import Model, Seen, forward, forward_after, unembed
 from ingest.roles.prediction_metrics import centre, next_token_mask
 from ingest.statistics.jackknife import HALF, N_BLOCKS
@@ -145,7 +144,7 @@ class _Watched:
     def post(self, seen: Mapping[int, Seen], model: int, neuron: int) -> Tensor:
         """(positions,) fp32 of one neuron."""
         layer, column = self._places[model, neuron]
-        return seen[model].post[layer][:, column]
+        return seen[model].mlps[layer].post[:, column]
 
     def posts(self, seen: Mapping[int, Seen], one: Replaced) -> Float64[np.ndarray, "neurons positions"]:
         """Of a replaced neuron and its substitutes."""
@@ -277,6 +276,6 @@ class _Scored:
         residual = seen.last if final else seen.after[layer].reshape(-1, self.model.d_model)
         changed = residual + delta[..., None] * w_out
         if final:
-            return list(final_norm(self.model.model, self.model.architecture)(changed))
+            return list(self.model.modules.last_norm(changed))
         _, normed = forward_after(self.model, layer, changed.view(-1, self.shape[1], self.model.d_model), {})
         return normed.chunk(len(delta))
