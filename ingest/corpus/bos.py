@@ -54,9 +54,9 @@ class RowStart:
             return "--bos never"
         return "the tokenizer has no BOS" if self.bos.id is None else f"the tokenizer puts no {self.bos.text} before texts"
 
-    def record(self, names: Iterable[str]) -> dict[str, Any]:
-        """The same for the settings of a run with these parts."""
-        why = {} if self.with_bos else {"reason": self.reason, "left_out": left_out(names)}
+    def record(self) -> dict[str, Any]:
+        """The same for the settings of a run, with what it lacks of any part."""
+        why = {} if self.with_bos else {"reason": self.reason, "left_out": left_out(parts.names())}
         return {"mode": self.mode, "prepended": self.with_bos, "id": self.bos.id, "token": self.bos.text, **why}
 
     def told(self, names: Iterable[str]) -> list[str]:

@@ -25,7 +25,7 @@ def spec_of(settings: IngestSettings, inputs: Inputs, missing: tuple[str, ...]) 
         "corpus": settings.corpus,
         "token_sha256": token_sha256,
         "max_tokens": settings.max_tokens,
-        "bos": inputs.start.record(settings.parts),
+        "bos": inputs.start.record(),
         "read": None if inputs.corpus is None else told.record(inputs.corpus.meta),
         "read_as": {name: value for name, value in asked.items() if name not in of_parts},
     }

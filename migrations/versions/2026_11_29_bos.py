@@ -11,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 UPGRADE = r"""
+-- squawk-ignore ban-drop-not-null
 ALTER TABLE tokenizers ALTER COLUMN bos_id DROP NOT NULL;
 COMMENT ON COLUMN tokenizers.bos_id IS 'Id of BOS, put before rows that begin with it; NULL if there is none.';
 
@@ -18,9 +19,9 @@ ALTER TABLE corpora ADD COLUMN begins_with_bos BOOLEAN DEFAULT true NOT NULL;
 COMMENT ON COLUMN corpora.begins_with_bos IS 'Rows begin with the tokenizer''s BOS, else with text.';
 COMMENT ON COLUMN corpus_rows.tokens IS 'Token ids, BOS first where rows begin with it.';
 
-ALTER TABLE examples
-    DROP CONSTRAINT ck_examples_position_positive,
-    ADD CONSTRAINT ck_examples_position_not_negative CHECK ("position" >= 0);
+ALTER TABLE examples DROP CONSTRAINT ck_examples_position_positive;
+-- squawk-ignore constraint-missing-not-valid
+ALTER TABLE examples ADD CONSTRAINT ck_examples_position_not_negative CHECK ("position" >= 0);
 COMMENT ON COLUMN examples.position IS 'In the row, from 0; BOS, which is no example, is at 0 where rows begin with it.';
 
 COMMENT ON COLUMN distribution_statistics.bos_activation IS 'Post on BOS, at position 0 (SPEC 6.7); NULL where rows begin without BOS.';
@@ -50,13 +51,14 @@ COMMENT ON COLUMN distribution_statistics.bos_ratio IS 'bos_activation over the 
 COMMENT ON COLUMN distribution_statistics.bos_activation IS 'Post on BOS, at position 0 (SPEC 6.7).';
 
 COMMENT ON COLUMN examples.position IS 'In the row; 0 is BOS, which is no example.';
-ALTER TABLE examples
-    DROP CONSTRAINT ck_examples_position_not_negative,
-    ADD CONSTRAINT ck_examples_position_positive CHECK ("position" >= 1);
+ALTER TABLE examples DROP CONSTRAINT ck_examples_position_not_negative;
+-- squawk-ignore constraint-missing-not-valid
+ALTER TABLE examples ADD CONSTRAINT ck_examples_position_positive CHECK ("position" >= 1);
 
 COMMENT ON COLUMN corpus_rows.tokens IS 'Token ids, BOS first.';
 ALTER TABLE corpora DROP COLUMN begins_with_bos;
 COMMENT ON COLUMN tokenizers.bos_id IS 'Id put before every row.';
+-- squawk-ignore adding-not-nullable-field
 ALTER TABLE tokenizers ALTER COLUMN bos_id SET NOT NULL;
 """
 
