@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sqlalchemy import URL
+from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from catalog import parts
 from catalog.errors import InputError
@@ -15,6 +16,7 @@ from catalog.server.engine import writer_engine
 from catalog.verify.checks import verify
 from ingest.asked.ablate import ablate
 from ingest.asked.settings import AblateSettings, check_asked
+from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.corpus.rows import TokenCorpus
 from ingest.corpus.tokenizer import text_encoder, tokenizer_identity
 from ingest.inputs import load_inputs
@@ -77,11 +79,22 @@ def texts_with_special(n: int) -> list[str]:
     ]
 
 
+def copy_with_noise(source: Path, folder: Path) -> None:
+    """A model with nearly the same neurons, which are universal."""
+    model = GPT2LMHeadModel.from_pretrained(source)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1e-3 * torch.randn(parameter.shape, generator=generator))
+    factories.save_checkpoint(model, AutoTokenizer.from_pretrained(source), folder)
+
+
 @pytest.fixture(scope="module")
 def published(server: URL, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     folder, tokenizer, told = tmp_path_factory.mktemp("without"), qwen_tokenizer(), Told()
-    models = [factories.tiny_gpt2(folder / f"tiny-{name}", seed, tokenizer) for seed, name in enumerate("ab")]
+    models = [factories.tiny_gpt2(folder / "tiny-a", 0, tokenizer), folder / "tiny-b"]
     make_candidate(models[0])
+    copy_with_noise(*models)
     documents = [{"text": text, "subset": ("one", "two")[i % 2]} for i, text in enumerate(texts_with_special(500))]
     corpus = factories.write_jsonl(folder / "corpus.jsonl", documents)
     with database(server, template) as url:
@@ -146,14 +159,24 @@ def test_everything_else_is_there(published: Published) -> None:
     assert count(published.url, "distribution_statistics", "post_p99_9 IS NOT NULL") == n
 
 
+def activations(model: Checkpoint, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pre and post of all neurons, (rows, context, neurons)."""
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def keep(layer: int, pre: torch.Tensor, post: torch.Tensor) -> None:
+        seen.append((pre.numpy().copy(), post.numpy().copy()))
+
+    model.visit_activations(torch.from_numpy(tokens), keep)
+    pre, post = (np.concatenate(values, axis=1).reshape(*tokens.shape, -1) for values in zip(*seen, strict=True))
+    return pre, post
+
+
 def test_the_first_position_counts_like_any_other(published: Published, read: TokenCorpus) -> None:
     model, tokens = opened(published.models[0]), np.asarray(read.tokens, dtype=np.int64)
     kept = read.kept_mask(tokens)
     assert kept[:, 0].sum() > 900
     assert rows(published.url, "SELECT n_kept FROM corpora") == [(kept.sum(),)]
-    pres: dict[int, np.ndarray] = {}
-    model.visit_activations(torch.from_numpy(tokens), lambda layer, pre, post: pres.update({layer: pre.numpy().copy()}))
-    pre = np.concatenate([pres[layer] for layer in range(model.n_layers)], axis=1).reshape(*tokens.shape, -1)
+    pre, _ = activations(model, tokens)
     active = (pre > 0).mean(0)
     overall = active.mean(0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -169,13 +192,32 @@ def test_the_first_position_counts_like_any_other(published: Published, read: To
     np.testing.assert_allclose([float(value) for value, _ in found], sparsity, atol=1e-6)
     assert {n for _, n in found} == {kept.sum()}
     # a first token ends no bigram, a second no trigram
-    activations = "SELECT p.activations_1, p.activations_2, p.activations_3"
-    found = rows(published.url, f"{activations} {of_model.format('ngram_statistics')} {order}")
+    counts = "SELECT p.activations_1, p.activations_2, p.activations_3"
+    found = rows(published.url, f"{counts} {of_model.format('ngram_statistics')} {order}")
     positive = (pre > 0) & kept[..., None]
     expected_counts = [positive.sum((0, 1)), positive[:, 1:].sum((0, 1)), positive[:, 2:].sum((0, 1))]
     np.testing.assert_array_equal(np.array(found).T, expected_counts)
     assert count(published.url, "examples", '"position" = 0') > 0
     assert count(published.url, "neuron_examples", "position = 0 AND before <> ''") == 0
+
+
+def test_features_of_the_previous_token_are_false_of_a_first_one(published: Published, read: TokenCorpus) -> None:
+    model, tokens = opened(published.models[0]), np.asarray(read.tokens, dtype=np.int64)
+    kept, posts = read.kept_mask(tokens), activations(model, tokens)[1]
+    found = rows(
+        published.url,
+        """SELECT n.layer, n."index", e.n_in, e.n_out, e.mean_in, e.mean_out,
+                  (SELECT array_agg(t.token_id) FROM feature_tokens t WHERE t.feature_id = e.feature_id)
+             FROM explanations e JOIN neurons n ON n.id = e.neuron_id JOIN models m ON m.id = n.model_id
+            WHERE m.name = 'tiny-a' AND e.shift = 'previous' AND e.rank <= 5 ORDER BY e.neuron_id, e.rank LIMIT 40""",
+    )
+    assert len(found) == 40
+    for layer, neuron, n_in, n_out, mean_in, mean_out, ids in found:
+        inside = np.zeros_like(kept)
+        inside[:, 1:] = np.isin(tokens[:, :-1], ids)
+        post = posts[..., layer * model.d_mlp + neuron].astype(np.float64)
+        assert (n_in, n_out) == ((inside & kept).sum(), (~inside & kept).sum())
+        assert (mean_in, mean_out) == pytest.approx((post[inside & kept].mean(), post[~inside & kept].mean()), abs=1e-5)
 
 
 def test_it_is_told_and_recorded(published: Published) -> None:
@@ -276,6 +318,10 @@ def test_never_is_another_corpus_and_another_attention_and_auto_is_always(
         assert weights[0].run_id == weights[1].run_id and weights[1].outcome == "parts_added"
         assert any("attention is measured again with --bos not given (was never)" in sentence for sentence in told.sentences)
         assert count(url, "head_scores", f"run_id = {weights[0].run_id}") > 0
+        engine = writer_engine(url)
+        found = [*verify(engine, never.run_id), *recompute(engine, never.run_id, 8, 0, "cpu", Silent())]
+        engine.dispose()
+        assert [finding for finding in found if finding.status != "ok"] == []
 
 
 def test_the_command_line_has_it(catalog: Any, tmp_path: Path) -> None:
@@ -291,6 +337,9 @@ def test_an_empty_family_says_why(published: Published, settings: pytest.MonkeyP
         answer = catalog("find", "--family", family)
         assert answer.out.strip().count("\n") == 0
         assert f"the family {family} was not looked for in run 1: its rows begin without BOS" in answer.err
+    page = catalog("findings", "--limit", "1")
+    assert page.code == 0 and "its rows begin without BOS" in page.out
+    assert catalog("show", "tiny-a", "0.1").code == 0
 
 
 def test_run_ingest_with_a_control(published: Published) -> None:
