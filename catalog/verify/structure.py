@@ -34,6 +34,15 @@ SELECT p.part || CASE WHEN p.models_sha256 IS NULL THEN ', of models that were n
        SELECT encode(sha256(convert_to(string_agg(m.identity, E'\\n' ORDER BY m.identity COLLATE "C"), 'UTF8')), 'hex')
          FROM run_models rm JOIN models m ON m.id = rm.model_id WHERE rm.run_id = p.run_id)"""
 
+_WEIGHTS = """
+SELECT m.name AS what
+  FROM run_models rm JOIN models m ON m.id = rm.model_id JOIN model_tensors t ON t.model_id = m.id
+ WHERE rm.run_id = :run_id
+ GROUP BY m.id
+HAVING m.weights_sha256 <> encode(sha256(convert_to(string_agg(
+         t.name || ' ' || array_to_string(t.shape, 'x') || ' ' || t.sha256, E'\\n' ORDER BY t.name COLLATE "C"),
+       'UTF8')), 'hex')"""
+
 _BEHAVIOUR = """
 SELECT m.name AS what
   FROM run_models rm JOIN models m ON m.id = rm.model_id
@@ -94,6 +103,7 @@ def structure() -> list[PartCheck]:
         PartCheck(None, Check("labels has rows of neurons of the run only", _no_orphan("labels"))),
         PartCheck(None, Check("every part was computed of the models of the run", _MODELS_OF_PARTS)),
         PartCheck(None, Check("models are what their behaviour says", _BEHAVIOUR)),
+        PartCheck(None, Check("models have the weights that their tensors make", _WEIGHTS)),
     ]
     of_tables: dict[str, PartCheck] = {}
     for part in parts.PARTS:

@@ -19,13 +19,17 @@ from transformers import PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
+from catalog.aliases import shown
 from catalog.errors import InputError
+from catalog.lineage import Place, place_of
+from catalog.rows import TensorRow
 from ingest.checkpoints.architectures import INPUT, NONLINEARITY, OUTPUT, blocks, nonlinearities
 from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.behaviour import ModelIdentity, behaviour_of
 from ingest.checkpoints.config import read_config
-from ingest.checkpoints.files import load_model, load_tokenizer, weights_sha256
+from ingest.checkpoints.files import load_model, load_tokenizer
 from ingest.checkpoints.processing import WEIGHT_PROCESSING, ProcessedWeights, processed_weights
+from ingest.checkpoints.tensors import tensors_of, weights_sha256
 
 
 @dataclass
@@ -47,9 +51,23 @@ class Checkpoint:
     seed: int | None
     tokenizer: PreTrainedTokenizerBase
     identity: ModelIdentity
+    tensors: list[TensorRow]
+    """Of the raw model; empty of a control."""
+    place: Place | None
+    """In the training that it is a step of, if it is known to be one."""
     model: nn.Module
     weight_processing: str = WEIGHT_PROCESSING
     weights: ProcessedWeights = field(init=False, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The name, with the revision if there is one."""
+        return shown(self.name, self.revision or "")
+
+    @property
+    def location(self) -> str:
+        """Where it was read from, likewise."""
+        return shown(self.source, self.revision or "")
 
     @property
     def is_processed(self) -> bool:
@@ -126,7 +144,8 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
     config = read_config(source)
     tokenizer = load_tokenizer(source, config.vocab_size)
     model = load_model(source, config)
-    identity = ModelIdentity(weights_sha256(model, source), behaviour_of(config, model))
+    tensors = tensors_of(model, source)
+    identity = ModelIdentity(weights_sha256(tensors), behaviour_of(config, model))
     model = model.to(device).eval()
     d_mlp = nonlinear_width(model, config.model_type)
     _fuse_gelu(model, config.model_type)
@@ -146,6 +165,8 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         seed=getattr(config, "seed", None),
         tokenizer=tokenizer,
         identity=identity,
+        tensors=tensors,
+        place=place_of(source.name, source.revision or "", source.location if source.is_local else ""),
         model=model,
     )
 
@@ -176,7 +197,7 @@ def check_family(checkpoints: list[Checkpoint], tokenizers: list[str]) -> None:
     for checkpoint, tokenizer in zip(checkpoints, tokenizers, strict=True):
         twin = by_sha.setdefault(checkpoint.identity.sha256, checkpoint)
         if twin is not checkpoint:
-            raise InputError(f"{twin.source} and {checkpoint.source} are the same model; give each model once.")
+            raise InputError(f"{twin.location} and {checkpoint.location} are the same model; give each model once.")
         if tokenizer != tokenizers[0]:
             raise InputError(
                 f"{checkpoints[0].source} and {checkpoint.source} have different tokenizers, so their activations belong to "

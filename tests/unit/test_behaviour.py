@@ -15,8 +15,9 @@ from catalog.errors import InputError
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.behaviour import READS, ModelIdentity, behaviour_of, changed, difference
 from ingest.checkpoints.config import read_config
-from ingest.checkpoints.files import load_model, weights_sha256
+from ingest.checkpoints.files import load_model
 from ingest.checkpoints.quiet import quiet
+from ingest.checkpoints.tensors import tensors_of, weights_sha256
 from tests.factories import tiny_gpt2, tiny_neox, tiny_opt
 
 MAKERS: dict[str, Callable[..., Path]] = {"gpt2": tiny_gpt2, "gpt_neox": tiny_neox, "opt": tiny_opt}
@@ -95,7 +96,7 @@ def identity_of(folder: Path) -> ModelIdentity:
     source = parse_model_argument(str(folder))
     config = read_config(source)
     model = load_model(source, config)
-    return ModelIdentity(weights_sha256(model, source), behaviour_of(config, model))
+    return ModelIdentity(weights_sha256(tensors_of(model, source)), behaviour_of(config, model))
 
 
 @torch.inference_mode()
