@@ -25,7 +25,8 @@ class Place(NamedTuple):
 
 
 def place_of(name: str, revision: str = "", folder: str = "") -> Place | None:
-    """The step that a revision says, or else the name, or else the folder; None where none of them says just one.
+    """The step that a revision says, or else the name, or else the folder; None where none of them says just one,
+    or nothing is left to call the training by.
 
     What else the revision says, such as a seed, is of the training's name: step1000-seed0 and step1000-seed1 are two trainings.
 
@@ -35,7 +36,8 @@ def place_of(name: str, revision: str = "", folder: str = "") -> Place | None:
     if (step := _step(revision)) is not None:
         return Place(_shown(name, _rest(revision)), step)
     if (step := _step(name)) is not None:
-        return Place(_shown(_rest(name) or Path(folder).parent.name or name, revision), step)
+        training = _rest(name) or Path(folder).parent.name
+        return Place(_shown(training, revision), step) if training else None
     step = _step(Path(folder).name)
     return None if step is None else Place(_shown(name, revision), step)
 

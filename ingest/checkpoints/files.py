@@ -108,12 +108,10 @@ def refuse_adapter(source: ModelSource) -> None:
     InputError: an adapter (LoRA) lies beside the base model, which would be left out.
     """
     name = "adapter_config.json"
-    revision = {"revision": source.revision} if source.revision else {}
     adapter = load(
         source,
         "adapter",
         lambda location, **options: cached_file(location, name, _raise_exceptions_for_missing_entries=False, **options),
-        **revision,
     )
     if adapter is not None:
         raise InputError(
