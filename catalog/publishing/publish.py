@@ -52,9 +52,9 @@ def publish(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRow
     label_run(connection, run_id, newest_version(connection, drafts=False))
     summarise(connection, run_id)
     _mark(connection, run_id, spec, rows)
-    begin_anew(connection)
     checksums.record_publication(connection, run_id, rows.parts)
     controls.take_effect(connection, run_id)
+    begin_anew(connection)
     written = parts.filled_by(rows.parts)
     partitions.let_readers_pass(driver, [table for table in parts.partitioned() if table in written])
 

@@ -39,6 +39,8 @@ class Checkpoint:
     name: str
     revision: str | None
     source: str
+    location: str
+    """The source with the revision that was read, whatever the catalog calls the model."""
     architecture: str
     activation_function: str
     n_layers: int
@@ -63,11 +65,6 @@ class Checkpoint:
     def shown(self) -> str:
         """The name, with the revision if there is one."""
         return shown(self.name, self.revision or "")
-
-    @property
-    def location(self) -> str:
-        """Where it was read from, likewise."""
-        return shown(self.source, self.revision or "")
 
     @property
     def is_processed(self) -> bool:
@@ -153,6 +150,7 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         name=source.name,
         revision=source.revision,
         source=source.location,
+        location=shown(source.location, source.revision or ""),
         architecture=config.model_type,
         activation_function=identity.behaviour["activation_function"],
         n_layers=config.num_hidden_layers,

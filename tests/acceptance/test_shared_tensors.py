@@ -1,5 +1,6 @@
 """Checkpoints that are not what they say: copies of others, shards of others, and steps of a training, told and asked for."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from huggingface_hub import constants
 
 from catalog.errors import InputError
+from catalog.questions.sql import run_reader_sql
 from catalog.server.engine import writer_engine
 from catalog.verify.checks import verify
 from ingest.pipeline.main_path import ingest
@@ -19,6 +21,7 @@ from tests.acceptance.ingests import rows
 from tests.database.helpers import execute
 
 TOKENIZER = factories.byte_bpe_tokenizer()
+PAGE = Path(__file__).parents[2] / "docs" / "checkpoints.md"
 N_TENSORS = 28
 """Of a tiny GPT-2 of two layers, all of them with enough distinct values."""
 Ingest = Callable[..., tuple[IngestReport, list[str]]]
@@ -196,6 +199,8 @@ def test_a_training_whose_first_steps_are_one(
         ("tiny", 1000, "tiny@step1000", "tiny@step1000", 2, 0, N_TENSORS, 0.0, begin),
     ]
     assert ok(database_url)
+    statements = re.findall(r"^```sql\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert [len(run_reader_sql(statement, database_url)) for statement in statements] == [2, 4]
 
 
 def test_steps_are_read_off_folders_and_odd_names_are_no_steps(told: Ingest, database_url: str, tmp_path: Path) -> None:
