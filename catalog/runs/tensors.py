@@ -7,17 +7,19 @@ from sqlalchemy import Connection, text
 
 from catalog.rows import TensorRow
 
+Key = tuple[str, tuple[int, ...]]
+"""sha256 and shape of a tensor."""
+
 
 class Holder(NamedTuple):
-    """A published model that has some of the tensors asked for."""
+    """A model that may hold some of the tensors asked for."""
 
     name: str
     revision: str
     shown: str
     """As readers know it."""
     weights_sha256: str
-    held: frozenset[tuple[str, tuple[int, ...]]]
-    """sha256 and shape of each of those tensors."""
+    held: frozenset[Key]
 
 
 def holders(connection: Connection, tensors: Sequence[TensorRow]) -> list[Holder]:
@@ -31,7 +33,7 @@ def holders(connection: Connection, tensors: Sequence[TensorRow]) -> list[Holder
         {"sha256": [tensor.sha256 for tensor in tensors]},
     )
     wanted = {(tensor.sha256, tensor.shape) for tensor in tensors}
-    held: dict[tuple[str, str, str, str], set[tuple[str, tuple[int, ...]]]] = {}
+    held: dict[tuple[str, str, str, str], set[Key]] = {}
     for name, revision, shown, weights_sha256, sha256, shape in rows:
         if (sha256, tuple(shape)) in wanted:
             held.setdefault((name, revision, shown, weights_sha256), set()).add((sha256, tuple(shape)))

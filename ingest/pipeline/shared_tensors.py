@@ -4,34 +4,21 @@ A checkpoint may be a copy of the one before, or have one shard of it; a trainin
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from catalog.errors import InputError
 from catalog.labels.thresholds import in_force
 from catalog.rows import TensorRow
-from catalog.runs.tensors import holders, of_older_hash
+from catalog.runs.tensors import Holder, Key, holders, of_older_hash
 from catalog.words import TENSORS
+from ingest.checkpoints.checkpoint import Checkpoint
 
-if TYPE_CHECKING:
-    from ingest.checkpoints.checkpoint import Checkpoint
-
-Key = tuple[str, tuple[int, ...]]
-"""sha256 and shape."""
 NAMED = 5
 """Tensors that a sentence names, and models of the catalog that are named for one model."""
 
 
-class Other(NamedTuple):
-    """A model that may share tensors."""
-
-    shown: str
-    weights_sha256: str
-    held: frozenset[Key]
-
-
-def check_names(engine: Engine, checkpoints: Sequence["Checkpoint"]) -> None:
+def check_names(engine: Engine, checkpoints: Sequence[Checkpoint]) -> None:
     """Raises:
     InputError: the catalog has a model of this name of which it cannot be told whether it is this one.
     """
@@ -45,35 +32,29 @@ def check_names(engine: Engine, checkpoints: Sequence["Checkpoint"]) -> None:
                 )
 
 
-def shared_tensors(engine: Engine, checkpoints: Sequence["Checkpoint"]) -> Iterator[str]:
+def shared_tensors(engine: Engine, checkpoints: Sequence[Checkpoint]) -> Iterator[str]:
     """A sentence for each pair of models of the run, or of one and one of the catalog, that share tensors which tell."""
     with engine.connect() as connection:
         least = in_force(connection, TENSORS, "min_distinct")
+        of_run = [_of_run(model) for model in checkpoints]
+        names = {(model.name, model.revision) for model in of_run}
         for place, model in enumerate(checkpoints):
             telling = {(t.sha256, t.shape): t for t in reversed(model.tensors) if t.n_distinct >= least}
-            before = [_of_run(other) for other in checkpoints[:place]]
-            shared = [_sentence(model, telling, other) for other in before if other.held & telling.keys()]
-            yield from shared
-            yield from _with_catalog(connection, model, telling)
+            yield from (_sentence(model, telling, other) for other in of_run[:place] if other.held & telling.keys())
+            found = holders(connection, list(telling.values()))
+            others = [other for other in found if (other.name, other.revision) not in names]
+            yield from (f"{_sentence(model, telling, other)} (of the catalog)" for other in others[:NAMED])
+            if len(others) > NAMED:
+                more = len(others) - NAMED
+                yield f"{model.shown} shares tensors with {more} more models of the catalog, see the view shared_tensors"
 
 
-def _of_run(model: "Checkpoint") -> Other:
-    return Other(model.shown, model.identity.weights_sha256, frozenset((t.sha256, t.shape) for t in model.tensors))
+def _of_run(model: Checkpoint) -> Holder:
+    held = frozenset((tensor.sha256, tensor.shape) for tensor in model.tensors)
+    return Holder(model.name, model.revision or "", model.shown, model.identity.weights_sha256, held)
 
 
-def _with_catalog(connection: Connection, model: "Checkpoint", telling: dict[Key, TensorRow]) -> Iterator[str]:
-    found = [
-        Other(holder.shown, holder.weights_sha256, holder.held)
-        for holder in holders(connection, list(telling.values()))
-        if (holder.name, holder.revision) != (model.name, model.revision or "")
-    ]
-    for other in found[:NAMED]:
-        yield f"{_sentence(model, telling, other)} (of the catalog)"
-    if len(found) > NAMED:
-        yield f"{model.shown} shares tensors with {len(found) - NAMED} more models of the catalog, see the view shared_tensors"
-
-
-def _sentence(model: "Checkpoint", telling: dict[Key, TensorRow], other: Other) -> str:
+def _sentence(model: Checkpoint, telling: dict[Key, TensorRow], other: Holder) -> str:
     """What the model shares with another."""
     if model.identity.weights_sha256 == other.weights_sha256:
         return f"{model.shown} has the very weights of {other.shown}: all {len(model.tensors)} tensors are equal"

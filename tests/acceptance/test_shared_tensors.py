@@ -32,9 +32,9 @@ def told(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """An ingest of weights, each of other models, and what it tells."""
     monkeypatch.setenv("CATALOG_HOME", str(tmp_path / "home"))
 
-    def run(*models: Path | str) -> tuple[IngestReport, list[str]]:
+    def run(*models: Path | str, only: tuple[str, ...] = ("weights",)) -> tuple[IngestReport, list[str]]:
         progress = Silent()
-        settings = IngestSettings(models=tuple(map(str, models)), only=("weights",), controls=0, database_url=database_url)
+        settings = IngestSettings(models=tuple(map(str, models)), only=only, controls=0, database_url=database_url)
         return ingest(settings, progress), progress.said
 
     return run
@@ -95,6 +95,7 @@ def test_one_stale_shard_is_told_within_a_run_and_beside_the_catalog(told: Inges
     assert said == [sentence]
     assert shared(database_url) == [("old", "stale", len(names), N_TENSORS), ("stale", "old", len(names), N_TENSORS)]
     assert rows(database_url, "SELECT names FROM shared_tensors WHERE model = 'stale'") == [(names,)]
+    assert told(old, f"stale={tmp_path / 'new-shards'}", only=("redundancy",))[1] == [sentence]
     _, said = told(f"again={tmp_path / 'new-shards'}")
     assert said == [
         f"again has the very weights of stale: all {N_TENSORS} tensors are equal (of the catalog)",
@@ -143,6 +144,24 @@ def test_constants_and_copies_within_a_model_are_not_shared(told: Ingest, databa
     assert rows(database_url, "SELECT DISTINCT n_shared, n_tensors FROM shared_tensors ORDER BY 1") == [(1, 9), (8, 9)]
     execute_on(database_url, "UPDATE rules SET value = 8 WHERE (family, parameter) = ('tensors', 'min_distinct')")
     assert ("m0", "m1") in {row[:2] for row in shared(database_url)}
+
+
+def test_of_many_models_some_are_named(told: Ingest, database_url: str, tmp_path: Path) -> None:
+    """All of them with one embedding; a pair of the run is named once, and so are five models of the catalog."""
+    first = tiny(tmp_path / "m0", 0)
+    others = [
+        with_tensors_of(tiny(tmp_path / f"raw{seed}", seed), first, tmp_path / f"m{seed}", "transformer.wte.weight")
+        for seed in range(1, 8)
+    ]
+    shares = f"{{}} shares 1 of {N_TENSORS} tensors with {{}}: transformer.wte.weight"
+    _, said = told(first, *others[:6])
+    assert said == [shares.format(f"m{one}", f"m{other}") for one in range(7) for other in range(one)]
+    _, said = told(others[6])
+    assert said == [
+        *(f"{shares.format('m7', f'm{other}')} (of the catalog)" for other in range(5)),
+        "m7 shares tensors with 2 more models of the catalog, see the view shared_tensors",
+    ]
+    assert len(shared(database_url)) == 8 * 7
 
 
 def execute_on(url: str, statement: str) -> None:
