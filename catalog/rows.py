@@ -1,7 +1,7 @@
 """What crosses the border into the catalog, beside columns of numbers."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,6 +66,17 @@ class ModelRow(NamedTuple):
     weight_processing: str
     source: str
     control_of: str | None = None
+    training: str | None = None
+    step: int | None = None
+
+
+class TensorRow(NamedTuple):
+    """A row of `model_tensors`."""
+
+    name: str
+    shape: tuple[int, ...]
+    sha256: str
+    n_distinct: int
 
 
 class ModelIds(NamedTuple):
@@ -161,3 +172,5 @@ class PublishRows:
     groups: list[GroupRow]
     parts: dict[str, Definition]
     """What the numbers of each part that is published follow."""
+    tensors: dict[int, Sequence[TensorRow]] = field(default_factory=dict)
+    """Of each model by its key; none of a control, whose tensors nobody has."""

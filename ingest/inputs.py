@@ -63,7 +63,7 @@ class Inputs:
     @property
     def arguments(self) -> list[str]:
         """The models as arguments that mean the same in any folder."""
-        return [f"{c.name}={c.source}{f'@{c.revision}' if c.revision else ''}" for c in self.opened]
+        return [f"{c.name}={c.location}" for c in self.opened]
 
     def pair_key(self, a: int, b: int) -> tuple[str, str]:
         """What identifies a pair of models in the catalog: the smaller identity first."""

@@ -43,6 +43,8 @@ def twin_of(original: Checkpoint, number: int) -> Checkpoint:
         | {
             "name": twin_name(original.name, number),
             "seed": None,
+            "tensors": [],
+            "place": None,
             "identity": ModelIdentity(sha256, original.identity.behaviour),
             "model": _reading(original, read),
             "weight_processing": f"{original.weight_processing}; {RECIPE}, twin {number}",

@@ -184,6 +184,7 @@ class RunWork:
             },
             groups=groups,
             parts=planned.definitions,
+            tensors={own.model_id: c.tensors for c, own in zip(self.inputs.checkpoints, ids, strict=True)},
         )
 
     def _corpus_row(self, counts: TokenCounts) -> CorpusRow:
@@ -231,4 +232,5 @@ class RunWork:
             weight_processing=checkpoint.weight_processing,
             source=checkpoint.source,
             control_of=None if self.inputs.original is None else self.inputs.original.identity.sha256,
+            **({} if checkpoint.place is None else checkpoint.place._asdict()),
         )
