@@ -43,3 +43,10 @@ LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY = 10, 5, 0.5
 LEAST_CONTROLS, FALSE_DISCOVERIES = 100, 0.05
 """Of entropy neurons: a candidate has so many controls at least, and candidates / share of false discoveries if that is more,
 so that one of them alone can pass."""
+
+IO_CLASSES = (
+    "strengthening", "atypical strengthening", "conditional strengthening", "atypical conditional strengthening",
+    "proportional change", "atypical proportional change", "orthogonal",
+    "weakening", "atypical weakening", "conditional weakening", "atypical conditional weakening",
+)  # fmt: skip
+"""How what a gated neuron reads is directed to what it writes (docs/formulas.md)."""

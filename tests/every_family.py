@@ -23,6 +23,7 @@ CHANGES = {
     10: """UPDATE explanations SET held_out_variance_reduction = 0.6, shift = 'current',
            feature_id = (SELECT id FROM features WHERE name = 'spacy_morph_plural')""",
     11: "UPDATE ngram_statistics SET cover_3 = 50, activations_3 = 420",
+    15: "UPDATE weight_statistics SET in_out_sim = -0.7",
     LETTER: "UPDATE ngram_statistics SET cover_1 = 2",
 }
 """What makes the neuron, by its flat index in the first model, one of another family."""

@@ -73,11 +73,12 @@ def _stage_weights(handle: RunHandle, neurons: np.ndarray, spread: np.ndarray) -
             **{
                 name: spread
                 for name in (
-                    "w_in_norm w_out_norm input_bias in_out_sim l2_penalty vocab_mean vocab_skew vocab_kurt "
+                    "w_in_norm w_out_norm input_bias l2_penalty vocab_mean vocab_skew vocab_kurt "
                     "logit_var logit_skew logit_kurt"
                 ).split()
             },
             "vocab_var": spread / 100,
+            "in_out_sim": spread / 4,
         },
     )
 

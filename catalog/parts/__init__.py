@@ -135,6 +135,11 @@ def controlled() -> dict[str, tuple[str, ...]]:
     return {family: tuple(name for name in names() if name in of_family) for family, of_family in all_read.items()}
 
 
+def by_chance() -> dict[str, str]:
+    """The families of which a formula says how many neurons chance gives: `Rule.by_chance`."""
+    return {rule.family: rule.by_chance for rule in rules() if rule.by_chance}
+
+
 def of_controls() -> tuple[str, ...]:
     """The parts that a control is measured by."""
     read = {part for of_family in controlled().values() for part in of_family}

@@ -59,6 +59,8 @@ class Rule:
     """Accounts for what a neuron does without a feature of the text that explains it."""
     of_activations: bool = False
     """It looks at activations on the corpus alone, so that a model whose neurons read permuted weights is its control."""
+    by_chance: str = ""
+    """SQL, where a formula tells it: the share of neurons that get a label by chance, of a model `o` of the member `m`."""
     asks_others: bool = False
     """Reads the labels of other families, and so comes last."""
 

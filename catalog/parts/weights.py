@@ -2,6 +2,7 @@
 
 from sqlalchemy import REAL, Integer, SmallInteger, Text
 
+from catalog.parts import io_classes
 from catalog.parts.part import Part, Rows, Section, View
 from catalog.parts.rule import Evidence, Rule, Threshold, in_force, threshold
 from catalog.parts.view_text import LABEL, LABELS
@@ -10,13 +11,16 @@ from catalog.schema.base import check, column, number, of_neuron, table
 from catalog.schema.identity import COUNTED_DISTINCT
 from catalog.words import TENSORS
 
+PROCESSED = "both processed: the gain of the norm folded into what reads, what writes centred where the norm centres"
+UNGATED = "; NULL of neurons without a gate"
+
 weight_statistics = table(
     "weight_statistics",
     *of_neuron(),
     number("w_in_norm", "L2 norm of the input weights, processed (SPEC 4).", ranked=True),
     number("w_out_norm", "L2 norm of the output weights, processed.", ranked=True),
     number("input_bias", "b_in after folding the layer norm.", ranked=True),
-    number("in_out_sim", "Cosine of input and output weights.", ranked=True),
+    number("in_out_sim", f"Cosine of input and output weights, {PROCESSED}.", ranked=True),
     number("l2_penalty", "w_in_norm^2 + w_out_norm^2.", ranked=True),
     number("vocab_mean", "Mean over tokens of cos(W_U[:, v], w_out).", ranked=True),
     number(
@@ -58,6 +62,22 @@ weight_statistics = table(
     column(
         "vocab_n", Integer, "Tokens in these moments.", in_views="Tokens that the moments over the vocabulary are taken over."
     ),
+    number("w_gate_norm", f"L2 norm of the gate's weights, processed{UNGATED}.", ranked=True),
+    number("gate_bias", f"b_gate after folding the norm{UNGATED}.", ranked=True),
+    number("gate_out_sim", f"Cosine of gate and output weights, {PROCESSED}{UNGATED}.", ranked=True),
+    number(
+        "gate_in_sim",
+        f"Cosine of gate and input weights, the gain of the norm folded into both; the sign rule makes it 0 or more{UNGATED}.",
+        ranked=True,
+    ),
+    column(
+        "mismatched_index",
+        Integer,
+        "Position in d_mlp of another neuron of the layer, drawn with a fixed seed, each once; NULL in a layer of one neuron.",
+        null=True,
+    ),
+    number("mismatched_in_out_sim", "Cosine of the input weights and the output weights of the neuron at mismatched_index."),
+    number("mismatched_gate_out_sim", f"Cosine of the gate's weights and those output weights{UNGATED}."),
     comment="What the weights alone say of each neuron (UN 4.2, SPEC 4).",
 )
 
@@ -236,8 +256,9 @@ PART = Part(
     name="weights",
     about="norms, cosines and effects on the vocabulary, from weights alone",
     reads="weights",
+    version=2,
     rows=(Rows(weight_statistics, "neuron"), Rows(logit_effects, "some")),
-    views=VIEWS,
+    views=(*VIEWS, *io_classes.VIEWS),
     rules=(
         _peaked(
             "prediction",
@@ -265,6 +286,7 @@ PART = Part(
                 "max_kurtosis", 10, "Largest kurtosis over the vocabulary; above it are prediction and suppression neurons."
             ),
         ),
+        io_classes.RULE,
     ),
     thresholds=(
         (

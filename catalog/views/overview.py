@@ -15,7 +15,7 @@ from catalog.views.view_columns import words_of
 _SCORE = (
     "In the unit of its family: variance reduction, held out; nats for position and entropy, ratio for bos, frequency for dead"
     " and near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and partition, |h| for"
-    " attention, |cosine| for antipodal and duplicate. The highest is the best; of anti_entropy, dead, near_dead and"
+    " attention, |cosine| for antipodal, duplicate and io_class. The highest is the best; of anti_entropy, dead, near_dead and"
     " unexplained the lowest."
 )
 _MEMBERS = {**OF_FAMILY, "model_id": "The model: id of models."}
@@ -71,6 +71,7 @@ _PROFILE = """SELECT m.run_id, m.model, m.family, n.layer, n."index" AS neuron,
        a.n_tokens, a.degenerate, a.post_mean, a.post_mean_se, a.post_var, a.post_var_se,
        a.post_skew, a.post_skew_se, a.post_kurt, a.post_kurt_se,
        w.logit_var, w.logit_skew, w.logit_kurt, w.vocab_n,
+       w.w_gate_norm, w.gate_bias, w.gate_out_sim, w.gate_in_sim,
        n.id AS neuron_id
   FROM {members} m"""
 

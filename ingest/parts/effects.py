@@ -16,6 +16,7 @@ from ingest.parts.measure import Advance, ModelMeasure
 from ingest.parts.shapes import ModelShape, Share
 from ingest.roles.prediction import EffectExplainer
 from ingest.settings import IngestSettings
+from ingest.statistics.directions import Directions, directions
 from ingest.statistics.effects import BLOCK_SIZE, EffectSums
 from ingest.statistics.weights import LogitEffects, WeightStatistics, weight_statistics
 
@@ -24,7 +25,7 @@ NEURONS_AT_ONCE = 16_384
 
 
 class Effects(ModelMeasure):
-    """Moments, lists of tokens and, where a part needs them, explanations by classes of tokens, from one pass."""
+    """Moments, lists of tokens and, where a part needs them, explanations by classes of tokens, from one pass; cosines."""
 
     part = ""
     name = "effects"
@@ -60,6 +61,8 @@ class Effects(ModelMeasure):
         )
         arrays: Arrays = {PLACE: np.array([model, neurons.start, neurons.stop]), "vocab_n": np.array(statistics.vocab_n)}
         arrays |= {f"statistics.{name}": getattr(statistics, name).cpu().numpy() for name in STATISTICS}
+        directed = directions(weights.W_in, weights.W_out, weights.W_gate, weights.b_gate, neurons)
+        arrays |= {f"directions.{name}": values.numpy() for name, values in vars(directed).items()}
         arrays |= {f"lists.{field.name}": getattr(effects, field.name).numpy() for field in fields(LogitEffects)}
         explained = {} if explainer is None else explainer.result()
         return arrays | {f"explanations.{name}": values for name, values in explained.items()}
@@ -73,6 +76,13 @@ def statistics_of(model: int, ground: Ground) -> WeightStatistics:
     shares = _shares(model, ground)
     columns = {name: torch.from_numpy(np.concatenate([share[f"statistics.{name}"] for share in shares])) for name in STATISTICS}
     return WeightStatistics(**columns, vocab_n=int(shares[0]["vocab_n"]))
+
+
+def directions_of(model: int, ground: Ground) -> Directions:
+    """How what neurons read is directed to what they write, in flat order."""
+    shares = _shares(model, ground)
+    names = [field.name for field in fields(Directions)]
+    return Directions(*(torch.from_numpy(np.concatenate([share[f"directions.{name}"] for share in shares])) for name in names))
 
 
 def lists_of(model: int, ground: Ground) -> LogitEffects:

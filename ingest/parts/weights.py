@@ -1,4 +1,4 @@
-"""weights: norms, moments over the vocabulary, and the tokens that a neuron promotes and suppresses, by weights alone.
+"""weights: norms, cosines, moments over the vocabulary, and the tokens that a neuron promotes and suppresses, by weights alone.
 
 NaN becomes NULL on the way into the database; no other value stands for "undefined".
 """
@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from ingest.parts.arrays import Columns, Ids, TableRows
-from ingest.parts.effects import STATISTICS, lists_of, statistics_of
+from ingest.parts.effects import STATISTICS, directions_of, lists_of, statistics_of
 from ingest.parts.ground import Ground
 from ingest.parts.measure import Keys, Measure, Written
+from ingest.statistics.directions import Directions
 from ingest.statistics.weights import LogitEffects, WeightStatistics
 
 
@@ -22,7 +23,7 @@ class Weights(Measure):
 
     def rows_of_model(self, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         ids = keys.models[model].neuron_ids
-        yield "weight_statistics", weight_columns(ids, statistics_of(model, ground))
+        yield "weight_statistics", weight_columns(ids, statistics_of(model, ground), directions_of(model, ground))
         for columns in logit_effect_columns(ids, lists_of(model, ground)):
             yield "logit_effects", columns
 
@@ -30,10 +31,17 @@ class Weights(Measure):
         return Written(kept=60, moved=1)
 
 
-def weight_columns(ids: Ids, result: WeightStatistics) -> Columns:
+def weight_columns(ids: Ids, result: WeightStatistics, directed: Directions) -> Columns:
     """Rows of weight_statistics."""
     columns = {name: getattr(result, name).cpu().numpy() for name in STATISTICS}
-    return {"neuron_id": ids, **columns, "vocab_n": np.full(len(ids), result.vocab_n, dtype=np.int32)}
+    columns |= {name: values.numpy() for name, values in vars(directed).items()}
+    others = columns.pop("mismatched_index")
+    return {
+        "neuron_id": ids,
+        **columns,
+        "vocab_n": np.full(len(ids), result.vocab_n, dtype=np.int32),
+        "mismatched_index": np.ma.masked_array(others.astype(np.int32), mask=others < 0),
+    }
 
 
 def logit_effect_columns(ids: Ids, effects: LogitEffects) -> Iterator[Columns]:

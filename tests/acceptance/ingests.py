@@ -54,6 +54,8 @@ CONTRACT = {
     "duplicate_neurons": "model, layer, neuron",
     "universal_neuron_properties": "model, layer, neuron",
     "cosine_frequency": "model",
+    "io_classes": "model, layer, neuron",
+    "io_class_counts": "model, layer, class",
     "redundancy_universality": "model, kind, opposite",
 }
 """The views of the public contract, and a total order of each."""

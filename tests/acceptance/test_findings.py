@@ -22,8 +22,8 @@ copied = family_copy
 FOUND = ("alphabet", "previous_token", "token_class", "unigram")
 ABSENT = (
     "anti_entropy", "antipodal", "attn_activation", "attn_deactivation", "bos", "context", "context_off", "dead", "duplicate",
-    "entropy", "near_dead", "ngram_detector", "partition", "position", "prediction", "suppression", "syntax", "token_detector",
-    "unexplained",
+    "entropy", "io_class", "near_dead", "ngram_detector", "partition", "position", "prediction", "suppression", "syntax",
+    "token_detector", "unexplained",
 )  # fmt: skip
 
 Asked = Callable[..., Answer]

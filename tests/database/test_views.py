@@ -17,7 +17,7 @@ from tests.published_rows import D_MLP, DEAD, MODELS, N_LAYERS, UNIVERSAL, N
 PROMISED = {
     "neuron_profiles": "model layer neuron mean var skew kurt sparsity w_in_norm w_out_norm input_bias in_out_sim l2_penalty "
     "vocab_mean vocab_var vocab_skew vocab_kurt max_corr mean_corr min_corr max_baseline mean_baseline min_baseline "
-    "excess_corr n_models",
+    "excess_corr n_models w_gate_norm gate_bias gate_out_sim gate_in_sim",
     "universal_neurons": "model layer neuron excess_corr",
     "neuron_matches": "model layer neuron other_model other_layer other_neuron correlation rank mutual_best",
     "neuron_labels": "model layer neuron family subtype score rule_version",
@@ -44,6 +44,8 @@ PROMISED = {
     "bos_neurons": "model layer neuron bos_activation ratio",
     "neuron_subsets": "model layer neuron subset n_tokens mean sparsity variance_reduction",
     "neuron_examples": "model layer neuron kind rank value subset row position token before after",
+    "io_classes": "model layer neuron class in_out_sim gate_out_sim gate_in_sim mismatched_class",
+    "io_class_counts": "model layer class neurons expected_by_chance mismatched_neurons",
     "prediction_neurons": "model layer neuron class vocab_kurt vocab_skew vocab_var feature high_vocab_var",
     "neuron_logit_explanations": "model layer neuron feature rank variance_reduction mean_difference welch_t n_in n_out",
     "logit_ensembles": "model feature layer neuron class sign mean_difference",
