@@ -1,7 +1,7 @@
 """What crosses the border into the catalog, beside columns of numbers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -132,6 +132,16 @@ class FeatureRow(NamedTuple):
     definition: str
 
 
+class UndefinedRow(NamedTuple):
+    """A row of `run_undefined`, without its run."""
+
+    model_id: int
+    part: str
+    measure: str
+    left_out: list[str]
+    reason: str
+
+
 class GroupRow(NamedTuple):
     """A clique of mutual best matches."""
 
@@ -159,3 +169,5 @@ class PublishRows:
     groups: list[GroupRow]
     parts: dict[str, Definition]
     """What the numbers of each part that is published follow."""
+    undefined: list[UndefinedRow] = field(default_factory=list)
+    """What these parts have not of the models."""
