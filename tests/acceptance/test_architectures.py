@@ -18,8 +18,9 @@ from ingest.recompute.neurons import recompute
 from ingest.settings import IngestSettings
 from tests import factories
 from tests.acceptance.ingests import BUT_SYNTAX, rows, small_corpus
+from tests.candidates import make_candidate
 from tests.conftest import database
-from tests.decoders import tiny_decoder
+from tests.decoders import near_copy, tiny_decoder
 
 CONTEXT, TOKENS = 24, 1600
 AFTER_THE_BLOCK = "a norm stands between what a block gives and the residual stream"
@@ -60,11 +61,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
-    """Two seeds of each."""
+    """Two of each that do nearly the same, with a neuron that may act on entropy."""
     folder, tokenizer = tmp_path_factory.mktemp("models"), factories.byte_bpe_tokenizer()
-    return {
-        name: [tiny_decoder(name, folder / f"{name}-{seed}", seed, tokenizer) for seed in range(2)] for name in ARCHITECTURES
-    }
+    made = {}
+    for name in ARCHITECTURES:
+        first = tiny_decoder(name, folder / f"{name}-0", 0, tokenizer)
+        make_candidate(first)
+        made[name] = [first, near_copy(first, folder / f"{name}-1")]
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +141,8 @@ def test_rows_are_there_but_for_what_is_left_out(published: tuple[str, int, list
         there = n_neurons if not {"head_compositions", f"head_compositions.{column}"} & left_out else 0
         assert rows(url, f"SELECT count({column}) FROM head_compositions WHERE run_id = :run", run=run) == [(there,)]
     some = ("logit_effects", "similar_neurons", "logit_explanations", "head_norms", "head_scores", "head_baselines",
-            "explanations", "top_tokens", "examples", "subset_statistics", "next_token_statistics")  # fmt: skip
+            "explanations", "top_tokens", "examples", "subset_statistics", "next_token_statistics", "path_ablations",
+            "ablation_relations", "interventions", "entropy_controls", "replaced_neurons", "substitutions")  # fmt: skip
     for table in some:
         there = rows(url, f"SELECT count(*) > 0 FROM {table} WHERE run_id = :run", run=run)
         assert there == [(table not in left_out,)], table
