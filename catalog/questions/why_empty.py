@@ -126,8 +126,9 @@ def page(connection: Connection, neuron_page: NeuronPage[Any]) -> list[str]:
     empty = [(part, section) for part, section in parts.sections() if not len(neuron_page.tables[section.name])]
     never = [(part, section) for part, section in empty if not {part, *section.also} & known]
     asked = members_asked(neuron_page.identity["model"], run)
-    undefined = {section.name: not_defined.reasons(connection, section.select, *asked) for _, section in empty}
-    looked_for = [section.name for part, section in empty if (part, section) not in never and not undefined[section.name]]
+    measured = [section for part, section in empty if (part, section) not in never]
+    undefined = {section.name: not_defined.reasons(connection, section.select, *asked) for section in measured}
+    looked_for = [name for name, reasons in undefined.items() if not reasons]
     said = []
     if never:
         wanted = dict.fromkeys(part for part, _ in never)

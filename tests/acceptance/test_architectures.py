@@ -12,6 +12,7 @@ from catalog.server.engine import writer_engine
 from catalog.verify.checks import verify
 from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.pipeline.main_path import ingest
+from ingest.preview import rehearsal, sum_rates
 from ingest.preview.overview import preview
 from ingest.progress import Silent
 from ingest.recompute.neurons import recompute
@@ -77,7 +78,7 @@ def url(server: URL, template: str) -> Iterator[str]:
         yield made
 
 
-def settings(url: str | None, models: list[Path], corpus: Path, **more: object) -> IngestSettings:
+def settings(url: str, models: list[Path], corpus: Path, **more: object) -> IngestSettings:
     given = {
         "only": BUT_SYNTAX, "context": CONTEXT, "max_tokens": TOKENS, "min_count": 5, "intervention_tokens": 300,
         "substitution_tokens": 300, "substitution_neurons": 2, "ablation_pairs": 2, "controls": 0, "device": "cpu", **more,
@@ -173,8 +174,13 @@ def test_verify_finds_no_difference(published: tuple[str, int, list[str]], url: 
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_plan_says_what_is_left_out(name: str, models: dict[str, list[Path]], corpus: Path) -> None:
-    planned = preview(settings(None, models[name], corpus), Silent())
+def test_a_plan_says_what_is_left_out(
+    name: str, models: dict[str, list[Path]], corpus: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # how sure seconds are is not asked here
+    monkeypatch.setattr(sum_rates, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(rehearsal, "TIMES", 1)
+    planned = preview(settings(url, models[name], corpus), Silent())
     reason = LEFT_OUT.get(name, ("",))[0]
     assert len(planned.undefined) == (2 if reason else 0) and all(reason in sentence for sentence in planned.undefined)
     measured = {phase.phase for phase in planned.phases if phase.job is not None and phase.job.job.kind == "measure"}
