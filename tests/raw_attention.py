@@ -16,7 +16,7 @@ from ingest.corpus.meta import CorpusMeta
 from ingest.corpus.rows import TokenCorpus
 from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.roles.heads import Pair
-from tests.decoders import tiny_decoder
+from tests.decoders import apply_sign_rule, tiny_decoder
 from tests.factories import load_raw, tiny_gpt2, tiny_neox, tiny_opt
 
 N_LAYERS, N_HEADS, D_MODEL, D_MLP, D_HEAD = 3, 2, 16, 24, 8
@@ -69,19 +69,10 @@ class RawModel:
         blocks, self.norm_name, self.attention, projections, output, self.post = PATHS[self.kind]
         self.projections, self.output = [f"{self.attention}.{name}" for name in projections], f"{self.attention}.{output}"
         self.blocks = self.model.base_model.get_submodule(blocks)
+        if self.kind == "llama":
+            apply_sign_rule(self.model)
         self.w_out = torch.stack([self._matrix(block, self.post) for block in self.blocks])
         """(layers, d_mlp, d_model), as the file has it, but for the sign of gated neurons."""
-        if self.kind == "llama":
-            self._apply_sign_rule()
-
-    @torch.no_grad()
-    def _apply_sign_rule(self) -> None:
-        """Gated neurons have the sign of gate·in, the gains of the norm folded in."""
-        for layer, block in enumerate(self.blocks):
-            mlp, gain = block.mlp, block.post_attention_layernorm.weight
-            signs = torch.where((mlp.gate_proj.weight * gain * mlp.up_proj.weight * gain).sum(1) < 0, -1.0, 1.0)
-            for parameter in (mlp.up_proj.weight, mlp.up_proj.bias, mlp.down_proj.weight.T, self.w_out[layer]):
-                parameter.mul_(signs if parameter.ndim == 1 else signs[:, None])
 
     @property
     def order(self) -> list[int]:
