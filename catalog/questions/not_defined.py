@@ -27,13 +27,13 @@ def reasons(connection: Connection, select: str, members: str, values: Values) -
 def _stands_on(select: str, left_out: str) -> bool:
     """Whether there are no rows without a table, or column; other tables that are joined may be empty."""
     table, _, column = left_out.partition(".")
-    if column:
-        return re.search(rf"FROM {table}\b", select) is not None and re.search(rf"\b{column}\b", _condition(select)) is not None
-    return re.search(rf"FROM {re.escape(table)}\b", select) is not None
+    reads = re.search(rf"FROM (public\.)?{re.escape(table)}\b", select) is not None
+    return reads and (not column or re.search(rf"\b{column}\b", _condition(select)) is not None)
 
 
 def _condition(select: str) -> str:
-    return select.rpartition("WHERE")[2]
+    """The outermost one, without the thresholds in it."""
+    return re.sub(r"\(SELECT value FROM rules [^)]*\)", "", select).rpartition("WHERE")[2]
 
 
 def said(found: dict[str, str]) -> list[str]:
