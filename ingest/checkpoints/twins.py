@@ -72,8 +72,8 @@ def _reading(original: Checkpoint, read: dict[str, Tensor]) -> nn.Module:
     blocks = [
         replace(
             block,
-            input=block.input._replace(weight=read["W_in"][layer].double()),
-            gate=None if block.gate is None else block.gate._replace(weight=read["W_gate"][layer].double()),
+            input=block.input._replace(weight=read["W_in"][layer]),
+            gate=None if block.gate is None else block.gate._replace(weight=read["W_gate"][layer]),
         )
         for layer, block in enumerate(folded.blocks)
     ]
