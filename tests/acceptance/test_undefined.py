@@ -16,7 +16,7 @@ from catalog.verify.checks import controls_of, verify
 from ingest.pipeline.main_path import ingest
 from ingest.progress import Silent
 from ingest.recompute.neurons import recompute
-from ingest.settings import IngestSettings
+from ingest.settings import IngestReport, IngestSettings
 from tests import factories
 from tests.acceptance.ingests import rows, small_corpus
 from tests.commands import Answer, run_catalog, use_published_family
@@ -54,7 +54,7 @@ def url(server: URL, template: str, folder: Path) -> Iterator[str]:
         yield made
 
 
-def run(url: str, folder: Path, models: tuple[str, ...], only: tuple[str, ...], **more: object) -> object:
+def run(url: str, folder: Path, models: tuple[str, ...], only: tuple[str, ...], **more: object) -> IngestReport:
     given = {"context": 24, "max_tokens": 1600, "min_count": 5, "intervention_tokens": 300, "controls": 0, **more}
     arguments = tuple(str(folder / name) for name in models)
     return ingest(IngestSettings(arguments, str(folder / "corpus.jsonl"), only=only, database_url=url, **given), Silent())
