@@ -9,17 +9,27 @@ from collections.abc import Iterable
 from inspect import getdoc
 from pathlib import Path
 
+from transformers import AutoConfig
+
 from bench import ROOT
 from catalog import parts
 from catalog.parts.part import Part
 from catalog.schema.base import metadata
 from catalog.views import overview
 from cli.markdown import table
+from ingest.checkpoints.architectures import ARCHITECTURES, Architecture
+from ingest.checkpoints.undefined import Configured
 from ingest.features.of_corpus import DIVISIONS
 from ingest.parts import LAYER_MEASURES, MODEL_MEASURES
 from ingest.parts.shapes import CorpusShape, LayerShape
+from ingest.parts.undefined import undefined_of
 
-PAGES = {"README.md": ("parts",), "docs/roles.md": ("roles", "families"), "docs/accumulators.md": ("accumulators", "measures")}
+PAGES = {
+    "README.md": ("parts",),
+    "docs/architectures.md": ("architectures", "undefined"),
+    "docs/roles.md": ("roles", "families"),
+    "docs/accumulators.md": ("accumulators", "measures"),
+}
 """The tables of each page, by name."""
 MODEL = LayerShape(12 * 3072, 50_257, CorpusShape(n_rows=1953, context=512, n_topics=100, n_divisions=DIVISIONS))
 """GPT-2 small, and a million tokens in rows of 512."""
@@ -73,8 +83,43 @@ def of_measures() -> str:
     return _table(("part", "phase", "what is found", "stands on"), rows)
 
 
+def of_architectures() -> str:
+    """What can be ingested, and how it is put together."""
+    rows = [(f"`{name}`", *_described(architecture)) for name, architecture in ARCHITECTURES.items()]
+    heads = ("`model_type`", "MLP", "norms", "they stand", "attention and MLP", "positions", "queries and keys")
+    return _table(heads, rows)
+
+
+def _described(architecture: Architecture) -> tuple[str, ...]:
+    one_norm = architecture.attention_norm is not None and architecture.attention_norm == architecture.mlp_norm
+    stands = "after" if architecture.attention_norm is None else "before and after" if architecture.written_norms else "before"
+    return (
+        "plain" if architecture.gate is None else "gated",
+        {"layer": "LayerNorm", "rms": "RMSNorm", "rms with 1 + gain": "RMSNorm, gain 1 + γ"}[architecture.norm],
+        stands,
+        "parallel" if one_norm else "as configured" if "parallel_residual" in architecture.reads else "one after the other",
+        "embedded" if architecture.rotary is None else "rotary",
+        "as they are" if architecture.query_norm is None else "normalised",
+    )
+
+
+def of_undefined() -> str:
+    """What parts have not of models as transformers configures them, in rows as long as these take."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for name in ARCHITECTURES:
+        config = AutoConfig.for_model(name)
+        for undefined in undefined_of(parts.names(), [Configured(config)], config.max_position_embeddings):
+            architectures, left_out = found.setdefault(undefined.reason, ([], []))
+            architectures.append(name)
+            left_out += undefined.left_out
+    rows = [(why, _names(dict.fromkeys(of)), _names(dict.fromkeys(left_out))) for why, (of, left_out) in found.items()]
+    return _table(("because", "architectures", "tables without rows of the model, columns that are NULL"), rows)
+
+
 TABLES = {
     "parts": of_parts,
+    "architectures": of_architectures,
+    "undefined": of_undefined,
     "roles": of_roles,
     "families": of_families,
     "accumulators": of_accumulators,

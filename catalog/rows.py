@@ -145,6 +145,16 @@ class FeatureRow(NamedTuple):
     definition: str
 
 
+class UndefinedRow(NamedTuple):
+    """A row of `run_undefined`, without its run."""
+
+    model_id: int
+    part: str
+    measure: str
+    left_out: list[str]
+    reason: str
+
+
 class GroupRow(NamedTuple):
     """A clique of mutual best matches."""
 
@@ -174,3 +184,5 @@ class PublishRows:
     """What the numbers of each part that is published follow."""
     tensors: dict[int, Sequence[TensorRow]] = field(default_factory=dict)
     """Of each model by its key; none of a control, whose tensors nobody has."""
+    undefined: list[UndefinedRow] = field(default_factory=list)
+    """What these parts have not of the models."""

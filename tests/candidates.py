@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from ingest.checkpoints.modules import Modules
 from tests import factories
 
 CANDIDATE = 6
@@ -14,12 +15,14 @@ CANDIDATE = 6
 def make_candidate(path: Path) -> None:
     """Have a neuron of the last layer write much, along the direction that moves logits least against each other."""
     model = factories.load_raw(path)
-    reads = model.transformer.ln_f.weight[:, None] * model.get_output_embeddings().weight.T
-    reads = reads - reads.mean(0)
+    modules = Modules(model, model.config.model_type)
+    reads = modules.final_norm.gain[:, None] * modules.unembedding.weight
+    if modules.architecture.centred:
+        reads = reads - reads.mean(0)
     reads = reads / reads.norm(dim=0)
     reads = reads - reads.mean(1, keepdim=True)
-    # the very least is what all components have alike, which the final layer norm does not see
-    least = torch.linalg.svd(reads).U[:, -2]
-    *_, (_, _, w_out) = factories.mlp_parameters(model)
+    # the very least is what all components have alike, where the final norm does not see it
+    least = torch.linalg.svd(reads).U[:, -2 if modules.architecture.centred else -1]
+    w_out = modules.linear(len(modules.blocks) - 1, modules.architecture.output).weight
     w_out[CANDIDATE] = 5 * w_out.norm(dim=1).max() * least
     model.save_pretrained(path)

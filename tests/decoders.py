@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from tests.factories import UNUSED_IDS, byte_bpe_tokenizer, randomise, save_checkpoint
+from tests.factories import UNUSED_IDS, byte_bpe_tokenizer, load_raw, randomise, save_checkpoint
 
 N_LAYERS, D_MODEL, D_MLP, N_HEADS, N_CTX = 2, 16, 24, 4, 32
 _NAMES = {"hidden_size": D_MODEL, "num_hidden_layers": N_LAYERS, "num_attention_heads": N_HEADS, "intermediate_size": D_MLP}
@@ -39,6 +39,20 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "olmo2": _GROUPED,
 }  # fmt: skip
 """By architecture."""
+
+
+NOISE = 0.03
+"""Of each parameter of a copy, over its standard deviation."""
+
+
+@torch.no_grad()
+def near_copy(folder: Path, copy: Path, seed: int = 0) -> Path:
+    """A model whose neurons do nearly what those of another do, with its tokenizer."""
+    model, generator = load_raw(folder), torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.add_(NOISE * parameter.std() * torch.randn(parameter.shape, generator=generator))
+    save_checkpoint(model, PreTrainedTokenizerFast.from_pretrained(folder), copy)
+    return copy
 
 
 def tiny_decoder(

@@ -16,7 +16,7 @@ from ingest.corpus.rows import TokenCorpus
 from ingest.corpus.tokenising import tokenise
 from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.jobs.sums import JobSums
-from ingest.parts.shapes import CorpusShape, ModelShape
+from ingest.parts.shapes import CorpusShape, model_shape
 from ingest.plan.items import Item, MomentItem, OwnItem, Plan, TileItem
 from ingest.statistics.layers import TokenBatch
 from ingest.statistics.tiles import LayerSpan
@@ -48,7 +48,7 @@ def repeated_batches(rows: TokenCorpus, n_tokens: int) -> Iterator[TokenBatch]:
 
 def accumulators(models: list[Checkpoint], rows: TokenCorpus, known: dict[int, Pivots], precision: str = "fp32") -> JobSums:
     """What one job of a pair needs: moments, products of layers with themselves, and one tile of all neurons."""
-    shapes = tuple(ModelShape(m.n_layers, m.d_model, m.d_mlp, m.d_vocab) for m in models)
+    shapes = tuple(model_shape(m.config) for m in models)
     spans = [LayerSpan(0, m.n_layers - 1, m.d_mlp) for m in models]
     items: list[Item] = [MomentItem(model) for model in (0, 1)]
     items += [OwnItem(m, LayerSpan(layer, layer, s.d_mlp)) for m, s in enumerate(spans) for layer in s.layers]

@@ -44,8 +44,14 @@ head_baselines = table(
 head_compositions = table(
     "head_compositions",
     *of_neuron(),
-    column("q", ARRAY(REAL), "Q-composition of w_out with the heads of later layers, in order of layer and head (SPEC 4)."),
-    column("k", ARRAY(REAL), "K-composition with the same heads."),
+    column(
+        "q",
+        ARRAY(REAL),
+        "Q-composition of w_out with the heads of later layers, in order of layer and head (SPEC 4); NULL where queries and "
+        "keys are normalised.",
+        null=True,
+    ),
+    column("k", ARRAY(REAL), "K-composition with the same heads; NULL likewise.", null=True),
     column("v", ARRAY(REAL), "V-composition with the same heads."),
     column("o", ARRAY(REAL), "O-composition of w_in with the heads that write before it, in order of layer and head."),
     comment="How much each neuron's output is read, and its input written, by each head (SPEC 4).",
@@ -104,6 +110,8 @@ def _rule(family: str, about: str, end: str, signed_h: str, test: str, correlati
         closest=closest, unless="the models have no later layer", is_cause=True,
     )  # fmt: skip
 
+
+_NULL_QUERIES = "NULL for heads before the neuron, and where queries and keys are normalised."
 
 VIEWS = (
     View(
@@ -184,8 +192,8 @@ VIEWS = (
         words={
             "head_layer": "The head's layer, from 0.",
             "head": "The head within its layer, from 0.",
-            "q": "Q-composition of w_out with a head of a later layer; NULL for heads before the neuron.",
-            "k": "K-composition of w_out with a head of a later layer; NULL for heads before the neuron.",
+            "q": f"Q-composition of w_out with a head of a later layer; {_NULL_QUERIES}",
+            "k": f"K-composition of w_out with a head of a later layer; {_NULL_QUERIES}",
             "v": "V-composition of w_out with a head of a later layer; NULL for heads before the neuron.",
             "o": "O-composition of w_in with a head that writes before the neuron; NULL for heads of later layers.",
         },

@@ -159,7 +159,7 @@ def enter_features(connection: Connection, driver: psycopg.Connection[Any], rows
 
 
 def enter_members(connection: Connection, run_id: int, rows: PublishRows) -> None:
-    """Enter what a run covers: its models in order, their pairs, and its parts."""
+    """Enter what a run covers: its models in order, their pairs, its parts, and what these have not."""
     for ordinal, (_, ids) in enumerate(rows.models):
         connection.execute(
             text(
@@ -186,6 +186,11 @@ def enter_members(connection: Connection, run_id: int, rows: PublishRows) -> Non
                    VALUES (:run_id, :part, :version, CAST(:settings AS jsonb), :of)"""
             ),
             {"run_id": run_id, "part": part, "version": version, "settings": json.dumps(settings), "of": models},
+        )
+    for row in rows.undefined:
+        connection.execute(
+            text("INSERT INTO run_undefined VALUES (:run_id, :model_id, :part, :measure, :left_out, :reason)"),
+            {"run_id": run_id, **row._asdict()},
         )
 
 

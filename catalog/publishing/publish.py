@@ -74,10 +74,11 @@ def _forget_parts(connection: Connection, run_id: int, names: list[str]) -> None
 
     All partitions go at one time: a reader who waits for one of them holds none of the others.
     """
+    values = {"run_id": run_id, "parts": names}
     replaced = connection.execute(
-        text("DELETE FROM run_parts WHERE run_id = :run_id AND part = ANY(:parts) RETURNING part"),
-        {"run_id": run_id, "parts": names},
+        text("DELETE FROM run_parts WHERE run_id = :run_id AND part = ANY(:parts) RETURNING part"), values
     )
+    connection.execute(text("DELETE FROM run_undefined WHERE run_id = :run_id AND part = ANY(:parts)"), values)
     replaced_rows = [rows for part in replaced.scalars().all() for rows in parts.rows_of(part)]
     for rows in replaced_rows:
         if rows.name not in parts.partitioned():

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from catalog import parts
 from catalog.answers import Values, ask
 from catalog.parts.rule import Rule
+from catalog.questions import not_defined
 from catalog.questions.known import check_model_if_any
 from catalog.questions.statements import members_asked
 
@@ -22,18 +23,22 @@ def without_candidates(connection: Connection, model: str | None = None, run: in
 
 
 def no_candidates(connection: Connection, rule: Rule, members: str, values: Values, anywhere: bool = False) -> str:
-    """Which of the members have no candidate of a rule, and why; empty where all have, or none was looked at.
+    """Which of the members have no candidate of a rule, or nothing that it reads, and why; empty where all have, or none was
+    looked at.
 
     Args:
         anywhere: only if none of them has.
     """
-    if not rule.candidates:
+    lacking = not_defined.reasons(connection, rule.select, members, values)
+    # without a condition on candidates all others have some
+    candidates = rule.candidates or "SELECT m.model, 1 AS candidates FROM m"
+    counted = ask(connection, f"WITH m AS MATERIALIZED ({members}) {candidates}", values).records()
+    judged = [row for row in counted if row["model"] not in lacking]
+    none = sorted(row["model"] for row in judged if not row["candidates"])
+    if anywhere and len(none) < len(judged):
         return ""
-    counted = ask(connection, f"WITH m AS MATERIALIZED ({members}) {rule.candidates}", values).records()
-    none = sorted(row["model"] for row in counted if not row["candidates"])
-    if not none or (anywhere and len(none) < len(counted)):
-        return ""
-    return f"0 candidates in {_listed(none)}: {rule.unless}"
+    said = not_defined.said(lacking)
+    return "; ".join([*said, *([f"0 candidates in {_listed(none)}: {rule.unless}"] if none else [])])
 
 
 def _listed(models: Sequence[str], most: int = 12) -> str:

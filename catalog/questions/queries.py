@@ -263,7 +263,15 @@ def run_details(connection: Connection, run: int) -> Values:
                   (SELECT string_agg(k.run_id::text, ', ' ORDER BY k.run_id) FROM run_controls k
                     WHERE k.control_run_id = r.id) AS control_of,
                   (SELECT jsonb_object_agg(p.part, p.settings ORDER BY p.part) FROM run_parts p
-                    WHERE p.run_id = r.id AND p.settings <> '{}') AS settings_of_parts
+                    WHERE p.run_id = r.id AND p.settings <> '{}') AS settings_of_parts,
+                  (SELECT string_agg(u.said, '; ' ORDER BY u.model, u.said) FROM (
+                      SELECT COALESCE(n.model, o.name) AS model,
+                             COALESCE(n.model, o.name) || ' has no '
+                             || string_agg(array_to_string(u.left_out, ', '), ', ' ORDER BY u.part, u.measure)
+                             || ', because ' || u.reason AS said
+                        FROM run_undefined u
+                        JOIN models o ON o.id = u.model_id LEFT JOIN history.model_names n ON n.model_id = o.id
+                       WHERE u.run_id = r.id GROUP BY 1, u.reason) u) AS undefined
            FROM runs r LEFT JOIN corpora c ON c.id = r.corpus_id WHERE r.id = :run""",
         {"run": run},
     ).records()

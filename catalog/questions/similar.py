@@ -92,6 +92,13 @@ def _vector(connection: Connection, ref: NeuronRef, row: Values, by: str) -> str
     vector = connection.execute(text(statement), values).scalar()
     if vector is not None:
         return str(vector)
+    undefined = text(
+        """SELECT u.reason FROM run_undefined u JOIN neurons n USING (model_id)
+           WHERE u.run_id = :run AND n.id = :neuron AND :what = ANY(u.left_out)"""
+    )
+    reason = connection.execute(undefined, {**values, "what": f"neuron_vectors WHERE kind = '{by}'"}).scalar()
+    if reason is not None:
+        raise NotFoundError(f"{by} is not defined for {ref.model}, because {reason}; ask --by w_in or w_out.")
     there = text("SELECT 1 FROM run_parts WHERE run_id = :run AND part = 'redundancy'")
     if connection.execute(there, {"run": row["run_id"]}).first() is None:
         raise NotFoundError(

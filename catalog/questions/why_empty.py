@@ -14,7 +14,7 @@ from catalog.answers import Values
 from catalog.errors import did_you_mean
 from catalog.labels.thresholds import in_force
 from catalog.questions import groups as group_questions
-from catalog.questions import queries
+from catalog.questions import not_defined, queries
 from catalog.questions import universal as universal_questions
 from catalog.questions.candidates import no_candidates
 from catalog.questions.known import NOTHING, check_model_if_any
@@ -125,11 +125,17 @@ def page(connection: Connection, neuron_page: NeuronPage[Any]) -> list[str]:
     known = _parts(connection, [run])
     empty = [(part, section) for part, section in parts.sections() if not len(neuron_page.tables[section.name])]
     never = [(part, section) for part, section in empty if not {part, *section.also} & known]
-    looked_for = [section.name for part, section in empty if (part, section) not in never]
+    asked = members_asked(neuron_page.identity["model"], run)
+    measured = [section for part, section in empty if (part, section) not in never]
+    undefined = {section.name: not_defined.reasons(connection, section.select, *asked) for section in measured}
+    looked_for = [name for name, reasons in undefined.items() if not reasons]
     said = []
     if never:
         wanted = dict.fromkeys(part for part, _ in never)
         said.append(_never([run], ", ".join(_words(section.name) for _, section in never), tuple(wanted)))
+    for reason in dict.fromkeys(said for found in undefined.values() for said in not_defined.said(found)):
+        names = [_words(name) for name, found in undefined.items() if reason in not_defined.said(found)]
+        said.append(f"{', '.join(names)}: {reason}")
     if looked_for:
         said.append(f"looked for, and none found: {', '.join(map(_words, looked_for))}")
     return said
@@ -184,7 +190,7 @@ def _no_candidates(connection: Connection, model: str | None, run: int | None, f
     rule = parts.rule_of(family)
     members, values = members_asked(check_model_if_any(connection, model, run), run)
     said = "" if rule is None else no_candidates(connection, rule, members, values, anywhere=True)
-    return said and f"looked for, and none found: {said}"
+    return said if said.startswith("not defined") else said and f"looked for, and none found: {said}"
 
 
 def _no_subtype(connection: Connection, runs: Sequence[int], family: str | None, subtype: str) -> str:

@@ -1,6 +1,6 @@
 """Tables that say what was computed: runs, their models, pairs and parts."""
 
-from sqlalchemy import Boolean, DateTime, Identity, Integer, SmallInteger, Text, func, text
+from sqlalchemy import ARRAY, Boolean, DateTime, Identity, Integer, SmallInteger, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from catalog.schema.base import check, column, index, refers, table
@@ -118,6 +118,24 @@ run_pairs = table(
     check("ordered", "model_id < other_model_id"),
     comment="The model pairs of a run, each once.",
     serves="extending a run: the model pairs that it has",
+)
+
+run_undefined = table(
+    "run_undefined",
+    column("run_id", Integer, "The run.", refers("runs.id", cascade=True), key=True),
+    column("model_id", Integer, "A model of it.", refers("models.id", cascade=True), key=True),
+    column("part", Text, "The part of the run that has not everything of the model, such as weights.", key=True),
+    column("measure", Text, "What of the part is concerned, by the name that it has in the code.", key=True),
+    column(
+        "left_out",
+        ARRAY(Text),
+        "Tables that have no rows of the model, some with the condition on such rows, and columns, as table.column, that are "
+        "NULL in its rows.",
+    ),
+    column("reason", Text, "Why they are not defined for the model, in words that follow because."),
+    comment="What parts of a run are not defined for a model, and were left out; all else was computed.",
+    serves="runs show: what a run has not",
+    hashed="always",
 )
 
 run_parts = table(

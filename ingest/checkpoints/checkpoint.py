@@ -14,6 +14,7 @@ of the model does. So that a sign means something, it is that of gate·in (folde
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -30,7 +31,7 @@ from ingest.checkpoints.behaviour import ModelIdentity, behaviour_of
 from ingest.checkpoints.config import head_width, read_config
 from ingest.checkpoints.files import load_model, load_tokenizer
 from ingest.checkpoints.modules import Modules, Watch
-from ingest.checkpoints.processing import ProcessedWeights, processed_weights, processing_of
+from ingest.checkpoints.processing import ProcessedWeights, caps_logits, processed_weights, processing_of
 from ingest.checkpoints.signs import apply_sign_rule
 from ingest.checkpoints.tensors import hashed_weights
 
@@ -73,6 +74,11 @@ class Checkpoint:
     def is_processed(self) -> bool:
         """Whether `weights` are there."""
         return "weights" in vars(self)
+
+    @property
+    def config(self) -> Any:
+        """The model's own, of transformers."""
+        return self.model.config
 
     @property
     def modules(self) -> Modules:
@@ -171,7 +177,7 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         tensors=hashed.tensors,
         place=place_of(source.name, source.revision or "", source.location if source.is_local else ""),
         model=model,
-        weight_processing=processing_of(modules.architecture, capped=bool(getattr(config, "final_logit_softcapping", None))),
+        weight_processing=processing_of(modules.architecture, capped=caps_logits(config)),
     )
 
 

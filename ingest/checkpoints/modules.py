@@ -194,13 +194,19 @@ class Modules:
         """Leave the blocks up to `layer` out of the model, and give the next one this residual stream."""
         path, _, name = self.architecture.blocks.rpartition(".")
         parent = self.model.get_submodule(path)
-        complete = getattr(parent, name)
+        complete, config = getattr(parent, name), self.model.config
+        # by which the model finds the mask of a layer, counting from the first that it has
+        kinds: Any = getattr(config, "layer_types", None)
         remaining = nn.ModuleList(list(complete)[layer + 1 :])
         handle = remaining[0].register_forward_pre_hook(lambda module, inputs: (residual, *inputs[1:]))
         setattr(parent, name, remaining)
+        if kinds is not None:
+            config.layer_types = kinds[layer + 1 :]  # type: ignore[union-attr]
         try:
             yield
         finally:
+            if kinds is not None:
+                config.layer_types = kinds  # type: ignore[union-attr]
             setattr(parent, name, complete)
             handle.remove()
 

@@ -89,7 +89,12 @@ def processing_of(architecture: Architecture, capped: bool) -> str:
 
 def logits_capped(checkpoint: RawModel) -> bool:
     """Whether logits are bounded after the unembedding."""
-    return bool(getattr(checkpoint.model.config, "final_logit_softcapping", None))
+    return caps_logits(checkpoint.model.config)
+
+
+def caps_logits(config: Any) -> bool:
+    """The same of a configuration."""
+    return bool(getattr(config, "final_logit_softcapping", None))
 
 
 def _weights(checkpoint: RawModel, folded: Folded) -> ProcessedWeights:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from catalog.parts import more_modules
 from ingest.parts.ablations import HeadNorms, PathAblations
 from ingest.parts.activations import Activations
-from ingest.parts.attention import Compositions
+from ingest.parts.attention import Compositions, Scores
 from ingest.parts.class_activity import ActivityBeforeClasses
 from ingest.parts.correlations import Correlations
 from ingest.parts.distributions import Histograms, Subsets
@@ -50,6 +50,7 @@ OWN: tuple[Measure, ...] = (
     Topics(),
     Prediction(),
     Similarity(),
+    Scores(),
     Compositions(),
     HeadNorms(),
     PathAblations(),

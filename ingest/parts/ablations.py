@@ -6,6 +6,7 @@ from dataclasses import fields
 import numpy as np
 import torch
 
+from ingest.checkpoints.undefined import Described, no_head_outputs
 from ingest.parts.arrays import Arrays, Ids, TableRows
 from ingest.parts.ground import Ground
 from ingest.parts.head_scores import scores_of
@@ -38,6 +39,10 @@ class HeadNorms(ModelMeasure):
     name = "head_norms"
     title = "norms of heads"
     reads_corpus = True
+    tables = ("head_norms",)
+
+    def undefined(self, model: Described, context: int) -> str | None:
+        return no_head_outputs(model)
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         return tokens * shape.block_flop * shape.n_layers
@@ -61,6 +66,7 @@ class PathAblations(ModelMeasure):
     title = "path ablation"
     needs = ("head_scores",)
     reads_corpus = True
+    tables = ("path_ablations", "ablation_relations")
 
     def expected(self, shape: ModelShape, settings: IngestSettings) -> int:
         return 2 * settings.ablation_pairs

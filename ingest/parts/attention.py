@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ingest.checkpoints.undefined import Described, no_head_outputs, no_queries
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows
 from ingest.parts.ground import Ground
 from ingest.parts.head_scores import scores_of
 from ingest.parts.heads import of_heads
-from ingest.parts.measure import Advance, Keys, ModelMeasure, Written
+from ingest.parts.measure import Advance, Keys, Lacking, Measure, ModelMeasure, Written
 from ingest.parts.shapes import ModelShape, Share
 from ingest.roles.compositions import head_compositions
 from ingest.roles.head_scores import RandomBaseline
@@ -19,15 +20,22 @@ MOST_BYTES = 64 * 2**20
 """Of the scores in one share."""
 D_HEAD = 64
 """Dimensions of a head, about, by which the number of heads is estimated."""
-SCORES = "qkvo"
+SCORES, OF_QUERIES = "qkvo", "qk"
 
 
 class Compositions(ModelMeasure):
-    """Compositions with all heads, some layers of neurons in each share; and rows of the scores that parts of heads share."""
+    """Compositions with all heads, some layers of neurons in each share."""
 
     part = name = "attention"
     title = "heads"
-    needs = ("head_scores",)
+    tables = ("head_compositions",)
+
+    def undefined(self, model: Described, context: int) -> str | None:
+        return no_head_outputs(model)
+
+    def undefined_in_part(self, model: Described, context: int) -> Lacking | None:
+        reason = no_queries(model)
+        return None if reason is None else Lacking(reason, tuple(f"head_compositions.{name}" for name in OF_QUERIES))
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
         heads = shape.n_layers * max(1, shape.d_model // D_HEAD)
@@ -46,13 +54,25 @@ class Compositions(ModelMeasure):
         return {f"{name}:{layer.layer}": getattr(layer, name) for layer in made for name in SCORES}
 
     def rows(self, arrays: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
-        d_mlp, ids = ground.checkpoints[model].d_mlp, keys.models[model].neuron_ids
+        checkpoint, ids = ground.checkpoints[model], keys.models[model].neuron_ids
+        d_mlp, names = checkpoint.d_mlp, SCORES if no_queries(checkpoint) is None else SCORES.strip(OF_QUERIES)
         for layer in sorted({int(name.partition(":")[2]) for name in arrays}):
-            scores = {name: arrays[f"{name}:{layer}"] for name in SCORES}
+            scores = {name: arrays[f"{name}:{layer}"] for name in names}
             yield "head_compositions", composition_columns(scores, ids[layer * d_mlp : (layer + 1) * d_mlp])
 
+    def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
+        return Written(moved=1)
+
+
+class Scores(Measure):
+    """Rows of the scores that parts of heads share."""
+
+    part = "attention"
+    name = "scores"
+    needs = ("head_scores",)
+    tables = ("head_scores", "head_baselines")
+
     def rows_of_model(self, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
-        yield from super().rows_of_model(model, keys, ground)
         if ground.bos_id is None:
             return
         scores, baseline = scores_of(model, ground)
@@ -60,7 +80,7 @@ class Compositions(ModelMeasure):
         yield "head_baselines", baseline_columns(baseline, keys.models[model].model_id)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
-        return Written(moved=2.1)
+        return Written(moved=1.1)
 
 
 def composition_columns(scores: Arrays, ids: Ids) -> Columns:

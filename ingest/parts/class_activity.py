@@ -24,6 +24,7 @@ class ActivityBeforeClasses(ModelMeasure):
     part = name = "class_activity"
     title = "activity before classes"
     needs = ("effects", "explanations")
+    tables = ("class_activity",)
     reads_corpus = True
 
     def features(self, ground: Ground) -> Sequence[FeatureRow]:

@@ -9,6 +9,7 @@ from dataclasses import fields
 import numpy as np
 import torch
 
+from ingest.checkpoints.undefined import Described, no_direct_effects
 from ingest.features.of_corpus import vocabulary_of
 from ingest.parts.arrays import PLACE, Arrays
 from ingest.parts.ground import Ground
@@ -31,6 +32,9 @@ class Effects(ModelMeasure):
     name = "effects"
     title = "effects on logits"
     provides = ("effects", "explanations")
+
+    def undefined(self, model: Described, context: int) -> str | None:
+        return no_direct_effects(model)
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
         blocks = -(-shape.n_neurons // BLOCK_SIZE.neurons)

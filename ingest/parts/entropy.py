@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from catalog.words import FALSE_DISCOVERIES, LEAST_CONTROLS
-from ingest.checkpoints.checkpoint import Checkpoint
-from ingest.checkpoints.undefined import no_direct_effects
+from ingest.checkpoints.undefined import Described, no_direct_effects
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
 from ingest.parts.effects import statistics_of
 from ingest.parts.ground import Ground
@@ -65,8 +64,8 @@ class Candidates(ModelMeasure):
     needs = ("effects",)
     provides = ("entropy_candidates",)
 
-    def undefined(self, checkpoint: Checkpoint, context: int) -> str | None:
-        return no_direct_effects(checkpoint)
+    def undefined(self, model: Described, context: int) -> str | None:
+        return no_direct_effects(model)
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         return shape.n_neurons * shape.d_model
@@ -109,6 +108,7 @@ class Interventions(ModelMeasure):
     part = name = "entropy"
     title = "interventions"
     needs = ("entropy_candidates",)
+    tables = ("interventions", "entropy_controls")
     reads_corpus = True
 
     def expected(self, shape: ModelShape, settings: IngestSettings) -> int:

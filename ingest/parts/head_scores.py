@@ -7,6 +7,7 @@ from dataclasses import fields
 
 import torch
 
+from ingest.checkpoints.undefined import Described, no_attention
 from ingest.parts.arrays import Arrays
 from ingest.parts.ground import Ground
 from ingest.parts.measure import Advance, ModelMeasure
@@ -22,6 +23,9 @@ class HeadScores(ModelMeasure):
     name = "head_scores"
     title = "scores of heads"
     provides = ("head_scores",)
+
+    def undefined(self, model: Described, context: int) -> str | None:
+        return no_attention(model, context)
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
         return shape.n_neurons * shape.n_layers * shape.d_model

@@ -11,12 +11,12 @@ All numbers come from `Ground`; no measure knows a database. A new one is a clas
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from catalog.rows import FeatureRow, GroupRow, ModelIds
-from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.checkpoints.undefined import Described
 from ingest.corpus.batches import FeatureSource
 from ingest.features.vocabulary import FeatureTable
 from ingest.parts.arrays import PLACE, Arrays, Ids, TableRows, decode
@@ -60,6 +60,15 @@ class Written:
     """Narrow rows that take as long as what its wide rows take beyond one each."""
 
 
+class Lacking(NamedTuple):
+    """What of a measure's rows there is not."""
+
+    reason: str
+    """In words that follow "because"."""
+    left_out: tuple[str, ...]
+    """Tables that have no rows of the model, and columns, as table.column, that are NULL; a condition may follow either."""
+
+
 class Measure(ABC):
     """What all measures have in common."""
 
@@ -70,8 +79,24 @@ class Measure(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     """What it reads of a model that measures of models provide: their jobs come before."""
 
+    tables: ClassVar[tuple[str, ...]] = ()
+    """That it alone fills, named where it is not defined for a model."""
     computes_rows_of_run: ClassVar[bool] = False
     """Whether `rows_of_run` computes what takes long."""
+
+    def undefined(self, model: Described, context: int) -> str | None:
+        """Why it is not defined for the model, in words that follow "because"; None where it is.
+
+        Then it gets no jobs and has no rows of the model, and neither have measures that need what it provides.
+
+        Args:
+            context: tokens of a row.
+        """
+        return None
+
+    def undefined_in_part(self, model: Described, context: int) -> "Lacking | None":
+        """What of its rows is not defined for the model where the rest is, for it does not fail with what it needs."""
+        return None
 
     def features(self, ground: Ground) -> Sequence[FeatureRow]:
         """The features that its rows may point to."""
@@ -184,14 +209,6 @@ class ModelMeasure(Measure):
     def tokens_wanted(self, settings: IngestSettings) -> int:
         """How many tokens of them it wants, if it reads the corpus."""
         return settings.intervention_tokens
-
-    def undefined(self, checkpoint: Checkpoint, context: int) -> str | None:
-        """Why it is not defined for the model, in words that follow "because"; None where it is.
-
-        Args:
-            context: tokens of a row.
-        """
-        return None
 
     def expected(self, shape: ModelShape, settings: IngestSettings) -> int:
         """How many things it measures one by one, about, beside what it does once in each share."""

@@ -8,20 +8,27 @@ import torch
 
 from catalog.words import DETECTING, LEAST_ACTIVATIONS, LEAST_COUNT, LEAST_PROBABILITY
 from ingest.checkpoints.output_weights import OutputWeights
+from ingest.checkpoints.undefined import Described, no_direct_effects
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
 from ingest.parts.ground import ORDERS, CorpusNgrams, Ground
-from ingest.parts.measure import LayerMeasure, Written
+from ingest.parts.measure import Lacking, LayerMeasure, Written
 from ingest.parts.shapes import LayerPivots, Layers, LayerShape, Size
 from ingest.statistics.bit_loops import WORD
 from ingest.statistics.ngrams import ActivityAccumulator, Detected, NgramIndex, cover_of_word, detected_by
 
 NEURONS_AT_ONCE = 256
+EFFECTS = ("effect", "effect_raw", "percentile")
+"""Columns that say what a neuron does to the logits."""
 
 
 class Ngrams(LayerMeasure[ActivityAccumulator]):
     """One bit per neuron and token: whether it is active there."""
 
     part = name = "ngrams"
+
+    def undefined_in_part(self, model: Described, context: int) -> Lacking | None:
+        reason = no_direct_effects(model)
+        return None if reason is None else Lacking(reason, tuple(f"detected_ngrams.{name}" for name in EFFECTS))
 
     def size(self, shape: LayerShape) -> Size:
         n, tokens = shape.n_neurons, shape.bit_tokens
@@ -43,7 +50,8 @@ class Ngrams(LayerMeasure[ActivityAccumulator]):
         return describe_ngrams(sums, ground.ngrams)
 
     def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
-        return ngram_columns(arrays, ids, ground.output_weights(layers.model, layers.neurons))
+        acts = no_direct_effects(ground.checkpoints[layers.model]) is None
+        return ngram_columns(arrays, ids, ground.output_weights(layers.model, layers.neurons) if acts else None)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(moved=2)
@@ -101,11 +109,11 @@ def _detected_arrays(entries: list[tuple[int, int, Detected]]) -> Arrays:
     }
 
 
-def ngram_columns(arrays: Arrays, ids: Ids, weights: OutputWeights) -> Iterator[TableRows]:
+def ngram_columns(arrays: Arrays, ids: Ids, weights: OutputWeights | None) -> Iterator[TableRows]:
     """Rows of ngram_statistics and detected_ngrams.
 
     Args:
-        weights: of the same neurons.
+        weights: of the same neurons; None where what they write has no effect on logits by itself.
     """
     by_n = dict(zip(ORDERS, zip(arrays["activations"], arrays["cover"], strict=True), strict=True))
     yield (
@@ -131,7 +139,7 @@ def ngram_columns(arrays: Arrays, ids: Ids, weights: OutputWeights) -> Iterator[
             "token_ids": token_ids,
             "count": arrays["detected_count"].astype(np.int32),
             "activations": arrays["detected_activations"].astype(np.int32),
-            **_trigger_effects(neurons, triggers, weights),
+            **({} if weights is None else _trigger_effects(neurons, triggers, weights)),
         },
     )
 
@@ -142,7 +150,7 @@ def _trigger_effects(neurons: np.ndarray, triggers: np.ndarray, weights: OutputW
     Args:
         neurons: (entries,) ascending, within the span; triggers: (entries,) token ids.
     """
-    columns = {name: np.empty(len(neurons), dtype=np.float32) for name in ("effect", "effect_raw", "percentile")}
+    columns = {name: np.empty(len(neurons), dtype=np.float32) for name in EFFECTS}
     distinct = np.unique(neurons)
     for start in range(0, len(distinct), NEURONS_AT_ONCE):
         some = torch.from_numpy(distinct[start : start + NEURONS_AT_ONCE])

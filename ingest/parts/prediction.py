@@ -20,6 +20,7 @@ class Prediction(Measure):
 
     part = name = "prediction"
     needs = ("effects", "explanations")
+    tables = ("logit_explanations",)
 
     def features(self, ground: Ground) -> Sequence[FeatureRow]:
         return vocabulary_rows(ground.tokenizer)

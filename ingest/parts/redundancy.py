@@ -5,9 +5,10 @@ from dataclasses import fields
 
 import numpy as np
 
+from ingest.checkpoints.undefined import Described, no_direct_effects
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows
 from ingest.parts.ground import Ground
-from ingest.parts.measure import Advance, Keys, ModelMeasure, Written
+from ingest.parts.measure import Advance, Keys, Lacking, ModelMeasure, Written
 from ingest.parts.shapes import ModelShape, Share
 from ingest.roles.redundancy import SimilarNeurons, similar_rows
 from ingest.roles.vectors import UnitVectors, effect_vectors, weight_vectors
@@ -23,6 +24,10 @@ class Similarity(ModelMeasure):
     part = name = "redundancy"
     title = "similar neurons"
     computes_rows_of_run = True
+
+    def undefined_in_part(self, model: Described, context: int) -> Lacking | None:
+        reason = no_direct_effects(model)
+        return None if reason is None else Lacking(reason, ("neuron_vectors WHERE kind = 'logit_effect'",))
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
         return len(WEIGHTS)
@@ -47,8 +52,9 @@ class Similarity(ModelMeasure):
             for kind, vectors in weight_vectors(checkpoint.weights.W_in, checkpoint.weights.W_out).items():
                 yield "neuron_vectors", vector_columns(vectors, kind, of_model.neuron_ids, of_model.model_id)
         n = ground.tokenizer.n_tokens
-        effects = effect_vectors([(checkpoint.weights.W_out, checkpoint.weights.W_U[:, :n]) for checkpoint in checkpoints])
-        for of_model, vectors in zip(keys.models, effects, strict=True):
+        acting = [(of, c.weights) for of, c in zip(keys.models, checkpoints, strict=True) if no_direct_effects(c) is None]
+        effects = effect_vectors([(weights.W_out, weights.W_U[:, :n]) for _, weights in acting]) if acting else ()
+        for (of_model, _), vectors in zip(acting, effects, strict=True):
             yield "neuron_vectors", vector_columns(vectors, "logit_effect", of_model.neuron_ids, of_model.model_id)
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
+from ingest.checkpoints.architectures import ARCHITECTURES
+from ingest.checkpoints.config import head_width
 from ingest.settings import NGRAM_TOKENS
 
 T = TypeVar("T")
@@ -19,20 +21,46 @@ class ModelShape:
     d_model: int
     d_mlp: int
     d_vocab: int
+    gated: bool = False
+    d_queries: int | None = None
+    """Of all heads together; None: as wide as the residual."""
+    d_keys: int | None = None
+    """The same of keys, and of values."""
 
     @property
     def n_neurons(self) -> int:
         return self.n_layers * self.d_mlp
 
     @property
+    def block_weights(self) -> int:
+        """In the matrices of one block."""
+        queries, keys = self.d_queries or self.d_model, self.d_keys or self.d_model
+        return self.d_model * (2 * (queries + keys) + (3 if self.gated else 2) * self.d_mlp)
+
+    @property
     def block_flop(self) -> float:
-        """Multiplications per token of one block, but for patterns of attention."""
-        return 2 * self.d_model**2 + self.d_model * self.d_mlp
+        """What a token costs in one block, as measures count it: two weights are one operation, patterns of attention none."""
+        return self.block_weights / 2
 
     def forward_flop(self, context: int) -> float:
         """Floating-point operations per token of all blocks, without the unembedding."""
-        weights = 4 * self.d_model**2 + 2 * self.d_model * self.d_mlp
-        return 2.0 * self.n_layers * (weights + context * self.d_model)
+        return 2.0 * self.n_layers * (self.block_weights + context * (self.d_queries or self.d_model))
+
+
+def model_shape(config: Any) -> ModelShape:
+    """Of a configuration, of transformers."""
+    architecture, d_model, n_heads = ARCHITECTURES[config.model_type], config.hidden_size, config.num_attention_heads
+    d_mlp, d_head = getattr(config, architecture.reads["d_mlp"]) or 4 * d_model, head_width(config)
+    d_queries, d_keys = (n * d_head for n in (n_heads, getattr(config, "num_key_value_heads", None) or n_heads))
+    return ModelShape(
+        config.num_hidden_layers,
+        d_model,
+        d_mlp,
+        config.vocab_size,
+        architecture.gate is not None,
+        d_queries if d_queries != d_model else None,
+        d_keys if d_keys != d_model else None,
+    )
 
 
 class CorpusShape(NamedTuple):

@@ -11,8 +11,7 @@ from jaxtyping import Float, Int
 
 from catalog import parts
 from catalog.words import UNIVERSAL
-from ingest.checkpoints.checkpoint import Checkpoint
-from ingest.checkpoints.undefined import no_direct_effects
+from ingest.checkpoints.undefined import Described, no_direct_effects
 from ingest.parts.arrays import Arrays, Columns, Ids, TableRows, object_array
 from ingest.parts.ground import Ground
 from ingest.parts.measure import PARTNERS, Advance, Keys, ModelMeasure, Written
@@ -46,8 +45,8 @@ class ReplacedNeurons(ModelMeasure):
     needs = (PARTNERS,)
     provides = ("replaced",)
 
-    def undefined(self, checkpoint: Checkpoint, context: int) -> str | None:
-        return no_direct_effects(checkpoint)
+    def undefined(self, model: Described, context: int) -> str | None:
+        return no_direct_effects(model)
 
     def shares(self, shape: ModelShape, settings: IngestSettings) -> int:
         return 1
@@ -124,6 +123,7 @@ class Substitutions(ModelMeasure):
     part = name = "substitution"
     title = "substitution"
     needs = ("replaced",)
+    tables = ("replaced_neurons", "substitutions")
     reads_corpus = True
 
     def tokens_wanted(self, settings: IngestSettings) -> int:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ingest.checkpoints.undefined import Described, no_direct_effects
 from ingest.parts.arrays import Columns, Ids, TableRows
 from ingest.parts.effects import STATISTICS, directions_of, lists_of, statistics_of
 from ingest.parts.ground import Ground
-from ingest.parts.measure import Keys, Measure, Written
-from ingest.statistics.directions import Directions
-from ingest.statistics.weights import LogitEffects, WeightStatistics
+from ingest.parts.measure import Keys, Lacking, Measure, Written
+from ingest.statistics.directions import Directions, directions
+from ingest.statistics.weights import OF_VOCABULARY, LogitEffects, WeightStatistics, without_effects
 
 
 class Weights(Measure):
@@ -21,8 +22,18 @@ class Weights(Measure):
     part = name = "weights"
     needs = ("effects",)
 
+    def undefined_in_part(self, model: Described, context: int) -> Lacking | None:
+        reason = no_direct_effects(model)
+        columns = tuple(f"weight_statistics.{name}" for name in OF_VOCABULARY)
+        return None if reason is None else Lacking(reason, (*columns, "logit_effects"))
+
     def rows_of_model(self, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
-        ids = keys.models[model].neuron_ids
+        ids, checkpoint = keys.models[model].neuron_ids, ground.processed(model)
+        if no_direct_effects(checkpoint) is not None:
+            own = checkpoint.weights
+            directed = directions(own.W_in, own.W_out, own.W_gate, own.b_gate, slice(None))
+            yield "weight_statistics", weight_columns(ids, without_effects(own.W_in, own.b_in, own.W_out), directed)
+            return
         yield "weight_statistics", weight_columns(ids, statistics_of(model, ground), directions_of(model, ground))
         for columns in logit_effect_columns(ids, lists_of(model, ground)):
             yield "logit_effects", columns

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sqlalchemy import Engine
 
-from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow
+from catalog.rows import CorpusRow, FeatureRow, GroupRow, ModelIds, ModelRow, PublishRows, TokenizerRow, UndefinedRow
 from catalog.runs import reuse
 from catalog.runs.handle import RunHandle
 from ingest.checkpoints.checkpoint import Checkpoint
@@ -20,6 +20,7 @@ from ingest.parts import MEASURES
 from ingest.parts.arrays import TableRows
 from ingest.parts.ground import Ground
 from ingest.parts.measure import Keys, Matches, Measure, PairMeasure
+from ingest.parts.undefined import reason_of, undefined_of
 from ingest.pipeline.planning import RunPlanner
 from ingest.plan.run_plan import RunPlan
 from ingest.progress import Progress
@@ -98,7 +99,8 @@ class RunWork:
         """What this run found: of models that no earlier run has, of pairs likewise, and of the run itself."""
         for model in self._unknown(planned.known):
             for measure in self._measures:
-                self._stage(measure.rows_of_model(model, keys, ground))
+                if reason_of(measure, self.inputs.checkpoints[model], self.inputs.context) is None:
+                    self._stage(measure.rows_of_model(model, keys, ground))
         for measure in self._measures:
             self._stage(measure.rows_of_run(keys, ground))
             if isinstance(measure, PairMeasure):
@@ -185,7 +187,12 @@ class RunWork:
             groups=groups,
             parts=planned.definitions,
             tensors={own.model_id: c.tensors for c, own in zip(self.inputs.checkpoints, ids, strict=True)},
+            undefined=self._undefined(ids),
         )
+
+    def _undefined(self, ids: Sequence[ModelIds]) -> list[UndefinedRow]:
+        found = undefined_of(self.parts, self.inputs.checkpoints, self.inputs.context)
+        return [UndefinedRow(ids[u.model].model_id, u.part, u.measure, [*u.left_out], u.reason) for u in found]
 
     def _corpus_row(self, counts: TokenCounts) -> CorpusRow:
         corpus = self.inputs.corpus

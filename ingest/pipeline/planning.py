@@ -19,7 +19,8 @@ from ingest.jobs.inline import features_of
 from ingest.jobs.store import RunStore
 from ingest.parts import measures_of_models
 from ingest.parts.measure import PARTNERS
-from ingest.parts.shapes import CorpusShape, ModelShape
+from ingest.parts.shapes import CorpusShape, model_shape
+from ingest.parts.undefined import sentences, undefined_of
 from ingest.plan.cut import OF_PAIRS, Work, make_plan, with_measures
 from ingest.plan.run_plan import RunPlan, stored_plan
 from ingest.plan.second_reading import with_second_reading
@@ -52,8 +53,7 @@ class RunPlanner:
     def plan(self, progress: Progress) -> RunPlan:
         """The plan that an interrupted attempt left, if it still holds and work was done by it, else a new one.
 
-        Raises:
-            InputError: a part is not defined for a model.
+        What is not defined for a model is left out, and told.
         """
         asked, corpus = self.settings, self.inputs.corpus
         if "distributions" in self.parts and asked.control is None and corpus is not None and not corpus.subset_names:
@@ -62,11 +62,9 @@ class RunPlanner:
                 "give it as --subset-column"
             )
         self._check_partners()
-        for measure in measures_of_models(self.parts):
-            for checkpoint in self.inputs.checkpoints:
-                reason = measure.undefined(checkpoint, self.inputs.context)
-                if reason is not None:
-                    raise InputError(f"{measure.title} of {checkpoint.name} are not defined, because {reason}.")
+        models = self.inputs.checkpoints
+        for sentence in sentences(undefined_of(self.parts, models, self.inputs.context), [model.name for model in models]):
+            progress.say(sentence)
         stored = self._stored(progress)
         if stored is not None:
             return stored
@@ -116,13 +114,13 @@ class RunPlanner:
         topics = self._topics(known, progress) if corpus is not None and "topics" in self.parts else None
         plan = make_plan(
             work,
-            [ModelShape(c.n_layers, c.d_model, c.d_mlp, c.d_vocab) for c in self.inputs.checkpoints],
+            [model_shape(checkpoint.config) for checkpoint in self.inputs.checkpoints],
             self._corpus_shape(topics),
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,
         )
         plan = with_second_reading(plan, work, self.settings, self.inputs.memory_bytes)
-        planned = with_measures(plan, work, self.settings, self.inputs.memory_bytes)
+        planned = with_measures(plan, work, self.settings, self.inputs.memory_bytes, self.inputs.checkpoints)
         return RunPlan(planned, work, known, self.inputs.identities, self.definitions, topics)
 
     def _corpus_shape(self, topics: Topics | None) -> CorpusShape:

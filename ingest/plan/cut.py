@@ -5,15 +5,17 @@ are two ways, and the cheaper one is taken: finer tiles, each of which runs the 
 ranges of rows, whose sums travel through files and are added up.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from catalog import parts as parts_of_runs
 from catalog.errors import InputError
+from ingest.checkpoints.undefined import Described
 from ingest.parts import LAYER_MEASURES, MEASURES, OF_MODELS, measures_of_models
 from ingest.parts.measure import PARTNERS, LayerMeasure, PairMeasure
 from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape, Share
+from ingest.parts.undefined import reason_of
 from ingest.plan.items import Item, Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem, bytes_of
 from ingest.settings import IngestSettings
 from ingest.statistics.tiles import LayerSpan
@@ -97,16 +99,19 @@ def make_plan(work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget:
     return min(modest or enough[:1] or [by_rows], key=cost)
 
 
-def with_measures(plan: Plan, work: Work, settings: IngestSettings, budget: int) -> Plan:
+def with_measures(plan: Plan, work: Work, settings: IngestSettings, budget: int, models: Sequence[Described]) -> Plan:
     """The plan with jobs for what is found of one model at a time; each share of a measure is one, so that it is kept.
 
     Args:
         budget: bytes in which a measure may work.
+        models: those of the run, of which something may not be defined.
     """
     jobs, context = list(plan.jobs), plan.corpus.context
     for model, shape in enumerate(plan.shapes):
         providers = {PARTNERS: [job.number for job in plan.jobs if _finishes_pairs_of(plan, job, model)]}
-        for measure in measures_of_models([part for part, models in work.measured.items() if model in models]):
+        for measure in measures_of_models([part for part, wanted in work.measured.items() if model in wanted]):
+            if reason_of(measure, models[model], context) is not None:
+                continue
             shares = measure.shares(shape, settings)
             rows = min(plan.corpus.n_rows, -(-measure.tokens_wanted(settings) // context)) if measure.reads_corpus else 0
             tokens = rows * context

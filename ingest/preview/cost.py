@@ -55,7 +55,9 @@ def estimate(plan: Plan, known: Known) -> list[JobEstimate]:
 def peak_bytes(plan: Plan, job: Job, batch_tokens: int) -> int:
     """Memory of a job's accumulators, of the activations of one batch of its models, and of what flushing takes."""
     activations = sum(2 * 4 * plan.shapes[model].n_neurons for model in job.models)
-    one_layer = max((3 * 4 * plan.shapes[model].d_mlp for model in job.models), default=0)
+    # of gated neurons, what the gate gives and what it multiplies are there as well
+    shapes = [plan.shapes[model] for model in job.models]
+    one_layer = max(((5 if shape.gated else 3) * 4 * shape.d_mlp for shape in shapes), default=0)
     rows = max(1, batch_tokens // plan.corpus.context) * plan.corpus.context
     batch = rows * (activations + one_layer) if job.kind in ("pivots", "accumulate", "jackknife") else 0
     if job.kind == "jackknife":

@@ -1,6 +1,6 @@
 """`catalog plan`: the phases and jobs an ingest would have, and what they take, before anything is computed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from ingest.checkpoints.config import read_config
 from ingest.checkpoints.files import load_tokenizer
 from ingest.checkpoints.first_looks import context_length
 from ingest.checkpoints.twins import twin_name
+from ingest.checkpoints.undefined import Configured, Described
 from ingest.corpus.bos import RowStart, row_start
 from ingest.corpus.rows import TokenCorpus
 from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
@@ -20,7 +21,8 @@ from ingest.features.of_corpus import DIVISIONS
 from ingest.features.topics import COMPONENTS
 from ingest.first_checks import check_plan
 from ingest.inputs import open_corpus
-from ingest.parts.shapes import CorpusShape, ModelShape
+from ingest.parts.shapes import CorpusShape, ModelShape, model_shape
+from ingest.parts.undefined import sentences, undefined_of
 from ingest.plan.cut import Work, make_plan, with_measures
 from ingest.plan.items import LayerItem, Plan
 from ingest.plan.second_reading import with_second_reading
@@ -46,6 +48,8 @@ class Preview:
     tokens: int
     told: list[str]
     """What is left out, and why some phases have no estimate, a sentence each."""
+    undefined: list[str]
+    """What is not defined for a model and left out, and why."""
 
     @property
     def jobs(self) -> list[JobEstimate]:
@@ -79,20 +83,21 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     check_precision(settings.precision, device)
     sources = [parse_model_argument(argument) for argument in settings.models]
     configs = [read_config(source) for source in sources]
-    shapes = [_shape(config) for config in configs]
+    shapes, models = [model_shape(config) for config in configs], [Configured(config) for config in configs]
     context = context_length(settings.context, [config.max_position_embeddings for config in configs])
     tokens = _tokens(settings, sources[0], configs[0], context, progress)
     told = [] if tokens.start is None else tokens.start.told(settings.parts)
     settings = settings if tokens.start is None else settings.defined(tokens.start)
     budget = memory_budget(device, settings.memory_gb)
     asked = [*([] if settings.control else [settings]), *_controls(settings)]
-    plans = [_plan(each, shapes, tokens, budget) for each in asked]
+    plans = [_plan(each, shapes, tokens, budget, models) for each in asked]
     rehearsals, rates = _rehearse(settings, configs, shapes, tokens, plans, device, budget, progress)
     progress.phase("try the database")
     written = write_rates(settings.database_url)
     progress.phase("try reading")
     read = _reading(settings, tokens)
     names = [source.name for source in sources]
+    undefined = list(sentences(undefined_of(settings.parts, models, context), names))
     phases: list[PhaseEstimate] = []
     for each, plan in zip(asked, plans, strict=True):
         n, called = len(plan.shapes), names if each.control is None else [twin_name(names[0], each.control)]
@@ -102,7 +107,7 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
             jobs = [replace(job, what=f"{called[0]}: {job.what}") for job in jobs]
         phases += Outlook(each, plan.shapes, tokens.shape.n_subsets, jobs, rehearsals[:n], read, written).phases()
     told += _reasons(phases, tokens, written is not None)
-    return Preview(phases, rates, budget, context, tokens.n_tokens, told)
+    return Preview(phases, rates, budget, context, tokens.n_tokens, told, undefined)
 
 
 def _controls(settings: IngestSettings) -> list[IngestSettings]:
@@ -112,7 +117,9 @@ def _controls(settings: IngestSettings) -> list[IngestSettings]:
     return [settings.of_control(number, settings.models[0]) for number in range(1, settings.controls + 1)]
 
 
-def _plan(settings: IngestSettings, shapes: list[ModelShape], tokens: _Tokens, budget: int) -> Plan:
+def _plan(
+    settings: IngestSettings, shapes: list[ModelShape], tokens: _Tokens, budget: int, models: Sequence[Described]
+) -> Plan:
     """The jobs of the run, or of a control."""
     corpus = tokens.shape
     if settings.control is not None:
@@ -120,7 +127,7 @@ def _plan(settings: IngestSettings, shapes: list[ModelShape], tokens: _Tokens, b
         corpus = corpus._replace(n_rows=settings.control_rows(corpus.n_rows, corpus.context))
     work = Work.of(settings.parts, len(shapes))
     plan = make_plan(work, shapes, corpus, budget, settings.at_least_jobs)
-    return with_measures(with_second_reading(plan, work, settings, budget), work, settings, budget)
+    return with_measures(with_second_reading(plan, work, settings, budget), work, settings, budget, models)
 
 
 def _rehearse(
@@ -189,11 +196,3 @@ def _reasons(phases: Iterable[PhaseEstimate], tokens: _Tokens, writes: bool) -> 
         yield "writing was not tried, for there is no database that can be reached; `catalog db upgrade` makes one"
     if "annotate syntax" in unknown and tokens.info is not None:
         yield "the spaCy pipeline is not installed, so annotating syntax was not tried"
-
-
-def _shape(config: Any) -> ModelShape:
-    d_model = config.hidden_size
-    d_mlp = next(
-        (value for name in ("n_inner", "intermediate_size", "ffn_dim") if (value := getattr(config, name, None))), 4 * d_model
-    )
-    return ModelShape(config.num_hidden_layers, d_model, d_mlp, config.vocab_size)

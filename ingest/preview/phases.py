@@ -116,7 +116,7 @@ def _work(phase: str, shape: ModelShape) -> float:
     """What a phase is proportional to."""
     if phase == ROWS_OF_RUN:
         return shape.n_neurons * shape.d_model * shape.d_vocab
-    return shape.n_layers * (4 * shape.d_model**2 + 2 * shape.d_model * shape.d_mlp) + 2 * shape.d_vocab * shape.d_model
+    return shape.n_layers * shape.block_weights + 2 * shape.d_vocab * shape.d_model
 
 
 def together(phases: Sequence[PhaseEstimate]) -> float:

@@ -8,7 +8,7 @@ is compiled on first use runs once before it is timed.
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -25,6 +25,7 @@ from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.checkpoints.quiet import quiet
+from ingest.checkpoints.undefined import Configured
 from ingest.corpus.bos import RowStart
 from ingest.corpus.rows import CorpusMeta, TokenCorpus, first_rows
 from ingest.corpus.tokenizer import TokenizerInfo
@@ -33,8 +34,9 @@ from ingest.inputs import Inputs
 from ingest.jobs.context import ground_of
 from ingest.parts import MEASURES, measures_of_models
 from ingest.parts.arrays import SHARE, encode
-from ingest.parts.measure import Keys
-from ingest.parts.shapes import ModelShape, Share
+from ingest.parts.measure import Keys, ModelMeasure
+from ingest.parts.shapes import ModelShape, Share, model_shape
+from ingest.parts.undefined import reason_of
 from ingest.progress import Stopwatch
 from ingest.settings import IngestSettings
 from ingest.statistics.jackknife import N_BLOCKS
@@ -99,30 +101,35 @@ def rehearse(
         watch.phase("check weights")
         checkpoint.process(info.n_tokens)
         watch.end()
-        shape = ModelShape(checkpoint.n_layers, checkpoint.d_model, checkpoint.d_mlp, checkpoint.d_vocab)
-        measured = _measured(settings, inputs, shape)
+        shape = model_shape(checkpoint.config)
+        measures = [m for m in measures_of_models(settings.parts) if reason_of(m, Configured(config), context) is None]
+        measured = _measured(measures, settings, inputs, shape)
         watch.phase(ROWS_OF_RUN)
         _make_rows_of_run(settings, inputs)
         watch.end()
         yield Rehearsal(inputs, shape, watch.seconds, measured)
 
 
-def _measured(settings: IngestSettings, inputs: Inputs, shape: ModelShape) -> dict[str, float]:
-    """Every measure of the model: what it takes per operation that it counts."""
-    _measure_once(replace(settings, intervention_tokens=1, substitution_tokens=1), inputs, shape)
+def _measured(
+    measures: Sequence[ModelMeasure], settings: IngestSettings, inputs: Inputs, shape: ModelShape
+) -> dict[str, float]:
+    """What measures of the model take per operation that they count."""
+    _measure_once(measures, replace(settings, intervention_tokens=1, substitution_tokens=1), inputs, shape)
     small = replace(settings, intervention_tokens=ROLE_TOKENS, substitution_tokens=ROLE_TOKENS)
-    rounds = [_measure_once(small, inputs, shape) for _ in range(TIMES)]
+    rounds = [_measure_once(measures, small, inputs, shape) for _ in range(TIMES)]
     return {name: min(seconds[name] for seconds in rounds) for name in rounds[0]}
 
 
-def _measure_once(settings: IngestSettings, inputs: Inputs, shape: ModelShape) -> dict[str, float]:
+def _measure_once(
+    measures: Sequence[ModelMeasure], settings: IngestSettings, inputs: Inputs, shape: ModelShape
+) -> dict[str, float]:
     results: dict[str, bytes] = {}
 
     def read(name: str) -> list[bytes]:
         return [data for key, data in results.items() if key.startswith(name.removesuffix("%"))]
 
     seconds: dict[str, float] = {}
-    for measure in measures_of_models(settings.parts):
+    for measure in measures:
         spent, operations = 0.0, 0.0
         shares = measure.shares(shape, settings)
         for share in (Share(number, shares) for number in range(shares)):

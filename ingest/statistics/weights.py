@@ -36,6 +36,10 @@ class WeightStatistics:
     """Token ids that entered the vocabulary moments (columns of W_U of norm 0 are skipped)."""
 
 
+OF_VOCABULARY = ("vocab_mean", "vocab_var", "vocab_skew", "vocab_kurt", "logit_var", "logit_skew", "logit_kurt")
+"""Columns that need effects on the logits."""
+
+
 @dataclass(frozen=True)
 class LogitEffects:
     """The tokens that a neuron's output promotes and suppresses most, by w_out · W_U[:, v]."""
@@ -65,30 +69,51 @@ def weight_statistics(
         classes, each: sums over these classes of tokens are taken in the same pass; `each` is given the sums of some
             neurons at a time, in order, and may report progress by them.
     """
-    reads, writes = w_in.double().transpose(1, 2).flatten(0, 1), w_out.double().flatten(0, 1)
-    in_norm, out_norm = reads.norm(dim=1).cpu(), writes.norm(dim=1).cpu()
-    dots = (reads * writes).sum(1).cpu()
-    del reads, writes
+    own = own_columns(w_in, b_in, w_out)
     columns: list[dict[str, np.ndarray]] = []
     lists: list[tuple[np.ndarray, np.ndarray]] = []
     n_unit = 0
     for sums in effect_sums(w_out, w_u, k, classes, size):
-        columns.append(_vocabulary_columns(sums, out_norm[sums.neurons].numpy()))
+        columns.append(_vocabulary_columns(sums, own["w_out_norm"][sums.neurons].numpy()))
         lists.append((sums.tokens, sums.effects))
         n_unit = sums.n_unit
         if each is not None:
             each(sums)
     statistics = WeightStatistics(
-        w_in_norm=in_norm,
-        w_out_norm=out_norm,
-        input_bias=b_in.double().flatten().cpu(),
-        in_out_sim=_divide(dots, in_norm * out_norm),
-        l2_penalty=in_norm**2 + out_norm**2,
+        **own,
         **{name: torch.from_numpy(np.concatenate([part[name] for part in columns])) for name in columns[0]},
         vocab_n=n_unit,
     )
     tokens, effects = (torch.from_numpy(np.concatenate(parts, axis=1)) for parts in zip(*lists, strict=True))
     return statistics, LogitEffects(tokens[0], effects[0], tokens[1], effects[1])
+
+
+def own_columns(
+    w_in: Float[Tensor, "layers d_model d_mlp"],
+    b_in: Float[Tensor, "layers d_mlp"],
+    w_out: Float[Tensor, "layers d_mlp d_model"],
+) -> dict[str, Tensor]:
+    """Columns of §4 that need no unembedding."""
+    reads, writes = w_in.double().transpose(1, 2).flatten(0, 1), w_out.double().flatten(0, 1)
+    in_norm, out_norm = reads.norm(dim=1).cpu(), writes.norm(dim=1).cpu()
+    return {
+        "w_in_norm": in_norm,
+        "w_out_norm": out_norm,
+        "input_bias": b_in.double().flatten().cpu(),
+        "in_out_sim": _divide((reads * writes).sum(1).cpu(), in_norm * out_norm),
+        "l2_penalty": in_norm**2 + out_norm**2,
+    }
+
+
+def without_effects(
+    w_in: Float[Tensor, "layers d_model d_mlp"],
+    b_in: Float[Tensor, "layers d_mlp"],
+    w_out: Float[Tensor, "layers d_mlp d_model"],
+) -> WeightStatistics:
+    """The columns of a model whose neurons have no effect on logits by themselves."""
+    own = own_columns(w_in, b_in, w_out)
+    undefined = torch.full_like(own["w_in_norm"], torch.nan)
+    return WeightStatistics(**own, **dict.fromkeys(OF_VOCABULARY, undefined), vocab_n=0)
 
 
 def _vocabulary_columns(sums: EffectSums, out_norm: np.ndarray) -> dict[str, np.ndarray]:

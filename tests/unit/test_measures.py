@@ -9,11 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import GPT2Config
 
 import ingest.parts as measures
 from catalog import parts
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ingest.checkpoints.undefined import Configured
 from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.parts import MEASURES, MODEL_MEASURES, OF_MODELS, measures_of_models
 from ingest.parts.arrays import PLACE
@@ -84,7 +86,8 @@ def test_a_plan_has_every_share_once_after_what_it_needs(
 ) -> None:
     settings = IngestSettings(("a", "b"), intervention_tokens=100, substitution_tokens=100, ablation_pairs=3, jobs=jobs)
     work = Work.of(parts, len(shapes), known_models=known)
-    plan = with_measures(Plan((), tuple(shapes), CorpusShape(40, 16)), work, settings, BUDGET)
+    models = [Configured(GPT2Config())] * len(shapes)
+    plan = with_measures(Plan((), tuple(shapes), CorpusShape(40, 16)), work, settings, BUDGET, models)
     assert [job.number for job in plan.jobs] == list(range(len(plan.jobs))) and from_json(as_json(plan)) == plan
     found: dict[tuple[int, str], list[Share]] = {}
     providers: dict[tuple[int, str], list[int]] = {}

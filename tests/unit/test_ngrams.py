@@ -168,6 +168,8 @@ def test_effects_on_triggers_are_those_of_the_weights(make: Callable[..., Path],
     np.testing.assert_allclose(detected["effect_raw"], raw[neurons, triggers], rtol=1e-4, atol=1e-6)
     ranks = [percentileofscore(effects[i], effects[i, v], kind="rank") for i, v in zip(neurons, triggers, strict=True)]
     np.testing.assert_allclose(detected["percentile"], ranks, rtol=1e-5)
+    (_, statistics_alone), (_, without) = ngram_columns(found, ids, None)
+    assert {*detected} - {*without} == {"effect", "effect_raw", "percentile"} and {*statistics_alone} == {*statistics}
 
 
 def test_a_model_without_detectors_has_no_rows_of_them(tmp_path: Path) -> None:
