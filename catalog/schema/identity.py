@@ -10,6 +10,7 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -62,6 +63,12 @@ models = table(
         Text,
         "Of a control: identity of the model whose neurons' input weights it has permuted. NULL of models that readers see.",
         null=True,
+    ),
+    column(
+        "gated",
+        Boolean,
+        "Its neurons have gates: post = act(pre) * u, pre is what the gate reads, and u what the input weights read.",
+        server_default=text("false"),
     ),
     unique("name", "revision", serves="ingest: whether a name and revision are taken"),
     comment="Language-model checkpoints, one row per checkpoint at one revision.",

@@ -14,6 +14,7 @@ of the model does. So that a sign means something, it is that of gate·in (folde
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -26,7 +27,7 @@ from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.behaviour import ModelIdentity, behaviour_of
 from ingest.checkpoints.config import head_width, read_config
 from ingest.checkpoints.files import load_model, load_tokenizer, weights_sha256
-from ingest.checkpoints.modules import Modules, Watch
+from ingest.checkpoints.modules import MlpPass, Modules
 from ingest.checkpoints.processing import ProcessedWeights, processed_weights, processing_of
 from ingest.checkpoints.signs import apply_sign_rule
 
@@ -77,19 +78,20 @@ class Checkpoint:
         return one_norm or bool(getattr(self.model.config, "use_parallel_residual", False))
 
     @torch.inference_mode()
-    def visit_activations(self, tokens: Tensor, visit: Callable[[int, Tensor, Tensor], None]) -> None:
-        """Call `visit(layer, pre, post)` as the forward pass reaches each layer; the unembedding is not computed.
+    def visit_mlps(self, tokens: Tensor, visit: Callable[[int, MlpPass], None]) -> None:
+        """Call `visit(layer, what goes through its MLP)` as the forward pass reaches each layer; the unembedding is not computed.
 
         Args:
             tokens: (rows, context) int64, BOS included.
-            visit: takes pre and post, (rows * context, d_mlp) fp32 each, which it must not keep.
+            visit: must not keep what it is shown, fp32.
         """
-
-        def watch(layer: int) -> Watch:
-            return lambda shown: visit(layer, shown.pre, shown.post)
-
-        with self.modules.watched({layer: watch(layer) for layer in range(self.n_layers)}):
+        watchers = {layer: partial(visit, layer) for layer in range(self.n_layers)}
+        with self.modules.watched(watchers):
             self.model.base_model(tokens, use_cache=False)  # type: ignore[operator]
+
+    def visit_activations(self, tokens: Tensor, visit: Callable[[int, Tensor, Tensor], None]) -> None:
+        """`visit_mlps`, where pre and post are all that is asked for: `visit(layer, pre, post)`."""
+        self.visit_mlps(tokens, lambda layer, shown: visit(layer, shown.pre, shown.post))
 
     def mlp_activations(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
         """(pre, post) of every layer, each (rows, context, d_mlp) fp32.

@@ -103,6 +103,10 @@ class LayerMeasure(Measure, Generic[A]):
     reads_moments: ClassVar[bool] = False
     """Whether sums are finished with the moments of their model, which are then complete before."""
 
+    def undefined(self, shape: ModelShape) -> str | None:
+        """Why nothing is summed of a model, in words that follow "because"; None where it is."""
+        return None
+
     @abstractmethod
     def size(self, shape: LayerShape) -> Size:
         """What the sums take."""

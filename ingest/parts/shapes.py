@@ -19,6 +19,8 @@ class ModelShape:
     d_model: int
     d_mlp: int
     d_vocab: int
+    gated: bool = False
+    """Its neurons have gates."""
 
     @property
     def n_neurons(self) -> int:
@@ -33,6 +35,10 @@ class ModelShape:
         """Floating-point operations per token of all blocks, without the unembedding."""
         weights = 4 * self.d_model**2 + 2 * self.d_model * self.d_mlp
         return 2.0 * self.n_layers * (weights + context * self.d_model)
+
+    def of_neurons(self, n_neurons: int, corpus: "CorpusShape", seed: int = 0) -> "LayerShape":
+        """What the size of sums of some of the neurons depends on."""
+        return LayerShape(n_neurons, self.d_vocab, corpus, seed, self.gated)
 
 
 class CorpusShape(NamedTuple):
@@ -58,6 +64,8 @@ class LayerShape:
     corpus: CorpusShape
     seed: int = 0
     """Of what is sampled."""
+    gated: bool = False
+    """The neurons have gates."""
 
     @property
     def bit_tokens(self) -> int:

@@ -116,7 +116,7 @@ class RunPlanner:
         topics = self._topics(known, progress) if corpus is not None and "topics" in self.parts else None
         plan = make_plan(
             work,
-            [ModelShape(c.n_layers, c.d_model, c.d_mlp, c.d_vocab) for c in self.inputs.checkpoints],
+            [ModelShape(c.n_layers, c.d_model, c.d_mlp, c.d_vocab, c.is_gated) for c in self.inputs.checkpoints],
             self._corpus_shape(topics),
             self.inputs.memory_bytes,
             self.settings.at_least_jobs,

@@ -13,7 +13,7 @@ from catalog import parts as parts_of_runs
 from catalog.errors import InputError
 from ingest.parts import LAYER_MEASURES, MEASURES, OF_MODELS, measures_of_models
 from ingest.parts.measure import PARTNERS, LayerMeasure, PairMeasure
-from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape, Share
+from ingest.parts.shapes import CorpusShape, ModelShape, Share
 from ingest.plan.items import Item, Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem, bytes_of
 from ingest.settings import IngestSettings
 from ingest.statistics.tiles import LayerSpan
@@ -159,8 +159,10 @@ def _items(
         spans = [LayerSpan(layer, layer, shapes[model].d_mlp) for layer in range(shapes[model].n_layers)]
         items += [OwnItem(model, span) for span in spans if model in paired]
         for name, measure in LAYER_MEASURES.items():
-            size = measure.size(LayerShape(shapes[model].d_mlp, shapes[model].d_vocab, corpus))
-            items += [LayerItem(name, model, span, size) for span in spans if work.wants(measure.part, model)]
+            if not work.wants(measure.part, model) or measure.undefined(shapes[model]):
+                continue
+            size = measure.size(shapes[model].of_neurons(shapes[model].d_mlp, corpus))
+            items += [LayerItem(name, model, span, size) for span in spans]
     if models is None:
         items += tiles(work, shapes, tile_bytes)
     return items

@@ -21,7 +21,7 @@ from ingest.statistics.tiles import LayerSpan
 def as_json(plan: Plan) -> dict[str, Any]:
     """The plan as a document; `from_json` reads it back."""
     return {
-        "shapes": [[s.n_layers, s.d_model, s.d_mlp, s.d_vocab] for s in plan.shapes],
+        "shapes": [list(astuple(shape)) for shape in plan.shapes],
         "corpus": list(plan.corpus),
         "jobs": [
             {

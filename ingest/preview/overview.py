@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from catalog.errors import InputError
+from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.checkpoints.arguments import ModelSource, parse_model_argument
 from ingest.checkpoints.config import read_config
 from ingest.checkpoints.files import load_tokenizer
@@ -186,4 +187,5 @@ def _shape(config: Any) -> ModelShape:
     d_mlp = next(
         (value for name in ("n_inner", "intermediate_size", "ffn_dim") if (value := getattr(config, name, None))), 4 * d_model
     )
-    return ModelShape(config.num_hidden_layers, d_model, d_mlp, config.vocab_size)
+    gated = ARCHITECTURES[config.model_type].gate is not None
+    return ModelShape(config.num_hidden_layers, d_model, d_mlp, config.vocab_size, gated)

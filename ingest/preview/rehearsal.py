@@ -96,7 +96,9 @@ def rehearse(
         watch.phase("check weights")
         checkpoint.process(info.n_tokens)
         watch.end()
-        shape = ModelShape(checkpoint.n_layers, checkpoint.d_model, checkpoint.d_mlp, checkpoint.d_vocab)
+        shape = ModelShape(
+            checkpoint.n_layers, checkpoint.d_model, checkpoint.d_mlp, checkpoint.d_vocab, checkpoint.is_gated
+        )
         measured = _measured(settings, inputs, shape)
         watch.phase(ROWS_OF_RUN)
         _make_rows_of_run(settings, inputs)

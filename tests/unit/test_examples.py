@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.checkpoints.modules import MlpPass
 from ingest.corpus.batches import Pivots
 from ingest.jobs.sums import JobSums
 from ingest.parts.examples import describe_examples, example_columns
@@ -212,7 +213,7 @@ def test_a_job_gets_the_states_of_others_whole() -> None:
     *parts, whole = [JobSums(items, plan, pivots, CPU, "fp32", 3) for _ in range(3)]
     for sums, rows in zip(parts, (slice(0, 5), slice(5, 12)), strict=True):
         batch, flat = batch_of(tokens, rows), post[rows].flatten(0, 1)
-        sums.observe(batch, 0, 0, flat, flat)
+        sums.observe(batch, 0, 0, MlpPass(flat, flat, None))
         sums.update(batch, {0: flat[batch.kept]}, {0: flat[batch.kept]})
     whole.add((name, values.numpy().copy()) for sums in reversed(parts) for name, values in sums.state().items())
     found = whole.layers[items[0]]
