@@ -70,7 +70,7 @@ class QuadrantAccumulator(LayerAccumulator):
 
     def statistics(self) -> dict[str, Float64[np.ndarray, "4 neurons"]]:
         """`STATISTICS` of each quadrant; NaN where undefined."""
-        n, *sums = (values.sum(0).cpu().numpy() for values in self.state().values())
+        n, *sums = (values.cpu().numpy().sum(axis=0) for values in self.state().values())
         return dict(zip(STATISTICS, _estimates(n, *sums), strict=True))
 
     def standard_errors(self) -> dict[str, Float64[np.ndarray, "4 neurons"]]:

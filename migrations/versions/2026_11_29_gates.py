@@ -103,6 +103,8 @@ COMMENT ON COLUMN subset_statistics.rectified IS 'Mean of max(post, 0); of gated
 """
 
 DOWNGRADE = r"""
+-- Nobody writes while a migration runs.
+-- squawk-ignore-file constraint-missing-not-valid
 DELETE FROM examples WHERE kind = -1;
 ALTER TABLE examples DROP CONSTRAINT ck_examples_kind_known;
 ALTER TABLE examples ADD CONSTRAINT ck_examples_kind_known CHECK (kind IN (0, 25, 50, 75, 90, 99, 100)) NOT VALID;
