@@ -107,8 +107,9 @@ def _in_one_line(rows: "Rows") -> "Rows":
 
     sides = sorted(rows.records(), key=lambda side: -(side["share"] or 0))
     words = "; ".join(
-        f"{percent_with_error(side['share'], side['share_se'])} of |post| where the gate is {side['gate']} and the input "
-        f"{side['input']}, on {percent(side['frequency'])} of tokens, mean {with_error(side['post_mean'], side['post_mean_se'])}"
+        f"{percent_with_error(side['share'], side['share_se'])} of |post| where the gate is {side['gate']} and its input "
+        f"{side['input']}, on {percent(side['frequency'])} of tokens, "
+        f"mean {with_error(side['post_mean'], side['post_mean_se'])}"
         for side in sides
         if side["frequency"]
     )

@@ -23,14 +23,21 @@ examples = table(
         key=True,
         autoincrement=False,
     ),
-    column("rank", SmallInteger, "1 is the highest value of the kind, of the lowest ones the lowest.", check("rank_positive", "rank >= 1"), key=True),
+    column(
+        "rank",
+        SmallInteger,
+        "1 is the highest value of the kind, of the lowest ones the lowest.",
+        check("rank_positive", "rank >= 1"),
+        key=True,
+    ),
     column("value", REAL, "Post at the token, as it is; of either sign where a neuron has nothing better."),
     column("row", Integer, "Row of the corpus, in the order of the run.", check("row_not_negative", '"row" >= 0')),
     column("position", Integer, "In the row; 0 is BOS, which is no example.", check("position_positive", '"position" >= 1')),
     column(
         "quantile",
         REAL,
-        "Share of the neuron's positive post below the middle of the value's bin (two per power of two); NULL for the highest and the lowest.",
+        "Share of the neuron's positive post below the middle of the value's bin (two per power of two); NULL for the "
+        "highest and the lowest.",
         check("quantile_of_sample", "(quantile IS NULL) = (kind <= 0) AND quantile BETWEEN 0 AND 1"),
         null=True,
     ),
@@ -104,8 +111,8 @@ PART = Part(
     views=(
         View(
             "neuron_examples",
-            "Tokens on which each neuron is most active, of gated ones also those of lowest post, and a sample of every strength, "
-            "with 20 tokens before and 5 after.",
+            "Tokens on which each neuron is most active, of gated ones also those of lowest post, and a sample of every "
+            "strength, with 20 tokens before and 5 after.",
             f"""SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
        {_KIND} AS kind, e.rank, e.value, r.subset, e.row, e.position,
        token.text AS token,
@@ -122,8 +129,8 @@ PART = Part(
   JOIN public.tokens token ON token.tokenizer_id = c.tokenizer_id AND token.token_id = e.token_id
   JOIN public.corpus_rows r ON r.corpus_id = c.id AND r.row = e.row""",
             words={
-                "kind": "top: the highest values; lowest: of gated neurons, the lowest ones; else a band of quantiles of the neuron's "
-                "positive post, in percent.",
+                "kind": "top: the highest values; lowest: of gated neurons, the lowest ones; else a band of quantiles of the "
+                "neuron's positive post, in percent.",
                 "subset": "The subset of the corpus that the row is of; NULL where the corpus has none.",
                 "token": "Text of the token; what is no UTF-8 by itself is escaped as \\xNN, a backslash doubled.",
                 "before": "Text of the up to 20 tokens before it in the row; what is no UTF-8 is escaped, as in token.",

@@ -18,7 +18,7 @@ QUADRANTS = {
     "shut_positive": "g <= 0 and u > 0",
     "shut_negative": "g <= 0 and u <= 0",
 }
-"""The quadrants of (g, u), in order; g is pre, what the gate reads, u what its activation is multiplied by, after the sign rule."""
+"""The quadrants of (g, u), in order: g is pre, what the gate reads, u what its activation is multiplied by, signs chosen."""
 NAMES = ("frequency", "post_mean", "share")
 
 

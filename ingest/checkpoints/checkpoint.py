@@ -79,7 +79,7 @@ class Checkpoint:
 
     @torch.inference_mode()
     def visit_mlps(self, tokens: Tensor, visit: Callable[[int, MlpPass], None]) -> None:
-        """Call `visit(layer, what goes through its MLP)` as the forward pass reaches each layer; the unembedding is not computed.
+        """Call `visit(layer, its MLP)` as the forward pass reaches each layer; the unembedding is not computed.
 
         Args:
             tokens: (rows, context) int64, BOS included.

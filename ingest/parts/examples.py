@@ -39,7 +39,7 @@ class FoundExamples(LayerMeasure[ExampleAccumulator]):
 
 
 def describe_examples(examples: Examples, tokens: Int[np.ndarray, "rows context"]) -> Arrays:
-    """One entry per example, neuron after neuron, top first, then the lowest, then the bands upwards; empty entries are left out.
+    """One entry per example, neuron after neuron, top, then the lowest, then the bands upwards; empty entries are left out.
 
     Args:
         tokens: ids of the corpus.

@@ -74,8 +74,8 @@ class Data:
         def of(tokens: np.ndarray) -> np.ndarray:
             found = []
             for inside in (side[tokens] for side in sides.values()):
-                size = (np.abs(post[tokens]) * inside).sum(0)
-                found.append([inside.mean(0), (post[tokens] * inside).sum(0) / inside.sum(0), size / np.abs(post[tokens]).sum(0)])
+                own, sizes = post[tokens] * inside, np.abs(post[tokens])
+                found.append([inside.mean(0), own.sum(0) / inside.sum(0), (sizes * inside).sum(0) / sizes.sum(0)])
             return np.array(found)
 
         with np.errstate(invalid="ignore"):
