@@ -28,7 +28,7 @@ def read_config(source: ModelSource) -> Any:
         InputError: no config.json in the folder, one that is damaged, or no such model on the hub.
     """
     if source.is_local:
-        config_text(source)
+        refuse_architecture(source, config_text(source).get("model_type"))
     config = load(source, "configuration", AutoConfig.from_pretrained, **WRAPPING)
     check_config(source, config)
     return config

@@ -58,16 +58,11 @@ def fold(modules: Modules, d_head: int, capped: bool) -> Folded:
 
 def put_into(model: nn.Module, architecture: str, folded: Folded) -> None:
     """Put processed matrices into a raw model, in its precision, and leave its norms nothing but to normalise."""
+    put_blocks_into(model, architecture, folded)
     modules = Modules(model, architecture)
-    norms = {modules.last_norm}
     for layer, block in enumerate(folded.blocks):
-        names = (modules.architecture.attention_norm, modules.architecture.mlp_norm)
-        norms |= {modules.blocks[layer].get_submodule(name) for name in names if name is not None}
-        write_heads(modules, layer, block.heads)
-        for name, matrix in _named(modules, block):
-            modules.replace(layer, name, matrix)
-    for norm in norms:
-        modules.neutralise(norm)
+        modules.replace(layer, modules.architecture.output, block.output)
+    modules.neutralise(modules.last_norm)
     like, (weight, bias) = next(model.parameters()), folded.unembedding
     unembedding = nn.Linear(*weight.shape).to(like)
     with torch.no_grad():
@@ -76,11 +71,24 @@ def put_into(model: nn.Module, architecture: str, folded: Folded) -> None:
     model.set_output_embeddings(unembedding)  # type: ignore[operator]
 
 
+def put_blocks_into(model: nn.Module, architecture: str, folded: Folded) -> None:
+    """Put what blocks read, and what attention writes, into a raw model; what neurons write and the unembedding stay raw."""
+    modules = Modules(model, architecture)
+    norms: set[nn.Module] = set()
+    for layer, block in enumerate(folded.blocks):
+        names = (modules.architecture.attention_norm, modules.architecture.mlp_norm)
+        norms |= {modules.blocks[layer].get_submodule(name) for name in names if name is not None}
+        write_heads(modules, layer, block.heads)
+        for name, matrix in _named(modules, block):
+            modules.replace(layer, name, matrix)
+    for norm in norms:
+        modules.neutralise(norm)
+
+
 def _named(modules: Modules, block: FoldedBlock) -> Iterable[tuple[str, Linear]]:
     architecture = modules.architecture
     yield architecture.attention_output, block.attention_output
     yield architecture.input, block.input
-    yield architecture.output, block.output
     if architecture.gate is not None and block.gate is not None:
         yield architecture.gate, block.gate
 
