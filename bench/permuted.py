@@ -41,8 +41,8 @@ KINDS = ("constant", "found itself", "itself with the other sign", "not itself")
 
 # The best partner of each neuron, its correlation with that, and whether it is that neuron's own best.
 _MATCHES = """
-SELECT n.layer, n."index" AS neuron, a.degenerate, a.sparsity, a.post_mean, a.post_var, p.correlation, o.layer AS other_layer, o."index" AS other_neuron,
-       COALESCE(p.mutual_best, false) AS mutual_best
+SELECT n.layer, n."index" AS neuron, a.degenerate, a.sparsity, a.post_mean, a.post_var, p.correlation,
+       o.layer AS other_layer, o."index" AS other_neuron, COALESCE(p.mutual_best, false) AS mutual_best
   FROM neurons n
   JOIN models m ON m.id = n.model_id AND m.name = :model
   JOIN activation_statistics a ON a.neuron_id = n.id AND a.run_id = :run
@@ -128,8 +128,8 @@ def report(directions: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
     for name, found in zip((f"{ORIGINAL} → {COPY}", f"{COPY} → {ORIGINAL}"), directions, strict=True):
         counts = {kind: int((found["counted"] == kind).sum()) for kind in KINDS}
         least = found.loc[found["counted"] == KINDS[1], "correlation"].abs().min()
-        any_sign = {f"|cos(gate, in)| < {ARBITRARY}": int(found["any_sign"].sum())}
-        lines.append({"direction": name, "neurons": len(found), **counts, **any_sign, "least |correlation|": least})
+        not_judged = {"sign not judged": int(found["any_sign"].sum())}
+        lines.append({"direction": name, "neurons": len(found), **counts, **not_judged, "least correlation": least})
     return lines
 
 

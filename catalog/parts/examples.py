@@ -36,14 +36,14 @@ examples = table(
     column(
         "quantile",
         REAL,
-        "Share of the neuron's positive post below the middle of the value's bin (two per power of two); NULL for the "
-        "highest and the lowest.",
+        "Share of the neuron's positive post below the middle of the value's bin (two per power of two); NULL for "
+        "the highest and the lowest.",
         check("quantile_of_sample", "(quantile IS NULL) = (kind <= 0) AND quantile BETWEEN 0 AND 1"),
         null=True,
     ),
     column("token_id", Integer, "The token there, from corpus_rows."),
-    comment="The 50 tokens on which a neuron is most active, of distinct contexts (SPEC 3.4), and a sample of every strength; of "
-    "gated neurons, whose post has both signs, the 50 lowest as well. By run.",
+    comment="The 50 tokens on which a neuron is most active, of distinct contexts (SPEC 3.4), and a sample of every strength; "
+    "of gated neurons, whose post has both signs, the 50 lowest as well. By run.",
     serves="show and neuron_examples: a neuron's examples, kind by kind in order",
     by_run=True,
 )

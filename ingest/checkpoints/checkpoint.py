@@ -51,6 +51,9 @@ class Checkpoint:
     seed: int | None
     tokenizer: PreTrainedTokenizerBase
     identity: ModelIdentity
+    drawn_by: str
+    """What seeds random draws about it: its identity, of gated neurons that of the model with the signs by the rule, so that
+    models that differ in these signs alone are drawn for alike."""
     model: nn.Module
     weight_processing: str
     weights: ProcessedWeights = field(init=False, repr=False)
@@ -132,11 +135,15 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
     tokenizer = load_tokenizer(source, config.vocab_size)
     model = load_model(source, config)
     identity = ModelIdentity(weights_sha256(model, source), behaviour_of(config, model))
-    model = model.to(device).eval()
-    modules, d_head = Modules(model, config.model_type), head_width(config)
+    modules, d_head = Modules(model.eval(), config.model_type), head_width(config)
     d_mlp = len(modules.linear(0, modules.architecture.input).bias)
     _fuse_gelu(modules)
-    apply_sign_rule(modules)
+    drawn_by = identity.sha256
+    if modules.architecture.gate is not None:
+        # on the CPU, so that signs are the same on every device
+        apply_sign_rule(modules)
+        drawn_by = ModelIdentity(weights_sha256(model, source), identity.behaviour).sha256
+    model = model.to(device)
     return Checkpoint(
         name=source.name,
         revision=source.revision,
@@ -153,6 +160,7 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         seed=getattr(config, "seed", None),
         tokenizer=tokenizer,
         identity=identity,
+        drawn_by=drawn_by,
         model=model,
         weight_processing=processing_of(modules.architecture, capped=bool(getattr(config, "final_logit_softcapping", None))),
     )
