@@ -48,9 +48,11 @@ def test_patterns_are_those_of_eager_attention(models: tuple[Checkpoint, RawMode
     assert not any(block._forward_pre_hooks for block in checkpoint.model.modules())
 
 
-@pytest.mark.parametrize("divided", [False, True])
-def test_scores_are_scaled_as_the_model_scales_them(tmp_path: Path, divided: bool) -> None:
-    folder = tiny_gpt2(tmp_path, n_layers=N_LAYERS, scale_attn_by_inverse_layer_idx=divided)
+@pytest.mark.parametrize(
+    "config", [{}, {"scale_attn_by_inverse_layer_idx": True}, {"scale_attn_weights": False}], ids=["usual", "by layer", "not"]
+)
+def test_scores_are_scaled_as_the_model_scales_them(tmp_path: Path, config: dict[str, bool]) -> None:
+    folder = tiny_gpt2(tmp_path, n_layers=N_LAYERS, **config)
     checkpoint, raw = open_checkpoint(parse_model_argument(str(folder)), CPU), RawModel(folder)
     assert [score_scale(checkpoint, layer) for layer in range(N_LAYERS)] == [raw.scale(layer) for layer in range(N_LAYERS)]
 
