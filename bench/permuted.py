@@ -90,8 +90,8 @@ def arbitrary(checkpoint: Checkpoint) -> np.ndarray:
     cosines = []
     for layer in range(checkpoint.n_layers):
         names = (architecture.gate, architecture.input)
-        both = [reading(modules.linear(layer, name), modules.mlp_norm(layer)).weight.double() for name in names]
-        cosines.append(torch.nn.functional.cosine_similarity(*both, dim=0))
+        gate, read = (reading(modules.linear(layer, name), modules.mlp_norm(layer)).weight for name in names)
+        cosines.append(torch.nn.functional.cosine_similarity(gate, read, dim=0))
     return np.asarray((torch.cat(cosines).abs() < ARBITRARY).numpy())
 
 

@@ -199,6 +199,8 @@ def test_models_without_gates_have_nothing_summed() -> None:
     held = [item for job in plan.jobs for item in job.items if isinstance(item, LayerItem)]
     assert {item.model for item in held if item.measure == "gates"} == {1}
     assert {item.model for item in held if item.measure == "activations"} == {0, 1}
+    alone = make_plan(Work((), {"gates": (0, 1)}), shapes, CorpusShape(12, 9), 10**8)
+    assert {model for job in alone.jobs for model in job.models} == {1}, "nobody reads the corpus for nothing"
     gates = LAYER_MEASURES["gates"]
     assert gates.undefined(shapes[0]) == "its neurons have no gates" and gates.undefined(shapes[1]) is None
     with pytest.raises(ValueError, match="neurons without gates"):
