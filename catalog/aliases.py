@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, Engine, text
 
+from catalog.lineage import begin_anew, place_of
+
 if TYPE_CHECKING:
     from catalog.rows import ModelKey
 
@@ -28,6 +30,12 @@ _MODEL = """SELECT m.id, m.identity, m.name, m.revision, n.model AS shown
 def shown(name: str, revision: str) -> str:
     """A model's name as it can be asked for: with the revision, if it has one."""
     return f"{name}@{revision}" if revision else name
+
+
+def _parted(shown: str) -> tuple[str, str]:
+    """Name and revision of what was shown."""
+    name, at, revision = shown.rpartition("@")
+    return (name, revision) if at else (shown, "")
 
 
 def models_of_run(engine: Engine, run_id: int) -> list[KnownModel]:
@@ -74,8 +82,11 @@ def _record(connection: Connection, name: str, model: KnownModel) -> str | None:
     if others := set(of_that_name):
         said = f"{model.shown} cannot be asked for as {name}, which is the name of another model"
         return None if others == {model.id} else said
-    values = {"name": name, "model_id": model.id}
-    statement = "INSERT INTO model_aliases (name, model_id) VALUES (:name, :model_id) ON CONFLICT (name) DO NOTHING"
-    connection.execute(text(statement), values)
+    place = place_of(*_parted(name))
+    values = {"name": name, "model_id": model.id, **(place._asdict() if place else {"training": None, "step": None})}
+    statement = """INSERT INTO model_aliases (name, model_id, training, step) VALUES (:name, :model_id, :training, :step)
+                   ON CONFLICT (name) DO NOTHING"""
+    if connection.execute(text(statement), values).rowcount and place:
+        begin_anew(connection)
     kept = resolve(connection, name)
     return None if kept == model.shown else f"{model.shown} cannot be asked for as {name}, which is another name of {kept}"

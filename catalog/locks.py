@@ -6,5 +6,8 @@ PUBLISH = "hashtext('neuron-catalog publish')"
 RUN = "hashtextextended(:identity, 0)"
 """The right to work on the run with the bound `identity`; of the session, so that a killed process gives it back."""
 
+LINEAGE = "hashtext('neuron-catalog lineage')"
+"""What models begin with is found again by one transaction at a time, each when all else of it is done."""
+
 JOB = "CAST(:run_id AS int), CAST(:job AS int)"
 """The right to work on one job of a run; two keys, so that it never meets the locks of one key."""

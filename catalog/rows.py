@@ -1,7 +1,7 @@
 """What crosses the border into the catalog, beside columns of numbers."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +66,18 @@ class ModelRow(NamedTuple):
     weight_processing: str
     source: str
     control_of: str | None = None
+    training: str | None = None
+    step: int | None = None
     gated: bool = False
+
+
+class TensorRow(NamedTuple):
+    """A row of `model_tensors`."""
+
+    name: str
+    shape: tuple[int, ...]
+    sha256: str
+    n_distinct: int
 
 
 class ModelIds(NamedTuple):
@@ -83,7 +94,7 @@ class TokenizerRow(NamedTuple):
 
     sha256: str
     n_tokens: int
-    bos_id: int
+    bos_id: int | None
     newline_id: int | None
     token_bytes: list[bytes | None]
     """Bytes of each id; None for unknown text, and for an id of no token."""
@@ -122,6 +133,8 @@ class CorpusRow(NamedTuple):
     n_files_left_out: int
     n_documents: int | None
     """With a token in the rows."""
+    begins_with_bos: bool = True
+    """Every row does."""
 
 
 class FeatureRow(NamedTuple):
@@ -160,3 +173,5 @@ class PublishRows:
     groups: list[GroupRow]
     parts: dict[str, Definition]
     """What the numbers of each part that is published follow."""
+    tensors: dict[int, Sequence[TensorRow]] = field(default_factory=dict)
+    """Of each model by its key; none of a control, whose tensors nobody has."""

@@ -3,8 +3,9 @@
 They stand apart from `catalog.schema`, since a question needs the words and not the tables, which load slowly.
 """
 
-UNIVERSAL = "universal"
-"""What the thresholds of universality are under in the table `rules`; it is no family, for there are no such labels."""
+UNIVERSAL, TENSORS = NO_FAMILIES = "universal", "tensors"
+"""What the thresholds of universality, and of models that share tensors, are under in the table `rules`; these are no families,
+for there are no such labels."""
 
 UNIVERSAL_STATES = ("yes", "no", "undecided")
 """Whether a neuron is universal. undecided: the threshold is within the error of its excess correlation, or none is known."""

@@ -4,6 +4,7 @@ Three models of two layers of sixteen neurons. Neuron k of one model matches neu
 and 1.10 are universal. 1.10 fires on the letter s, 1.2 on what follows a comma, 0.3 on digits, 0.0 never.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from catalog.rows import (
     ModelRow,
     PublishRows,
     RunSpec,
+    TensorRow,
     TokenizerRow,
     TokenRows,
 )
@@ -77,7 +79,19 @@ def stage_small_family(handle: RunHandle, names: Sequence[str] = MODELS) -> Publ
         pair_run_of={(a.model_id, b.model_id): handle.run_id for a in ids for b in ids if a.model_id < b.model_id},
         groups=[GroupRow(np.array([own.neuron_ids[k] for own in ids]), 0.9) for k in UNIVERSAL],
         parts=PARTS,
+        tensors={own.model_id: tensors_of(row.name) for row, own in zip(models, ids, strict=True)},
     )
+
+
+def tensors_of(name: str) -> list[TensorRow]:
+    """A matrix of its own, and gains of one as every model has them."""
+    matrix = hashlib.sha256(name.encode()).hexdigest()
+    return [TensorRow("gain", (8,), hashlib.sha256(b"ones").hexdigest(), 1), TensorRow("matrix", (8, 16), matrix, 128)]
+
+
+def weights_of(tensors: Sequence[TensorRow]) -> str:
+    """A hash for a model that has these tensors."""
+    return hashlib.sha256(json.dumps(tensors).encode()).hexdigest()
 
 
 def identified(row: ModelRow) -> ModelRow:
@@ -104,7 +118,7 @@ def _model(seed: int, name: str) -> ModelRow:
         d_head=4,
         d_vocab=len(TOKENS),
         n_ctx=64,
-        weights_sha256=f"weights of {name}",
+        weights_sha256=weights_of(tensors_of(name)),
         behaviour="",
         identity="",
         weight_processing="folded",

@@ -7,6 +7,8 @@ from catalog.parts.rule import Evidence, Rule, Threshold, in_force, threshold
 from catalog.parts.view_text import LABEL, LABELS
 from catalog.parts.words import EFFECTS, OF_FAMILY, percent, shown, signed
 from catalog.schema.base import check, column, number, of_neuron, table
+from catalog.schema.identity import COUNTED_DISTINCT
+from catalog.words import TENSORS
 
 weight_statistics = table(
     "weight_statistics",
@@ -261,6 +263,18 @@ PART = Part(
             Threshold("min_variance", 5.12, "What vocab_var times d_model exceeds; 0.005 at d_model = 1024 (SPEC 7)."),
             Threshold(
                 "max_kurtosis", 10, "Largest kurtosis over the vocabulary; above it are prediction and suppression neurons."
+            ),
+        ),
+    ),
+    thresholds=(
+        (
+            TENSORS,
+            Threshold(
+                "min_distinct",
+                16,
+                "Distinct values that a tensor has at least which tells of models that share it; gains of one, say, have one.",
+                most=COUNTED_DISTINCT,
+                beyond="distinct values of a tensor are counted up to that",
             ),
         ),
     ),

@@ -18,12 +18,16 @@ from sqlalchemy import Connection, text
 from catalog import parts
 from catalog.publishing import staging
 from catalog.schema.base import metadata
+from catalog.schema.identity import models
 from catalog.server.engine import driver_of
 
 _HASHED_AS = {"HALFVEC": "halfvec_send({})"}
 """How values of types that have no hash of their own are hashed."""
 
-_FIXED = {"runs": ["id", "identity", "corpus_id", "settings", "code_version"]}
+_FIXED = {
+    "runs": ["id", "identity", "corpus_id", "settings", "code_version"],
+    "models": [column.name for column in models.columns if column.name != "init_of"],
+}
 """The columns of a table that publication alone writes, where others may change later."""
 
 

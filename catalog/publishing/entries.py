@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from catalog import aliases
 from catalog.copy import copy_columns
-from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TokenizerRow
+from catalog.rows import CorpusRow, ModelIds, ModelRow, PublishRows, TensorRow, TokenizerRow
 
 
 def enter_tokenizer(connection: Connection, driver: psycopg.Connection[Any], row: TokenizerRow) -> int:
@@ -41,7 +41,7 @@ def enter_tokenizer(connection: Connection, driver: psycopg.Connection[Any], row
     return int(key)
 
 
-def _objects(values: list[bytes | None]) -> np.ndarray:
+def _objects(values: Sequence[object]) -> np.ndarray:
     made = np.empty(len(values), dtype=object)
     made[:] = values
     return made
@@ -72,6 +72,24 @@ def enter_model(
             "model_id": np.full(len(flat), ids.model_id, dtype=np.int32),
             "layer": (flat // model.d_mlp).astype(np.int16),
             "index": (flat % model.d_mlp).astype(np.int32),
+        },
+    )
+
+
+def enter_tensors(driver: psycopg.Connection[Any], model_id: int, tensors: Sequence[TensorRow]) -> None:
+    """Enter what the tensors of a model hold."""
+    if not tensors:
+        return
+    names, shapes, sha256, n_distinct = zip(*tensors, strict=True)
+    copy_columns(
+        driver,
+        "public.model_tensors",
+        {
+            "model_id": np.full(len(tensors), model_id, dtype=np.int32),
+            "name": np.array(names, dtype=object),
+            "shape": _objects([list(shape) for shape in shapes]),
+            "sha256": np.array(sha256, dtype=object),
+            "n_distinct": np.array(n_distinct, dtype=np.int16),
         },
     )
 

@@ -14,9 +14,10 @@ from catalog.endings import WORDS, ended
 from catalog.errors import RunError
 from catalog.labels.labelling import label_run
 from catalog.labels.thresholds import newest_version
+from catalog.lineage import begin_anew
 from catalog.parts.part import Publication
 from catalog.publishing import asked_rows, checksums, controls, partitions, ranks, staging
-from catalog.publishing.entries import enter_corpus, enter_features, enter_members, enter_model, enter_tokenizer
+from catalog.publishing.entries import enter_corpus, enter_features, enter_members, enter_model, enter_tensors, enter_tokenizer
 from catalog.publishing.summaries import summarise
 from catalog.rows import PublishRows, RunSpec
 from catalog.server.engine import driver_of
@@ -33,6 +34,7 @@ def publish(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRow
     for model, ids in rows.models:
         if ids.is_new:
             enter_model(connection, driver, model, ids, tokenizer_id)
+            enter_tensors(driver, ids.model_id, rows.tensors.get(ids.model_id, ()))
     corpus_id = None if rows.corpus is None else enter_corpus(connection, driver, rows.corpus, tokenizer_id)
     # rules read how much of the corpus a label stands on
     corpus = {"run_id": run_id, "corpus_id": corpus_id}
@@ -52,6 +54,7 @@ def publish(connection: Connection, run_id: int, spec: RunSpec, rows: PublishRow
     _mark(connection, run_id, spec, rows)
     checksums.record_publication(connection, run_id, rows.parts)
     controls.take_effect(connection, run_id)
+    begin_anew(connection)
     written = parts.filled_by(rows.parts)
     partitions.let_readers_pass(driver, [table for table in parts.partitioned() if table in written])
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 from catalog.aliases import resolve
 from catalog.errors import NotFoundError, did_you_mean
-from catalog.words import UNIVERSAL
+from catalog.words import NO_FAMILIES
 
 NOTHING = "the catalog has no published run yet"
 
@@ -69,14 +69,14 @@ def check_family(connection: Connection, family: str, run: int | None = None) ->
     """Raises:
     NotFoundError: no rule makes such labels and none exist; the sentence lists the families with their counts.
     """
-    families = f"(SELECT family FROM rules WHERE family <> '{UNIVERSAL}' UNION SELECT family FROM label_totals)"
+    families = f"(SELECT family FROM rules WHERE family NOT IN {NO_FAMILIES} UNION SELECT family FROM label_totals)"
     # few rules answer for nearly all; the index of the many totals begins with run and model
     of_rules = "SELECT 1 FROM rules WHERE family = :family LIMIT 1"
     of_labels = """SELECT 1 FROM run_models rm CROSS JOIN LATERAL (
                           SELECT 1 FROM label_totals t
                            WHERE t.run_id = rm.run_id AND t.model_id = rm.model_id AND t.family = :family LIMIT 1) f LIMIT 1"""
     for statement in (of_rules, of_labels):
-        if family != UNIVERSAL and connection.execute(text(statement), {"family": family}).first():
+        if family not in NO_FAMILIES and connection.execute(text(statement), {"family": family}).first():
             return
     known = connection.execute(
         text(

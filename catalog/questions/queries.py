@@ -228,7 +228,7 @@ def models(connection: Connection) -> Rows:
     """One row per model of a published run, by name."""
     return ask(
         connection,
-        """SELECT b.model, b.family, m.architecture, m.activation_function, m.n_layers, m.d_model, m.d_mlp,
+        """SELECT b.model, b.family, m.step, m.architecture, m.activation_function, m.n_layers, m.d_model, m.d_mlp,
                   m.n_layers * m.d_mlp AS neurons, m.d_vocab, m.n_ctx, b.run_id, m.source,
                   (SELECT string_agg(a.name, ', ' ORDER BY a.name) FROM model_aliases a WHERE a.model_id = m.id) AS aliases
            FROM public.members b JOIN public.models m ON m.id = b.model_id ORDER BY b.model""",

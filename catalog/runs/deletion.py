@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Engine, text
 
 from catalog import locks, parts
 from catalog.errors import RunError, no_such_run
+from catalog.lineage import begin_anew
 from catalog.publishing import partitions, staging
 from catalog.runs import controls
 from catalog.server.engine import driver_of
@@ -29,6 +30,7 @@ def delete_run(engine: Engine, run_id: int) -> None:
             if connection.execute(shared, {"id": control}).first() is None:
                 folders.append(_delete(connection, control))
         connection.execute(text("DELETE FROM corpora c WHERE NOT EXISTS (SELECT 1 FROM runs r WHERE r.corpus_id = c.id)"))
+        begin_anew(connection)
     for folder in folders:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)

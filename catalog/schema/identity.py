@@ -12,7 +12,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from catalog.schema.base import check, column, index, refers, table, unique
 
@@ -26,7 +26,7 @@ tokenizers = table(
     column("id", Integer, "Surrogate key.", Identity(), key=True),
     column("sha256", Text, "sha256 of all that decides token ids or bytes; equal tokenizers share a row."),
     column("n_tokens", Integer, "Token ids that the tokenizer can produce.", check("n_tokens_positive", "n_tokens > 0")),
-    column("bos_id", Integer, "Id put before every row."),
+    column("bos_id", Integer, "Id of BOS, put before rows that begin with it; NULL if there is none.", null=True),
     column("newline_id", Integer, "The one id whose bytes are a newline alone; NULL if there is none.", null=True),
     unique("sha256", serves="publication: whether the tokenizer is known"),
     comment="Tokenizers. Models of one run share one.",
@@ -53,7 +53,7 @@ models = table(
     column("d_vocab", Integer, "Columns of the unembedding, padding included."),
     column("n_ctx", Integer, "Longest row that the model reads, in tokens."),
     column("tokenizer_id", Integer, "Its tokenizer.", refers("tokenizers.id")),
-    column("weights_sha256", Text, "sha256 over names, shapes and fp32 bytes of the raw parameters."),
+    column("weights_sha256", Text, "sha256 over names, shapes and fp32 bytes of the raw parameters, -0 as 0."),
     column("weight_processing", Text, "How the weights were folded and centred (SPEC 0.2)."),
     column("source", Text, "Folder or hub name that it was read from."),
     column("behaviour", JSONB, "What the config makes the model compute: activation, eps, heads, rotary keys and the like."),
@@ -62,6 +62,24 @@ models = table(
         "control_of",
         Text,
         "Of a control: identity of the model whose neurons' input weights it has permuted. NULL of models that readers see.",
+        null=True,
+    ),
+    column(
+        "training",
+        Text,
+        "Name of the training that it is a step of: its own name, with what the revision says beside the step, such as a seed; "
+        "NULL where step is.",
+        null=True,
+    ),
+    column(
+        "step", Integer, "Optimiser steps of its training so far, as revision, name or folder say; NULL if unknown.", null=True
+    ),
+    column(
+        "init_of",
+        Integer,
+        "The published model at step 0 that it begins with: of the same training and seed. NULL of step 0 itself, where step "
+        "is NULL, and where the catalog has no such model.",
+        refers("models.id"),
         null=True,
     ),
     column(
@@ -82,10 +100,29 @@ model_aliases = table(
     column("name", Text, "Another name, with @revision if it was given one; of no other model.", key=True),
     column("model_id", Integer, "The model that it stands for.", refers("models.id", cascade=True)),
     column("said_at", DateTime(timezone=True), "When an ingest first met the model by this name.", server_default=func.now()),
+    column("training", Text, "As of models, where this name says a step; else NULL.", null=True),
+    column("step", Integer, "As of models, where this name says one: the model has the very weights of that step.", null=True),
     comment="Other names by which models can be asked for: the catalog had them when an ingest named them so.",
     serves="every question about a model: the model that another of its names stands for",
 )
 index("ix_model_aliases_model_id", "models: the other names of each", model_aliases.c.model_id)
+
+COUNTED_DISTINCT = 256
+"""Distinct values of a tensor up to which they are counted."""
+
+model_tensors = table(
+    "model_tensors",
+    column("model_id", Integer, "The model.", refers("models.id", cascade=True), key=True),
+    column("name", Text, "Name of the parameter in the raw model; of tied ones the first.", key=True),
+    column("shape", ARRAY(Integer), "Its dimensions, in numbers; empty of a single value."),
+    column("sha256", Text, "sha256 of its values in order, in fp32 (4 bytes each, little-endian), -0 as 0."),
+    column("n_distinct", SmallInteger, f"Distinct values, counted up to {COUNTED_DISTINCT}."),
+    comment="The parameters of each model, by what they hold; none of controls.",
+    serves="shared_tensors and lineages: the tensors of a model",
+    used=f"t.model_id IN {OF_MODELS}",
+    hashed="once",
+)
+index("ix_model_tensors_sha256", "ingest and shared_tensors: which other models share a tensor", model_tensors.c.sha256)
 
 neurons = table(
     "neurons",
@@ -152,6 +189,7 @@ corpora = table(
         "Documents with a token in the rows; NULL for the first rows of a corpus that a control reads.",
         null=True,
     ),
+    column("begins_with_bos", Boolean, "Rows begin with the tokenizer's BOS, else with text.", server_default=text("true")),
     unique("token_sha256", serves="publication: whether the corpus is known"),
     comment="Tokenised, packed and hashed token sets (SPEC 1).",
     serves="the joins of runs with their corpus",

@@ -9,7 +9,7 @@ from catalog import parts
 from catalog.parts.explained import PARTIAL
 from catalog.parts.part import View
 from catalog.parts.words import OF_FAMILY
-from catalog.views import chance
+from catalog.views import chance, of_models
 from catalog.views.view_columns import words_of
 
 _SCORE = (
@@ -164,6 +164,7 @@ OVERVIEW = (
             "median_vocab_kurt": "Median of the kurtosis over the vocabulary.",
         },
     ),
+    *of_models.VIEWS,
 )
 
 

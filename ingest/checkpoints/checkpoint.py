@@ -22,14 +22,18 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
 
+from catalog.aliases import shown
 from catalog.errors import InputError
+from catalog.lineage import Place, place_of
+from catalog.rows import TensorRow
 from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.behaviour import ModelIdentity, behaviour_of
 from ingest.checkpoints.config import head_width, read_config
-from ingest.checkpoints.files import load_model, load_tokenizer, weights_sha256
+from ingest.checkpoints.files import load_model, load_tokenizer
 from ingest.checkpoints.modules import MlpPass, Modules
 from ingest.checkpoints.processing import ProcessedWeights, processed_weights, processing_of
 from ingest.checkpoints.signs import apply_sign_rule
+from ingest.checkpoints.tensors import hashed_weights
 
 
 @dataclass
@@ -39,6 +43,8 @@ class Checkpoint:
     name: str
     revision: str | None
     source: str
+    location: str
+    """The source with the revision that was read, whatever the catalog calls the model."""
     architecture: str
     activation_function: str
     n_layers: int
@@ -54,9 +60,18 @@ class Checkpoint:
     drawn_by: str
     """What seeds random draws about it: its identity, of gated neurons that of the model with the signs by the rule, so that
     models that differ in these signs alone are drawn for alike."""
+    tensors: list[TensorRow]
+    """Of the raw model; empty of a control."""
+    place: Place | None
+    """In the training that it is a step of, if it is known to be one."""
     model: nn.Module
     weight_processing: str
     weights: ProcessedWeights = field(init=False, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The name, with the revision if there is one."""
+        return shown(self.name, self.revision or "")
 
     @property
     def is_processed(self) -> bool:
@@ -134,7 +149,8 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
     config = read_config(source)
     tokenizer = load_tokenizer(source, config.vocab_size)
     model = load_model(source, config)
-    identity = ModelIdentity(weights_sha256(model, source), behaviour_of(config, model))
+    hashed = hashed_weights(model, source)
+    identity = ModelIdentity(hashed.sha256, behaviour_of(config, model))
     modules, d_head = Modules(model.eval(), config.model_type), head_width(config)
     d_mlp = len(modules.linear(0, modules.architecture.input).bias)
     _fuse_gelu(modules)
@@ -142,12 +158,13 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
     if modules.architecture.gate is not None:
         # on the CPU, so that signs are the same on every device
         apply_sign_rule(modules)
-        drawn_by = ModelIdentity(weights_sha256(model, source), identity.behaviour).sha256
+        drawn_by = ModelIdentity(hashed_weights(model, source).sha256, identity.behaviour).sha256
     model = model.to(device)
     return Checkpoint(
         name=source.name,
         revision=source.revision,
         source=source.location,
+        location=shown(source.location, source.revision or ""),
         architecture=config.model_type,
         activation_function=identity.behaviour["activation_function"],
         n_layers=config.num_hidden_layers,
@@ -161,6 +178,8 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         tokenizer=tokenizer,
         identity=identity,
         drawn_by=drawn_by,
+        tensors=hashed.tensors,
+        place=place_of(source.name, source.revision or "", source.location if source.is_local else ""),
         model=model,
         weight_processing=processing_of(modules.architecture, capped=bool(getattr(config, "final_logit_softcapping", None))),
     )
@@ -185,7 +204,7 @@ def check_family(checkpoints: list[Checkpoint], tokenizers: list[str]) -> None:
     for checkpoint, tokenizer in zip(checkpoints, tokenizers, strict=True):
         twin = by_sha.setdefault(checkpoint.identity.sha256, checkpoint)
         if twin is not checkpoint:
-            raise InputError(f"{twin.source} and {checkpoint.source} are the same model; give each model once.")
+            raise InputError(f"{twin.location} and {checkpoint.location} are the same model; give each model once.")
         if tokenizer != tokenizers[0]:
             raise InputError(
                 f"{checkpoints[0].source} and {checkpoint.source} have different tokenizers, so their activations belong to "

@@ -1,13 +1,11 @@
 """A checkpoint's tokenizer and weights, read whole or refused: nothing of a file is dropped without a word."""
 
-import hashlib
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import cached_file
@@ -15,6 +13,7 @@ from transformers.utils import cached_file
 from catalog.errors import InputError
 from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.libraries import load
+from ingest.checkpoints.tokenizer_config import keep_statements
 
 HARMLESS = re.compile(r"\.(attn|attention)\.(bias|masked_bias)$|\.rotary_emb\.inv_freq$")
 """Tensors that old checkpoints carry and models no longer take: causal masks, and frequencies that follow from the config."""
@@ -32,6 +31,7 @@ def load_tokenizer(source: ModelSource, d_vocab: int) -> Any:
     tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained)
     if _pads_by_chance(source, tokenizer):
         tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained, pad_token=None)
+    keep_statements(tokenizer, load(source, "tokenizer", get_tokenizer_config))
     ids = set(tokenizer.get_vocab().values())
     if ids <= set(tokenizer.all_special_ids):
         raise InputError(f"{source.location} has no tokenizer; put the tokenizer files that the model was trained with there.")
@@ -114,34 +114,13 @@ def refuse_adapter(source: ModelSource) -> None:
     InputError: an adapter (LoRA) lies beside the base model, which would be left out.
     """
     name = "adapter_config.json"
-    revision = {"revision": source.revision} if source.revision else {}
     adapter = load(
         source,
         "adapter",
         lambda location, **options: cached_file(location, name, _raise_exceptions_for_missing_entries=False, **options),
-        **revision,
     )
     if adapter is not None:
         raise InputError(
             f"{source.location} has an adapter beside the model ({name}), which would be left out; merge it into the weights "
             "(peft: merge_and_unload) and give the folder of the result."
         )
-
-
-def weights_sha256(model: nn.Module, source: ModelSource) -> str:
-    """sha256 over names, dtypes, shapes and bytes of all parameters, tied ones once; independent of the file layout.
-
-    Args:
-        model: in fp32, on the CPU.
-
-    Raises:
-        InputError: a parameter holds NaN or infinity; the sentence names it.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.named_parameters(), key=lambda item: item[0]):
-        values = tensor.detach().contiguous()
-        if not torch.isfinite(values).all():
-            raise InputError(f"the weights of {source.location} are not finite in {name}; get an undamaged checkpoint.")
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}\n".encode())
-        digest.update(values.view(torch.uint8).numpy().data)
-    return digest.hexdigest()

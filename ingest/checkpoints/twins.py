@@ -43,6 +43,8 @@ def twin_of(original: Checkpoint, number: int) -> Checkpoint:
         | {
             "name": twin_name(original.name, number),
             "seed": None,
+            "tensors": [],
+            "place": None,
             "identity": ModelIdentity(sha256, original.identity.behaviour),
             "drawn_by": drawn_by,
             "model": _reading(original, read),
@@ -77,8 +79,8 @@ def _reading(original: Checkpoint, read: dict[str, Tensor]) -> nn.Module:
     blocks = [
         replace(
             block,
-            input=block.input._replace(weight=read["W_in"][layer].double()),
-            gate=None if block.gate is None else block.gate._replace(weight=read["W_gate"][layer].double()),
+            input=block.input._replace(weight=read["W_in"][layer]),
+            gate=None if block.gate is None else block.gate._replace(weight=read["W_gate"][layer]),
         )
         for layer, block in enumerate(folded.blocks)
     ]

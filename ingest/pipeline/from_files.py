@@ -24,6 +24,7 @@ from ingest.pipeline.phases import RunWork
 from ingest.pipeline.planning import RunPlanner
 from ingest.pipeline.queueing import enqueue
 from ingest.pipeline.recognise import Recognised, recognise
+from ingest.pipeline.shared_tensors import check_names, shared_tensors
 from ingest.pipeline.spec import spec_of
 from ingest.plan.run_plan import RunPlan
 from ingest.progress import Progress
@@ -39,6 +40,10 @@ def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, s
         CatalogError: bad input, or the same run at work elsewhere; nothing is published.
     """
     inputs = load_inputs(settings, progress)
+    settings = settings.defined(inputs.start)
+    check_names(engine, inputs.checkpoints)
+    for sentence in shared_tensors(engine, inputs.checkpoints):
+        progress.say(sentence)
     recognised = recognise(engine, settings, inputs.asked)
     if recognised.answer is not None:
         return recognised.report(engine, started)

@@ -162,7 +162,7 @@ class RunWork:
             tokenizer=TokenizerRow(
                 tokenizer.sha256,
                 tokenizer.n_tokens,
-                tokenizer.bos_id,
+                tokenizer.bos.id,
                 tokenizer.newline_id,
                 tokenizer.token_bytes,
                 tokenizer.texts,
@@ -184,6 +184,7 @@ class RunWork:
             },
             groups=groups,
             parts=planned.definitions,
+            tensors={own.model_id: c.tensors for c, own in zip(self.inputs.checkpoints, ids, strict=True)},
         )
 
     def _corpus_row(self, counts: TokenCounts) -> CorpusRow:
@@ -206,6 +207,7 @@ class RunWork:
             documents=corpus.meta.documents,
             n_files_left_out=len(corpus.meta.left_out),
             n_documents=corpus.meta.n_documents,
+            begins_with_bos=corpus.meta.begins_with_bos,
         )
 
     def _model_row(self, checkpoint: Checkpoint) -> ModelRow:
@@ -231,4 +233,5 @@ class RunWork:
             source=checkpoint.source,
             control_of=None if self.inputs.original is None else self.inputs.original.identity.sha256,
             gated=checkpoint.is_gated,
+            **({} if checkpoint.place is None else checkpoint.place._asdict()),
         )

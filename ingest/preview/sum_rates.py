@@ -109,6 +109,7 @@ class _Rehearsed:
             self.n_topics,
             settings.ngram_tokens,
             self.features.n_divisions,
+            inputs.start.with_bos,
         )
         self.layers: list[MlpPass] = []
 

@@ -29,11 +29,12 @@ FILES = {
     *(("models", name) for name in ("weights_sha256", "identity", "source", "control_of")),
     *(("runs", name) for name in ("identity", "plan", "settings", "asked")),
     ("run_parts", "models_sha256"),
+    ("model_tensors", "sha256"),
     *(("run_checksums", name) for name in ("bits", "total")),
 }
 """Columns that say which files were read, and checksums of tables that have such a column."""
 TIMES = {"created_at", "started_at", "published_at", "finished_at", "written_at", "beat_at"}
-OF_PROVENANCE = {"models", "runs", "run_parts", "run_jobs", "run_models"}
+OF_PROVENANCE = {"models", "model_tensors", "runs", "run_parts", "run_jobs", "run_models"}
 """Tables whose checksum is over provenance as well."""
 EMPTY = {"class_activity"}
 """Tables of parts in which a random model has no rows: no neuron of it acts on a few tokens alone."""

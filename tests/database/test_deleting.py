@@ -16,7 +16,8 @@ def test_deleting_a_run_takes_all_its_rows_and_gives_its_names_away(engine):
     deletion.delete_run(engine, run_id)
     after = visible(engine)
     assert {name for name in after if after[name] != empty[name]} <= {
-        f"public.{table}" for table in ("models", "neurons", "tokenizers", "tokens", "features", "feature_tokens")
+        f"public.{table}"
+        for table in ("models", "model_tensors", "neurons", "tokenizers", "tokens", "features", "feature_tokens")
     } | {"history.model_names"}
     assert rows(engine, "SELECT * FROM runs") == []
     with life.begin_run(engine, spec_of("new weights")) as handle:

@@ -65,6 +65,8 @@ PROMISED = {
     "universal_neuron_properties": "model layer neuron sparsity_percentile l2_penalty_percentile vocab_kurt_percentile",
     "cosine_frequency": "model neurons correlation",
     "redundancy_universality": "model kind opposite correlation",
+    "shared_tensors": "model other_model n_shared n_tensors names",
+    "lineages": "training seed step checkpoint model previous_step previous_model n_equal n_tensors share_equal init",
 }
 
 FAMILY_VIEWS = ("family_counts", "family_counts_by_layer")

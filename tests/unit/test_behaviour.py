@@ -17,8 +17,9 @@ from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.behaviour import ModelIdentity, behaviour_of, changed, difference
 from ingest.checkpoints.config import read_config
-from ingest.checkpoints.files import load_model, weights_sha256
+from ingest.checkpoints.files import load_model
 from ingest.checkpoints.quiet import quiet
+from ingest.checkpoints.tensors import hashed_weights
 from tests.decoders import CONFIGS, tiny_decoder
 from tests.factories import tiny_gpt2, tiny_neox, tiny_opt
 
@@ -101,7 +102,7 @@ def identity_of(folder: Path) -> ModelIdentity:
     source = parse_model_argument(str(folder))
     config = read_config(source)
     model = load_model(source, config)
-    return ModelIdentity(weights_sha256(model, source), behaviour_of(config, model))
+    return ModelIdentity(hashed_weights(model, source).sha256, behaviour_of(config, model))
 
 
 @torch.inference_mode()
