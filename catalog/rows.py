@@ -68,6 +68,7 @@ class ModelRow(NamedTuple):
     control_of: str | None = None
     training: str | None = None
     step: int | None = None
+    gated: bool = False
 
 
 class TensorRow(NamedTuple):

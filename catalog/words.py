@@ -14,8 +14,8 @@ BOUND = 1.96
 """Standard errors on each side of a number within which it lies 19 times of 20."""
 
 EXAMPLE_KINDS = {
-    0: "top", 25: "quantile_0_25", 50: "quantile_25_50", 75: "quantile_50_75", 90: "quantile_75_90", 99: "quantile_90_99",
-    100: "quantile_99_100",
+    0: "top", -1: "lowest", 25: "quantile_0_25", 50: "quantile_25_50", 75: "quantile_50_75", 90: "quantile_75_90",
+    99: "quantile_90_99", 100: "quantile_99_100",
 }  # fmt: skip
 """The number in the table -> the name that readers see."""
 

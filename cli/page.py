@@ -73,6 +73,8 @@ def _readable(name: str, rows: "Rows") -> "Rows":
         rows = _told(rows)
     if name == "position":
         rows = _drawn(rows)
+    if name == "gates":
+        rows = _in_one_line(rows)
     return rows.as_text(TOKEN_COLUMN, visible) if TOKEN_COLUMN in rows.names else rows
 
 
@@ -96,6 +98,22 @@ def _drawn(rows: "Rows") -> "Rows":
         return replace(drawn, names=(*told, "frequency"))
     drawn = rows.select(*told)
     return replace(drawn, rows=tuple(row for row in drawn if any(value is not None for value in row)))
+
+
+def _in_one_line(rows: "Rows") -> "Rows":
+    """Of gated neurons, what comes of each side of gate and input, the largest share of the output first."""
+    from catalog.answers import TEXT
+    from catalog.parts.words import percent, percent_with_error, with_error
+
+    sides = sorted(rows.records(), key=lambda side: -(side["share"] or 0))
+    words = "; ".join(
+        f"{percent_with_error(side['share'], side['share_se'])} of |post| where the gate is {side['gate']} and its input "
+        f"{side['input']}, on {percent(side['frequency'])} of tokens, "
+        f"mean {with_error(side['post_mean'], side['post_mean_se'])}"
+        for side in sides
+        if side["frequency"]
+    )
+    return replace(rows, names=("output",), types=(TEXT,), rows=((words,),) if words else ())
 
 
 def _excerpt(record: Record) -> Excerpt:

@@ -25,6 +25,8 @@ from cli.markdown import table
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ingest.checkpoints.modules import MlpPass
+
 
 class Clock:
     """Seconds by name; what runs inside another timed part is not counted twice."""
@@ -66,9 +68,9 @@ def instrument(clock: Clock) -> None:
     from ingest.pipeline import phases
     from ingest.statistics import correlation, token_sums
 
-    inner = checkpoint.Checkpoint.visit_activations
+    inner = checkpoint.Checkpoint.visit_mlps
 
-    def visit_timed(self: checkpoint.Checkpoint, tokens: "Tensor", visit: "Callable[[int, Tensor, Tensor], None]") -> None:
+    def visit_timed(self: checkpoint.Checkpoint, tokens: "Tensor", visit: "Callable[[int, MlpPass], None]") -> None:
         def timed_take(*arguments: Any) -> None:
             with clock.part("copies of activations"):
                 visit(*arguments)
@@ -76,7 +78,7 @@ def instrument(clock: Clock) -> None:
         with clock.part("forward passes"):
             inner(self, tokens, timed_take)
 
-    checkpoint.Checkpoint.visit_activations = visit_timed  # type: ignore[method-assign]
+    checkpoint.Checkpoint.visit_mlps = visit_timed  # type: ignore[method-assign]
     clock.wrap(correlation, "add_product", "matrix products")
     clock.wrap(correlation.Products, "flush", "flushes to float64")
     clock.wrap(moments.ModelMoments, "update", "moments")

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     PARTS: tuple[Part, ...]
 
 OWN = (
-    "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens",
-    "topics", "prediction", "redundancy", "attention", "ablations", "class_activity", "entropy", "syntax", "substitution",
+    "weights", "activations", "gates", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples",
+    "next_tokens", "topics", "prediction", "redundancy", "attention", "ablations", "class_activity", "entropy", "syntax",
+    "substitution",
 )  # fmt: skip
 """Each is a module of this package."""
 

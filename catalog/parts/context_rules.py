@@ -8,7 +8,8 @@ _DECIDABLE = f"""EXISTS (SELECT 1 FROM subset_statistics WHERE run_id = :run_id 
 _LACKING = f"its corpus has no subsets, or {LACKING}"
 
 # One subset speaks for a neuron: the best by the half of the documents that chose of those that have a direction. The other
-# features need not be worse, for it has to add something when the token is known.
+# features need not be worse, for it has to add something when the token is known: more post, or less; what gated neurons add
+# may have either sign where their gate is open.
 _CONTEXT = """
 SELECT e.neuron_id, {subtype}, e.held_out_variance_reduction, {evidence} || jsonb_build_object(
            'threshold', {least}, 'min_partial_effect', {least_effect}, 'min_partial_variance_reduction', {least_partial})
@@ -16,12 +17,15 @@ SELECT e.neuron_id, {subtype}, e.held_out_variance_reduction, {evidence} || json
          WHERE x.run_id = :run_id AND y.family = 'subset' AND ({more_active} OR {less_active})
          ORDER BY x.neuron_id, x.rank) e
   JOIN features f ON f.id = e.feature_id
+  JOIN neurons n ON n.id = e.neuron_id
+  JOIN models m ON m.id = n.model_id
   LEFT JOIN LATERAL (SELECT x.* FROM explanations x JOIN features y ON y.id = x.feature_id
                       WHERE x.run_id = :run_id AND x.neuron_id = e.neuron_id AND y.family = 'subset' AND x.rank > e.rank
                         AND {side_of_second} ORDER BY x.rank LIMIT 1) second ON true
   LEFT JOIN features runner_up ON runner_up.id = second.feature_id
  WHERE {side} AND e.held_out_variance_reduction >= {least} AND e.overlap >= {least_overlap}
-   AND e.partial_variance_reduction >= {least_partial} AND {sign}e.partial_effect >= {least_effect}"""
+   AND e.partial_variance_reduction >= {least_partial}
+   AND CASE WHEN m.gated THEN abs(e.partial_effect) ELSE {sign}e.partial_effect END >= {least_effect}"""
 
 
 def _context(side: str, sign: str) -> str:

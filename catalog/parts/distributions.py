@@ -79,7 +79,7 @@ subset_statistics = table(
         "By whether a token is in the subset (UN eq. 4); NULL below 100 tokens in or out of it.",
         check("variance_reduction_range", "variance_reduction BETWEEN -0.001 AND 1.001"),
     ),
-    number("rectified", "Mean of max(post, 0)."),
+    number("rectified", "Mean of max(post, 0); of gated neurons, of max(pre, 0)."),
     *(
         error_of(name)
         for name in ("sparsity", "rectified", "mean", "post_mean", "kurt", "variance_reduction")

@@ -17,13 +17,20 @@ examples = table(
     column(
         "kind",
         SmallInteger,
-        "0: the highest values; else a band of quantiles of the neuron's positive post, by its upper percent.",
+        "0: the highest values; -1: the lowest ones, of gated neurons alone; else a band of quantiles of the neuron's positive "
+        "post, by its upper percent.",
         check("kind_known", f"kind IN {tuple(EXAMPLE_KINDS)}"),
         key=True,
         autoincrement=False,
     ),
-    column("rank", SmallInteger, "1 is the highest value of the kind.", check("rank_positive", "rank >= 1"), key=True),
-    column("value", REAL, "Post at the token, as it is: not above 0 where a neuron has nothing better."),
+    column(
+        "rank",
+        SmallInteger,
+        "1 is the highest value of the kind, of the lowest ones the lowest.",
+        check("rank_positive", "rank >= 1"),
+        key=True,
+    ),
+    column("value", REAL, "Post at the token, as it is; of either sign where a neuron has nothing better."),
     column("row", Integer, "Row of the corpus, in the order of the run.", check("row_not_negative", '"row" >= 0')),
     column(
         "position",
@@ -34,13 +41,14 @@ examples = table(
     column(
         "quantile",
         REAL,
-        "Share of the neuron's positive post below the middle of the value's bin (two per power of two); NULL for top.",
-        check("quantile_of_sample", "(quantile IS NULL) = (kind = 0) AND quantile BETWEEN 0 AND 1"),
+        "Share of the neuron's positive post below the middle of the value's bin (two per power of two); NULL for "
+        "the highest and the lowest.",
+        check("quantile_of_sample", "(quantile IS NULL) = (kind <= 0) AND quantile BETWEEN 0 AND 1"),
         null=True,
     ),
     column("token_id", Integer, "The token there, from corpus_rows."),
-    comment="The 50 tokens on which a neuron is most active, of distinct contexts (SPEC 3.4), and a sample of every strength. "
-    "By run.",
+    comment="The 50 tokens on which a neuron is most active, of distinct contexts (SPEC 3.4), and a sample of every strength; "
+    "of gated neurons, whose post has both signs, the 50 lowest as well. By run.",
     serves="show and neuron_examples: a neuron's examples, kind by kind in order",
     by_run=True,
 )
@@ -88,10 +96,10 @@ SELECT 'an example of neuron ' || e.neuron_id || ' at row ' || e.row || ', posit
 
 _EXAMPLE_RANKS = """
 SELECT 'neuron ' || neuron_id || ' with rank ' || rank AS what
-  FROM (SELECT neuron_id, rank, value, row_number() OVER best AS place, lag(value) OVER best AS before
-          FROM examples WHERE run_id = :run_id AND kind = 0
-        WINDOW best AS (PARTITION BY neuron_id ORDER BY rank)) AS placed
- WHERE rank <> place OR value > before"""
+  FROM (SELECT neuron_id, kind, rank, value, row_number() OVER best AS place, lag(value) OVER best AS before
+          FROM examples WHERE run_id = :run_id AND kind <= 0
+        WINDOW best AS (PARTITION BY neuron_id, kind ORDER BY rank)) AS placed
+ WHERE rank <> place OR CASE WHEN kind = 0 THEN value > before ELSE value < before END"""
 
 
 def _store_rows(publication: Publication) -> None:
@@ -110,7 +118,8 @@ PART = Part(
     views=(
         View(
             "neuron_examples",
-            "Tokens on which each neuron is most active, and a sample of every strength, with 20 tokens before and 5 after.",
+            "Tokens on which each neuron is most active, of gated ones also those of lowest post, and a sample of every "
+            "strength, with 20 tokens before and 5 after.",
             f"""SELECT m.run_id, m.model, n.layer, n."index" AS neuron,
        {_KIND} AS kind, e.rank, e.value, r.subset, e.row, e.position,
        token.text AS token,
@@ -127,7 +136,8 @@ PART = Part(
   JOIN public.tokens token ON token.tokenizer_id = c.tokenizer_id AND token.token_id = e.token_id
   JOIN public.corpus_rows r ON r.corpus_id = c.id AND r.row = e.row""",
             words={
-                "kind": "top: the highest values; else a band of quantiles of the neuron's positive post, in percent.",
+                "kind": "top: the highest values; lowest: of gated neurons, the lowest ones; else a band of quantiles of the "
+                "neuron's positive post, in percent.",
                 "subset": "The subset of the corpus that the row is of; NULL where the corpus has none.",
                 "token": "Text of the token; what is no UTF-8 by itself is escaped as \\xNN, a backslash doubled.",
                 "before": "Text of the up to 20 tokens before it in the row; what is no UTF-8 is escaped, as in token.",
@@ -145,7 +155,7 @@ PART = Part(
     page=(
         Section(
             "examples",
-            "Examples: the highest values, then samples of its positive values by quantile",
+            "Examples: the highest values, of gated neurons the lowest, then samples of its positive values by quantile",
             f"""
 SELECT v.kind, v.rank, v.value, v.quantile, v.subset, v.row, v.position, v.before, v.token, v.after
   FROM history.neuron_examples v WHERE v.run_id = :run AND v.neuron_id = :neuron

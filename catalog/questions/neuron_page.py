@@ -95,7 +95,7 @@ def examples(
     """Places in the corpus that show what a neuron responds to, with the text around them.
 
     Args:
-        kind: top, or one of the bands of `EXAMPLE_KINDS`; None: all, top first and then the bands from below.
+        kind: one of `EXAMPLE_KINDS`; None: all, top first, then the lowest, and then the bands from below.
         limit: rows of each kind; 0 for all.
     Raises:
         InputError: no such kind, or a negative limit.

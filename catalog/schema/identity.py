@@ -82,6 +82,12 @@ models = table(
         refers("models.id"),
         null=True,
     ),
+    column(
+        "gated",
+        Boolean,
+        "Its neurons have gates: post = act(pre) * u, pre is what the gate reads, and u what the input weights read.",
+        server_default=text("false"),
+    ),
     unique("name", "revision", serves="ingest: whether a name and revision are taken"),
     comment="Language-model checkpoints, one row per checkpoint at one revision.",
     serves="the joins of views with the model",

@@ -72,8 +72,8 @@ explanations = table(
     number("frequency_out", f"Fraction of the tokens without it that have pre > 0{_DIRECTED}."),
     error_of("frequency_in"),
     error_of("frequency_out"),
-    number("rectified_in", f"Mean of max(post, 0) on tokens with the feature{_DIRECTED}."),
-    number("rectified_out", f"Mean of max(post, 0) on tokens without it{_DIRECTED}."),
+    number("rectified_in", f"Mean of max(post, 0), of gated neurons of max(pre, 0), on tokens with the feature{_DIRECTED}."),
+    number("rectified_out", f"Mean of max(post, 0), of gated neurons of max(pre, 0), on tokens without it{_DIRECTED}."),
     error_of("rectified_in"),
     error_of("rectified_out"),
     number(

@@ -14,6 +14,7 @@ of the model does. So that a sign means something, it is that of gate·in (folde
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.behaviour import ModelIdentity, behaviour_of
 from ingest.checkpoints.config import head_width, read_config
 from ingest.checkpoints.files import load_model, load_tokenizer
-from ingest.checkpoints.modules import Modules, Watch
+from ingest.checkpoints.modules import MlpPass, Modules
 from ingest.checkpoints.processing import ProcessedWeights, caps_logits, processed_weights, processing_of
 from ingest.checkpoints.signs import apply_sign_rule
 from ingest.checkpoints.tensors import hashed_weights
@@ -57,6 +58,9 @@ class Checkpoint:
     seed: int | None
     tokenizer: PreTrainedTokenizerBase
     identity: ModelIdentity
+    drawn_by: str
+    """What seeds random draws about it: its identity, of gated neurons that of the model with the signs by the rule, so that
+    models that differ in these signs alone are drawn for alike."""
     tensors: list[TensorRow]
     """Of the raw model; empty of a control."""
     place: Place | None
@@ -98,19 +102,20 @@ class Checkpoint:
         return one_norm or bool(getattr(self.model.config, "use_parallel_residual", False))
 
     @torch.inference_mode()
-    def visit_activations(self, tokens: Tensor, visit: Callable[[int, Tensor, Tensor], None]) -> None:
-        """Call `visit(layer, pre, post)` as the forward pass reaches each layer; the unembedding is not computed.
+    def visit_mlps(self, tokens: Tensor, visit: Callable[[int, MlpPass], None]) -> None:
+        """Call `visit(layer, its MLP)` as the forward pass reaches each layer; the unembedding is not computed.
 
         Args:
             tokens: (rows, context) int64, BOS included.
-            visit: takes pre and post, (rows * context, d_mlp) fp32 each, which it must not keep.
+            visit: must not keep what it is shown, fp32.
         """
-
-        def watch(layer: int) -> Watch:
-            return lambda shown: visit(layer, shown.pre, shown.post)
-
-        with self.modules.watched({layer: watch(layer) for layer in range(self.n_layers)}):
+        watchers = {layer: partial(visit, layer) for layer in range(self.n_layers)}
+        with self.modules.watched(watchers):
             self.model.base_model(tokens, use_cache=False)  # type: ignore[operator]
+
+    def visit_activations(self, tokens: Tensor, visit: Callable[[int, Tensor, Tensor], None]) -> None:
+        """`visit_mlps`, where pre and post are all that is asked for: `visit(layer, pre, post)`."""
+        self.visit_mlps(tokens, lambda layer, shown: visit(layer, shown.pre, shown.post))
 
     def mlp_activations(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
         """(pre, post) of every layer, each (rows, context, d_mlp) fp32.
@@ -152,11 +157,15 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
     model = load_model(source, config)
     hashed = hashed_weights(model, source)
     identity = ModelIdentity(hashed.sha256, behaviour_of(config, model))
-    model = model.to(device).eval()
-    modules, d_head = Modules(model, config.model_type), head_width(config)
+    modules, d_head = Modules(model.eval(), config.model_type), head_width(config)
     d_mlp = len(modules.linear(0, modules.architecture.input).bias)
     _fuse_gelu(modules)
-    apply_sign_rule(modules)
+    drawn_by = identity.sha256
+    if modules.architecture.gate is not None:
+        # on the CPU, so that signs are the same on every device
+        apply_sign_rule(modules)
+        drawn_by = ModelIdentity(hashed_weights(model, source).sha256, identity.behaviour).sha256
+    model = model.to(device)
     return Checkpoint(
         name=source.name,
         revision=source.revision,
@@ -174,6 +183,7 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         seed=getattr(config, "seed", None),
         tokenizer=tokenizer,
         identity=identity,
+        drawn_by=drawn_by,
         tensors=hashed.tensors,
         place=place_of(source.name, source.revision or "", source.location if source.is_local else ""),
         model=model,

@@ -14,10 +14,8 @@ from ingest.checkpoints.modules import Linear, Modules
 
 
 def apply_sign_rule(modules: Modules) -> None:
-    """Multiply input and output weights of gated neurons by the sign of gate·in; 0 counts as positive."""
+    """Multiply input and output weights of neurons, which have gates, by the sign of gate·in; 0 counts as positive."""
     architecture = modules.architecture
-    if architecture.gate is None:
-        return
     for layer in range(len(modules.blocks)):
         signs = signs_of(modules, layer)
         (weight, bias), output = modules.linear(layer, architecture.input), modules.linear(layer, architecture.output)

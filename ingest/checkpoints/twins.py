@@ -34,9 +34,9 @@ def twin_of(original: Checkpoint, number: int) -> Checkpoint:
     Args:
         number: from 1, tells its twins apart.
     """
-    recipe = [RECIPE, original.identity.sha256, number]
-    sha256 = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
-    read = _permuted_reads(original, sha256)
+    sha256 = _sha256([RECIPE, original.identity.sha256, number])
+    drawn_by = _sha256([RECIPE, original.drawn_by, number])
+    read = _permuted_reads(original, drawn_by)
     values = {field.name: getattr(original, field.name) for field in fields(original) if field.init}
     twin = Checkpoint(
         **values
@@ -46,12 +46,17 @@ def twin_of(original: Checkpoint, number: int) -> Checkpoint:
             "tensors": [],
             "place": None,
             "identity": ModelIdentity(sha256, original.identity.behaviour),
+            "drawn_by": drawn_by,
             "model": _reading(original, read),
             "weight_processing": f"{original.weight_processing}; {RECIPE}, twin {number}",
         }
     )
     twin.weights = replace(original.weights, **read)
     return twin
+
+
+def _sha256(recipe: list[object]) -> str:
+    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
 
 
 def _permuted_reads(original: Checkpoint, sha256: str) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ingest.checkpoints.checkpoint import Checkpoint
+from ingest.checkpoints.modules import MlpPass
 from ingest.corpus.rows import TokenCorpus
 from ingest.statistics.layers import FeatureBatch, TokenBatch
 
@@ -122,8 +123,8 @@ def _to_device(values: Tensor, device: torch.device) -> Tensor:
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
 
-Observe = Callable[[int, Tensor, Tensor], None]
-"""Takes a layer, and its pre and post at every position, (rows * context, d_mlp) fp32, which it must not keep."""
+Observe = Callable[[int, MlpPass], None]
+"""Takes a layer, and what goes through its MLP at every position, which it must not keep."""
 
 
 class Buffers:
@@ -154,14 +155,14 @@ def kept_activations(
     d_mlp = checkpoint.d_mlp
     pre, post = (buffers or Buffers())(checkpoint, batch)[:, : len(batch.kept)]
 
-    def keep(layer: int, layer_pre: Tensor, layer_post: Tensor) -> None:
+    def keep(layer: int, shown: MlpPass) -> None:
         neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
-        torch.index_select(layer_pre, 0, batch.kept, out=pre[:, neurons])
-        torch.index_select(layer_post, 0, batch.kept, out=post[:, neurons])
+        torch.index_select(shown.pre, 0, batch.kept, out=pre[:, neurons])
+        torch.index_select(shown.post, 0, batch.kept, out=post[:, neurons])
         if observe is not None:
-            observe(layer, layer_pre, layer_post)
+            observe(layer, shown)
 
-    checkpoint.visit_activations(batch.tokens, keep)
+    checkpoint.visit_mlps(batch.tokens, keep)
     return pre, post
 
 

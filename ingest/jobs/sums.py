@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ingest.checkpoints.modules import MlpPass
 from ingest.corpus.batches import Pivots
 from ingest.jobs.threads import Threads
 from ingest.parts import LAYER_MEASURES
 from ingest.parts.moments import ModelMoments
-from ingest.parts.shapes import LayerPivots, LayerShape
+from ingest.parts.shapes import LayerPivots
 from ingest.plan.items import Item, LayerItem, MomentItem, OwnItem, Plan, TileItem
 from ingest.statistics.accumulator import Accumulator
 from ingest.statistics.correlation import Products
@@ -47,23 +48,20 @@ class JobSums:
                 case OwnItem(_, layer):
                     self.own[item] = Products(layer.n_neurons, layer.n_neurons, device, precision=precision, symmetric=True)
                 case LayerItem(measure, model, layers):
-                    shape = LayerShape(layers.n_neurons, plan.shapes[model].d_vocab, plan.corpus, seed)
+                    shape = plan.shapes[model].of_neurons(layers.n_neurons, plan.corpus, seed)
                     of_layers = LayerPivots(pivots[model].pre[layers.neurons], pivots[model].post[layers.neurons])
                     self.layers[item] = LAYER_MEASURES[measure].start(shape, of_layers)
                 case TileItem(_, _, rows, columns):
                     self.tiles[item] = CrossTile(rows, columns, device, precision=precision)
 
-    def observe(self, batch: TokenBatch, model: int, layer: int, pre: Tensor, post: Tensor) -> None:
-        """Add what needs every position, as a forward pass reaches a layer.
-
-        Args:
-            pre, post: (rows * context, d_mlp) fp32, post as it is.
-        """
+    def observe(self, batch: TokenBatch, model: int, layer: int, shown: MlpPass) -> None:
+        """Add what needs every position, as a forward pass reaches a layer."""
         tasks = []
         for item, accumulator in self.layers.items():
             if item.model == model and layer in item.layers.layers:
                 start = item.layers.starts()[layer]
-                tasks.append(partial(accumulator.observe, batch, pre, post, slice(start, start + item.layers.d_mlp)))
+                neurons = slice(start, start + item.layers.d_mlp)
+                tasks.append(partial(accumulator.observe, batch, shown.pre, shown.post, neurons, shown.read))
         self._threads.together(tasks)
 
     def update(self, batch: TokenBatch, pre: dict[int, Tensor], post: dict[int, Tensor]) -> None:

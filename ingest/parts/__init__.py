@@ -17,6 +17,7 @@ from ingest.parts.distributions import Histograms, Subsets
 from ingest.parts.effects import Effects
 from ingest.parts.entropy import Candidates, Interventions
 from ingest.parts.examples import FoundExamples
+from ingest.parts.gates import Gates
 from ingest.parts.head_scores import HeadScores
 from ingest.parts.measure import LayerMeasure, Measure, ModelMeasure
 from ingest.parts.next_tokens import NextTokens
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 OWN: tuple[Measure, ...] = (
     Weights(),
     Activations(),
+    Gates(),
     Correlations(),
     Vocabulary(),
     Positions(),

@@ -132,7 +132,7 @@ class TileFinish:
         return self._own_products(model, layer).diagonal().clone()
 
     def _rotate(self, judged: int, rotated: int, layer: int, draw: int) -> RotatedLayer:
-        of_judged, of_rotated = (self._ground.checkpoints[model].identity.sha256 for model in (judged, rotated))
+        of_judged, of_rotated = (self._ground.checkpoints[model].drawn_by for model in (judged, rotated))
         d_mlp = self._ground.checkpoints[rotated].d_mlp
         neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
         sums = self._neuron_sums(rotated, LayerSpan(layer, layer, d_mlp))
@@ -164,7 +164,7 @@ def best_partners(ground: Ground, a: int, b: int, neurons: slice) -> DirectedCor
 def best_units(ground: Ground, a: int, b: int, best: DirectedCorrelations) -> BestUnits:
     """The rotated units of b in which baselines of neurons of a have their largest correlations, in the first draws."""
     settings, d_mlp = ground.settings, ground.checkpoints[b].d_mlp
-    judged, rotated = (ground.checkpoints[model].identity.sha256 for model in (a, b))
+    judged, rotated = (ground.checkpoints[model].drawn_by for model in (a, b))
 
     def rows(layer: int, draw: int) -> Tensor:
         return rotation(settings.seed, judged, rotated, layer, draw, d_mlp).to(ground.device)

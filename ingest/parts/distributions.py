@@ -67,7 +67,7 @@ class Subsets(LayerMeasure[SubsetAccumulator]):
         return Size(SubsetAccumulator.bytes_needed(n_subsets, shape.d_vocab, n), operations=n, finish_operations=n * n_subsets)
 
     def start(self, shape: LayerShape, pivots: LayerPivots) -> SubsetAccumulator:
-        return SubsetAccumulator(shape.corpus.n_subsets, shape.d_vocab, pivots.pre, pivots.post)
+        return SubsetAccumulator(shape.corpus.n_subsets, shape.d_vocab, pivots.pre, pivots.post, shape.gated)
 
     def finish(self, sums: SubsetAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return describe_subsets(sums)
@@ -199,7 +199,7 @@ def explain_subsets(accumulator: SubsetAccumulator, cells: Cells, least_support:
 
 
 def _less_active(n_in: np.ndarray, rectified: np.ndarray) -> np.ndarray:
-    """(subsets, neurons) bool: the mean of max(post, 0) is not above that of the rest; of equals the first subset stays."""
+    """(subsets, neurons) bool: the rectified mean is not above that of the rest; of equals the first subset stays."""
     counts, sums = n_in.sum(0)[:, None], rectified.sum(0)
     inside, outside = sums / np.maximum(counts, 1), (sums.sum(0) - sums) / np.maximum(counts.sum() - counts, 1)
     first = np.arange(len(counts))[:, None] == np.flatnonzero(counts[:, 0])[0]

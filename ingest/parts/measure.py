@@ -128,6 +128,10 @@ class LayerMeasure(Measure, Generic[A]):
     reads_moments: ClassVar[bool] = False
     """Whether sums are finished with the moments of their model, which are then complete before."""
 
+    def sums_of(self, shape: ModelShape) -> bool:
+        """Whether anything is summed of a model; where nothing is, it is undefined for that."""
+        return True
+
     @abstractmethod
     def size(self, shape: LayerShape) -> Size:
         """What the sums take."""

@@ -22,6 +22,7 @@ class ModelShape:
     d_mlp: int
     d_vocab: int
     gated: bool = False
+    """Its neurons have gates."""
     d_queries: int | None = None
     """Of all heads together; None: as wide as the residual."""
     d_keys: int | None = None
@@ -46,6 +47,10 @@ class ModelShape:
         """Floating-point operations per token of all blocks, without the unembedding."""
         return 2.0 * self.n_layers * (self.block_weights + context * (self.d_queries or self.d_model))
 
+    def of_neurons(self, n_neurons: int, corpus: "CorpusShape", seed: int = 0) -> "LayerShape":
+        """What the size of sums of some of the neurons depends on."""
+        return LayerShape(n_neurons, self.d_vocab, corpus, seed, self.gated)
+
 
 def model_shape(config: Any) -> ModelShape:
     """Of a configuration, of transformers."""
@@ -61,6 +66,7 @@ def model_shape(config: Any) -> ModelShape:
         d_queries if d_queries != d_model else None,
         d_keys if d_keys != d_model else None,
     )
+
 
 
 class CorpusShape(NamedTuple):
@@ -88,6 +94,8 @@ class LayerShape:
     corpus: CorpusShape
     seed: int = 0
     """Of what is sampled."""
+    gated: bool = False
+    """The neurons have gates."""
 
     @property
     def bit_tokens(self) -> int:

@@ -57,14 +57,14 @@ class ReplacedNeurons(ModelMeasure):
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
         others = [other for other in range(len(ground.checkpoints)) if other != model]
         partners = [ground.partners(model, other) for other in others]
-        identity = ground.checkpoints[model].identity.sha256
+        drawn_by = ground.checkpoints[model].drawn_by
         excess = universality([found.best for found in partners]).excess_corr
-        random = np.random.default_rng(_seeds(ground.settings.seed, identity))
+        random = np.random.default_rng(_seeds(ground.settings.seed, drawn_by))
         neurons = chosen(excess, ground.settings.substitution_neurons, random)
         stand_ins = []
         for other, found in zip(others, partners, strict=True):
             checkpoint = ground.checkpoints[other]
-            seeds = _seeds(ground.settings.seed, identity, checkpoint.identity.sha256)
+            seeds = _seeds(ground.settings.seed, drawn_by, checkpoint.drawn_by)
             stand_ins.append(stand_in(neurons, found, checkpoint.d_mlp, seeds))
         advance(len(excess))
         return {"neuron": neurons, "other": np.array(others), "substitute": np.stack(stand_ins, axis=1)}
@@ -112,9 +112,9 @@ def stand_in(
     return found
 
 
-def _seeds(seed: int, *identities: str) -> list[int]:
+def _seeds(seed: int, *drawn_by: str) -> list[int]:
     """Of what is drawn for models, whatever their order in the run."""
-    return [seed, *(int(identity[:16], 16) for identity in identities)]
+    return [seed, *(int(identity[:16], 16) for identity in drawn_by)]
 
 
 class Substitutions(ModelMeasure):

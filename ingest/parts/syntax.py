@@ -24,8 +24,8 @@ N_FEATURES = len(SYNTAX_ROWS)
 class SyntaxSums(LayerAccumulator):
     """Sums by block and syntax, and by token, over the positions that are annotated."""
 
-    def __init__(self, name: str, d_vocab: int, pivot: Tensor) -> None:
-        self.of_features = FeatureAccumulator(name, 2 * N_FEATURES, pivot, N_FEATURES)
+    def __init__(self, name: str, d_vocab: int, pivot: Tensor, gated: bool = False) -> None:
+        self.of_features = FeatureAccumulator(name, 2 * N_FEATURES, pivot, N_FEATURES, gated)
         self.of_tokens = TokenClassSums(d_vocab, N_FEATURES, len(pivot), pivot.device)
 
     @staticmethod
@@ -67,7 +67,7 @@ class Syntax(LayerMeasure[SyntaxSums]):
         return Size(SyntaxSums.bytes_needed(shape.d_vocab, n), operations=n, finish_operations=n)
 
     def start(self, shape: LayerShape, pivots: LayerPivots) -> SyntaxSums:
-        return SyntaxSums(self.name, shape.d_vocab, pivots.post)
+        return SyntaxSums(self.name, shape.d_vocab, pivots.post, shape.gated)
 
     def finish(self, sums: SyntaxSums, layers: Layers, ground: Ground) -> Arrays:
         of_classes = sums.of_features.sums_[:, :N_FEATURES].sum(0).cpu().numpy()

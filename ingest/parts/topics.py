@@ -41,7 +41,8 @@ class Topics(LayerMeasure[FeatureAccumulator]):
         return Size(size, operations=n, finish_operations=n * n_topics)
 
     def start(self, shape: LayerShape, pivots: LayerPivots) -> FeatureAccumulator:
-        return FeatureAccumulator(self.name, 2 * shape.corpus.n_topics, pivots.post, shape.corpus.n_topics)
+        n_topics = shape.corpus.n_topics
+        return FeatureAccumulator(self.name, 2 * n_topics, pivots.post, n_topics, shape.gated)
 
     def finish(self, sums: FeatureAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return explain_features(sums, of_sets(sums))

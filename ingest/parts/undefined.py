@@ -1,7 +1,6 @@
 """What of a run is not defined for its models: what gets no jobs and no rows, and what is NULL, with the reason."""
 
 from collections.abc import Collection, Iterator, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from ingest.checkpoints.undefined import Described
@@ -50,13 +49,17 @@ def _of(measure: Measure, number: int, model: Described, context: int) -> Iterat
 
 
 def sentences(undefined: Sequence[Undefined], names: Sequence[str]) -> Iterator[str]:
-    """What people are told: one sentence for each model and reason.
+    """What people are told: one sentence for each reason, and for each set of parts that models lack for it.
 
     Args:
         names: of the models.
     """
-    ordered = sorted(undefined, key=lambda u: (u.model, u.reason))
-    for (model, reason), group in groupby(ordered, key=lambda u: (u.model, u.reason)):
-        together = list(group)
-        parts = ", ".join(dict.fromkeys(u.part for u in undefined if u in together))
-        yield f"not all of {parts} is defined for {names[model]}, because {reason}; run_undefined says what is left out"
+    lacking: dict[tuple[str, int], dict[str, None]] = {}
+    for u in undefined:
+        lacking.setdefault((u.reason, u.model), {})[u.part] = None
+    models: dict[tuple[str, str], list[str]] = {}
+    for (reason, model), parts in lacking.items():
+        models.setdefault((reason, ", ".join(parts)), []).append(names[model])
+    for (reason, parts), of_models in models.items():
+        named = ", ".join(of_models)
+        yield f"not all of {parts} is defined for {named}, because {reason}; run_undefined says what is left out"

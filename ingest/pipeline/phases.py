@@ -239,5 +239,6 @@ class RunWork:
             weight_processing=checkpoint.weight_processing,
             source=checkpoint.source,
             control_of=None if self.inputs.original is None else self.inputs.original.identity.sha256,
+            gated=checkpoint.is_gated,
             **({} if checkpoint.place is None else checkpoint.place._asdict()),
         )

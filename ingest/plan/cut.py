@@ -8,13 +8,14 @@ ranges of rows, whose sums travel through files and are added up.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 from catalog import parts as parts_of_runs
 from catalog.errors import InputError
 from ingest.checkpoints.undefined import Described
 from ingest.parts import LAYER_MEASURES, MEASURES, OF_MODELS, measures_of_models
 from ingest.parts.measure import PARTNERS, LayerMeasure, PairMeasure
-from ingest.parts.shapes import CorpusShape, LayerShape, ModelShape, Share
+from ingest.parts.shapes import CorpusShape, ModelShape, Share
 from ingest.parts.undefined import reason_of
 from ingest.plan.items import Item, Job, LayerItem, ModelItem, MomentItem, OwnItem, Plan, TileItem, bytes_of
 from ingest.settings import IngestSettings
@@ -62,6 +63,14 @@ class Work:
             measured={part: every if parts_of_runs.of_all_models(part) else new for part in OF_MODELS if part in parts},
         )
 
+    def defined(self, shapes: Sequence[ModelShape]) -> "Work":
+        """What is left of it without models of which a part sums nothing."""
+        summed = {
+            part: [model for model in models if any(_sums(measure, part, shapes[model]) for measure in LAYER_MEASURES.values())]
+            for part, models in self.by_part.items()
+        }
+        return replace(self, by_part={part: tuple(models) for part, models in summed.items()})
+
     @property
     def models(self) -> list[int]:
         """Whose activations are summed."""
@@ -71,6 +80,11 @@ class Work:
     def wants(self, part: str, model: int) -> bool:
         """Whether a part is to be computed of a model."""
         return model in self.by_part.get(part, ())
+
+
+def _sums(measure: LayerMeasure[Any], part: str, shape: ModelShape) -> bool:
+    """Whether it sums of a model what is the part's."""
+    return measure.part == part and measure.sums_of(shape)
 
 
 def _plan_of(jobs: Iterable[Job], shapes: list[ModelShape], corpus: CorpusShape) -> Plan:
@@ -85,6 +99,7 @@ def make_plan(work: Work, shapes: list[ModelShape], corpus: CorpusShape, budget:
     Raises:
         InputError: the budget is too small for the smallest pieces; the sentence says the least that works.
     """
+    work = work.defined(shapes)
     if not work.models:
         return _plan_of((), shapes, corpus)
     _check_budget(work, shapes, corpus, budget)
@@ -164,8 +179,9 @@ def _items(
         spans = [LayerSpan(layer, layer, shapes[model].d_mlp) for layer in range(shapes[model].n_layers)]
         items += [OwnItem(model, span) for span in spans if model in paired]
         for name, measure in LAYER_MEASURES.items():
-            size = measure.size(LayerShape(shapes[model].d_mlp, shapes[model].d_vocab, corpus))
-            items += [LayerItem(name, model, span, size) for span in spans if work.wants(measure.part, model)]
+            if work.wants(measure.part, model) and measure.sums_of(shapes[model]):
+                size = measure.size(shapes[model].of_neurons(shapes[model].d_mlp, corpus))
+                items += [LayerItem(name, model, span, size) for span in spans]
     if models is None:
         items += tiles(work, shapes, tile_bytes)
     return items

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ingest.checkpoints.modules import MlpPass
 from ingest.corpus.batches import Pivots, kept_activations, token_batches
 from ingest.corpus.counts import count_tokens
 from ingest.features.of_corpus import CorpusFeatures
@@ -19,7 +20,7 @@ from ingest.jobs.context import ground_of
 from ingest.jobs.sums import JobSums
 from ingest.parts import LAYER_MEASURES
 from ingest.parts.moments import ModelMoments
-from ingest.parts.shapes import CorpusShape, Layers, LayerShape, ModelShape, Size
+from ingest.parts.shapes import CorpusShape, Layers, ModelShape, Size
 from ingest.plan.items import LayerItem, Plan
 from ingest.preview.rehearsal import TIMES, Rehearsal
 from ingest.settings import IngestSettings
@@ -110,12 +111,12 @@ class _Rehearsed:
             self.features.n_divisions,
             inputs.start.with_bos,
         )
-        self.layers: list[tuple[Tensor, Tensor]] = []
+        self.layers: list[MlpPass] = []
 
-        def keep(layer: int, pre: Tensor, post: Tensor) -> None:
-            self.layers.append((pre.clone(), post.clone()))
+        def keep(layer: int, shown: MlpPass) -> None:
+            self.layers.append(shown.each(torch.clone))
 
-        self.checkpoint.visit_activations(self._batch().tokens, keep)
+        self.checkpoint.visit_mlps(self._batch().tokens, keep)
         zeros = torch.zeros(shape.n_neurons, device=self.device)
         self.pivots = Pivots(zeros, zeros.clone())
 
@@ -137,7 +138,7 @@ class _Rehearsed:
 
     def _rates_of(self, name: str, n_tokens: int, pre: Tensor, post: Tensor, moments: ModelMoments) -> MeasureRates:
         """Feed a measure twice what it is fed by one batch, and finish it once."""
-        shape = LayerShape(self.rehearsal.shape.d_mlp, self.rehearsal.shape.d_vocab, self.shape, self.settings.seed)
+        shape = self.rehearsal.shape.of_neurons(self.rehearsal.shape.d_mlp, self.shape, self.settings.seed)
         measure, size = LAYER_MEASURES[name], LAYER_MEASURES[name].size(shape)
         ground = ground_of(self.settings, self.rehearsal.inputs, self.features, lambda name: [], (), {0: moments})
         sums, n_layers = self._sums(name, size), self.rehearsal.shape.n_layers
@@ -182,8 +183,8 @@ class _Rehearsed:
         return JobSums(items, plan, {0: self.pivots}, self.device, self.settings.precision, self.settings.seed)
 
     def _feed(self, sums: JobSums, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
-        for layer, (own_pre, own_post) in enumerate(self.layers):
-            sums.observe(batch, 0, layer, own_pre, own_post)
+        for layer, shown in enumerate(self.layers):
+            sums.observe(batch, 0, layer, shown)
         sums.update(batch, {0: pre}, {0: post})
 
 

@@ -154,7 +154,7 @@ def rotation(seed: int, judged: str, rotated: str, layer: int, draw: int, d_mlp:
     """Rows of i.i.d. N(0, 1) divided by their norm, (d_mlp, d_mlp) fp32; the same for the same arguments everywhere.
 
     Args:
-        judged, rotated: identities (weights sha256) of the model whose neurons are judged and of the rotated model.
+        judged, rotated: what seeds draws for the model whose neurons are judged, and for the rotated one.
     """
     key = f"{seed}:{judged}:{rotated}:{layer}:{draw}".encode()
     generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1)

@@ -94,7 +94,9 @@ class HistogramAccumulator(LayerAccumulator):
         """Bytes of the resident counts."""
         return n_neurons * 8 * (3 * (len(EDGES) + 1) + 2 * N_FINE + 1)
 
-    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
+    def observe(
+        self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice, read: Tensor | None = None
+    ) -> None:
         """Count one layer of a batch; positions outside M_corr are counted apart."""
         counts = {name: counts[neurons] for name, counts in self._state.items() if counts.dim() == 2}
         add = _add_by_loops if pre.device.type == "cpu" else add_histograms
@@ -144,7 +146,7 @@ class SubsetMoments:
     sparsity: Float64[np.ndarray, " neurons"]
     """Fraction of tokens with pre > 0."""
     rectified: Float64[np.ndarray, " neurons"]
-    """Mean of max(post, 0)."""
+    """Mean of max(post, 0); of gated neurons, of max(pre, 0)."""
 
 
 class Cells(NamedTuple):
@@ -154,7 +156,7 @@ class Cells(NamedTuple):
     active: Int64[np.ndarray, "subsets blocks neurons"]
     """Tokens with pre > 0."""
     rectified: Float64[np.ndarray, "subsets blocks neurons"]
-    """Of max(post, 0)."""
+    """Of max(post, 0); of gated neurons, of max(pre, 0)."""
     pre: Float64[np.ndarray, "subsets blocks 4 neurons"]
     """Of the first four powers about the pivot."""
     post: Float64[np.ndarray, "subsets blocks 4 neurons"]
@@ -163,13 +165,15 @@ class Cells(NamedTuple):
 class SubsetAccumulator(LayerAccumulator):
     """Sums of pre and post, and activity, per subset and block, and of the early positions of all rows; of post by token."""
 
-    def __init__(self, n_subsets: int, d_vocab: int, pivot_pre: Tensor, pivot_post: Tensor) -> None:
+    def __init__(self, n_subsets: int, d_vocab: int, pivot_pre: Tensor, pivot_post: Tensor, gated: bool = False) -> None:
         """Args:
         pivot_pre, pivot_post: (neurons,) fp32.
+        gated: the neurons have gates.
         """
         n, device = len(pivot_pre), pivot_pre.device
         self.pivots = {"pre": pivot_pre, "post": pivot_post}
         self.n_subsets = n_subsets
+        self.rectifies = "pre" if gated else "post"
         groups = n_subsets * N_BLOCKS + 1  # the last one is the early positions
         self.n_ = torch.zeros(groups, dtype=torch.int64)
         self.active_ = torch.zeros(groups, n, dtype=torch.int64, device=device)
@@ -183,7 +187,9 @@ class SubsetAccumulator(LayerAccumulator):
         groups = n_subsets * N_BLOCKS + 1
         return groups * n_neurons * 8 * 10 + TokenClassSums.bytes_needed(d_vocab, n_subsets, n_neurons)
 
-    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
+    def observe(
+        self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice, read: Tensor | None = None
+    ) -> None:
         """Add one layer of a batch, row by row: a row belongs to one subset and one block."""
         parts = self._parts(batch)
         present = sorted({group for group, _ in parts})
@@ -210,7 +216,7 @@ class SubsetAccumulator(LayerAccumulator):
         sums = torch.zeros(shape, dtype=torch.float64, device=groups.device)
         for group, tokens in parts:
             add_positive(kept["pre"][tokens], counts[group])
-            add_rectified(kept["post"][tokens], sums[group])
+            add_rectified(kept[self.rectifies][tokens], sums[group])
         self.active_[:, neurons].index_add_(0, groups, counts)
         self.rectified_[:, neurons].index_add_(0, groups, sums)
 

@@ -2,7 +2,8 @@
 
 Top: of all places in M_corr by falling post, ties by lowest place, those whose context (the token and the ten before it)
 has not come before; the first 50. What is kept are the best places of the 50 best contexts seen, so any order of rows
-ends in the same list: a context leaves it for 50 better ones, which later places only improve.
+ends in the same list: a context leaves it for 50 better ones, which later places only improve. Gated neurons, whose post is
+negative as strongly as positive, have the same list of what is lowest.
 
 Samples: a positive post falls into one of 64 bins, two per power of two; of each, the three places with the least hash of
 seed and place are kept. The least of parts hold the least of the whole, whatever the parts. At the end the bins are put
@@ -24,6 +25,8 @@ from ingest.statistics.layers import LayerAccumulator, TokenBatch
 
 TOP = 50
 """Top places of each neuron (UN's k)."""
+LISTED = ("values", "places", "contexts")
+"""What a list of places keeps of each."""
 NOWHERE = 2**63 - 1
 """Place and hash of an empty entry."""
 BANDS = (0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
@@ -32,7 +35,7 @@ BANDS = (0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 @dataclass(frozen=True)
 class Examples:
-    """Per neuron, empty entries last: place `NOWHERE`, value -inf."""
+    """Per neuron, empty entries last: place `NOWHERE`, value -inf, of the lowest inf."""
 
     context: int
     """Tokens per row."""
@@ -40,6 +43,9 @@ class Examples:
     """Post, falling."""
     top_places: Int64[np.ndarray, "neurons top"]
     """row * context + position."""
+    lowest_values: Float32[np.ndarray, "neurons lowest"]
+    """Post, rising, of gated neurons; no columns of others."""
+    lowest_places: Int64[np.ndarray, "neurons lowest"]
     values: Float32[np.ndarray, "neurons bands samples"]
     """Post of the samples, falling within a band."""
     places: Int64[np.ndarray, "neurons bands samples"]
@@ -61,65 +67,95 @@ class ExampleAccumulator(LayerAccumulator):
     places_: Int64[Tensor, "neurons bins samples"]
     values_: Float32[Tensor, "neurons bins samples"]
 
-    def __init__(self, context: int, n_neurons: int, seed: int, device: torch.device) -> None:
+    def __init__(self, context: int, n_neurons: int, seed: int, device: torch.device, gated: bool = False) -> None:
         """Args:
         context: tokens per row.
         seed: of the samples.
+        gated: the neurons have gates.
         """
         self.context = context
         self.seed = seed
-        best, samples = (n_neurons, TOP), (n_neurons, N_BINS, SAMPLES)
-        self.best_values_ = torch.full(best, -torch.inf, device=device)
-        self.best_places_ = torch.full(best, NOWHERE, device=device)
-        self.best_contexts_ = torch.zeros(best, dtype=torch.int64, device=device)
+        samples = n_neurons, N_BINS, SAMPLES
+        self.best_values_, self.best_places_, self.best_contexts_ = _empty(n_neurons, device)
+        # of what is negated, so that the lowest are the best
+        self.lowest_ = _empty(n_neurons, device) if gated else []
         self.counts_ = torch.zeros(n_neurons, N_BINS, dtype=torch.int64, device=device)
         self.hashes_ = torch.full(samples, NOWHERE, device=device)
         self.places_ = torch.full(samples, NOWHERE, device=device)
         self.values_ = torch.full(samples, -torch.inf, device=device)
 
     @staticmethod
-    def bytes_needed(n_neurons: int) -> int:
+    def bytes_needed(n_neurons: int, gated: bool = False) -> int:
         """Bytes of the resident lists."""
-        return n_neurons * (20 * TOP + N_BINS * (8 + 20 * SAMPLES))
+        return n_neurons * (20 * TOP * (1 + gated) + N_BINS * (8 + 20 * SAMPLES))
 
-    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
+    def observe(
+        self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice, read: Tensor | None = None
+    ) -> None:
         """Add the kept places of one layer of a batch."""
         if len(batch.kept) == 0:
             return
         hashes = place_hashes(batch.places, self.seed)
-        best = [x[neurons] for x in (self.best_values_, self.best_places_, self.best_contexts_)]
+        best, lowest = ([x[neurons] for x in lists] for lists in (self._best, self.lowest_))
         samples = [x[neurons] for x in (self.counts_, self.hashes_, self.places_, self.values_)]
         if post.device.type == "cpu":
             add_best(post, batch.kept, batch.places, batch.contexts, *best)
+            if lowest:
+                add_best(-post, batch.kept, batch.places, batch.contexts, *lowest)
             add_samples(post, batch.kept, batch.places, hashes, *samples)
             return
         kept = post.index_select(0, batch.kept)
         _put(best, best_of(best, best_of_batch(kept, batch.places, batch.contexts)))
+        if lowest:
+            _put(lowest, best_of(lowest, best_of_batch(-kept, batch.places, batch.contexts)))
         _put(samples, least_of(samples, samples_of_batch(kept, batch.places, hashes)))
+
+    @property
+    def _best(self) -> list[Tensor]:
+        return [self.best_values_, self.best_places_, self.best_contexts_]
 
     def state(self) -> dict[str, Tensor]:
         """The live lists."""
-        best = {"best_values": self.best_values_, "best_places": self.best_places_, "best_contexts": self.best_contexts_}
-        return best | {"counts": self.counts_, "hashes": self.hashes_, "places": self.places_, "values": self.values_}
+        lists = {"best": self._best, "lowest": self.lowest_}
+        named = {f"{kind}_{name}": x for kind, held in lists.items() for name, x in zip(LISTED, held, strict=bool(held))}
+        return named | {"counts": self.counts_, "hashes": self.hashes_, "places": self.places_, "values": self.values_}
 
     def merge(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Put in the lists of other rows."""
         live = list(self.state().values())
         other = [torch.from_numpy(arrays[name]).to(live[0].device) for name in self.state()]
-        _put(live[:3], best_of(live[:3], other[:3]))
-        _put(live[3:], least_of(live[3:], other[3:]))
+        *first, samples = range(0, len(live) - 1, len(LISTED))
+        for start in first:
+            own = slice(start, start + len(LISTED))
+            _put(live[own], best_of(live[own], other[own]))
+        _put(live[samples:], least_of(live[samples:], other[samples:]))
 
     def compute(self) -> Examples:
         """What was found in everything seen."""
-        values, places = self.best_values_.cpu().numpy(), self.best_places_.cpu().numpy()
-        order = np.lexsort((places, -values), axis=1)
+        top_values, top_places = _ordered(self._best)
+        lowest_values, lowest_places = _ordered(self.lowest_) if self.lowest_ else (top_values[:, :0], top_places[:, :0])
         arrays = [x.cpu().numpy() for x in (self.counts_, self.hashes_, self.places_, self.values_)]
         return Examples(
             self.context,
-            np.take_along_axis(values, order, axis=1),
-            np.take_along_axis(places, order, axis=1),
+            top_values,
+            top_places,
+            0.0 - lowest_values,
+            lowest_places,
             *samples_by_band(*arrays),
         )
+
+
+def _empty(n_neurons: int, device: torch.device) -> list[Tensor]:
+    """`LISTED` of no place at all."""
+    kinds = ((-torch.inf, torch.float32), (NOWHERE, torch.int64), (0, torch.int64))
+    return [torch.full((n_neurons, TOP), value, dtype=kind, device=device) for value, kind in kinds]
+
+
+def _ordered(lists: list[Tensor]) -> tuple[Float32[np.ndarray, "neurons top"], Int64[np.ndarray, "neurons top"]]:
+    """Values, falling, and places, ties by the lower one."""
+    values, places = (x.cpu().numpy() for x in lists[:2])
+    order = np.lexsort((places, -values), axis=1)
+    return np.take_along_axis(values, order, axis=1), np.take_along_axis(places, order, axis=1)
 
 
 def _put(live: list[Tensor], values: list[Tensor]) -> None:

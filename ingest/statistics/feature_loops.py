@@ -92,17 +92,17 @@ def add_members(values: Tensor, members: Tensor, blocks: Tensor, sums: Tensor, s
 
 
 def add_directed(
-    pre: Tensor, post: Tensor, pivot: Tensor, members: Tensor, blocks: Tensor, active: Tensor, rectified: Tensor
+    pre: Tensor, values: Tensor, pivot: Tensor, members: Tensor, blocks: Tensor, active: Tensor, rectified: Tensor
 ) -> None:
-    """Count pre > 0 and sum max(post, 0) by block and feature, and over all positions.
+    """Count pre > 0 and sum max(value, 0) by block and feature, and over all positions.
 
     Args:
-        pre, post: (positions, neurons) fp32, adjacent within a row; post about the pivot.
+        pre, values: (positions, neurons) fp32, adjacent within a row; values about the pivot.
         members: (positions, features) bool.
         blocks: (positions,) int64.
         active, rectified: (blocks, features + 1, neurons) int32 and float64, contiguous.
     """
     if len(pre):
-        both = [*_flat(pre), *_flat(post)]
+        both = [*_flat(pre), *_flat(values)]
         told = pivot.double().numpy(), members.contiguous().numpy(), blocks.contiguous().numpy()
         _directed(*both, *told, active.numpy(), rectified.numpy())

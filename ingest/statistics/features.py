@@ -17,7 +17,8 @@ from ingest.statistics.layers import LayerAccumulator, TokenBatch
 class FeatureAccumulator(LayerAccumulator):
     """Sums of `post - pivot` by block and feature, for consecutive layers of one model.
 
-    Some features are directed: of their positions it is kept as well how often pre > 0, and the sum of max(post, 0). Costs
+    Some features are directed: of their positions it is kept as well how often pre > 0, and the sum of max(post, 0), or of
+    max(pre, 0) where neurons have gates, whose posts have both signs however open the gate is. Costs
     256 * (features + 2) bytes per neuron, and 384 * (directed + 1) where features are directed: 88 KiB for syntax, 174 features
     and half of them directed. Per position and neuron: one addition for each feature that the position has, about ten for
     syntax in English, two more where it is directed, and three operations for moments.
@@ -32,18 +33,20 @@ class FeatureAccumulator(LayerAccumulator):
     active_: Int32[Tensor, "blocks directed neurons"]
     """Positions with pre > 0 of those with each directed feature, and of all; no rows where no feature is directed."""
     rectified_: Float64[Tensor, "blocks directed neurons"]
-    """Sums of max(post, 0) over the same."""
+    """Sums of max(post, 0) over the same; of gated neurons, of max(pre, 0)."""
 
-    def __init__(self, name: str, n_features: int, pivot: Tensor, n_directed: int = 0) -> None:
+    def __init__(self, name: str, n_features: int, pivot: Tensor, n_directed: int = 0, gated: bool = False) -> None:
         """Args:
         name: of the features in a batch.
         n_features: columns of the features in a batch.
         pivot: (neurons,) fp32, of post; it is on the device of the sums.
         n_directed: columns that are directed, the first ones.
+        gated: the neurons have gates.
         """
         self.name = name
         self.pivot = pivot
         self.n_directed = n_directed
+        self.gated = gated
         n_neurons, device = len(pivot), pivot.device
         directed = n_directed + 1 if n_directed else 0
         self.counts_ = torch.zeros(N_BLOCKS, n_features + 1, dtype=torch.int64, device=device)
@@ -81,7 +84,8 @@ class FeatureAccumulator(LayerAccumulator):
         if self.n_directed:
             directed = known.features[:, : self.n_directed]
             add = feature_loops.add_directed if post.device.type == "cpu" else add_directed
-            add(pre, post, self.pivot, directed, blocks, self.active_, self.rectified_)
+            rectified = (pre, torch.zeros_like(self.pivot)) if self.gated else (post, self.pivot)
+            add(pre, *rectified, directed, blocks, self.active_, self.rectified_)
 
     def state(self) -> dict[str, Tensor]:
         """The live sums, which may be added to."""
@@ -104,19 +108,19 @@ def add_members(values: Tensor, members: Tensor, blocks: Tensor, sums: Tensor, s
 
 
 def add_directed(
-    pre: Tensor, post: Tensor, pivot: Tensor, members: Tensor, blocks: Tensor, active: Tensor, rectified: Tensor
+    pre: Tensor, values: Tensor, pivot: Tensor, members: Tensor, blocks: Tensor, active: Tensor, rectified: Tensor
 ) -> None:
-    """Count pre > 0 and sum max(post, 0) by block and feature, and over all positions.
+    """Count pre > 0 and sum max(value, 0) by block and feature, and over all positions.
 
     Args:
-        pre, post: (positions, neurons) fp32, post about the pivot.
+        pre, values: (positions, neurons) fp32, values about the pivot.
         active, rectified: (blocks, features + 1, neurons) int32 and float64.
     """
     everything = torch.ones(len(members), 1, dtype=torch.bool, device=members.device)
     inside = torch.cat([members, everything], dim=1)
     for block, positive, of_block in _by_block((pre > 0).float(), inside, blocks):
         active[block] += (of_block.T @ positive).round_().int()
-    for block, exact, of_block in _by_block(post, inside, blocks):
+    for block, exact, of_block in _by_block(values, inside, blocks):
         rectified[block] += of_block.T @ (exact + pivot.double()).clamp_min_(0)
 
 

@@ -92,12 +92,15 @@ class TokenBatch:
 class LayerAccumulator(Accumulator):
     """Sums of consecutive layers of one model; a subclass overrides what it needs."""
 
-    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
+    def observe(
+        self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice, read: Tensor | None = None
+    ) -> None:
         """Add every position of one layer of a batch.
 
         Args:
             pre, post: (rows * context, d_mlp) fp32, post as it is.
             neurons: which of the accumulator's neurons they are.
+            read: of gated neurons, what the gate's activation is multiplied by, as pre.
         """
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:

@@ -56,7 +56,9 @@ class PositionAccumulator(LayerAccumulator):
         """Bytes of the resident sums."""
         return (4 * N_BLOCKS + 2 * 8) * context * n_neurons
 
-    def observe(self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice) -> None:
+    def observe(
+        self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice, read: Tensor | None = None
+    ) -> None:
         """Add one layer of a batch; its rows are counted by `update`."""
         add = loops.add_positions if pre.device.type == "cpu" else add_positions
         add(pre, post, batch.blocks, self.active_[:, :, neurons], self.sums_[:, :, neurons])

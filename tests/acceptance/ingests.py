@@ -30,6 +30,7 @@ CONTRACT = {
     "covered_tokens_by_layer": "model, layer",
     "dead_neurons": "model, layer, neuron",
     "bos_neurons": "model, layer, neuron",
+    "neuron_gates": "model, layer, neuron",
     "neuron_subsets": "model, layer, neuron, subset",
     "topics": "model, ordinal",
     "neuron_next_tokens": "model, layer, neuron, rank",

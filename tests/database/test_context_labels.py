@@ -56,6 +56,26 @@ def test_a_context_neuron_is_active_in_a_subset_on_the_same_tokens_too(engine, r
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({**INSIDE, "partial_effect": -0.9}, "context"),
+        ({**INSIDE, "partial_effect": 0.9}, "context"),
+        ({**INSIDE, "partial_effect": -0.199}, None),
+        ({**SILENT, "partial_effect": 0.9}, "context_off"),
+        (SILENT, "context_off"),
+        ({**INSIDE, "frequency_in": 0.05}, None),
+    ],
+)
+def test_gates_say_where_a_gated_neuron_is_active_and_post_may_have_either_sign(engine, run, store, given, expected):
+    neuron = neuron_id(engine, 5)
+    execute(engine, "UPDATE models SET gated = true")
+    execute(engine, ADDED, name=NAME, family="subset")
+    explain(engine, run, neuron, (NAME, "current", 0.2), **given)
+    store.relabel()
+    assert labels_of(engine, neuron) == ([(expected, "code", 0.2)] if expected else [])
+
+
 def test_thresholds_of_contexts_act_on_what_is_stored(engine, run, store):
     neuron = neuron_id(engine, 5)
     execute(engine, ADDED, name=NAME, family="subset")

@@ -50,7 +50,7 @@ def test_what_is_asked_for(store):
     assert store.examples(NEURON, limit=1)["kind"].tolist() == ["top", "quantile_25_50"]
     assert len(store.examples(NEURON, kind="quantile_99_100")) == 0
     assert len(store.examples(NEURON, run=1)) == len(store.neuron(NEURON).examples) == len(EXAMPLES)
-    with pytest.raises(InputError, match="'best' is no kind of example; choose from top, quantile_0_25"):
+    with pytest.raises(InputError, match="'best' is no kind of example; choose from top, lowest, quantile_0_25"):
         store.examples(NEURON, kind="best")
     with pytest.raises(NotFoundError, match=r"no neuron 1\.99"):
         store.examples(NeuronRef(MODELS[0], 1, 99))

@@ -37,8 +37,8 @@ class Data:
     def pivots(self) -> list[torch.Tensor]:
         return [x[self.kept][:20].mean(0) for x in (self.pre, self.post)]
 
-    def by_subset(self, n_subsets: int, cuts: list[int]) -> SubsetAccumulator:
-        made = SubsetAccumulator(n_subsets, TOKENS, *self.pivots)
+    def by_subset(self, n_subsets: int, cuts: list[int], gated: bool = False) -> SubsetAccumulator:
+        made = SubsetAccumulator(n_subsets, TOKENS, *self.pivots, gated)
         self.feed(made, cuts)
         return made
 
@@ -128,10 +128,10 @@ def test_fine_bins_lie_between_their_edges() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 50), cuts=SPLITS)
-def test_moments_per_subset_of_any_split(seed: int, cuts: list[int]) -> None:
+@given(seed=st.integers(0, 50), cuts=SPLITS, gated=st.booleans())
+def test_moments_per_subset_of_any_split(seed: int, cuts: list[int], gated: bool) -> None:
     data = Data(seed)
-    accumulator, pivots = data.by_subset(4, cuts), data.pivots
+    accumulator, pivots = data.by_subset(4, cuts, gated), data.pivots
     place = torch.arange(CONTEXT).expand(N_ROWS, CONTEXT)
     wanted = [data.kept & (data.subsets == group)[:, None] for group in range(4)] + [data.kept & (place >= EARLY)]
     for found, chosen in zip([*map(accumulator.subset, range(4)), accumulator.late()], wanted, strict=True):
@@ -139,7 +139,8 @@ def test_moments_per_subset_of_any_split(seed: int, cuts: list[int]) -> None:
         if found is None:
             continue
         np.testing.assert_allclose(found.sparsity, (data.pre[chosen] > 0).double().mean(0).numpy())
-        np.testing.assert_allclose(found.rectified, data.post[chosen].clamp_min(0).double().mean(0).numpy())
+        rectified = data.pre if gated else data.post
+        np.testing.assert_allclose(found.rectified, rectified[chosen].clamp_min(0).double().mean(0).numpy())
         for own, values, pivot in ((found.pre, data.pre, pivots[0]), (found.post, data.post, pivots[1])):
             exact = references.moments((values[chosen] - pivot).numpy())
             deviation = exact["var"] ** 0.5

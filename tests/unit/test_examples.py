@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.checkpoints.modules import MlpPass
 from ingest.corpus.batches import Pivots
 from ingest.jobs.sums import JobSums
 from ingest.parts.examples import describe_examples, example_columns
@@ -37,8 +38,10 @@ def corpus(n_rows: int, context: int, n_tokens: int, seed: int) -> torch.Tensor:
     return tokens
 
 
-def accumulate(tokens: torch.Tensor, post: torch.Tensor, parts: list[slice], seed: int = 3) -> ExampleAccumulator:
-    made = ExampleAccumulator(tokens.shape[1], post.shape[-1], seed, CPU)
+def accumulate(
+    tokens: torch.Tensor, post: torch.Tensor, parts: list[slice], seed: int = 3, gated: bool = False
+) -> ExampleAccumulator:
+    made = ExampleAccumulator(tokens.shape[1], post.shape[-1], seed, CPU, gated)
     for part in parts:
         batch, flat = batch_of(tokens, part), post[part].flatten(0, 1)
         for neurons in (slice(0, 2), slice(2, post.shape[-1])):
@@ -49,16 +52,16 @@ def accumulate(tokens: torch.Tensor, post: torch.Tensor, parts: list[slice], see
 
 
 def on_a_gpu(tokens: torch.Tensor, post: torch.Tensor, parts: list[slice], seed: int = 3) -> ExampleAccumulator:
-    """The operations of a GPU, here."""
-    made = ExampleAccumulator(tokens.shape[1], post.shape[-1], seed, CPU)
+    """The operations of a GPU, here, of gated neurons."""
+    made = ExampleAccumulator(tokens.shape[1], post.shape[-1], seed, CPU, gated=True)
     for part in parts:
         batch = batch_of(tokens, part)
         if len(batch.kept) == 0:
             continue
         kept = post[part].flatten(0, 1)[batch.kept]
-        best = module.best_of_batch(kept, batch.places, batch.contexts)
+        best, lowest = (module.best_of_batch(values, batch.places, batch.contexts) for values in (kept, -kept))
         samples = module.samples_of_batch(kept, batch.places, place_hashes(batch.places, seed))
-        made.merge({name: x.numpy() for name, x in zip(made.state(), [*best, *samples], strict=True)})
+        made.merge({name: x.numpy() for name, x in zip(made.state(), [*best, *lowest, *samples], strict=True)})
     return made
 
 
@@ -121,9 +124,9 @@ def test_any_split_order_and_merge_equals_the_definition(
     edges = [0, *sorted(min(cut, n_rows) for cut in cuts), n_rows]
     parts = data.draw(st.permutations([slice(a, b) for a, b in pairwise(edges)]))
     cut = data.draw(st.integers(0, len(parts)))
-    halves = [accumulate(tokens, post, list(part)) for part in (parts[:cut], parts[cut:])]
+    halves = [accumulate(tokens, post, list(part), gated=True) for part in (parts[:cut], parts[cut:])]
     halves[0].merge({name: x.numpy().copy() for name, x in halves[1].state().items()})
-    at_once, elsewhere = accumulate(tokens, post, [slice(0, n_rows)]), on_a_gpu(tokens, post, list(parts))
+    at_once, elsewhere = accumulate(tokens, post, [slice(0, n_rows)], gated=True), on_a_gpu(tokens, post, list(parts))
     flat = post.flatten(0, 1).numpy()
     hashes = dict(enumerate(place_hashes(torch.arange(n_rows * context), 3).tolist()))
     for found in (made.compute() for made in (halves[0], at_once, elsewhere)):
@@ -132,6 +135,9 @@ def test_any_split_order_and_merge_equals_the_definition(
             real = found.top_places[neuron] != NOWHERE
             assert list(zip(found.top_values[neuron][real], found.top_places[neuron][real], strict=True)) == expected
             assert np.isneginf(found.top_values[neuron][~real]).all()
+            expected = [(-value, place) for value, place in top_by_definition(tokens.numpy(), -flat[:, neuron])]
+            lowest = zip(found.lowest_values[neuron], found.lowest_places[neuron], strict=True)
+            assert [pair for pair in lowest if pair[1] != NOWHERE] == expected
             bands = band_of_each(tokens.numpy(), flat[:, neuron])
             for number in range(len(BANDS)):
                 own = sorted((place for place, band in bands.items() if band == number), key=hashes.__getitem__)
@@ -197,10 +203,25 @@ def test_bands_hold_samples_of_their_quantiles() -> None:
             np.testing.assert_allclose(at, found.quantiles[neuron, number][real], atol=0.13)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_bytes_are_those_of_the_state(seed: int) -> None:
-    made = ExampleAccumulator(8, 5, seed, CPU)
-    assert sum(x.numel() * x.element_size() for x in made.state().values()) == ExampleAccumulator.bytes_needed(5)
+@pytest.mark.parametrize("gated", [False, True])
+def test_bytes_are_those_of_the_state(gated: bool) -> None:
+    made = ExampleAccumulator(8, 5, 0, CPU, gated)
+    assert sum(x.numel() * x.element_size() for x in made.state().values()) == ExampleAccumulator.bytes_needed(5, gated)
+
+
+def test_the_lowest_are_rows_of_gated_neurons_alone() -> None:
+    tokens = torch.arange(2, 2 + 8 * 20).reshape(8, 20)
+    post = torch.randn(8, 20, 3, generator=torch.Generator().manual_seed(2))
+    for gated in (False, True):
+        arrays = describe_examples(accumulate(tokens, post, [slice(0, 8)], gated=gated).compute(), tokens.numpy())
+        rows = dict(example_columns(arrays, np.array([7, 8, 9], dtype=np.int32)))["examples"]
+        lowest = {name: values[rows["kind"] == -1] for name, values in rows.items()}
+        assert len(lowest["rank"]) == (3 * TOP if gated else 0)
+        if gated:
+            own = lowest["neuron_id"] == 8
+            assert lowest["rank"][own].tolist() == list(range(1, TOP + 1)) and np.isnan(lowest["quantile"]).all()
+            assert lowest["value"][own].tolist() == sorted(post[..., 1].flatten().tolist())[:TOP]
+            assert lowest["token_id"].tolist() == tokens.numpy()[lowest["row"], lowest["position"]].tolist()
 
 
 def test_a_job_gets_the_states_of_others_whole() -> None:
@@ -212,7 +233,7 @@ def test_a_job_gets_the_states_of_others_whole() -> None:
     *parts, whole = [JobSums(items, plan, pivots, CPU, "fp32", 3) for _ in range(3)]
     for sums, rows in zip(parts, (slice(0, 5), slice(5, 12)), strict=True):
         batch, flat = batch_of(tokens, rows), post[rows].flatten(0, 1)
-        sums.observe(batch, 0, 0, flat, flat)
+        sums.observe(batch, 0, 0, MlpPass(flat, flat, None))
         sums.update(batch, {0: flat[batch.kept]}, {0: flat[batch.kept]})
     whole.add((name, values.numpy().copy()) for sums in reversed(parts) for name, values in sums.state().items())
     found = whole.layers[items[0]]

@@ -27,7 +27,8 @@ N, CONTEXT, FEATURES, NEURONS = 1200, 4, 4, 7
 class Data:
     """Positions with features and activations, some of them not annotated; neurons 0 and 1 are constant where it counts."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, gated: bool = False) -> None:
+        self.gated = gated
         generator = np.random.default_rng(seed)
         self.annotated = generator.random(N) < 0.7
         self.features = generator.random((N, 2 * FEATURES)) < [0.5, 0.3, 0.02, 0.99, 0.5, 0.3, 0.2, 0.4]
@@ -46,7 +47,7 @@ class Data:
         return made
 
     def empty(self) -> FeatureAccumulator:
-        return FeatureAccumulator("syntax", 2 * FEATURES, torch.from_numpy(self.pivot), FEATURES)
+        return FeatureAccumulator("syntax", 2 * FEATURES, torch.from_numpy(self.pivot), FEATURES, self.gated)
 
     def add(self, made: FeatureAccumulator, first: int, end: int) -> None:
         places = np.flatnonzero(self.annotated[first:end])
@@ -60,9 +61,9 @@ class Data:
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 5), cuts=st.lists(st.integers(0, N), max_size=6), order=st.randoms())
-def test_any_batches_and_any_order_of_merging_give_the_definition(seed, cuts, order):
-    data = Data(seed)
+@given(seed=st.integers(0, 5), cuts=st.lists(st.integers(0, N), max_size=6), order=st.randoms(), gated=st.booleans())
+def test_any_batches_and_any_order_of_merging_give_the_definition(seed, cuts, order, gated):
+    data = Data(seed, gated)
     parts = [data.accumulate(first, end) for first, end in pairwise(sorted([0, N, *cuts]))]
     order.shuffle(parts)
     merged = data.empty()
@@ -97,7 +98,8 @@ def assert_by_definition(data: Data, found: dict[str, np.ndarray], least_support
                 held_out = references.variance_reduction(x[~early], inside[~early])
                 assert row["held_out_variance_reduction"] == pytest.approx(held_out, abs=1e-5)
                 assert row["variance_reduction"] == pytest.approx(1 - within / x.var(), abs=1e-5)
-                assert_direction(row, pre[:, neuron], x, inside, data.blocks[data.annotated])
+                directed = pre[:, neuron] if data.gated else x
+                assert_direction(row, pre[:, neuron], directed, inside, data.blocks[data.annotated])
                 assert (row["n_in"], row["n_out"]) == (n_in, n_out)
                 assert row["mean_in"] == pytest.approx(x[inside].mean(), rel=1e-5, abs=1e-5)
                 assert row["mean_out"] == pytest.approx(x[~inside].mean(), rel=1e-5, abs=1e-5)
@@ -110,9 +112,9 @@ def assert_by_definition(data: Data, found: dict[str, np.ndarray], least_support
         assert [rows[neuron, column]["rank"] for column in ranked[:5]] == list(range(1, 1 + len(ranked[:5])))
 
 
-def assert_direction(row: dict[str, float], pre: np.ndarray, post: np.ndarray, inside: np.ndarray, blocks: np.ndarray) -> None:
-    """Of features of the current token: frequency, and mean of max(post, 0), with their jackknife over blocks."""
-    kinds = {"frequency": (pre > 0).astype(np.float64), "rectified": np.maximum(post, 0)}
+def assert_direction(row: dict[str, float], pre: np.ndarray, x: np.ndarray, inside: np.ndarray, blocks: np.ndarray) -> None:
+    """Of features of the current token: frequency, and mean of max(x, 0), with their jackknife over blocks."""
+    kinds = {"frequency": (pre > 0).astype(np.float64), "rectified": np.maximum(x.astype(np.float64), 0)}
     for (kind, values), (side, of_side) in product(kinds.items(), (("in", inside), ("out", ~inside))):
         name = f"{kind}_{side}"
         if row["shift"] == 1:
