@@ -58,8 +58,8 @@ def sentences(undefined: Sequence[Undefined], names: Sequence[str]) -> Iterator[
     for u in undefined:
         lacking.setdefault((u.reason, u.model), {})[u.part] = None
     models: dict[tuple[str, str], list[str]] = {}
-    for (reason, model), parts in lacking.items():
-        models.setdefault((reason, ", ".join(parts)), []).append(names[model])
+    for (reason, model), lacked in lacking.items():
+        models.setdefault((reason, ", ".join(lacked)), []).append(names[model])
     for (reason, parts), of_models in models.items():
         named = ", ".join(of_models)
         yield f"not all of {parts} is defined for {named}, because {reason}; run_undefined says what is left out"
