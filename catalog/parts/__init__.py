@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 OWN = (
     "weights", "activations", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples", "next_tokens",
-    "topics", "prediction", "redundancy", "attention", "ablations", "class_activity", "entropy", "syntax", "substitution",
+    "topics", "prediction", "redundancy", "attention", "ablations", "class_activity", "entropy", "confidence", "syntax",
+    "substitution",
 )  # fmt: skip
 """Each is a module of this package."""
 
