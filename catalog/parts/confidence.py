@@ -62,6 +62,9 @@ _EFFECTS = (
     "divergence_delta",
 )  # fmt: skip
 _COLUMNS = ", ".join(f"c.{name}, c.{name}_se" for name in _EFFECTS)
+_OF_CONFIDENCE = (
+    "frequency_cosine", "total_effect", "frequency_effect", "frequency_share", "divergence_delta", "n_tokens",
+)  # fmt: skip
 _OF_TEST = {
     "promotes": "frequent: active, it promotes frequent tokens; rare: rare ones.",
     "p": "(1 + controls that promote the same kind of tokens and do as much) / (1 + controls), on the tokens of the test.",
@@ -99,6 +102,7 @@ VIEWS = (
   JOIN public.neurons n ON n.id = t.neuron_id""",
         words={
             **_OF_TEST,
+            **{name: confidence.c[name].info["in_views"] for name in _OF_CONFIDENCE},
             "tested_effect": "frequency_effect on the tokens on which controls are measured, in nats.",
             "tested_tokens": "Tokens on which controls are measured.",
         },
