@@ -14,8 +14,9 @@ from catalog.parts.words import shown, signed
 from catalog.schema.base import column, number, of_neuron, refers, table
 from catalog.words import FALSE_DISCOVERIES
 
-LEAST_EFFECT, LEAST_SHARE = 0.001, 0.2
-"""Nats per token, and share of the total effect."""
+LEAST_EFFECT, LEAST_SHARE, LEAST_COSINE = 0.001, 0.2, 0.2
+"""Nats per token, share of the total effect, and how far along the direction a neuron writes: another scale of the final norm
+moves logits along it, too."""
 
 _OF_EFFECT = "|change of the loss| by mean ablation less that with logits held along the direction of token frequency, nats"
 
@@ -74,7 +75,7 @@ SELECT p.*, least(1, min(p.p * p.candidates / p.rank) OVER (PARTITION BY p.run_i
 
 
 _FAMILY = "token_frequency"
-_Q, _EFFECT, _SHARE = (threshold(_FAMILY, name) for name in ("q", "min_effect", "min_share"))
+_Q, _EFFECT, _SHARE, _COSINE = (threshold(_FAMILY, name) for name in ("q", "min_effect", "min_share", "min_cosine"))
 
 _SELECT = f"""
 SELECT t.neuron_id, t.promotes, t.frequency_effect,
@@ -84,9 +85,10 @@ SELECT t.neuron_id, t.promotes, t.frequency_effect,
                           'divergence_delta', t.divergence_delta, 'n_tokens', t.n_tokens,
                           'controls', t.controls, 'largest_control', t.largest_control, 'tested_effect', t.tested_effect,
                           'p', t.p, 'adjusted_p', t.adjusted_p, 'candidates', t.candidates,
-                          'min_effect', {_EFFECT}, 'min_share', {_SHARE})
+                          'min_effect', {_EFFECT}, 'min_share', {_SHARE}, 'min_cosine', {_COSINE})
   FROM ({tested("t.run_id = :run_id")}) t
- WHERE t.adjusted_p <= {_Q} AND t.frequency_effect >= {_EFFECT} AND t.frequency_share >= {_SHARE}"""
+ WHERE t.adjusted_p <= {_Q} AND t.frequency_effect >= {_EFFECT} AND t.frequency_share >= {_SHARE}
+   AND abs(t.frequency_cosine) >= {_COSINE}"""
 
 _CLOSEST = """SELECT m.model, c.layer, c.neuron, c.promotes, c.frequency_effect, c.frequency_share, c.frequency_cosine, c.p,
                      c.adjusted_p, c.controls, c.candidates
@@ -131,6 +133,7 @@ RULE = Rule(
         ),
         Threshold("min_effect", LEAST_EFFECT, "Least part of |change of the loss| through token frequency, nats per token."),
         Threshold("min_share", LEAST_SHARE, "Least share of |change of the loss| through token frequency."),
+        Threshold("min_cosine", LEAST_COSINE, "Least |cosine| of its effect on the logits with the log frequency of tokens."),
     ),
     candidates=_CANDIDATES,
     closest=_CLOSEST,

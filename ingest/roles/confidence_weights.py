@@ -10,10 +10,12 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from ingest.roles.entropy_candidates import controls_of
-from ingest.roles.vectors import LEAST_EFFECT, effect_bases
+from ingest.roles.vectors import effect_bases
 
 NULL_FRACTION = 0.01
 """Of d_model: how many of the last left singular directions are the null space of W_U, one at least."""
+ROUNDING = 1e-6
+"""Length of an effect over that of w_out times that of W_U, up to which it is what fp32 weights are rounded by."""
 LEAST_PERCENTILE = 99.0
 """Of |cosine| with the direction of frequency in the layer, from which a neuron may be a token-frequency neuron."""
 
@@ -47,13 +49,13 @@ def null_shares(
 def frequency_cosines(
     w_out: Float[Tensor, "neurons d_model"], w_u: Float[Tensor, "d_model ids"], direction: Float64[np.ndarray, " ids"]
 ) -> Float64[np.ndarray, " neurons"]:
-    """Cosine of w_out·W_U and v; NaN where either is 0."""
+    """Cosine of w_out·W_U and v; NaN where either is 0, up to rounding."""
     centred = w_u - w_u.double().mean(1, keepdim=True)
     (coordinates,) = effect_bases([centred])
     written = w_out.to(coordinates)
     along = written @ (centred.to(coordinates) @ torch.from_numpy(direction).to(coordinates.device))
     lengths = (written @ coordinates).norm(dim=1)
-    nothing = lengths <= LEAST_EFFECT * written.norm(dim=1) * coordinates.norm()
+    nothing = lengths <= ROUNDING * written.norm(dim=1) * coordinates.norm()
     cosines = (along / lengths).masked_fill(nothing | ~torch.tensor(direction.any()).to(nothing), torch.nan)
     return cosines.cpu().numpy()
 
