@@ -57,8 +57,9 @@ SELECT :run, n.id, 0.1, CASE WHEN n.flat = {FREQUENCY} THEN 0.9 WHEN n.flat % 2 
 
 # As those of entropy, of all models.
 _FREQUENCY_CONTROLS = f"""
-SELECT :run, {_ID.format(FREQUENCY)}, o.id, 0.0001 * (o.id % 7)
-  FROM neurons o WHERE o.layer = 1 AND o.id <> {_ID.format(FREQUENCY)}"""
+SELECT :run, n.id, o.id, 0.0001 * (o.id % 7)
+  FROM ({_OWN}) n JOIN neurons o ON o.layer = 1 AND o.id <> n.id
+ WHERE n.flat = {FREQUENCY}"""
 
 STATEMENTS = (
     f"UPDATE weight_statistics SET vocab_kurt = 20, vocab_skew = 3 WHERE neuron_id = {_ID.format(PREDICTION)}",
@@ -98,7 +99,8 @@ STATEMENTS = (
     f"INSERT INTO entropy_controls {_CONTROLS}",
     "INSERT INTO confidence_models SELECT :run, m.id, 1, 60, 12000, 3, 1, 900, 900, 32, 2.5, 1.5 FROM models m",
     f"INSERT INTO confidence {_CONFIDENCE}",
-    f"INSERT INTO frequency_tests SELECT :run, {_ID.format(FREQUENCY)}, 500, 0.04",
+    f"""INSERT INTO frequency_tests SELECT :run, n.id, 500, CASE WHEN n.id = {_ID.format(FREQUENCY)} THEN 0.04 ELSE 0 END
+          FROM ({_OWN}) n WHERE n.flat = {FREQUENCY}""",
     f"INSERT INTO frequency_controls {_FREQUENCY_CONTROLS}",
 )
 

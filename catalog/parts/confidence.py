@@ -163,7 +163,7 @@ PART = Part(
     checks=(
         Check("every neuron of the last layer is ablated, or none of a model", _WHOLE),
         Check("shares are ratios, where the total effect exceeds 1.96 standard errors", _SHARES),
-        Check("controls are along other neurons of a candidate's layer", _CONTROLLED),
+        Check("controls of token frequency are along other neurons of the layer", _CONTROLLED),
     ),
     page=(
         Section(
