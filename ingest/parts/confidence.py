@@ -39,7 +39,7 @@ from ingest.statistics.mediation import Estimate, mean, mediated
 
 SCORED_TOKENS = 5000
 """Positions whose losses are measured, at most: every second, third ... of those that count."""
-CONTROL_TOKENS = 512
+CONTROL_TOKENS = 256
 """Of them, for candidates and their controls."""
 SHARE_OF_CANDIDATES = 0.01
 """Of a layer, about."""
@@ -49,8 +49,8 @@ CANDIDATES_AT_ONCE = 8
 """Of one share, about."""
 EXPONENTIAL = 20.0
 """What an exponential takes, in multiplications of a product of matrices."""
-WAYS = 3
-"""Sums over the vocabulary of each ablation."""
+WAYS, CONTROLLED_WAYS = 3, 2
+"""Sums over the vocabulary of each ablation, and of each control."""
 
 
 class LastLayer(ModelMeasure):
@@ -152,7 +152,8 @@ class FrequencyControls(ModelMeasure):
         return min(budget, logit_bytes(shape.d_vocab, settings.batch_tokens))
 
     def operations(self, shape: ModelShape, tokens: int, n: int, shares: int) -> float:
-        return _reading_operations(shape, tokens) + WAYS * EXPONENTIAL * n * min(tokens, CONTROL_TOKENS) * shape.d_vocab
+        sums = CONTROLLED_WAYS * n * min(tokens, CONTROL_TOKENS) * shape.d_vocab
+        return _reading_operations(shape, tokens) + EXPONENTIAL * sums
 
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
         (own,) = ground.found(LastLayer.name, model)

@@ -97,7 +97,6 @@ class Ablated(NamedTuple):
     """Per position and variant, (tokens, variants) float64: changes of the loss, and of KL(P ‖ model), in nats."""
 
     total: Tensor
-    direct: Tensor
     held: Tensor
     divergence: Tensor
 
@@ -145,25 +144,31 @@ class _Scored:
             chosen: along which of the written directions.
         """
         effects, squares = written.effects, written.writes.square().sum(1)
-        p_e, e_target = ((values.double())[:, chosen] for values in (self.p @ effects.T, effects[:, self.targets].T))
+        p_e, e_target = (values.double()[:, chosen] for values in (self.p @ effects.T, effects[:, self.targets].T))
         e_v, e_frequency = ((effects @ values).double()[chosen] for values in (self.v, self.p_frequency))
         scales = written.scale(self.scale, (self.residual @ written.writes.T)[:, chosen] * delta, delta**2 * squares[chosen])
-        nominal, along, frozen = self.scale[:, None] / scales - 1, delta / scales, delta / self.scale[:, None]
+        nominal, along = self.scale[:, None] / scales - 1, delta / scales
         back = -(nominal * self.a_v + along * e_v)
-        nothing = torch.zeros_like(delta)
         mean = nominal * self.p_a + along * p_e
         target = nominal * self.a_target + along * e_target
         before = Before(self.p, self.a, effects, self.v, chosen)
-        total = self._log_ratio(before, Change(nominal, along, nothing), mean)
+        total = self._log_ratio(before, Change(nominal, along, torch.zeros_like(delta)), mean)
         held = self._log_ratio(before, Change(nominal, along, back), mean + back * self.p_v)
-        direct = self._log_ratio(before, Change(nothing, frozen, nothing), frozen * p_e)
         return Ablated(
             total - target,
-            direct - frozen * e_target,
             held - target - back * self.v_target,
             total - nominal * self.a_frequency - along * e_frequency,
         )
 
+
+    def with_frozen_scale(
+        self, written: Written, delta: Float64[Tensor, "tokens variants"], chosen: Int64[Tensor, " variants"]
+    ) -> Float64[Tensor, "tokens variants"]:
+        """The change of the loss by the same variants, the final norm dividing by what it did before."""
+        effects, along, nothing = written.effects, delta / self.scale[:, None], torch.zeros_like(delta)
+        p_e, e_target = (values.double()[:, chosen] for values in (self.p @ effects.T, effects[:, self.targets].T))
+        before = Before(self.p, self.a, effects, self.v, chosen)
+        return self._log_ratio(before, Change(nothing, along, nothing), along * p_e) - along * e_target
 
     def _log_ratio(self, before: Before, change: Change, mean: Float64[Tensor, "tokens variants"]) -> Tensor:
         """log Z after the change, less that before."""
@@ -234,16 +239,16 @@ def ablate_to_means(
         for first in range(0, len(wanted), NEURONS_AT_ONCE):
             some = wanted[first : first + NEURONS_AT_ONCE]
             delta = of_all[some.start : some.stop] - batch.post[:, some.start : some.stop]
-            ablated = batch.ablated(Written(model, some, ids), delta, torch.arange(len(some), device=reading.device))
-            for place, values in enumerate(_summed(ablated)):
+            variants = Written(model, some, ids), delta, torch.arange(len(some), device=reading.device)
+            for place, values in enumerate(_summed(batch.ablated(*variants), batch.with_frozen_scale(*variants))):
                 changes[place, first : first + len(some)] += _by_block(values, blocks)
             reading.advance(0)
     return ConfidenceSums(n, loss, divergence, changes)
 
 
-def _summed(ablated: Ablated) -> list[Tensor]:
+def _summed(ablated: Ablated, direct: Tensor) -> list[Tensor]:
     """In the order of SUMMED."""
-    return [ablated.total.abs(), ablated.direct.abs(), ablated.held.abs(), ablated.total, ablated.divergence]
+    return [ablated.total.abs(), direct.abs(), ablated.held.abs(), ablated.total, ablated.divergence]
 
 
 def _by_block(values: Float64[Tensor, "tokens neurons"], blocks: np.ndarray) -> Float64[np.ndarray, "neurons blocks"]:

@@ -51,8 +51,8 @@ def test_only_controls_to_its_side_count(engine, neuron):
     assert rule is not None
     assert rule.words(found) == (
         "promotes frequent tokens, cosine +0.9 with their log frequency; at its mean, the loss changes by 0.05 nats, of which "
-        "0.04 (standard error 0.002, floor 0.001), a share of 0.8, through them; along 47 other directions of its layer at most 1 "
-        "(itself 0.04), p 0.0417, 0.0417 among 1 candidates; KL from token frequency -0.02 nats"
+        "0.04 (standard error 0.002, floor 0.001), a share of 0.8, through them; along 47 other directions of its layer at "
+        "most 1 (itself 0.04), p 0.0417, 0.0417 among 1 candidates; KL from token frequency -0.02 nats"
     )
     execute(engine, raised.format(side.format(1, 3)), neuron=neuron)
     assert labels(engine, neuron) == []
