@@ -15,6 +15,7 @@ from transformers.utils import cached_file
 from catalog.errors import InputError
 from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.libraries import load
+from ingest.checkpoints.tokenizer_config import keep_statements
 
 HARMLESS = re.compile(r"\.(attn|attention)\.(bias|masked_bias)$|\.rotary_emb\.inv_freq$")
 """Tensors that old checkpoints carry and models no longer take: causal masks, and frequencies that follow from the config."""
@@ -32,6 +33,7 @@ def load_tokenizer(source: ModelSource, d_vocab: int) -> Any:
     tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained)
     if _pads_by_chance(source, tokenizer):
         tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained, pad_token=None)
+    keep_statements(tokenizer, load(source, "tokenizer", get_tokenizer_config))
     ids = set(tokenizer.get_vocab().values())
     if ids <= set(tokenizer.all_special_ids):
         raise InputError(f"{source.location} has no tokenizer; put the tokenizer files that the model was trained with there.")

@@ -15,6 +15,7 @@ from ingest.checkpoints.behaviour import ModelIdentity
 from ingest.checkpoints.first_looks import context_length
 from ingest.checkpoints.hub import ask_hub
 from ingest.corpus import told
+from ingest.corpus.bos import Bos, RowStart, row_start
 from ingest.corpus.files import CorpusSource, check_source
 from ingest.corpus.meta import CACHED_FILES, CorpusMeta, as_given
 from ingest.remembered import entries
@@ -37,6 +38,7 @@ class ModelFacts:
     tokenizer_sha256: str
     has_newline: bool
     n_ctx: int
+    bos: Bos
 
     @property
     def identity(self) -> ModelIdentity:
@@ -49,6 +51,8 @@ class Asked:
 
     models: list[ModelKey]
     context: int
+    start: RowStart
+    """With what rows begin."""
     corpus: CorpusMeta | None
     """None if weights alone are asked for."""
     told: list[str]
@@ -64,7 +68,8 @@ def facts_of(checkpoint: "Checkpoint", tokenizer: "TokenizerInfo") -> ModelFacts
     """What to remember of a checkpoint that was read."""
     identity = checkpoint.identity
     has_newline = tokenizer.newline_id is not None
-    return ModelFacts(identity.weights_sha256, identity.behaviour, tokenizer.sha256, has_newline, checkpoint.n_ctx)
+    n_ctx, bos = checkpoint.n_ctx, tokenizer.bos
+    return ModelFacts(identity.weights_sha256, identity.behaviour, tokenizer.sha256, has_newline, n_ctx, bos)
 
 
 def read_model(source: ModelSource) -> entries.Reading | None:
@@ -78,8 +83,8 @@ def recall_model(source: ModelSource) -> ModelFacts | None:
     folder = _folder(source)
     facts = None if folder is None else entries.recall("models", [str(folder)], _state_of_folder(folder))
     try:
-        return None if facts is None else ModelFacts(**facts)
-    except TypeError:
+        return None if facts is None else ModelFacts(**facts | {"bos": Bos(*facts["bos"])})
+    except (TypeError, KeyError):
         return None
 
 
@@ -115,7 +120,7 @@ def _state_of_folder(folder: Path) -> entries.State | None:
 
 
 def _corpus_key(settings: IngestSettings, source: CorpusSource, tokenizer: str, context: int) -> list[Any]:
-    recipe = [context, settings.max_tokens, settings.seed, settings.keep_eos, tokenizer]
+    recipe = [context, settings.max_tokens, settings.seed, settings.keep_eos, settings.bos, tokenizer]
     files = check_source(source)
     if source.path is None or files is None:
         return [asdict(source), *recipe]
@@ -172,6 +177,7 @@ def recall_inputs(settings: IngestSettings) -> Asked | None:
     sentences = [] if models[0].has_newline else [NO_NEWLINE]
     tokenizer = models[0].tokenizer_sha256
     try:
+        start = row_start(settings.bos, models[0].bos)
         context = context_length(settings.context, [facts.n_ctx for facts in models])
         meta = recall_corpus(settings, tokenizer, context) if settings.needs_corpus else None
     except CatalogError:
@@ -182,8 +188,9 @@ def recall_inputs(settings: IngestSettings) -> Asked | None:
         ModelKey(facts.identity.sha256, source.name, source.revision or "", tokenizer)
         for facts, source in zip(models, sources, strict=True)
     ]
+    sentences += start.told(settings.parts)
     sentences += [] if meta is None else told.sentences(meta)
-    return Asked(keys, context, meta, sentences)
+    return Asked(keys, context, start, meta, sentences)
 
 
 def _belong_together(models: Sequence[ModelFacts]) -> bool:
