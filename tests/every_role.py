@@ -10,7 +10,8 @@ ANTIPODES, DUPLICATES = (1, 2), (4, D_MLP + 4)
 OFF, ON = 15, 9
 """Neurons of layer 0 that turn head 1.0 towards BOS, and away."""
 ENTROPY, ANTI_ENTROPY = D_MLP + 8, D_MLP + 9
-PARTS = ("prediction", "redundancy", "attention", "ablations", "class_activity", "entropy")
+FREQUENCY = D_MLP + 12
+PARTS = ("prediction", "redundancy", "attention", "ablations", "class_activity", "entropy", "confidence")
 
 _OWN = """SELECT n.id, n.model_id, n.layer, n."index", n.layer * :d_mlp + n."index" AS flat
             FROM neurons n JOIN models m ON m.id = n.model_id"""
@@ -46,6 +47,19 @@ _CONTROLS = f"""
 SELECT :run, n.id, 6, o.id, 0.001 * (o.id % 20 - 10), 0.001 * (o.id % 20)
   FROM ({_OF_A}) n JOIN neurons o ON o.id NOT IN ({_ID.format(ENTROPY)}, {_ID.format(ANTI_ENTROPY)})
  WHERE n.flat IN ({ENTROPY}, {ANTI_ENTROPY})"""
+
+_CONFIDENCE = f"""
+SELECT :run, n.id, 0.1, CASE WHEN n.flat = {FREQUENCY} THEN 0.9 WHEN n.flat % 2 = 0 THEN 0.1 ELSE -0.1 END, 0.5, 900,
+       0.05, 0.001, 0.04, 0.001, 0.2, 0.01, e.held, 0.001, 0.05 - e.held, 0.002, 1 - e.held / 0.05, 0.02, 0.01, 0.002,
+       -0.02, 0.003
+  FROM ({_OWN}) n CROSS JOIN LATERAL (SELECT CASE n.flat WHEN {FREQUENCY} THEN 0.01 ELSE 0.05 END AS held) e
+ WHERE n.layer = 1"""
+
+# As those of entropy, of all models.
+_FREQUENCY_CONTROLS = f"""
+SELECT :run, n.id, o.id, 0.0001 * (o.id % 7)
+  FROM ({_OWN}) n JOIN neurons o ON o.layer = 1 AND o.id <> n.id
+ WHERE n.flat = {FREQUENCY}"""
 
 STATEMENTS = (
     f"UPDATE weight_statistics SET vocab_kurt = 20, vocab_skew = 3 WHERE neuron_id = {_ID.format(PREDICTION)}",
@@ -83,6 +97,11 @@ STATEMENTS = (
          WHERE n.flat IN ({OFF}, {ON})""",
     f"INSERT INTO interventions {_HELD}",
     f"INSERT INTO entropy_controls {_CONTROLS}",
+    "INSERT INTO confidence_models SELECT :run, m.id, 1, 60, 12000, 3, 1, 900, 900, 32, 2.5, 1.5 FROM models m",
+    f"INSERT INTO confidence {_CONFIDENCE}",
+    f"""INSERT INTO frequency_tests SELECT :run, n.id, 500, CASE WHEN n.id = {_ID.format(FREQUENCY)} THEN 0.04 ELSE 0 END
+          FROM ({_OWN}) n WHERE n.flat = {FREQUENCY}""",
+    f"INSERT INTO frequency_controls {_FREQUENCY_CONTROLS}",
 )
 
 

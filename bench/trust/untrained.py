@@ -20,7 +20,7 @@ from cli.markdown import table
 
 PARTS = (
     "weights", "activations", "vocabulary", "positions", "distributions", "ngrams", "topics", "class_activity", "entropy",
-    "syntax",
+    "confidence", "syntax",
 )  # fmt: skip
 INTERVENTION_TOKENS = 20_000
 AT_ONCE = 5

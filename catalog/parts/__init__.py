@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 OWN = (
     "weights", "activations", "gates", "correlations", "vocabulary", "positions", "distributions", "ngrams", "examples",
-    "next_tokens", "topics", "prediction", "redundancy", "attention", "ablations", "class_activity", "entropy", "syntax",
-    "substitution",
+    "next_tokens", "topics", "prediction", "redundancy", "attention", "ablations", "class_activity", "entropy",
+    "confidence", "syntax", "substitution",
 )  # fmt: skip
 """Each is a module of this package."""
 

@@ -13,10 +13,10 @@ from catalog.views import chance, of_models
 from catalog.views.view_columns import words_of
 
 _SCORE = (
-    "In the unit of its family: variance reduction, held out; nats for position and entropy, ratio for bos, frequency for dead"
-    " and near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and partition, |h| for"
-    " attention, |cosine| for antipodal, duplicate and io_class. The highest is the best; of anti_entropy, dead, near_dead and"
-    " unexplained the lowest."
+    "In the unit of its family: variance reduction, held out; nats for position, entropy and token_frequency, ratio for bos,"
+    " frequency for dead and near_dead, share of activations for detectors, vocab_kurt for prediction, suppression and"
+    " partition, |h| for attention, |cosine| for antipodal, duplicate and io_class. The highest is the best; of anti_entropy,"
+    " dead, near_dead and unexplained the lowest."
 )
 _MEMBERS = {**OF_FAMILY, "model_id": "The model: id of models."}
 _COUNTS = {

@@ -12,6 +12,7 @@ from ingest.parts.ablations import HeadNorms, PathAblations
 from ingest.parts.activations import Activations
 from ingest.parts.attention import Compositions, Scores
 from ingest.parts.class_activity import ActivityBeforeClasses
+from ingest.parts.confidence import Confidence, FrequencyControls, LastLayer
 from ingest.parts.correlations import Correlations
 from ingest.parts.distributions import Histograms, Subsets
 from ingest.parts.effects import Effects
@@ -59,6 +60,9 @@ OWN: tuple[Measure, ...] = (
     ActivityBeforeClasses(),
     Candidates(),
     Interventions(),
+    LastLayer(),
+    Confidence(),
+    FrequencyControls(),
     Syntax(),
     ReplacedNeurons(),
     Substitutions(),

@@ -17,17 +17,34 @@ from ingest.roles.prediction_metrics import Nominal, TokenMetrics, centre, dot, 
 from ingest.roles.vocabulary_sums import vocabulary_sums
 
 
-class FinalLayer:
-    """What some neurons of the last layer write, as the raw weights have it."""
+class Written:
+    """What some neurons of the last layer write, as the raw weights have it, and what it does to logits."""
 
-    def __init__(self, model: Model, neurons: Sequence[int]) -> None:
+    def __init__(self, model: Model, neurons: Sequence[int], ids: slice = slice(None)) -> None:
         norm = model.modules.final_norm
-        w_u, head_bias = (values.float() for values in model.modules.unembedding)
+        w_u, head_bias = (values[..., ids].float() for values in model.modules.unembedding)
         w_out = model.raw_w_out(model.n_layers - 1)[list(neurons)].double()
         self.epsilon = norm.epsilon
         self.writes: Float64[Tensor, "neurons d_model"] = norm.centre(w_out)
         self.effects: Float[Tensor, "neurons vocabulary"] = centre((self.writes * norm.gain).float() @ w_u)
         self.base: Float[Tensor, " vocabulary"] = centre(norm.bias @ w_u + head_bias)
+
+    def scale(self, nominal: Tensor, linear: Tensor, square: Tensor) -> Float64[Tensor, "tokens variants"]:
+        """σ(Δ), at least what the norm's ε leaves of it.
+
+        Args:
+            nominal: (tokens,) float64, σ₀.
+            linear, square: (tokens, variants) float64, Δ·x·w̃ and Δ²·‖w̃‖².
+        """
+        d_model = self.writes.shape[1]
+        return (nominal[:, None].square() + (2 * linear + square) / d_model).clamp_min(self.epsilon).sqrt()
+
+
+class FinalLayer(Written):
+    """The same, with what sums over the vocabulary of all metrics are made of."""
+
+    def __init__(self, model: Model, neurons: Sequence[int]) -> None:
+        super().__init__(model, neurons)
         directions = self.effects.double()
         self._base_square = self.base.double().square().mean()
         self._effect_squares = directions.square().mean(1)
@@ -47,7 +64,7 @@ class FinalLayer:
         """
         n_ids = len(self.base)
         linear = (residual.double() @ self.writes.T)[:, chosen]
-        scales = self._scale(scale, linear * delta, delta**2 * self.writes.square().sum(1)[chosen])
+        scales = self.scale(scale, linear * delta, delta**2 * self.writes.square().sum(1)[chosen])
         s, t = scale[:, None] / scales, delta / scales
         logits = nominal.logits - self.base
         products = (logits @ self._columns).double() / n_ids
@@ -68,12 +85,7 @@ class FinalLayer:
         """One variant that changes several neurons; `delta` is (tokens, changed)."""
         change = delta @ self.writes[chosen]
         linear = (residual.double() * change).sum(1, keepdim=True)
-        scales = self._scale(scale, linear, change.square().sum(1, keepdim=True))
+        scales = self.scale(scale, linear, change.square().sum(1, keepdim=True))
         moved = delta.float() @ self.effects[chosen]
         logits = self.base + (scale[:, None].float() * (nominal.logits - self.base) + moved) / scales.float()
         return intervened_metrics(nominal, logits, scales[:, 0])
-
-    def _scale(self, nominal: Tensor, linear: Tensor, square: Tensor) -> Tensor:
-        """σ(Δ), at least what the norm's ε leaves of it."""
-        d_model = self.writes.shape[1]
-        return (nominal[:, None].square() + (2 * linear + square) / d_model).clamp_min(self.epsilon).sqrt()

@@ -23,7 +23,7 @@ BLOCK = 512
 ELEMENTS_AT_ONCE = {"cpu": 2**18, "cuda": 2**26}
 """Logits that the path of tensor operations holds at once."""
 
-_REORDERED = {"contract", "nsz", "reassoc"}
+REORDERED = {"contract", "nsz", "reassoc"}
 """Sums of fp32 may run in parallel lanes; NaN and infinity stay what they are."""
 _LOWEST = np.float32(-87)
 _LOG2_E, _LN2_HIGH, _LN2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -47,7 +47,7 @@ class VocabularySums:
 
 
 @intrinsic
-def _power_of_two(typing_context: Any, exponent: Any) -> Any:
+def power_of_two(typing_context: Any, exponent: Any) -> Any:
     """2**exponent as fp32, of an int32 from -126 to 127, by its bits: a call of exp2 would not run in lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -108,10 +108,10 @@ def _exponentials(values: np.ndarray, largest: float, powers: np.ndarray) -> Non
         k = np.rint(x * _LOG2_E)
         r = x - k * _LN2_HIGH - k * _LN2_LOW
         polynomial = ((((_P0 * r + _P1) * r + _P2) * r + _P3) * r + _P4) * r + _P5
-        powers[v] = (polynomial * (r * r) + r + _ONE) * _power_of_two(np.int32(k))  # type: ignore[call-arg]  # the typing context is numba's
+        powers[v] = (polynomial * (r * r) + r + _ONE) * power_of_two(np.int32(k))  # type: ignore[call-arg]  # the typing context is numba's
 
 
-@compiled("UniTuple(f4, 2)(f4[::1], f4[::1])", _REORDERED)
+@compiled("UniTuple(f4, 2)(f4[::1], f4[::1])", REORDERED)
 def _add_up(values: np.ndarray, powers: np.ndarray) -> tuple[np.float32, np.float32]:
     total, weighted = np.float32(0), np.float32(0)
     for v in range(len(values)):

@@ -23,7 +23,7 @@ FOUND = ("alphabet", "previous_token", "token_class", "unigram")
 ABSENT = (
     "anti_entropy", "antipodal", "attn_activation", "attn_deactivation", "bos", "context", "context_off", "dead", "duplicate",
     "entropy", "io_class", "near_dead", "ngram_detector", "partition", "position", "prediction", "suppression", "syntax",
-    "token_detector", "unexplained",
+    "token_detector", "token_frequency", "unexplained",
 )  # fmt: skip
 
 Asked = Callable[..., Answer]

@@ -56,6 +56,11 @@ PROMISED = {
     "logit_var kl delta_entropy entropy_standard_error",
     "entropy_neurons": "model layer neuron sign delta_entropy delta_scale p adjusted_p controls largest_control candidates",
     "entropy_candidates": "model layer neuron sign value delta_entropy delta_scale p adjusted_p controls candidates",
+    "neuron_confidence": "model layer neuron null_share frequency_cosine total_effect total_effect_se norm_share "
+    "frequency_share divergence_delta n_tokens",
+    "model_confidence": "model null_dimensions vocabulary pseudo_count n_tokens loss divergence",
+    "token_frequency_candidates": "model layer neuron promotes frequency_effect frequency_share p adjusted_p controls",
+    "token_frequency_neurons": "model layer neuron promotes frequency_effect frequency_share p adjusted_p controls",
     "attention_neurons": "model layer neuron head_layer head h correlation class",
     "neuron_head_scores": "model layer neuron head_layer head h h_sd h_scaled head_rank multiple_of_chance",
     "head_summaries": "model head_layer head chance_max_abs_h bos_norm_ratio",
