@@ -36,8 +36,8 @@ FILES = {
 TIMES = {"created_at", "started_at", "published_at", "finished_at", "written_at", "beat_at"}
 OF_PROVENANCE = {"models", "model_tensors", "runs", "run_parts", "run_jobs", "run_models"}
 """Tables whose checksum is over provenance as well."""
-EMPTY = {"class_activity"}
-"""Tables of parts in which a random model has no rows: no neuron of it acts on a few tokens alone."""
+EMPTY = {"class_activity", "detected_ngrams"}
+"""Tables of parts in which a random model may have no rows: hardly a neuron acts on a few tokens alone, or is active on one."""
 
 Dump = dict[str, list[dict[str, Any]]]
 
@@ -118,8 +118,7 @@ def both(server: URL, template: str, folder: Path, **settings: object) -> list[D
 def test_a_twin_has_the_same_rows_in_every_table(server: URL, template: str, folder: Path) -> None:
     """With every part there is, and a control: ids, names of features and labels included; not provenance and times."""
     one, other = both(server, template, folder, only=(), controls=1)
-    filled = {table for table in parts.tables() if one[table]}
-    assert filled == {*parts.tables()} - EMPTY and sum(map(len, one.values())) > 20_000
+    assert {table for table in parts.tables() if not one[table]} <= EMPTY and sum(map(len, one.values())) > 20_000
     differ = {(table, name) for table, name in differences(one, other) if name not in TIMES}
     told = [row["table_name"] for row, there in zip(one["run_checksums"], other["run_checksums"], strict=True) if row != there]
     assert differ - {("runs", "code_version")} == FILES, "the code's version may change beside the test"
