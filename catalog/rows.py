@@ -66,6 +66,7 @@ class ModelRow(NamedTuple):
     weight_processing: str
     source: str
     control_of: str | None = None
+    quantisation: str | None = None
 
 
 class ModelIds(NamedTuple):

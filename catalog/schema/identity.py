@@ -54,13 +54,20 @@ models = table(
     column("tokenizer_id", Integer, "Its tokenizer.", refers("tokenizers.id")),
     column("weights_sha256", Text, "sha256 over names, shapes and fp32 bytes of the raw parameters."),
     column("weight_processing", Text, "How the weights were folded and centred (SPEC 0.2)."),
-    column("source", Text, "Folder or hub name that it was read from."),
+    column("source", Text, "Folder, GGUF file or hub name that it was read from."),
     column("behaviour", JSONB, "What the config makes the model compute: activation, eps, heads, rotary keys and the like."),
     column("identity", Text, "sha256 over weights_sha256 and behaviour; equal for equal models, whatever they are called."),
     column(
         "control_of",
         Text,
         "Of a control: identity of the model whose neurons' input weights it has permuted. NULL of models that readers see.",
+        null=True,
+    ),
+    column(
+        "quantisation",
+        Text,
+        "Of a GGUF file: how many of its tensors are stored in each type. Weights, and all statistics, are of the values that "
+        "they stand for. NULL of other checkpoints.",
         null=True,
     ),
     unique("name", "revision", serves="ingest: whether a name and revision are taken"),

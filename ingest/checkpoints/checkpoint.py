@@ -26,6 +26,7 @@ from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.behaviour import ModelIdentity, behaviour_of
 from ingest.checkpoints.config import head_width, read_config
 from ingest.checkpoints.files import load_model, load_tokenizer, weights_sha256
+from ingest.checkpoints.gguf_file import read_header
 from ingest.checkpoints.modules import Modules, Watch
 from ingest.checkpoints.processing import ProcessedWeights, processed_weights, processing_of
 from ingest.checkpoints.signs import apply_sign_rule
@@ -52,6 +53,10 @@ class Checkpoint:
     identity: ModelIdentity
     model: nn.Module
     weight_processing: str
+    quantisation: str | None = None
+    """How many tensors a GGUF file stores in each type; None of other checkpoints. `model` has the values they stand for."""
+    quantised: list[str] = field(default_factory=list)
+    """The types among those that store blocks, no numbers."""
     weights: ProcessedWeights = field(init=False, repr=False)
 
     @property
@@ -153,6 +158,8 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         identity=identity,
         model=model,
         weight_processing=processing_of(modules.architecture, capped=bool(getattr(config, "final_logit_softcapping", None))),
+        quantisation=None if source.file is None else read_header(source.file).quantisation,
+        quantised=[] if source.file is None else read_header(source.file).quantised,
     )
 
 

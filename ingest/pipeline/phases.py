@@ -230,4 +230,5 @@ class RunWork:
             weight_processing=checkpoint.weight_processing,
             source=checkpoint.source,
             control_of=None if self.inputs.original is None else self.inputs.original.identity.sha256,
+            quantisation=checkpoint.quantisation,
         )

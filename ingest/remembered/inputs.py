@@ -37,6 +37,8 @@ class ModelFacts:
     tokenizer_sha256: str
     has_newline: bool
     n_ctx: int
+    quantised: list[str]
+    """Types in which a GGUF file stores weights that are no numbers."""
 
     @property
     def identity(self) -> ModelIdentity:
@@ -64,7 +66,16 @@ def facts_of(checkpoint: "Checkpoint", tokenizer: "TokenizerInfo") -> ModelFacts
     """What to remember of a checkpoint that was read."""
     identity = checkpoint.identity
     has_newline = tokenizer.newline_id is not None
-    return ModelFacts(identity.weights_sha256, identity.behaviour, tokenizer.sha256, has_newline, checkpoint.n_ctx)
+    return ModelFacts(
+        identity.weights_sha256, identity.behaviour, tokenizer.sha256, has_newline, checkpoint.n_ctx, checkpoint.quantised
+    )
+
+
+def told_of(name: str, quantised: Sequence[str]) -> list[str]:
+    """What a person is told of a model."""
+    if not quantised:
+        return []
+    return [f"{name} is quantised ({', '.join(quantised)}), so all that is told is of the weights that its blocks stand for"]
 
 
 def read_model(source: ModelSource) -> entries.Reading | None:
@@ -99,7 +110,9 @@ def _folder(source: ModelSource) -> Path | None:
 
 
 def _state_of_folder(folder: Path) -> entries.State | None:
-    """Every file below the folder, through links too; each folder once, for links can go round."""
+    """Every file below the folder, through links too; each folder once, for links can go round. Of a GGUF file: itself."""
+    if folder.is_file():
+        return entries.state_of({folder.name: folder}, entries.SMALL)
     files: dict[str, Path] = {}
     seen: set[tuple[int, int]] = set()
     for top, folders, names in os.walk(folder, followlinks=True):
@@ -170,6 +183,8 @@ def recall_inputs(settings: IngestSettings) -> Asked | None:
     if len(models) < len(sources) or not _belong_together(models):
         return None
     sentences = [] if models[0].has_newline else [NO_NEWLINE]
+    for source, facts in zip(sources, models, strict=True):
+        sentences += told_of(source.name, facts.quantised)
     tokenizer = models[0].tokenizer_sha256
     try:
         context = context_length(settings.context, [facts.n_ctx for facts in models])
