@@ -47,6 +47,8 @@ class CorpusShape(NamedTuple):
     """Kept tokens, the first of the corpus, whose n-grams are counted, if it has so many."""
     n_divisions: int = 0
     """Ways in which features of the current and of the previous token divide the positions."""
+    n_ids: int = 0
+    """Token ids that occur; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,11 @@ class LayerShape:
     corpus: CorpusShape
     seed: int = 0
     """Of what is sampled."""
+
+    @property
+    def n_ids(self) -> int:
+        """The most token ids that occur: sums by id have a row for each."""
+        return min(self.corpus.n_ids or self.d_vocab, self.d_vocab)
 
     @property
     def bit_tokens(self) -> int:

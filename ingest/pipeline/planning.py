@@ -137,6 +137,7 @@ class RunPlanner:
             n_topics=0 if topics is None else len(topics.topics),
             ngram_tokens=self.settings.ngram_tokens,
             n_divisions=0 if features is None else features.n_divisions,
+            n_ids=len(corpus.ids),
         )
 
     def _topics(self, known: reuse.Known, progress: Progress) -> Topics:

@@ -160,7 +160,8 @@ def _tokens(settings: IngestSettings, source: ModelSource, config: Any, context:
         tokenizer = load_tokenizer(source, config.vocab_size)
         info = tokenizer_identity(tokenizer)
         corpus = open_corpus(settings, info, tokenizer, context, progress)
-        shape = CorpusShape(corpus.n_rows, context, corpus.n_subsets, COMPONENTS, settings.ngram_tokens, DIVISIONS)
+        sizes = corpus.n_subsets, COMPONENTS, settings.ngram_tokens, DIVISIONS, len(corpus.ids)
+        shape = CorpusShape(corpus.n_rows, context, *sizes)
         return _Tokens(tokenizer, info, corpus, shape)
     n_rows = max(1, (settings.max_tokens or 0) // context) if settings.needs_corpus else 0
     shape = CorpusShape(n_rows, context, 1, COMPONENTS, settings.ngram_tokens, DIVISIONS)
