@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 SHOWN_NGRAMS = 6
 SHOWN_SUBTYPES = 12
-READ_AGAIN = ("entropy", "ablations")
-"""Parts for which the first rows of the corpus are read once more."""
 STATES = {"yes": " (universal)", "no": "", "undecided": " (undecided)"}
 NONE = "- none\n"
 SCIENCE = (
@@ -121,7 +119,7 @@ def _corpus(run: Record) -> str:
     tokens, first = run["n_tokens"], []
     if run["control_tokens"] is not None and run["control_tokens"] < tokens:
         first.append(f"its control read the first {run['control_tokens']:,}")
-    if {*READ_AGAIN} & {*run["parts"]} and (run["intervention_tokens"] or tokens) < tokens:
+    if run["intervention_tokens"] is not None and run["intervention_tokens"] < tokens:
         first.append(f"neurons were held and taken away on the first {run['intervention_tokens']:,}")
     told = "; ".join([f"{run['n_kept']:,} of them kept", *first])
     return f" on {tokens:,} tokens of {_place(run['corpus'])} ({told})"
