@@ -83,7 +83,7 @@ class TokenizerRow(NamedTuple):
 
     sha256: str
     n_tokens: int
-    bos_id: int
+    bos_id: int | None
     newline_id: int | None
     token_bytes: list[bytes | None]
     """Bytes of each id; None for unknown text, and for an id of no token."""
@@ -122,6 +122,8 @@ class CorpusRow(NamedTuple):
     n_files_left_out: int
     n_documents: int | None
     """With a token in the rows."""
+    begins_with_bos: bool = True
+    """Every row does."""
 
 
 class FeatureRow(NamedTuple):

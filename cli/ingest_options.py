@@ -78,6 +78,9 @@ class Options:
         Words, typer.Option("--exclude", help="Patterns, with commas, of a folder's files to leave out: '**/*.json'.")
     ]
     keep_eos: Annotated[bool, typer.Option("--keep-eos", help="Keep end-of-text tokens between documents.")]
+    bos: Annotated[
+        str, typer.Option("--bos", help="BOS before every row: auto, as the tokenizer's files have it; always; never.")
+    ]
     min_count: Annotated[
         int, typer.Option("--min-count", help="Occurrences that a token needs to be among a neuron's top tokens.")
     ]

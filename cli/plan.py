@@ -88,5 +88,5 @@ def _summary(planned: "Preview") -> None:
         f"about {seconds:,.0f} s on one such device{more}, by rates measured now: products {rates.product_flop / 1e9:,.0f} "
         f"GFLOP/s, forward passes {rates.forward_flop / 1e9:,.0f} GFLOP/s"
     )
-    for sentence in planned.unknown:
+    for sentence in planned.told:
         talk(sentence)

@@ -11,6 +11,7 @@ from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, check_family, open_checkpoint
 from ingest.checkpoints.first_looks import context_length
 from ingest.checkpoints.twins import twin_of
+from ingest.corpus.bos import RowStart, row_start
 from ingest.corpus.rows import TokenCorpus, first_rows
 from ingest.corpus.syntax.annotate import check_installed
 from ingest.corpus.tokenising import tokenise
@@ -37,6 +38,8 @@ class Inputs:
     device: torch.device
     device_description: str
     memory_bytes: int
+    start: RowStart
+    """With what rows begin."""
     original: Checkpoint | None = None
     """Of a control: the model that it is a twin of."""
     whole_corpus: TokenCorpus | None = None
@@ -75,7 +78,7 @@ class Inputs:
     @property
     def asked(self) -> Asked:
         """What a run is recognised by; what there is to tell was told when they were read."""
-        return Asked(self.model_keys, self.context, None if self.corpus is None else self.corpus.meta, [])
+        return Asked(self.model_keys, self.context, self.start, None if self.corpus is None else self.corpus.meta, [])
 
 
 def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
@@ -106,6 +109,9 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
     for checkpoint in checkpoints:
         for sentence in told_of(checkpoint.name, checkpoint.quantised):
             progress.say(sentence)
+    start = row_start(settings.bos, tokenizer.bos)
+    for sentence in start.told(settings.parts):
+        progress.say(sentence)
     context = context_length(settings.context, [checkpoint.n_ctx for checkpoint in checkpoints])
     corpus = None
     if settings.needs_corpus:
@@ -123,6 +129,7 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
         device=device,
         device_description=describe(device),
         memory_bytes=memory_budget(device, settings.memory_gb),
+        start=start,
     )
     return inputs if settings.control is None else control_inputs(inputs, settings)
 
@@ -167,6 +174,7 @@ def open_corpus(
         keep_eos=settings.keep_eos,
         cache_dir=home() / "corpora",
         progress=progress.advance,
+        bos=settings.bos,
     )
     reading.remember(facts_of_corpus(corpus))
     for sentence in sentences(corpus.meta):

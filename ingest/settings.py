@@ -10,6 +10,7 @@ from typing import Any
 from catalog import parts
 from catalog.errors import InputError, did_you_mean
 from catalog.settings import staging_folder
+from ingest.corpus.bos import RowStart, check_mode
 from ingest.corpus.files import UTF_8, CorpusSource, check_source
 from ingest.corpus.syntax import DEFAULT_PIPELINE
 
@@ -75,6 +76,8 @@ class IngestSettings:
     exclude: tuple[str, ...] = ()
     """Glob patterns of files that are not."""
     keep_eos: bool = False
+    bos: str = "auto"
+    """Whether rows begin with BOS: auto, always or never; see `ingest.corpus.bos`."""
     min_count: int = 75
     """Occurrences that a token needs to enter a neuron's list of top tokens (§3.3)."""
     ngram_tokens: int = NGRAM_TOKENS
@@ -121,6 +124,15 @@ class IngestSettings:
     def controlled_parts(self) -> tuple[str, ...]:
         """Those of the parts that controls are measured by."""
         return tuple(part for part in self.parts if part in parts.of_controls())
+
+    def defined(self, start: RowStart) -> "IngestSettings":
+        """With the parts alone that can be measured on such rows.
+
+        Raises:
+            InputError: none of them can.
+        """
+        known = start.defined(self.parts)
+        return self if known == self.parts else replace(self, only=known)
 
     def of_control(self, number: int, model: str) -> "IngestSettings":
         """What is asked for of one control.
@@ -170,6 +182,7 @@ class IngestSettings:
             )
         check_device_name(self.device)
         check_precision_name(self.precision, self.device)
+        check_mode(self.bos)
         self._check_ranges()
         source = self.corpus_source
         if self.needs_corpus and source is not None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from tests.factories import UNUSED_IDS, byte_bpe_tokenizer, randomise, save_checkpoint
@@ -51,3 +52,13 @@ def tiny_decoder(
     randomise(model, seed)
     save_checkpoint(model, tokenizer, folder)
     return folder
+
+
+@torch.no_grad()
+def apply_sign_rule(raw: Any) -> None:
+    """Gated neurons of a Llama have the sign of gate·in, the gains of the norm folded in."""
+    for block in raw.model.layers:
+        mlp, gain = block.mlp, block.post_attention_layernorm.weight
+        signs = torch.where((mlp.gate_proj.weight * gain * mlp.up_proj.weight * gain).sum(1) < 0, -1.0, 1.0)
+        for parameter in (mlp.up_proj.weight, mlp.up_proj.bias, mlp.down_proj.weight.T):
+            parameter.mul_(signs if parameter.ndim == 1 else signs[:, None])

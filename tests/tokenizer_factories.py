@@ -5,9 +5,10 @@ The lines are few and the vocabularies small on purpose: characters outside them
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from tests.factories import random_texts
@@ -116,3 +117,30 @@ def _with_bytes(tokenizer: Tokenizer) -> dict[str, Any]:
     for token in content["added_tokens"]:
         assert token["content"] in SPECIAL.values()
     return content | {"model": model}
+
+
+def qwen_tokenizer(folder: Path | None = None, texts: Sequence[str] | None = None) -> PreTrainedTokenizerFast:
+    """Byte-level BPE as Qwen's: no BOS; documents end with one special token, turns of a chat with another."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(list(PLAIN if texts is None else texts), trainer)
+    tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    tokenizer.add_tokens([AddedToken("<tool_call>", special=False, normalized=False)])
+    made = wrapped(tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    if folder is not None:
+        made.save_pretrained(folder)
+    return made
+
+
+def with_template(tokenizer: PreTrainedTokenizerFast, template: str) -> PreTrainedTokenizerFast:
+    """The tokenizer with a template of what is put about a text, such as Llama's `<s> $A`."""
+    content = described(tokenizer.backend_tokenizer)
+    made = Tokenizer.from_str(json.dumps(content))
+    named = {token: made.token_to_id(token) for token in template.split() if not token.startswith("$")}
+    pair, special = f"{template} $B:1", [*named.items()]
+    made.post_processor = processors.TemplateProcessing(single=template, pair=pair, special_tokens=special)
+    return wrapped(made, **{name: getattr(tokenizer, name) for name in SPECIAL if getattr(tokenizer, name) is not None})

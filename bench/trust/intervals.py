@@ -30,6 +30,7 @@ from bench.trust.place import ingested, own_catalog, rows
 from cli.markdown import table
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ingest.corpus.bos import row_start
 from ingest.corpus.tokenizer import text_encoder, tokenizer_identity
 from ingest.statistics.jackknife import N_BLOCKS
 
@@ -63,14 +64,15 @@ def documents() -> list[dict[str, str]]:
 def active_documents(checkpoint: Checkpoint, texts: Sequence[str]) -> np.ndarray:
     """(documents, neurons) bool: whether a token of the document activates the neuron."""
     info = tokenizer_identity(checkpoint.tokenizer)
-    width = checkpoint.n_ctx - 1
+    bos_id = row_start("auto", info.bos).bos_id
+    width = checkpoint.n_ctx - (bos_id is not None)
     active = np.zeros((len(texts), checkpoint.n_layers * checkpoint.d_mlp), dtype=bool)
     for document, ids in enumerate(text_encoder(checkpoint.tokenizer)(list(texts))):
         for start in range(0, len(ids), 8 * width):
             piece = ids[start : start + 8 * width]
             piece = piece[: len(piece) // width * width] or piece
             body = np.array(piece).reshape(-1, min(width, len(piece)))
-            tokens = torch.from_numpy(np.insert(body, 0, info.bos_id, axis=1))
+            tokens = torch.from_numpy(body if bos_id is None else np.insert(body, 0, bos_id, axis=1))
             kept = torch.from_numpy(~np.isin(tokens.numpy(), list(info.masked_ids))).flatten()
 
             def keep(layer: int, pre: torch.Tensor, post: torch.Tensor, document: int = document, kept: Any = kept) -> None:

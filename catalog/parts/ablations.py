@@ -86,6 +86,8 @@ PART = Part(
     about="what heads do without it",
     reads="corpus",
     settings=("intervention_tokens", "ablation_pairs"),
+    defined_by_bos="what heads do without neurons that turn them to BOS or away, and how little they write at it",
+    needs_bos=True,
     group="roles",
     rows=(
         Rows(ablation_relations, "some", condition=_RELATIONS_OF_THE_RUN, asked_too=True, measurement=_KEY),

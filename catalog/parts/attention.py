@@ -18,7 +18,8 @@ head_scores = table(
     column("head_rank", SmallInteger, "Place by |h| among all neurons, for the 50 first of the head; else NULL.", null=True),
     column("largest", Boolean, "Whether it is the neuron's largest h."),
     column("smallest", Boolean, "Whether it is the neuron's smallest h."),
-    comment="How each neuron's output moves heads of later layers towards BOS: the first 50 of a head, the ends of a neuron.",
+    comment="How each neuron's output moves heads of later layers towards BOS: the first 50 of a head, the ends of a neuron. "
+    "None of runs whose rows begin without BOS.",
     serves="show and neuron_head_scores: the heads that a neuron moves",
 )
 index(
@@ -36,7 +37,7 @@ head_baselines = table(
     *of_head(),
     column("max_abs_h", REAL, "Largest |h| of random unit vectors in place of the neurons, seeded (SPEC 9.1)."),
     column("sd_h", REAL, "Standard deviation of their h."),
-    comment="What h is by chance, per head.",
+    comment="What h is by chance, per head; of runs whose rows begin with BOS.",
     serves="head_summaries: what h is by chance on the heads of a model",
 )
 
@@ -76,6 +77,11 @@ _CLOSEST = """SELECT s.model, s.layer, s.neuron, s.head_layer, s.head, s.h, s.mu
                ORDER BY s.h {order}, 1, 2, 3 LIMIT :shown"""
 
 
+# Of a model with one layer there is no h either, and yet it was looked for.
+_WITH_BOS = """NOT EXISTS (SELECT FROM run_parts
+             WHERE run_id = :run_id AND part = 'attention' AND settings ->> 'bos' = 'never')"""
+
+
 def _words(evidence: Evidence) -> str:
     head = f"{evidence['head_layer']}.{evidence['head']}"
     said = f"h = {signed(evidence['h'])} on head {head}, by chance at most {shown(evidence['chance'])}"
@@ -93,8 +99,10 @@ def _rule(family: str, about: str, end: str, signed_h: str, test: str, correlati
     decides = f"{test} {threshold(family, correlation.parameter)}"
     select = _ATTENTION.format(end=end, signed=signed_h, test=decides, multiple=threshold(family, "min_multiple"))
     closest = _CLOSEST.format(order="DESC" if end == "largest" else "ASC")
-    unless = "the models have no later layer"
-    return Rule(family, about, select, _words, (multiple, correlation), closest=closest, unless=unless, is_cause=True)
+    return Rule(
+        family, about, select, _words, (multiple, correlation), needs=_WITH_BOS, lacking="its rows begin without BOS",
+        closest=closest, unless="the models have no later layer", is_cause=True,
+    )  # fmt: skip
 
 
 VIEWS = (
@@ -190,7 +198,8 @@ PART = Part(
     name="attention",
     about="heads of later layers that it turns towards BOS or away",
     reads="weights",
-    settings=("context", "seed"),
+    settings=("context", "seed", "bos"),
+    defined_by_bos="h of neurons and heads",
     group="roles",
     rows=(Rows(head_scores, "some"), Rows(head_baselines, "model"), Rows(head_compositions, "some")),
     views=VIEWS,

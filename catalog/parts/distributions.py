@@ -40,8 +40,8 @@ distribution_statistics = table(
     "distribution_statistics",
     *of_neuron(),
     *(_quantile(values, share) for values in ("pre", "post") for share in QUANTILES),
-    number("bos_activation", "Post on BOS, at position 0 (SPEC 6.7)."),
-    number("bos_ratio", "bos_activation over the larger of 0.1 and the 99.9th percentile of post."),
+    number("bos_activation", "Post on BOS, at position 0 (SPEC 6.7); NULL where rows begin without BOS."),
+    number("bos_ratio", "bos_activation over the larger of 0.1 and the 99.9th percentile of post; NULL where that is."),
     comment="Quantiles of activations on kept tokens, and the activation on BOS.",
 )
 
@@ -140,6 +140,11 @@ SELECT 'neuron ' || neuron_id || ' with mean ' || whole.post_mean || ' and ' || 
         OR abs(whole.mean - pooled.mean) > 1e-3 * sqrt(whole.var) + 1e-6 * abs(whole.mean) + 1e-6
         OR abs(whole.post_mean - pooled.post_mean) > 1e-3 * sqrt(whole.post_var) + 1e-6 * abs(whole.post_mean) + 1e-6)"""
 
+_BOS_KNOWN = """
+SELECT 'neuron ' || d.neuron_id AS what
+  FROM distribution_statistics d JOIN runs r ON r.id = d.run_id JOIN corpora c ON c.id = r.corpus_id
+ WHERE d.run_id = :run_id AND (d.bos_activation IS NOT NULL) <> c.begins_with_bos"""
+
 _SHARES = ", ".join(
     f"({share}::double precision, d.{_quantile_name('pre', share)}, d.{_quantile_name('post', share)})" for share in QUANTILES
 )
@@ -173,6 +178,7 @@ PART = Part(
     about="histograms, quantiles, BOS, moments per subset",
     reads="corpus",
     version=3,
+    defined_by_bos="the activation on BOS",
     rows=(
         Rows(histograms, "neuron"),
         Rows(distribution_statistics, "neuron"),
@@ -195,6 +201,8 @@ PART = Part(
                     "min_ratio", 3, "Activation on BOS over the 99.9th percentile of post that more than suffices (SPEC 6.7)."
                 ),
             ),
+            needs="EXISTS (SELECT FROM distribution_statistics WHERE run_id = :run_id AND bos_ratio IS NOT NULL)",
+            lacking="its rows begin without BOS",
             closest=measured(
                 "public.distribution_statistics", "s.bos_activation, s.post_p99_9, s.bos_ratio", "s.bos_ratio DESC"
             ),
@@ -203,6 +211,9 @@ PART = Part(
         ),
         *context_rules.RULES,
     ),
-    checks=(Check("activations on all subsets are those of the whole", _SUBSETS_SUM_UP),),
+    checks=(
+        Check("activations on all subsets are those of the whole", _SUBSETS_SUM_UP),
+        Check("the activation on BOS is known where rows begin with it, and nowhere else", _BOS_KNOWN),
+    ),
     page=PAGE,
 )

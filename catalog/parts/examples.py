@@ -25,7 +25,12 @@ examples = table(
     column("rank", SmallInteger, "1 is the highest value of the kind.", check("rank_positive", "rank >= 1"), key=True),
     column("value", REAL, "Post at the token, as it is: not above 0 where a neuron has nothing better."),
     column("row", Integer, "Row of the corpus, in the order of the run.", check("row_not_negative", '"row" >= 0')),
-    column("position", Integer, "In the row; 0 is BOS, which is no example.", check("position_positive", '"position" >= 1')),
+    column(
+        "position",
+        Integer,
+        "In the row, from 0; BOS, which is no example, is at 0 where rows begin with it.",
+        check("position_not_negative", '"position" >= 0'),
+    ),
     column(
         "quantile",
         REAL,
@@ -52,7 +57,7 @@ corpus_rows = table(
     column("corpus_id", Integer, "The corpus.", refers("corpora.id", cascade=True), key=True),
     column("row", Integer, "Place of the row, from 0.", key=True, autoincrement=False),
     column("subset", Text, "The subset that it is of; NULL where the corpus has none.", null=True),
-    column("tokens", ARRAY(Integer), "Token ids, BOS first."),
+    column("tokens", ARRAY(Integer), "Token ids, BOS first where rows begin with it."),
     comment="Rows of a corpus that hold an example of a neuron.",
     serves="neuron_examples: the row of the corpus that an example is in",
     used="""t.corpus_id = (SELECT corpus_id FROM runs WHERE id = :run_id)
@@ -76,8 +81,10 @@ _EXAMPLE_ROWS = """
 SELECT 'an example of neuron ' || e.neuron_id || ' at row ' || e.row || ', position ' || e.position AS what
   FROM examples e
   JOIN runs r ON r.id = e.run_id
+  JOIN corpora o ON o.id = r.corpus_id
   LEFT JOIN corpus_rows c ON c.corpus_id = r.corpus_id AND c.row = e.row
- WHERE e.run_id = :run_id AND c.tokens[e.position + 1] IS DISTINCT FROM e.token_id"""
+ WHERE e.run_id = :run_id
+   AND (c.tokens[e.position + 1] IS DISTINCT FROM e.token_id OR e.position < o.begins_with_bos::int)"""
 
 _EXAMPLE_RANKS = """
 SELECT 'neuron ' || neuron_id || ' with rank ' || rank AS what

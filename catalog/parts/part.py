@@ -118,8 +118,12 @@ class Part:
     """Of the definitions: raised whenever a number changes its meaning, for results of other versions are never mixed."""
     settings: tuple[str, ...] = ()
     """Names of settings of an ingest that change its numbers, beyond those that make a run. Another value of one has the part
-    measured again, and no other. What makes a run (context, seed, precision) is named by parts that read no corpus: a run of
-    weights is made of its models alone, and any run may answer for its parts."""
+    measured again, and no other. What makes a run (context, seed, precision, bos) is named by parts that read no corpus: a run
+    of weights is made of its models alone, and any run may answer for its parts."""
+    defined_by_bos: str = ""
+    """What of it BOS defines, so that runs whose rows begin without BOS do not have it."""
+    needs_bos: bool = False
+    """That is all of it."""
     group: str = ""
     """What else `--only` calls it, together with others."""
     views: tuple[View, ...] = ()

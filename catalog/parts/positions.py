@@ -24,7 +24,7 @@ position_statistics = table(
         "Of being active and the position, without BOS, in nats (VO 5.1, SPEC 12.8); NULL below 1,000 rows.",
         check("mutual_information_range", "mutual_information BETWEEN 0 AND 0.6932"),
     ),
-    number("mutual_information_bos", "The same with BOS's position."),
+    number("mutual_information_bos", "The same with BOS's position; NULL where rows begin without BOS."),
     number("pos_std", "Standard deviation over positions of the mean post."),
     number("pos_std_mean", "Mean over positions of the standard deviation of post over rows."),
     column(
@@ -43,7 +43,7 @@ position_statistics = table(
     column(
         "curve",
         ARRAY(REAL),
-        "Frequency at each position, BOS first; of neurons with at least 0.01 nats.",
+        "Frequency at each position, BOS first where rows have it; of neurons with at least 0.01 nats.",
         null=True,
     ),
     error_of("mutual_information"),
@@ -103,7 +103,7 @@ VIEWS = (
   FROM {members} m
  CROSS JOIN LATERAL (
        SELECT n.layer, count(DISTINCT n.id) AS neurons, count(DISTINCT place.position) AS covered,
-              max(c.context_length) - 1 AS positions
+              max(c.context_length - c.begins_with_bos::int) AS positions
          FROM public.neurons n
          JOIN public.labels l
            ON l.run_id = m.run_id AND l.neuron_id = n.id AND l.family = 'position' AND l.subtype = 'oscillatory'
@@ -130,6 +130,7 @@ PART = Part(
     about="frequency by position in the row",
     reads="corpus",
     version=2,
+    defined_by_bos="what the position tells with that of BOS",
     rows=(Rows(position_statistics, "neuron"),),
     views=VIEWS,
     rules=(

@@ -26,7 +26,7 @@ from catalog.server.engine import driver_of, give_back, lock_session
 TAKE_OVER_SECONDS = 3.0
 """How long a lock may outlive the process that held it: the server takes a moment to see that it is gone."""
 
-LIBRARIES = ("torch", "transformer_lens", "transformers", "numpy", "psycopg")
+LIBRARIES = ("torch", "transformers", "numpy", "psycopg")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -25,7 +26,7 @@ tokenizers = table(
     column("id", Integer, "Surrogate key.", Identity(), key=True),
     column("sha256", Text, "sha256 of all that decides token ids or bytes; equal tokenizers share a row."),
     column("n_tokens", Integer, "Token ids that the tokenizer can produce.", check("n_tokens_positive", "n_tokens > 0")),
-    column("bos_id", Integer, "Id put before every row."),
+    column("bos_id", Integer, "Id of BOS, put before rows that begin with it; NULL if there is none.", null=True),
     column("newline_id", Integer, "The one id whose bytes are a newline alone; NULL if there is none.", null=True),
     unique("sha256", serves="publication: whether the tokenizer is known"),
     comment="Tokenizers. Models of one run share one.",
@@ -152,6 +153,7 @@ corpora = table(
         "Documents with a token in the rows; NULL for the first rows of a corpus that a control reads.",
         null=True,
     ),
+    column("begins_with_bos", Boolean, "Rows begin with the tokenizer's BOS, else with text.", server_default=text("true")),
     unique("token_sha256", serves="publication: whether the corpus is known"),
     comment="Tokenised, packed and hashed token sets (SPEC 1).",
     serves="the joins of runs with their corpus",

@@ -20,6 +20,7 @@ def read_again(settings: MeasureSettings, of_run: ModelOfRun, progress: Progress
     run, as_read = f"run {of_run.run_id}", settings_again(settings, of_run)
     try:
         inputs = load_inputs(as_read, progress)
+        inputs.start.defined(as_read.parts)
     except (InputError, OSError) as error:
         raise unreadable(of_run, error) from None
     if inputs.identities != [of_run.identity]:

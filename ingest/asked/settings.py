@@ -90,6 +90,7 @@ class AblateSettings(MeasureSettings):
             InputError: no head, or one that the neuron's output does not reach.
             NotFoundError: no such neuron or head.
         """
+        _check_bos(of_run)
         if not self.heads:
             raise InputError("no head is given; name one or more of a later layer than the neuron's.")
         of_run.neuron_id(*self.neuron)
@@ -176,6 +177,15 @@ def check_reach(of_run: ModelOfRun, pair: Pair, parallel: bool) -> None:
         check_pair(of_run.n_layers, of_run.d_mlp, of_run.n_heads, pair, parallel)
     except ValueError as error:
         raise InputError(f"{of_run.model}: {error}") from None
+
+
+def _check_bos(of_run: ModelOfRun) -> None:
+    """Raises:
+    InputError: rows of the run begin without BOS, towards which heads turn.
+    """
+    bos = of_run.settings.get("bos", {})  # runs of before it could be otherwise say nothing
+    if not bos.get("prepended", True):
+        raise InputError(f"run {of_run.run_id} has no attention to BOS to measure: its rows begin without ({bos['reason']}).")
 
 
 def _held(of_run: ModelOfRun, neurons: list[tuple[int, int]]) -> tuple[int, str]:

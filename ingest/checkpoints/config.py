@@ -34,7 +34,9 @@ def read_config(source: ModelSource) -> Any:
     if header is not None:
         check_header(header)
     elif source.is_local:
-        refuse_code(source, "config.json", config_text(source).get("auto_map"))
+        said = config_text(source)
+        refuse_code(source, "config.json", said.get("auto_map"))
+        refuse_architecture(source, said.get("model_type"))
     config = load(source, "configuration", AutoConfig.from_pretrained, **WRAPPING, **source.in_folder)
     if header is not None:
         complete(config, header)
@@ -74,9 +76,10 @@ def _check_values(source: ModelSource, config: Any) -> None:
         refuse("n_heads", f"no divisor of the {config.hidden_size} dimensions of the residual")
     if getattr(config, reads["activation_function"]) not in ACT2FN:
         refuse("activation_function", "no activation function that is known")
-    eps = getattr(config, reads.get("norm_eps", ""), 0.0)
+    named = "rms_norm_eps" if "rms_norm_eps" in reads else "layer_norm_eps"
+    eps = getattr(config, reads.get(named, ""), 0.0)
     if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not (math.isfinite(eps) and eps >= 0):
-        refuse("norm_eps", "no finite number from 0")
+        refuse(named, "no finite number from 0")
     seed = getattr(config, "seed", None)
     if seed is not None and (type(seed) is not int or not -LARGEST_SEED <= seed <= LARGEST_SEED):
         refuse("seed", "no whole number of 64 bits (it is kept with the model, and may be left out)")

@@ -18,6 +18,7 @@ from ingest.checkpoints.first_looks import check_pieces, refuse_code
 from ingest.checkpoints.gguf_file import read_header
 from ingest.checkpoints.gguf_model import left_over, read_tokenizer
 from ingest.checkpoints.libraries import load
+from ingest.checkpoints.tokenizer_config import keep_statements
 
 HARMLESS = re.compile(r"\.(attn|attention)\.(bias|masked_bias)$|\.rotary_emb\.inv_freq$")
 """Tensors that old checkpoints carry and models no longer take: causal masks, and frequencies that follow from the config."""
@@ -38,6 +39,7 @@ def load_tokenizer(source: ModelSource, d_vocab: int) -> Any:
     tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained)
     if _pads_by_chance(source, tokenizer):
         tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained, pad_token=None)
+    keep_statements(tokenizer, load(source, "tokenizer", get_tokenizer_config))
     return _within(source, tokenizer, d_vocab)
 
 

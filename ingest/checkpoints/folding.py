@@ -7,14 +7,14 @@ reader of the residual stream sees is taken out of the matrices that write into 
     values     b_O = b_O + Σ b_V·W_O, for every row of attention sums to one
 
 A norm between what a block writes and the residual stream (post-norm) stays where it is: nothing can be folded through it.
-Everything is float64.
+Everything is computed in float64, and kept in the model's precision.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ingest.checkpoints.attention_matrices import Heads, Kind, read_heads, write_heads
 from ingest.checkpoints.modules import Linear, Modules, Norm
@@ -35,7 +35,7 @@ class FoldedBlock:
 
 @dataclass(frozen=True)
 class Folded:
-    """All matrices of a model after weight processing, float64."""
+    """All matrices of a model after weight processing, in its precision."""
 
     blocks: list[FoldedBlock]
     unembedding: Linear
@@ -53,21 +53,16 @@ def fold(modules: Modules, d_head: int, capped: bool) -> Folded:
     if not capped:
         weight, bias = unembedding
         unembedding = Linear(weight - weight.mean(1, keepdim=True), bias - bias.mean())
-    return Folded(blocks, unembedding)
+    return Folded(blocks, _as(unembedding, modules.unembedding.weight))
 
 
 def put_into(model: nn.Module, architecture: str, folded: Folded) -> None:
     """Put processed matrices into a raw model, in its precision, and leave its norms nothing but to normalise."""
+    put_blocks_into(model, architecture, folded)
     modules = Modules(model, architecture)
-    norms = {modules.last_norm}
     for layer, block in enumerate(folded.blocks):
-        names = (modules.architecture.attention_norm, modules.architecture.mlp_norm)
-        norms |= {modules.blocks[layer].get_submodule(name) for name in names if name is not None}
-        write_heads(modules, layer, block.heads)
-        for name, matrix in _named(modules, block):
-            modules.replace(layer, name, matrix)
-    for norm in norms:
-        modules.neutralise(norm)
+        modules.replace(layer, modules.architecture.output, block.output)
+    modules.neutralise(modules.last_norm)
     like, (weight, bias) = next(model.parameters()), folded.unembedding
     unembedding = nn.Linear(*weight.shape).to(like)
     with torch.no_grad():
@@ -76,11 +71,24 @@ def put_into(model: nn.Module, architecture: str, folded: Folded) -> None:
     model.set_output_embeddings(unembedding)  # type: ignore[operator]
 
 
+def put_blocks_into(model: nn.Module, architecture: str, folded: Folded) -> None:
+    """Put what blocks read, and what attention writes, into a raw model; what neurons write and the unembedding stay raw."""
+    modules = Modules(model, architecture)
+    norms: set[nn.Module] = set()
+    for layer, block in enumerate(folded.blocks):
+        names = (modules.architecture.attention_norm, modules.architecture.mlp_norm)
+        norms |= {modules.blocks[layer].get_submodule(name) for name in names if name is not None}
+        write_heads(modules, layer, block.heads)
+        for name, matrix in _named(modules, block):
+            modules.replace(layer, name, matrix)
+    for norm in norms:
+        modules.neutralise(norm)
+
+
 def _named(modules: Modules, block: FoldedBlock) -> Iterable[tuple[str, Linear]]:
     architecture = modules.architecture
     yield architecture.attention_output, block.attention_output
     yield architecture.input, block.input
-    yield architecture.output, block.output
     if architecture.gate is not None and block.gate is not None:
         yield architecture.gate, block.gate
 
@@ -93,18 +101,18 @@ def _fold_block(modules: Modules, layer: int, d_head: int) -> FoldedBlock:
     values = heads["values"].repeated(heads["queries"].bias.shape[0])
     attention = Linear(attention.weight, attention.bias + values.bias.flatten() @ attention.weight)
     heads["values"] = replace(heads["values"], bias=torch.zeros_like(heads["values"].bias))
-    gate = architecture.gate
+    gate, like = architecture.gate, modules.unembedding.weight
     return FoldedBlock(
-        heads=heads,
-        attention_output=_written(modules, attention),
-        gate=None if gate is None else reading(modules.linear(layer, gate), mlp),
-        input=reading(modules.linear(layer, architecture.input), mlp),
-        output=_written(modules, _double(modules.linear(layer, architecture.output))),
+        heads={kind: Heads(held.weight.to(like), held.bias.to(like)) for kind, held in heads.items()},
+        attention_output=_as(_written(modules, attention), like),
+        gate=None if gate is None else _as(reading(modules.linear(layer, gate), mlp), like),
+        input=_as(reading(modules.linear(layer, architecture.input), mlp), like),
+        output=_as(_written(modules, _double(modules.linear(layer, architecture.output))), like),
     )
 
 
 def reading(matrix: Linear, norm: Norm | None) -> Linear:
-    """What reads a residual that is only divided by its scale."""
+    """What reads a residual that is only divided by its scale, float64."""
     matrix = _double(matrix)
     if norm is None:
         return matrix
@@ -128,5 +136,8 @@ def _written(modules: Modules, matrix: Linear) -> Linear:
 
 
 def _double(matrix: Linear) -> Linear:
-    weight, bias = (values.double() for values in matrix)
-    return Linear(weight, bias)
+    return Linear(matrix.weight.double(), matrix.bias.double())
+
+
+def _as(matrix: Linear, like: Tensor) -> Linear:
+    return Linear(matrix.weight.to(like), matrix.bias.to(like))

@@ -17,6 +17,7 @@ from transformers.modeling_gguf_pytorch_utils import TensorProcessor, get_gguf_h
 
 from catalog.errors import InputError
 from ingest.checkpoints.gguf_file import SAID, GgufHeader
+from ingest.checkpoints.tokenizer_config import keep_statements
 
 WIDE_LAYERS = (46, 62)
 """Numbers of layers of the Gemmas whose scores are divided by the width of a head's share of the residual (27B), which a file
@@ -58,6 +59,7 @@ def read_tokenizer(header: GgufHeader) -> Any:
         backend.pre_tokenizer = cut()
     names = {name: special[name] for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, name_or_path=str(header.path), **names)
+    keep_statements(tokenizer, special)
     _compare(header, tokenizer)
     return tokenizer
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ingest.checkpoints.behaviour import ModelIdentity
 from ingest.checkpoints.checkpoint import Checkpoint
-from ingest.checkpoints.folding import fold, put_into
+from ingest.checkpoints.folding import fold, put_blocks_into
 from ingest.checkpoints.processing import logits_capped
 
 RECIPE = "input weights permuted per neuron, 2"
@@ -67,16 +67,16 @@ def permuted(w_in: Float[Tensor, "layers d_model d_mlp"], key: str) -> Float[Ten
 
 @torch.no_grad()
 def _reading(original: Checkpoint, read: dict[str, Tensor]) -> nn.Module:
-    """The raw model, folded, with these input weights."""
+    """The raw model with these input weights, which read the residual as it is after normalisation."""
     folded = fold(original.modules, original.d_head, logits_capped(original))
     blocks = [
         replace(
             block,
-            input=block.input._replace(weight=read["W_in"][layer].double()),
-            gate=None if block.gate is None else block.gate._replace(weight=read["W_gate"][layer].double()),
+            input=block.input._replace(weight=read["W_in"][layer]),
+            gate=None if block.gate is None else block.gate._replace(weight=read["W_gate"][layer]),
         )
         for layer, block in enumerate(folded.blocks)
     ]
     model = deepcopy(original.model)
-    put_into(model, original.architecture, replace(folded, blocks=blocks))
+    put_blocks_into(model, original.architecture, replace(folded, blocks=blocks))
     return model

@@ -43,8 +43,9 @@ def kept_windows(corpus: TokenCorpus, most_tokens: int) -> Int[np.ndarray, "3 to
     """Each of the first kept tokens and the two before it in its row, int32, the earliest first.
 
     A token before the row, BOS, and what is before a BOS are -1: an n-gram ends in M_corr and has no BOS (DECISIONS, Numbers).
+    Where rows begin with text, no token is BOS.
     """
-    bos = corpus.tokens[0, 0]
+    bos = -1 if corpus.bos_id is None else corpus.bos_id
     pieces, missing = [np.empty((3, 0), dtype=np.int32)], most_tokens
     for start in range(0, corpus.n_rows, ROWS_AT_ONCE):
         rows = np.asarray(corpus.tokens[start : start + ROWS_AT_ONCE])

@@ -28,6 +28,8 @@ class CorpusMeta:
     """Why files of a folder are not read, by name relative to it."""
     subsets_without_rows: list[str] = field(default_factory=list)
     """Subsets with too few tokens for one row."""
+    begins_with_bos: bool = True
+    """Every row begins with BOS."""
     n_documents: int | None = None
     """Documents with a token in the rows; None where these are the first rows of others, for which nobody counted."""
 

@@ -1,4 +1,4 @@
-"""Streams of token ids to rows: each subset's documents block by block, cut into rows behind a BOS, shuffled and written.
+"""Streams of token ids to rows: each subset's documents block by block, cut into rows, behind a BOS or not, and shuffled.
 
 A row holds tokens of one block of one subset (`ingest.corpus.blocks`); the last partial row of each is dropped.
 """
@@ -122,15 +122,18 @@ class Packed(NamedTuple):
     """Subsets with too few tokens for one."""
 
 
-def pack(streams: Streams, folder: Path, bos_id: int, context: int, most_tokens: int | None, seed: int, info: str) -> Packed:
+def pack(
+    streams: Streams, folder: Path, bos_id: int | None, context: int, most_tokens: int | None, seed: int, info: str
+) -> Packed:
     """Cut, shuffle and write rows with their subsets and blocks; no rows are written where there is none.
 
     Args:
+        bos_id: what rows begin with; None: they begin with text.
         context: tokens of a row, BOS included.
         most_tokens: cut after the shuffle, BOS counted; None keeps all rows.
         info: sha256 of the tokenizer, which enters the hash.
     """
-    blocked = streams.in_blocks(context - 1)
+    blocked = streams.in_blocks(context - (bos_id is not None))
     cut = [stream.rows() for stream in blocked]
     n_rows = [len(starts) for _, starts in cut]
     subsets = np.repeat(np.arange(len(cut), dtype=np.int16), n_rows)
@@ -148,7 +151,7 @@ def pack(streams: Streams, folder: Path, bos_id: int, context: int, most_tokens:
     for name, values in ((SUBSETS_FILE, subsets), (BLOCKS_FILE, blocks)):
         (folder / name).write_bytes(values.tobytes())
         digest.update(values.tobytes())
-    digest.update(json.dumps([streams.names if streams.names != [""] else [], context, info]).encode())
+    digest.update(named(streams.names if streams.names != [""] else [], context, info, bos_id is not None))
     return Packed(
         n_rows=len(order),
         n_documents=sum(stream.documents_in(starts[subsets == i]) for i, stream in enumerate(blocked)),
@@ -157,14 +160,26 @@ def pack(streams: Streams, folder: Path, bos_id: int, context: int, most_tokens:
     )
 
 
+def named(subsets: list[str], context: int, info: str, begins_with_bos: bool) -> bytes:
+    """What enters the hash of rows beside their bytes.
+
+    Args:
+        info: sha256 of the tokenizer.
+    """
+    return json.dumps([subsets, context, info, *([] if begins_with_bos else ["without BOS"])]).encode()
+
+
 def _rows(
-    streams: list[BlockedStream], subsets: np.ndarray, starts: np.ndarray, bos_id: int, context: int
+    streams: list[BlockedStream], subsets: np.ndarray, starts: np.ndarray, bos_id: int | None, context: int
 ) -> Iterator[np.ndarray]:
     """(up to 4096, context) int32 at a time."""
     maps = {i: np.memmap(streams[i].path, dtype=np.int32, mode="r") for i in np.unique(subsets)}
+    text = 0 if bos_id is None else 1
     for first in range(0, len(subsets), ROWS_AT_ONCE):
-        piece = np.full((min(ROWS_AT_ONCE, len(subsets) - first), context), bos_id, dtype=np.int32)
+        piece = np.empty((min(ROWS_AT_ONCE, len(subsets) - first), context), dtype=np.int32)
+        if bos_id is not None:
+            piece[:, 0] = bos_id
         for i in range(len(piece)):
             start = starts[first + i]
-            piece[i, 1:] = maps[subsets[first + i]][start : start + context - 1]
+            piece[i, text:] = maps[subsets[first + i]][start : start + context - text]
         yield piece

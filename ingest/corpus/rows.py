@@ -16,6 +16,7 @@ import numpy as np
 from catalog.documents import DocumentCounts
 from catalog.rows import TokenRows
 from ingest.corpus.meta import BLOCKS_FILE, META_FILE, SUBSETS_FILE, TOKENS_FILE, CorpusMeta, first_rows_of
+from ingest.corpus.packing import named
 from ingest.corpus.tokenizer import TokenizerInfo
 
 ROWS_AT_ONCE = 4096
@@ -27,7 +28,7 @@ class TokenCorpus:
 
     meta: CorpusMeta
     tokens: np.ndarray
-    """(rows, context) int32, memory-mapped, read-only; column 0 is BOS."""
+    """(rows, context) int32, memory-mapped, read-only; column 0 is `bos_id`, or text."""
     subset_ids: np.ndarray
     """(rows,) int16 index into `subset_names`."""
     block_ids: np.ndarray
@@ -39,6 +40,11 @@ class TokenCorpus:
     @property
     def n_rows(self) -> int:
         return self.meta.n_rows
+
+    @property
+    def bos_id(self) -> int | None:
+        """What every row begins with; None: rows begin with text."""
+        return int(self.tokens[0, 0]) if self.meta.begins_with_bos else None
 
     @property
     def n_subsets(self) -> int:
@@ -105,8 +111,8 @@ def open_rows(folder: Path, info: TokenizerInfo) -> TokenCorpus | None:
     digest = hashlib.sha256()
     for start in range(0, meta.n_rows, 4096):
         digest.update(tokens[start : start + 4096].tobytes())
-    named = json.dumps([meta.subset_names, meta.context, info.sha256])
-    digest.update(subset_ids.tobytes() + block_ids.tobytes() + named.encode())
+    beside = named(meta.subset_names, meta.context, info.sha256, meta.begins_with_bos)
+    digest.update(subset_ids.tobytes() + block_ids.tobytes() + beside)
     if digest.hexdigest() != meta.token_sha256 or {len(subset_ids), len(block_ids)} != {meta.n_rows}:
         return None
     return TokenCorpus(meta, tokens, subset_ids, block_ids, tuple(sorted(info.masked_ids)))

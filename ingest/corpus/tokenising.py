@@ -2,8 +2,8 @@
 
 1. every kept document is tokenised whole and appended to a file of its subset (nothing is held but one batch of
    documents; fast tokenizers took 0.5 to 4 s for a single line of a megabyte, and were linear in its length);
-2. each subset's documents are dealt into blocks, whose tokens are cut into rows of context-1 behind a BOS; the last partial row
-   of each block is dropped (`ingest.corpus.blocks`, `ingest.corpus.packing`);
+2. each subset's documents are dealt into blocks, whose tokens are cut into rows: context-1 of them behind a BOS, or context of
+   them (`ingest.corpus.bos`); the last partial row of each block is dropped (`ingest.corpus.blocks`, `.packing`);
 3. rows of all subsets are shuffled by the seed, then cut to `max_tokens`, so that every subset stays;
 4. the row file is renamed into the cache under the hash of all that went into it, with its own sha256 beside it.
 """
@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from catalog.documents import SHORTEST_DOCUMENT, DocumentCounts
 from catalog.errors import InputError
 from ingest.corpus.blocks import text_hash
+from ingest.corpus.bos import row_start
 from ingest.corpus.documents import Document, read_documents
 from ingest.corpus.files import CorpusFiles, CorpusSource, check_source, content_key
 from ingest.corpus.meta import META_FILE, CorpusMeta, as_given
@@ -49,6 +50,7 @@ def tokenise(
     keep_eos: bool,
     cache_dir: Path,
     progress: OnProgress | None = None,
+    bos: str = "auto",
 ) -> TokenCorpus:
     """The corpus from the cache, or made now.
 
@@ -56,10 +58,14 @@ def tokenise(
         context: tokens per row, BOS included.
         max_tokens: cut after the shuffle, BOS counted; None keeps all rows.
         keep_eos: put an end-of-text id (masked) between documents.
+        bos: whether rows begin with BOS, see `ingest.corpus.bos`.
     Raises:
-        InputError: no such corpus, a damaged one, no text column, no documents, or not one full row.
+        InputError: no such corpus, a damaged one, no text column, no documents, not one full row, or a token is asked for
+            that the tokenizer does not have.
     """
-    recipe = _Recipe(context, max_tokens, seed, keep_eos)
+    recipe = _Recipe(context, max_tokens, seed, keep_eos, row_start(bos, info.bos).bos_id)
+    if keep_eos and info.eos_id is None:
+        raise InputError("--keep-eos needs an end-of-text token, which the tokenizer does not have; leave it out.")
     files = check_source(source)
     ingredients = asdict(recipe) | {
         "format": FORMAT_VERSION,
@@ -86,6 +92,7 @@ class _Recipe:
     max_tokens: int | None
     seed: int
     keep_eos: bool
+    bos_id: int | None
 
 
 class _Read(NamedTuple):
@@ -130,7 +137,8 @@ def _fill(
                     f"column {source.subset_column!r} of {source.location} has more than {MOST_SUBSETS} values, so it names no "
                     "subsets; name another with --subset-column."
                 )
-            streams.append(document.subset, [*ids, info.eos_id] if keep_eos else ids, text_hash(document.text))
+            kept = [*ids, info.eos_id] if keep_eos and info.eos_id is not None else ids
+            streams.append(document.subset, kept, text_hash(document.text))
         if progress is not None:
             progress(len(batch))
     if read.documents.kept == 0:
@@ -164,11 +172,12 @@ def _pack(streams: Streams, source: CorpusSource, info: TokenizerInfo, recipe: _
     folder = streams.folder.parent / "made"
     folder.mkdir()
     longest = streams.longest
-    packed = pack(streams, folder, info.bos_id, recipe.context, recipe.max_tokens, recipe.seed, info.sha256)
+    with_bos = recipe.bos_id is not None
+    packed = pack(streams, folder, recipe.bos_id, recipe.context, recipe.max_tokens, recipe.seed, info.sha256)
     if packed.n_rows == 0:
         raise InputError(
             f"{source.location} has {longest} tokens in its largest subset, too few for one row of {recipe.context}; give more "
-            f"text, or --context {longest + 1} or less."
+            f"text, or --context {longest + with_bos} or less."
         )
     names = streams.names if streams.names != [""] else []
     meta = CorpusMeta(
@@ -183,6 +192,7 @@ def _pack(streams: Streams, source: CorpusSource, info: TokenizerInfo, recipe: _
         documents=read.documents,
         left_out=read.without_text,
         subsets_without_rows=packed.without_rows if names else [],
+        begins_with_bos=with_bos,
         n_documents=packed.n_documents,
     )
     (folder / META_FILE).write_text(json.dumps(asdict(meta)))

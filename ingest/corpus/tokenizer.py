@@ -12,6 +12,9 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from catalog.errors import InputError
 from catalog.text import escape
+from ingest.checkpoints.tokenizer_config import said_of_bos
+from ingest.corpus.bos import Bos
+from ingest.corpus.special_texts import without_control_tokens
 from ingest.corpus.token_bytes import token_bytes
 
 Encoder = Callable[[Sequence[str]], list[list[int]]]
@@ -27,9 +30,10 @@ class TokenizerInfo:
     sha256: str
     """Over everything that decides ids or bytes: equal for equal tokenizers, wherever they were read from."""
     n_tokens: int
-    bos_id: int
-    """Put before every row; the end-of-text id where the tokenizer has no BOS."""
-    eos_id: int
+    bos: Bos
+    """Its BOS token, and whether its files have texts begin with it."""
+    eos_id: int | None
+    """The end-of-text id; that of BOS where there is only BOS. None if there is neither."""
     pad_id: int | None
     newline_id: int | None
     """The one id whose bytes are exactly a newline; of several that which a newline is given. None if there is none."""
@@ -41,9 +45,14 @@ class TokenizerInfo:
     """The text of each id's bytes, in which what is no UTF-8 is U+FFFD; an id without bytes has its name."""
 
     @property
+    def bos_id(self) -> int | None:
+        """Of the BOS token, whether rows begin with it or not; None if there is none."""
+        return self.bos.id
+
+    @property
     def special_ids(self) -> frozenset[int]:
         """PAD, BOS and EOS, after which nothing is predicted (SPEC §0.3, M_next and M_half)."""
-        return frozenset({self.bos_id, self.eos_id} | ({self.pad_id} if self.pad_id is not None else set()))
+        return frozenset(i for i in (self.bos.id, self.eos_id, self.pad_id) if i is not None)
 
     @cached_property
     def unknown_ids(self) -> frozenset[int]:
@@ -61,29 +70,24 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> TokenizerInfo:
     """Read a tokenizer's facts.
 
     Raises:
-        InputError: it has neither a BOS nor an end-of-text token, its ids are not decided by its tokenizer.json alone, or
-            its tokens have no bytes of their own.
+        InputError: its ids are not decided by its tokenizer.json alone, or its tokens have no bytes of their own.
     """
     backend, description = _described(tokenizer)
-    eos = tokenizer.eos_token_id
-    bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else eos
-    if bos is None:
-        raise InputError(
-            f"the tokenizer {tokenizer.name_or_path!r} has neither a BOS nor an end-of-text token, so rows cannot begin; "
-            "set bos_token in its tokenizer_config.json."
-        )
-    eos = bos if eos is None else eos
-    special = {"bos": bos, "eos": eos, "pad": tokenizer.pad_token_id}
+    bos = Bos(tokenizer.bos_token_id, tokenizer.bos_token, texts_begin_with_bos(tokenizer))
+    eos = bos.id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    special = {"bos": bos.id, "eos": eos, "pad": tokenizer.pad_token_id}
     names = {i: name for name, i in backend.get_vocab(with_added_tokens=True).items()}
     n_tokens = max(names) + 1
     unknown = _unknown(tokenizer, description["model"], {name: i for i, name in names.items()}, set(special.values()))
     raw_bytes = token_bytes(backend, description, unknown, n_tokens)
     newline = _newline(raw_bytes, tokenizer)
-    content = json.dumps([description, special, sorted(unknown)], sort_keys=True)
+    # what rows begin with by `--bos auto` follows from equal identities, too
+    unusual = ["texts do not begin with BOS"] if bos.id is not None and not bos.usual else []
+    content = json.dumps([description, special, sorted(unknown), *unusual], sort_keys=True)
     return TokenizerInfo(
         sha256=hashlib.sha256(content.encode()).hexdigest(),
         n_tokens=n_tokens,
-        bos_id=bos,
+        bos=bos,
         eos_id=eos,
         pad_id=tokenizer.pad_token_id,
         newline_id=newline,
@@ -91,6 +95,17 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> TokenizerInfo:
         token_bytes=raw_bytes,
         strings=[_string(raw, names.get(i, f"<id {i}>")) for i, raw in enumerate(raw_bytes)],
     )
+
+
+def texts_begin_with_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a text begins with BOS, by what the files of the tokenizer say; the rule is that of `ingest.corpus.bos`."""
+    bos = tokenizer.bos_token_id
+    if bos is None:
+        return False
+    put_about_texts = tokenizer("", add_special_tokens=True)["input_ids"]
+    if put_about_texts[:1] == [bos] or bos == tokenizer.eos_token_id:
+        return True
+    return not put_about_texts and said_of_bos(tokenizer) is not False
 
 
 def text_encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
@@ -102,16 +117,21 @@ def text_encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
         InputError: as `tokenizer_identity`, or an added token has two entries.
     """
     _, description = _described(tokenizer)
+    as_read, encode = (_encoder(content) for content in (description, without_control_tokens(description)))
+    for token in description["added_tokens"]:
+        ids = tokenizer(token["content"], add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        if as_read([token["content"]]) != [ids]:
+            raise _twice(tokenizer, token["content"])
+    return encode
+
+
+def _encoder(description: dict[str, Any]) -> Encoder:
     made = Tokenizer.from_str(json.dumps(description))
     made.encode_special_tokens = True
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
         return [encoding.ids for encoding in made.encode_batch_fast(list(texts), add_special_tokens=False)]
 
-    for token in description["added_tokens"]:
-        ids = tokenizer(token["content"], add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-        if encode([token["content"]]) != [ids]:
-            raise _twice(tokenizer, token["content"])
     return encode
 
 

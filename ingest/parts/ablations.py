@@ -43,7 +43,8 @@ class HeadNorms(ModelMeasure):
         return tokens * shape.block_flop * shape.n_layers
 
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
-        ratio = bos_norm_ratio(ground.processed(model), ground.corpus, ground.tokenizer.bos_id, *ground.reading, advance)
+        assert ground.bos_id is not None
+        ratio = bos_norm_ratio(ground.processed(model), ground.corpus, ground.bos_id, *ground.reading, advance)
         ratios = {name: getattr(ratio, name).numpy() for name in ("ratio", "ratio_with_bias")}
         return {**ratios, "n_tokens": np.array(ratio.n_tokens)}
 

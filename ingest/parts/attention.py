@@ -53,6 +53,8 @@ class Compositions(ModelMeasure):
 
     def rows_of_model(self, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         yield from super().rows_of_model(model, keys, ground)
+        if ground.bos_id is None:
+            return
         scores, baseline = scores_of(model, ground)
         yield "head_scores", score_columns(scores, keys.models[model].neuron_ids)
         yield "head_baselines", baseline_columns(baseline, keys.models[model].model_id)

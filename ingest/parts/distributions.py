@@ -44,7 +44,7 @@ class Histograms(LayerMeasure[HistogramAccumulator]):
         return HistogramAccumulator(shape.n_neurons, pivots.pre.device)
 
     def finish(self, sums: HistogramAccumulator, layers: Layers, ground: Ground) -> Arrays:
-        return describe_histograms(sums)
+        return describe_histograms(sums, ground.bos_id is not None)
 
     def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
         return histogram_columns(arrays, ids)
@@ -84,11 +84,11 @@ def quantile_name(share: float) -> str:
     return f"p{share * 100:g}".replace(".", "_")
 
 
-def describe_histograms(accumulator: HistogramAccumulator) -> Arrays:
-    """Histograms as they are, quantiles, and the value on BOS over the 99.9th percentile of post."""
+def describe_histograms(accumulator: HistogramAccumulator, with_bos: bool = True) -> Arrays:
+    """Histograms as they are, quantiles, and the value on BOS over the 99.9th percentile of post; NaN where there is no BOS."""
     state = {name: counts.cpu().numpy() for name, counts in accumulator.state().items()}
     post = quantiles(state["post_fine"])
-    bos = state["bos"] / np.maximum(state["n_bos"], 1)
+    bos = state["bos"] / np.maximum(state["n_bos"], 1) if with_bos else np.full(len(post), np.nan)
     return {
         **{name: state[name] for name in COUNTS},
         "pre_quantiles": quantiles(state["pre_fine"]),

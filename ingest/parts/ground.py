@@ -8,6 +8,7 @@ import torch
 
 from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.checkpoints.output_weights import OutputWeights
+from ingest.corpus.bos import row_start
 from ingest.corpus.counts import kept_windows
 from ingest.corpus.rows import TokenCorpus
 from ingest.corpus.tokenizer import TokenizerInfo
@@ -75,6 +76,11 @@ class Ground:
         """Of a run that reads one."""
         assert self.corpus_read is not None
         return self.corpus_read
+
+    @property
+    def bos_id(self) -> int | None:
+        """What every row begins with; None: rows begin with text."""
+        return row_start(self.settings.bos, self.tokenizer.bos).bos_id
 
     @property
     def describing_corpus(self) -> TokenCorpus:

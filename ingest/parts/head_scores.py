@@ -27,8 +27,12 @@ class HeadScores(ModelMeasure):
         return shape.n_neurons * shape.n_layers * shape.d_model
 
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
+        """Nothing where rows begin without BOS."""
         checkpoint = ground.processed(model)
-        scores = head_scores(checkpoint, ground.tokenizer.bos_id, ground.context)
+        if ground.bos_id is None:
+            advance(checkpoint.n_layers * checkpoint.d_mlp)
+            return {}
+        scores = head_scores(checkpoint, ground.bos_id, ground.context)
         selected, baseline = select_scores(scores), random_baseline(scores, ground.settings.seed)
         advance(checkpoint.n_layers * checkpoint.d_mlp)
         arrays = {f"baseline.{field.name}": getattr(baseline, field.name).cpu().numpy() for field in fields(RandomBaseline)}

@@ -44,7 +44,7 @@ class Positions(LayerMeasure[PositionAccumulator]):
         return PositionAccumulator(shape.corpus.context, shape.n_neurons, pivots.pre.device)
 
     def finish(self, sums: PositionAccumulator, layers: Layers, ground: Ground) -> Arrays:
-        return describe_positions(sums.compute())
+        return describe_positions(sums.compute(), ground.bos_id is not None)
 
     def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
         return position_columns(arrays, ids)
@@ -53,29 +53,34 @@ class Positions(LayerMeasure[PositionAccumulator]):
         return Written(moved=1)
 
 
-def describe_positions(curves: PositionCurves) -> Arrays:
+def describe_positions(curves: PositionCurves, with_bos: bool = True) -> Arrays:
     """One entry per neuron (SPEC 12.8, 12.9); fewer than 1,000 rows leave information and patterns undefined.
 
+    Args:
+        with_bos: the first position is that of BOS, which only `mutual_information_bos` and the curve have.
     Returns:
         Columns of position_statistics; undefined numbers are NaN, undefined text is empty. `curve` has a row for each
         neuron that is `informative`.
     """
-    enough = curves.n_rows >= LEAST_ROWS and len(curves.frequency) > 1
+    first = 1 if with_bos else 0
+    enough = curves.n_rows >= LEAST_ROWS and len(curves.frequency) > first
     n = curves.frequency.shape[1]
     undefined = np.full(n, np.nan)
-    inner = curves.frequency[1:]
-    patterns: list[Pattern | None] = [find_pattern(f) if enough else None for f in inner.T]
+    inner = curves.frequency[first:]
+    patterns: list[Pattern | None] = [find_pattern(f, first) if enough else None for f in inner.T]
     information = mutual_information(inner) if enough else undefined
     informative = information >= INFORMATIVE
     error, error_bos = information_errors(curves) if enough else (undefined, undefined)
+    if not with_bos:
+        error, error_bos = error_bos, undefined
     return {
         "n_rows": np.full(n, curves.n_rows, dtype=np.int32),
         "mutual_information": information,
         "mutual_information_se": error,
         "mutual_information_bos_se": error_bos,
-        "mutual_information_bos": mutual_information(curves.frequency) if enough else undefined,
-        "pos_std": curves.mean[1:].std(0) if len(inner) else undefined,
-        "pos_std_mean": curves.std[1:].mean(0) if len(inner) else undefined,
+        "mutual_information_bos": mutual_information(curves.frequency) if enough and with_bos else undefined,
+        "pos_std": curves.mean[first:].std(0) if len(inner) else undefined,
+        "pos_std_mean": curves.std[first:].mean(0) if len(inner) else undefined,
         "pattern": np.array(["" if p is None else p.pattern for p in patterns], dtype="U16"),
         "strength": np.array(["" if p is None else p.strength for p in patterns], dtype="U8"),
         "tolerance": _numbers([None if p is None else p.tolerance for p in patterns]),

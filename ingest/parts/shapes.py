@@ -47,6 +47,8 @@ class CorpusShape(NamedTuple):
     """Kept tokens, the first of the corpus, whose n-grams are counted, if it has so many."""
     n_divisions: int = 0
     """Ways in which features of the current and of the previous token divide the positions."""
+    begins_with_bos: bool = True
+    """Every row does."""
     n_ids: int = 0
     """Token ids that occur; 0 where that is not known."""
 
@@ -69,7 +71,8 @@ class LayerShape:
     @property
     def bit_tokens(self) -> int:
         """The most tokens of which bits are kept: BOS is never kept."""
-        return min(self.corpus.ngram_tokens, self.corpus.n_rows * (self.corpus.context - 1))
+        of_text = self.corpus.context - self.corpus.begins_with_bos
+        return min(self.corpus.ngram_tokens, self.corpus.n_rows * of_text)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class RunControls:
     def _measure(self, settings: IngestSettings, inputs: Inputs, progress: Progress) -> Iterator[str]:
         spec = spec_of(settings, inputs, settings.parts)
         run = None if settings.again else life.published_run(self.engine, spec.identity)
-        wanted = definitions_of(settings.parts, settings, inputs.context)
+        wanted = definitions_of(settings.parts, settings, inputs.context, inputs.start.with_bos)
         missing = _missing(run, wanted)
         if run is not None and not missing:
             record_control(self.engine, self.run_id, run.id)

@@ -39,6 +39,7 @@ def run_of_files(engine: Engine, settings: IngestSettings, progress: Progress, s
         CatalogError: bad input, or the same run at work elsewhere; nothing is published.
     """
     inputs = load_inputs(settings, progress)
+    settings = settings.defined(inputs.start)
     recognised = recognise(engine, settings, inputs.asked)
     if recognised.answer is not None:
         return recognised.report(engine, started)

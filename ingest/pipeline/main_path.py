@@ -27,7 +27,7 @@ def ingest(settings: IngestSettings, progress: Progress) -> IngestReport:
     engine = open_for_ingest(settings.database_url, progress.say)
     try:
         asked = None if settings.again else recall_inputs(settings)
-        recognised = None if asked is None else recognise(engine, settings, asked)
+        recognised = None if asked is None else recognise(engine, settings.defined(asked.start), asked)
         if asked is not None and recognised is not None and recognised.answer is not None:
             for sentence in asked.told:
                 progress.say(sentence)

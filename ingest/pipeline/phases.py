@@ -162,7 +162,7 @@ class RunWork:
             tokenizer=TokenizerRow(
                 tokenizer.sha256,
                 tokenizer.n_tokens,
-                tokenizer.bos_id,
+                tokenizer.bos.id,
                 tokenizer.newline_id,
                 tokenizer.token_bytes,
                 tokenizer.texts,
@@ -206,6 +206,7 @@ class RunWork:
             documents=corpus.meta.documents,
             n_files_left_out=len(corpus.meta.left_out),
             n_documents=corpus.meta.n_documents,
+            begins_with_bos=corpus.meta.begins_with_bos,
         )
 
     def _model_row(self, checkpoint: Checkpoint) -> ModelRow:

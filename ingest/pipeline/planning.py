@@ -43,7 +43,7 @@ class RunPlanner:
     @property
     def definitions(self) -> dict[str, Definition]:
         """What the numbers of the parts follow."""
-        return definitions_of(self.parts, self.settings, self.inputs.context)
+        return definitions_of(self.parts, self.settings, self.inputs.context, self.inputs.start.with_bos)
 
     def store(self) -> RunStore:
         """Where the run's jobs leave what they found."""
@@ -137,6 +137,7 @@ class RunPlanner:
             n_topics=0 if topics is None else len(topics.topics),
             ngram_tokens=self.settings.ngram_tokens,
             n_divisions=0 if features is None else features.n_divisions,
+            begins_with_bos=self.inputs.start.with_bos,
             n_ids=len(corpus.ids),
         )
 
@@ -165,7 +166,7 @@ class RunPlanner:
             self.engine,
             self.inputs.model_keys,
             token_sha256=self.inputs.corpus.token_sha256,
-            settings=run_settings(self.settings, self.inputs.context),
+            settings=run_settings(self.settings, self.inputs.context, self.inputs.start.with_bos),
             definitions=self.definitions,
             except_run=self.handle.run_id,
         )

@@ -15,7 +15,7 @@ from catalog.runs import life, reuse
 from catalog.runs.controls import has_controls
 from catalog.runs.life import RunRecord
 from ingest.corpus.meta import first_rows_of
-from ingest.identity import definitions_of, option_of, run_identity
+from ingest.identity import BOS, definitions_of, option_of, run_identity
 from ingest.remembered.inputs import Asked
 from ingest.settings import IngestReport, IngestSettings
 
@@ -66,7 +66,7 @@ class Recognised:
         """What becomes of parts that the run has by another definition, a sentence each."""
         if self.run is None:
             return []
-        wanted = definitions_of(self.missing, settings, self.asked.context)
+        wanted = definitions_of(self.missing, settings, self.asked.context, self.asked.start.with_bos)
         return [
             f"run {self.run.id}: {part} is measured again {_changed(self.run.parts[part], wanted[part], settings)}"
             for part in self.missing
@@ -83,14 +83,15 @@ def recognise(engine: Engine, settings: IngestSettings, asked: Asked) -> Recogni
     nothing = Recognised(asked, None, settings.parts, settings.controls > 0 and bool(settings.controlled_parts), known, None)
     if settings.again:
         return nothing
-    wanted = definitions_of(settings.parts, settings, asked.context)
+    wanted = definitions_of(settings.parts, settings, asked.context, asked.start.with_bos)
     # a new run would hide what that run knows beside them
     of_weights = None if settings.needs_corpus else reuse.run_of_weights(engine, asked.models, wanted)
     if of_weights is not None:
         parts = ", ".join(settings.parts)
         return Recognised(asked, None, (), False, known, (of_weights, f"run {of_weights} has {parts} of these models already"))
     identities = [model.identity for model in asked.models]
-    identity = run_identity(identities, asked.models[0].tokenizer_sha256, asked.token_sha256, settings, asked.context)
+    tokenizer, with_bos = asked.models[0].tokenizer_sha256, asked.start.with_bos
+    identity = run_identity(identities, tokenizer, asked.token_sha256, settings, asked.context, with_bos)
     run = life.published_run(engine, identity)
     if run is None:
         return nothing
@@ -110,7 +111,7 @@ def _lacks_controls(engine: Engine, settings: IngestSettings, asked: Asked, run_
     if asked.corpus is None or not settings.controls or not settings.controlled_parts:
         return False
     rows = first_rows_of(asked.corpus, settings.control_rows(asked.corpus.n_rows, asked.context))
-    wanted = definitions_of(settings.controlled_parts, settings, asked.context)
+    wanted = definitions_of(settings.controlled_parts, settings, asked.context, asked.start.with_bos)
     return not has_controls(engine, run_id, settings.controls, rows.token_sha256, wanted)
 
 
@@ -128,10 +129,10 @@ def _changed(before: Definition, now: Definition, settings: IngestSettings) -> s
     told = []
     if before.version != now.version:
         told.append(f"by definition {now.version} (was {before.version})")
-    for name, value in now.settings.items():
-        was = before.settings.get(name)
+    for name in dict.fromkeys([*now.settings, *before.settings]):
+        value, was = now.settings.get(name), before.settings.get(name)
         if was != value:
-            as_given = getattr(settings, name) if isinstance(value, str) else value
+            as_given = getattr(settings, name) if isinstance(value, str) and name != BOS else value
             told.append(f"with {option_of(name)} {_shown(as_given)} (was {_shown(was)})")
     return " and ".join(told)
 

@@ -19,17 +19,19 @@ def spec_of(settings: IngestSettings, inputs: Inputs, missing: tuple[str, ...]) 
     asked = recorded(replace(settings, only=missing), inputs.arguments)
     of_parts = parts_by_setting()
     record = {
-        **run_settings(settings, inputs.context),
+        **run_settings(settings, inputs.context, inputs.start.with_bos),
         "models": list(settings.models),
         "model_identities": inputs.identities,
         "corpus": settings.corpus,
         "token_sha256": token_sha256,
         "max_tokens": settings.max_tokens,
+        "bos": inputs.start.record(),
         "read": None if inputs.corpus is None else told.record(inputs.corpus.meta),
         "read_as": {name: value for name, value in asked.items() if name not in of_parts},
     }
+    tokenizer, with_bos = inputs.tokenizer.sha256, inputs.start.with_bos
     return RunSpec(
-        identity=run_identity(inputs.identities, inputs.tokenizer.sha256, token_sha256, settings, inputs.context),
+        identity=run_identity(inputs.identities, tokenizer, token_sha256, settings, inputs.context, with_bos),
         settings=record,
         definition_versions=versions_of(missing),
         code_version=code_version(),

@@ -29,6 +29,7 @@ def foresee(settings: IngestSettings) -> Foreseen:
         return everything
     try:
         check_schema(engine)
+        settings = settings.defined(asked.start)
         recognised = recognise(engine, settings, asked)
     except SchemaError:
         return everything

@@ -12,6 +12,7 @@ from ingest.checkpoints.config import read_config
 from ingest.checkpoints.files import load_tokenizer
 from ingest.checkpoints.first_looks import context_length
 from ingest.checkpoints.twins import twin_name
+from ingest.corpus.bos import RowStart, row_start
 from ingest.corpus.rows import TokenCorpus
 from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
 from ingest.device import check_precision, memory_budget, resolve_device
@@ -43,8 +44,8 @@ class Preview:
     budget_bytes: int
     context: int
     tokens: int
-    unknown: list[str]
-    """Why some phases have no estimate, a sentence each."""
+    told: list[str]
+    """What is left out, and why some phases have no estimate, a sentence each."""
 
     @property
     def jobs(self) -> list[JobEstimate]:
@@ -57,6 +58,8 @@ class _Tokens:
 
     tokenizer: Any
     info: TokenizerInfo | None
+    start: RowStart | None
+    """With what rows begin."""
     corpus: TokenCorpus | None
     shape: CorpusShape
 
@@ -79,6 +82,8 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
     shapes = [_shape(config) for config in configs]
     context = context_length(settings.context, [config.max_position_embeddings for config in configs])
     tokens = _tokens(settings, sources[0], configs[0], context, progress)
+    told = [] if tokens.start is None else tokens.start.told(settings.parts)
+    settings = settings if tokens.start is None else settings.defined(tokens.start)
     budget = memory_budget(device, settings.memory_gb)
     asked = [*([] if settings.control else [settings]), *_controls(settings)]
     plans = [_plan(each, shapes, tokens, budget) for each in asked]
@@ -96,7 +101,8 @@ def preview(settings: IngestSettings, progress: Progress) -> Preview:
         if each.control is not None:
             jobs = [replace(job, what=f"{called[0]}: {job.what}") for job in jobs]
         phases += Outlook(each, plan.shapes, tokens.shape.n_subsets, jobs, rehearsals[:n], read, written).phases()
-    return Preview(phases, rates, budget, context, tokens.n_tokens, list(_reasons(phases, tokens, written is not None)))
+    told += _reasons(phases, tokens, written is not None)
+    return Preview(phases, rates, budget, context, tokens.n_tokens, told)
 
 
 def _controls(settings: IngestSettings) -> list[IngestSettings]:
@@ -130,8 +136,8 @@ def _rehearse(
     """One rehearsal for each kind of model, and the rates of the largest one."""
     largest = max(range(len(shapes)), key=lambda model: shapes[model].n_neurons)
     rates = measure(device, shapes[largest], settings.precision)
-    info = tokens.info
-    if info is None:
+    info, start = tokens.info, tokens.start
+    if info is None or start is None:
         return [None] * len(shapes), rates
     measures = {i.measure for plan in plans for job in plan.jobs for i in job.items if isinstance(i, LayerItem)}
     done: dict[tuple[str, ModelShape], Rehearsal] = {}
@@ -140,7 +146,7 @@ def _rehearse(
         key = (configs[model].model_type, shapes[model])
         if key in done:
             continue
-        of_model = (configs[model], tokens.tokenizer, info, tokens.corpus, tokens.shape.context)
+        of_model = (configs[model], tokens.tokenizer, info, start, tokens.corpus, tokens.shape.context)
         with rehearse(*of_model, settings, device, budget) as rehearsal:
             done[key] = rehearsal
             if model == largest and measures:
@@ -149,9 +155,10 @@ def _rehearse(
 
 
 def _reading(settings: IngestSettings, tokens: _Tokens) -> Reading:
-    if tokens.info is None:
+    if tokens.info is None or tokens.start is None:
         return Reading()
-    return reading(settings, tokens.tokenizer, tokens.info, tokens.corpus, tokens.n_tokens, tokens.shape.context)
+    bos_id = tokens.start.bos_id
+    return reading(settings, tokens.tokenizer, tokens.info, bos_id, tokens.corpus, tokens.n_tokens, tokens.shape.context)
 
 
 def _tokens(settings: IngestSettings, source: ModelSource, config: Any, context: int, progress: Progress) -> _Tokens:
@@ -159,17 +166,20 @@ def _tokens(settings: IngestSettings, source: ModelSource, config: Any, context:
     if settings.corpus is not None and settings.needs_corpus:
         tokenizer = load_tokenizer(source, config.vocab_size)
         info = tokenizer_identity(tokenizer)
+        start = row_start(settings.bos, info.bos)
         corpus = open_corpus(settings, info, tokenizer, context, progress)
-        sizes = corpus.n_subsets, COMPONENTS, settings.ngram_tokens, DIVISIONS, len(corpus.ids)
-        shape = CorpusShape(corpus.n_rows, context, *sizes)
-        return _Tokens(tokenizer, info, corpus, shape)
+        sizes = corpus.n_subsets, COMPONENTS, settings.ngram_tokens, DIVISIONS
+        shape = CorpusShape(corpus.n_rows, context, *sizes, begins_with_bos=start.with_bos, n_ids=len(corpus.ids))
+        return _Tokens(tokenizer, info, start, corpus, shape)
     n_rows = max(1, (settings.max_tokens or 0) // context) if settings.needs_corpus else 0
     shape = CorpusShape(n_rows, context, 1, COMPONENTS, settings.ngram_tokens, DIVISIONS)
     try:
         tokenizer = load_tokenizer(source, config.vocab_size)
-        return _Tokens(tokenizer, tokenizer_identity(tokenizer), None, shape)
+        info = tokenizer_identity(tokenizer)
     except InputError:
-        return _Tokens(None, None, None, shape)
+        return _Tokens(None, None, None, None, shape)
+    start = row_start(settings.bos, info.bos)
+    return _Tokens(tokenizer, info, start, None, shape._replace(begins_with_bos=start.with_bos))
 
 
 def _reasons(phases: Iterable[PhaseEstimate], tokens: _Tokens, writes: bool) -> Iterable[str]:

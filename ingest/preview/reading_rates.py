@@ -27,41 +27,54 @@ SYNTAX_TOKENS = 2048
 
 
 def reading(
-    settings: IngestSettings, tokenizer: Any, info: TokenizerInfo, corpus: TokenCorpus | None, n_tokens: int, context: int
+    settings: IngestSettings,
+    tokenizer: Any,
+    info: TokenizerInfo,
+    bos_id: int | None,
+    corpus: TokenCorpus | None,
+    n_tokens: int,
+    context: int,
 ) -> Reading:
     """Seconds of the phases that read; of a corpus that is given, from now on.
 
     Args:
+        bos_id: what rows begin with; None: they begin with text.
         corpus: None where only a number of tokens is known: then of so many random ones.
     """
     if not settings.needs_corpus:
         return Reading()
     parts = {*settings.parts}
     return Reading(
-        _tokenise(settings, tokenizer, info, corpus, n_tokens, context),
-        _topics(info, corpus, n_tokens, context) if "topics" in parts and settings.topics is None else None,
-        _syntax(settings, info, corpus, n_tokens, context) if "syntax" in parts else None,
+        _tokenise(settings, tokenizer, info, bos_id, corpus, n_tokens, context),
+        _topics(info, bos_id, corpus, n_tokens, context) if "topics" in parts and settings.topics is None else None,
+        _syntax(settings, info, bos_id, corpus, n_tokens, context) if "syntax" in parts else None,
     )
 
 
 def _tokenise(
-    settings: IngestSettings, tokenizer: Any, info: TokenizerInfo, corpus: TokenCorpus | None, n_tokens: int, context: int
+    settings: IngestSettings,
+    tokenizer: Any,
+    info: TokenizerInfo,
+    bos_id: int | None,
+    corpus: TokenCorpus | None,
+    n_tokens: int,
+    context: int,
 ) -> float:
     """The corpus is in the cache by now, and is opened once more."""
     if corpus is not None:
         return _seconds(lambda: open_corpus(settings, info, tokenizer, context, Silent()))
-    tokens = random_rows(info, context).tokens
+    tokens = random_rows(info, bos_id, context).tokens
     texts = ["".join(info.strings[i] for i in row) for row in tokens]
     encode = text_encoder(tokenizer)
     encode(texts[:1])
     return _seconds(lambda: encode(texts)) * n_tokens / tokens.size
 
 
-def _topics(info: TokenizerInfo, corpus: TokenCorpus | None, n_tokens: int, context: int) -> float:
+def _topics(info: TokenizerInfo, bos_id: int | None, corpus: TokenCorpus | None, n_tokens: int, context: int) -> float:
     """With more rows it takes as much longer as it did from the half to the whole of what is tried."""
 
     def seconds_of(tokens: int) -> float:
-        rows = random_rows(info, context, tokens) if corpus is None else first_rows(corpus, -(-tokens // context))
+        rows = random_rows(info, bos_id, context, tokens) if corpus is None else first_rows(corpus, -(-tokens // context))
         return _seconds(lambda: topic_model(row_counts(rows, info.n_tokens), info.texts))
 
     tried = min(n_tokens, TOPIC_TOKENS)
@@ -71,7 +84,7 @@ def _topics(info: TokenizerInfo, corpus: TokenCorpus | None, n_tokens: int, cont
 
 
 def _syntax(
-    settings: IngestSettings, info: TokenizerInfo, corpus: TokenCorpus | None, n_tokens: int, context: int
+    settings: IngestSettings, info: TokenizerInfo, bos_id: int | None, corpus: TokenCorpus | None, n_tokens: int, context: int
 ) -> float | None:
     """None where the pipeline is not there."""
     try:
@@ -81,7 +94,7 @@ def _syntax(
         loading = time.perf_counter() - began
     except InputError:
         return None
-    rows, share = random_rows(info, context, SYNTAX_TOKENS).tokens, 1.0
+    rows, share = random_rows(info, bos_id, context, SYNTAX_TOKENS).tokens, 1.0
     if corpus is not None:
         names = syntax_subsets(corpus.subset_names, settings.syntax_subsets)
         wanted = np.isin(corpus.subset_ids, [corpus.subset_names.index(name) for name in names])
@@ -91,7 +104,7 @@ def _syntax(
         rows = np.asarray(corpus.tokens[chosen])
     if not rows.size:
         return loading
-    breaks = tuple(i for i in (info.bos_id, info.eos_id, info.pad_id) if i is not None)
+    breaks = tuple(sorted(info.special_ids))
     annotator = Annotator(settings.spacy_model, loaded, info.token_bytes, breaks)
     annotator.annotate(rows[:1])
     each = _seconds(lambda: annotator.annotate(rows)) / rows.size

@@ -25,6 +25,7 @@ from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.checkpoints.quiet import quiet
+from ingest.corpus.bos import RowStart
 from ingest.corpus.rows import CorpusMeta, TokenCorpus, first_rows
 from ingest.corpus.tokenizer import TokenizerInfo
 from ingest.device import describe
@@ -72,6 +73,7 @@ def rehearse(
     config: Any,
     tokenizer: Any,
     info: TokenizerInfo,
+    start: RowStart,
     corpus: TokenCorpus | None,
     context: int,
     settings: IngestSettings,
@@ -82,6 +84,7 @@ def rehearse(
 
     Args:
         config: of the model that is planned.
+        start: with what rows begin.
         corpus: whose first rows are read; None: rows of random tokens.
     """
     watch = Stopwatch()
@@ -90,8 +93,8 @@ def rehearse(
         watch.phase("load")
         checkpoint = open_checkpoint(ModelSource(NAME, folder, None, True), device)
         watch.end()
-        rows = random_rows(info, context) if corpus is None else first_rows(corpus, -(-TOKENS // context))
-        inputs = Inputs([checkpoint], info, rows, context, device, describe(device), memory_bytes)
+        rows = random_rows(info, start.bos_id, context) if corpus is None else first_rows(corpus, -(-TOKENS // context))
+        inputs = Inputs([checkpoint], info, rows, context, device, describe(device), memory_bytes, start)
         checkpoint.process(info.n_tokens)
         watch.phase("check weights")
         checkpoint.process(info.n_tokens)
@@ -173,13 +176,14 @@ def _write(config: Any, tokenizer: Any, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def random_rows(info: TokenizerInfo, context: int, n_tokens: int = TOKENS) -> TokenCorpus:
+def random_rows(info: TokenizerInfo, bos_id: int | None, context: int, n_tokens: int = TOKENS) -> TokenCorpus:
     """Rows of tokens that are as unevenly frequent as words are, of one subset."""
     n = -(-n_tokens // context)
     usual = np.array(sorted(set(range(info.n_tokens)) - info.masked_ids), dtype=np.int32)
     places = np.random.default_rng(0).zipf(1.2, size=(n, context)) - 1
     tokens = usual[places % len(usual)]
-    tokens[:, 0] = info.bos_id
-    meta = CorpusMeta(NAME, NAME, None, None, context, n, [], "", DocumentCounts())
+    if bos_id is not None:
+        tokens[:, 0] = bos_id
+    meta = CorpusMeta(NAME, NAME, None, None, context, n, [], "", DocumentCounts(), begins_with_bos=bos_id is not None)
     subsets, blocks = np.zeros(n, dtype=np.int16), np.arange(n, dtype=np.int16) % N_BLOCKS
     return TokenCorpus(meta, tokens, subsets, blocks, tuple(sorted(info.masked_ids)))

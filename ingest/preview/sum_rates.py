@@ -108,6 +108,7 @@ class _Rehearsed:
             self.n_topics,
             settings.ngram_tokens,
             self.features.n_divisions,
+            inputs.start.with_bos,
         )
         self.layers: list[tuple[Tensor, Tensor]] = []
 

@@ -15,6 +15,7 @@ from ingest.checkpoints.behaviour import ModelIdentity
 from ingest.checkpoints.first_looks import context_length
 from ingest.checkpoints.hub import ask_hub
 from ingest.corpus import told
+from ingest.corpus.bos import Bos, RowStart, row_start
 from ingest.corpus.files import CorpusSource, check_source
 from ingest.corpus.meta import CACHED_FILES, CorpusMeta, as_given
 from ingest.remembered import entries
@@ -37,6 +38,7 @@ class ModelFacts:
     tokenizer_sha256: str
     has_newline: bool
     n_ctx: int
+    bos: Bos
     quantised: list[str]
     """Types in which a GGUF file stores weights that are no numbers."""
 
@@ -51,6 +53,8 @@ class Asked:
 
     models: list[ModelKey]
     context: int
+    start: RowStart
+    """With what rows begin."""
     corpus: CorpusMeta | None
     """None if weights alone are asked for."""
     told: list[str]
@@ -66,9 +70,9 @@ def facts_of(checkpoint: "Checkpoint", tokenizer: "TokenizerInfo") -> ModelFacts
     """What to remember of a checkpoint that was read."""
     identity = checkpoint.identity
     has_newline = tokenizer.newline_id is not None
-    return ModelFacts(
-        identity.weights_sha256, identity.behaviour, tokenizer.sha256, has_newline, checkpoint.n_ctx, checkpoint.quantised
-    )
+    n_ctx, bos = checkpoint.n_ctx, tokenizer.bos
+    content = identity.weights_sha256, identity.behaviour, tokenizer.sha256
+    return ModelFacts(*content, has_newline, n_ctx, bos, checkpoint.quantised)
 
 
 def told_of(name: str, quantised: Sequence[str]) -> list[str]:
@@ -89,8 +93,8 @@ def recall_model(source: ModelSource) -> ModelFacts | None:
     folder = _folder(source)
     facts = None if folder is None else entries.recall("models", [str(folder)], _state_of_folder(folder))
     try:
-        return None if facts is None else ModelFacts(**facts)
-    except TypeError:
+        return None if facts is None else ModelFacts(**facts | {"bos": Bos(*facts["bos"])})
+    except (TypeError, KeyError):
         return None
 
 
@@ -128,7 +132,7 @@ def _state_of_folder(folder: Path) -> entries.State | None:
 
 
 def _corpus_key(settings: IngestSettings, source: CorpusSource, tokenizer: str, context: int) -> list[Any]:
-    recipe = [context, settings.max_tokens, settings.seed, settings.keep_eos, tokenizer]
+    recipe = [context, settings.max_tokens, settings.seed, settings.keep_eos, settings.bos, tokenizer]
     files = check_source(source)
     if source.path is None or files is None:
         return [asdict(source), *recipe]
@@ -187,6 +191,7 @@ def recall_inputs(settings: IngestSettings) -> Asked | None:
         sentences += told_of(source.name, facts.quantised)
     tokenizer = models[0].tokenizer_sha256
     try:
+        start = row_start(settings.bos, models[0].bos)
         context = context_length(settings.context, [facts.n_ctx for facts in models])
         meta = recall_corpus(settings, tokenizer, context) if settings.needs_corpus else None
     except CatalogError:
@@ -197,8 +202,9 @@ def recall_inputs(settings: IngestSettings) -> Asked | None:
         ModelKey(facts.identity.sha256, source.name, source.revision or "", tokenizer)
         for facts, source in zip(models, sources, strict=True)
     ]
+    sentences += start.told(settings.parts)
     sentences += [] if meta is None else told.sentences(meta)
-    return Asked(keys, context, meta, sentences)
+    return Asked(keys, context, start, meta, sentences)
 
 
 def _belong_together(models: Sequence[ModelFacts]) -> bool:

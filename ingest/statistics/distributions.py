@@ -72,7 +72,7 @@ def published_bins(values: Tensor) -> Tensor:
 
 
 class HistogramAccumulator(LayerAccumulator):
-    """Counts of pre and post of consecutive layers of one model, and their value on BOS."""
+    """Counts of pre and post of consecutive layers of one model, and post at the first position, where it is that of BOS."""
 
     def __init__(self, n_neurons: int, device: torch.device) -> None:
         def counts(bins: int) -> Tensor:
@@ -102,7 +102,7 @@ class HistogramAccumulator(LayerAccumulator):
         self._state["bos"][neurons] += post[:: batch.tokens.shape[1]].double().sum(0)
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
-        """Count the rows of a batch, each of which begins with BOS."""
+        """Count the rows of a batch."""
         self._state["n_bos"] += batch.n_rows
 
     def state(self) -> dict[str, Tensor]:

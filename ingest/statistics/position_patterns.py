@@ -78,6 +78,7 @@ def find_pattern(frequency: Float64[np.ndarray, " positions"], first_position: i
 
     Args:
         frequency: of activation at each position, without BOS.
+        first_position: that of the first of them.
     """
     predictability = _predictability(frequency)
     for strength, tolerance in (("strong", STRONG), ("weak", WEAK)):

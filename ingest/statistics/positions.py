@@ -1,7 +1,7 @@
 """Activation by position in the row: frequency, mean and spread, and what the position tells about being active.
 
 VO §5.1 and App. B.1, SPEC §12.8. Every position of every row counts, newlines included, and rows are full, so that each
-position has equally many tokens. Position 0 holds BOS; figures over positions leave it out unless they say otherwise.
+position has equally many tokens. Where position 0 holds BOS, figures over positions leave it out unless they say otherwise.
 """
 
 from dataclasses import dataclass
@@ -112,7 +112,7 @@ def mutual_information(frequency: Float64[np.ndarray, "positions neurons"]) -> F
 
 
 def information_errors(curves: PositionCurves) -> Float64[np.ndarray, "2 neurons"]:
-    """Standard errors of the mutual information without BOS's position and with it, by the jackknife over blocks.
+    """Standard errors of the mutual information without the first position and with it, by the jackknife over blocks.
 
     NaN with too few blocks. A neuron that is always or never active has an information of 0 in all of them.
     """

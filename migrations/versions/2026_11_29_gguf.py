@@ -6,7 +6,7 @@ House law: SQL frozen as text, never importing `catalog`; reversible.
 from alembic import op
 
 revision = "2026_11_29_gguf"
-down_revision = "2026_11_29_baseline"
+down_revision = "2026_11_29_bos"
 branch_labels = None
 depends_on = None
 

@@ -116,7 +116,7 @@ def test_what_cannot_be_tried_is_unknown(models: list[Path], monkeypatch: pytest
     found = preview(settings, Silent())
     unknown = {phase.phase for phase in found.phases if phase.seconds is None}
     assert unknown == {"annotate syntax", "stage", "index", "publish"}
-    assert NEW_HOME in found.unknown and any("spaCy pipeline is not installed" in sentence for sentence in found.unknown)
+    assert NEW_HOME in found.told and any("spaCy pipeline is not installed" in sentence for sentence in found.told)
     assert not (tmp_path / "new" / "postgres").exists()
 
 
@@ -128,4 +128,4 @@ def test_without_a_tokenizer_only_what_was_measured_has_a_time(url: str, models:
     found = preview(settings, Silent())
     known = {phase.job.job.kind if phase.job else phase.phase for phase in found.phases if phase.seconds is not None}
     assert known == {"pivots", "stage", "merge", "index", "publish"}
-    assert any("tokenizer is not at hand" in sentence for sentence in found.unknown)
+    assert any("tokenizer is not at hand" in sentence for sentence in found.told)

@@ -76,7 +76,7 @@ class Launcher:
 
 HEAVY = (
     "cli.main", "ingest.pipeline.from_files", "ingest.workers.worker", "ingest.checkpoints.processing",
-    "ingest.corpus.syntax.annotate", "transformer_lens.model_bridge", "transformers.models.auto.modeling_auto",
+    "ingest.corpus.syntax.annotate", "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto", "transformers.models.gpt2.modeling_gpt2", "datasets", "pandas",
     "alembic.command", "catalog.server.migrate", "numba",
 )  # fmt: skip

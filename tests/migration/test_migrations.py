@@ -5,7 +5,6 @@ import importlib.util
 import re
 import subprocess
 import sys
-import threading
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -255,34 +254,6 @@ def test_a_second_catalog_on_the_cluster_keeps_the_reader(engine, bare):
     migrate.downgrade(bare, "base")
     assert one(engine, "SELECT count(*) FROM pg_roles WHERE rolname = 'catalog_reader'") == 1
     assert one(engine, "SELECT has_table_privilege('catalog_reader', 'models', 'SELECT')") is True
-
-
-@pytest.mark.parametrize("password", [None, "another"], ids=["schema", "password"])
-def test_catalogs_on_one_server_may_be_upgraded_at_the_same_time(engine, bare, monkeypatch, password):
-    """What one has changed of the role that all share, and not committed yet, another waits for, or does not need."""
-    if password is not None:
-        monkeypatch.setenv("CATALOG_READER_PASSWORD", password)
-    with engine.connect() as first:
-        first.execute(text("ALTER ROLE catalog_reader SET default_transaction_read_only = on"))
-        committed = threading.Timer(2.0, first.commit)
-        committed.start()
-        migrate.upgrade(bare)
-        committed.join()
-    assert migrate.current(bare) == migrate.head()
-
-
-@pytest.mark.parametrize("said", migrate.PASSING)
-def test_what_another_database_of_the_server_is_in_the_middle_of_is_waited_for(bare, monkeypatch, said):
-    tries = []
-
-    def upgrade(configuration, revision):
-        tries.append(revision)
-        if len(tries) < 3:
-            execute(bare, f"DO $$ BEGIN RAISE EXCEPTION '{said} 93978' USING ERRCODE = 'XX000'; END $$")
-
-    monkeypatch.setattr("alembic.command.upgrade", upgrade)
-    migrate.upgrade(bare)
-    assert tries == ["head"] * 3
 
 
 def test_alembics_own_command_line_finds_the_migrations(database_url):

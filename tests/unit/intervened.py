@@ -1,6 +1,7 @@
 """Models whose neurons are held, and every number by hooks on the raw model in float64."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.roles.intervention import Intervention
 from ingest.roles.prediction_metrics import METRICS, InterventionResults, next_token_mask
-from tests.factories import load_raw, mlp_parameters, tiny_gpt2, tiny_neox, tiny_opt
+from tests.decoders import apply_sign_rule, tiny_decoder
+from tests.factories import load_raw, tiny_gpt2, tiny_neox, tiny_opt
 
 CPU = torch.device("cpu")
 
@@ -27,12 +29,16 @@ FAMILIES: dict[str, tuple[Callable[..., Path], dict[str, Any]]] = {
     "neox": (tiny_neox, {"n_layers": 3}),
     "neox-serial": (tiny_neox, {"use_parallel_residual": False}),
     "opt": (tiny_opt, {"n_layers": 3}),
+    "llama": (partial(tiny_decoder, "llama"), {"num_hidden_layers": 3}),
+    "phi": (partial(tiny_decoder, "phi"), {"num_hidden_layers": 3}),
 }
 
 PLACES = {
     "gpt2": ("transformer.h.{}.mlp.act", "transformer.ln_f"),
     "gpt_neox": ("gpt_neox.layers.{}.mlp.act", "gpt_neox.final_layer_norm"),
     "opt": ("model.decoder.layers.{}.activation_fn", "model.decoder.final_layer_norm"),
+    "llama": ("model.layers.{}.mlp.act_fn", "model.norm"),
+    "phi": ("model.layers.{}.mlp.activation_fn", "model.final_layernorm"),
 }
 
 
@@ -40,6 +46,8 @@ OUTPUTS = {
     "gpt2": "transformer.h.{}.mlp.c_proj",
     "gpt_neox": "gpt_neox.layers.{}.mlp.dense_4h_to_h",
     "opt": "model.decoder.layers.{}.fc2",
+    "llama": "model.layers.{}.mlp.down_proj",
+    "phi": "model.layers.{}.mlp.fc2",
 }
 """What writes post into the residual stream."""
 
@@ -60,6 +68,8 @@ class Family:
         path = make(folder / name, **options)
         self.checkpoint: Checkpoint = open_checkpoint(parse_model_argument(str(path)), CPU)
         self.raw: nn.Module = load_raw(path).double()
+        if self.checkpoint.architecture == "llama":
+            apply_sign_rule(self.raw)
         self.tokens = some_tokens(self.checkpoint.d_vocab)
         self.nominal: dict[str, np.ndarray] = self.by_definition(None)
         self.known: dict[Intervention, dict[str, np.ndarray]] = {}
@@ -81,10 +91,11 @@ class Family:
         for layer, index in intervention.neurons if intervention else ():
             module = self.raw.get_submodule(nonlinearity.format(layer))
             if intervention.along is not None:
-                handles += self._writing_along(intervention, module)
+                handles += self._writing_along(intervention)
                 continue
             handles.append(module.register_forward_pre_hook(changing_pre(intervention, index)))
-            handles.append(module.register_forward_hook(changing_post(intervention, index)))
+            out = self.raw.get_submodule(OUTPUTS[self.checkpoint.architecture].format(layer))
+            handles.append(out.register_forward_pre_hook(changing_post(intervention, index)))
         logits = self.raw(torch.from_numpy(tokens).long()).logits
         for handle in handles:
             handle.remove()
@@ -97,7 +108,7 @@ class Family:
         log_p -= np.log(np.exp(log_p).sum(1, keepdims=True))
         true = z[np.arange(len(z)), following][:, None]
         found = {
-            "scale": np.sqrt(((x - x.mean(1, keepdims=True)) ** 2).mean(1) + norm.eps),
+            "scale": np.sqrt((self._seen_by_norms(x) ** 2).mean(1) + self._epsilon(norm)),
             "entropy": -(np.exp(log_p) * log_p).sum(1),
             "loss": -log_p[np.arange(len(z)), following],
             "rank": (z > true).sum(1),
@@ -111,22 +122,27 @@ class Family:
         return found | {"kl": (np.exp(nominal_log_p) * (nominal_log_p - log_p)).sum(1)}
 
 
-    def _writing_along(self, intervention: Intervention, module: nn.Module) -> list[Any]:
+    def _seen_by_norms(self, residual: Any) -> Any:
+        return residual if self.checkpoint.architecture == "llama" else residual - residual.mean(-1)[..., None]
+
+    def _epsilon(self, norm: Any) -> float:
+        return norm.variance_epsilon if self.checkpoint.architecture == "llama" else norm.eps
+
+    def _writing_along(self, intervention: Intervention) -> list[Any]:
         """What the change of a neuron's post writes, along another one's output weights and as long as along its own."""
         ((layer, index),) = intervention.neurons
-        w_out = mlp_parameters(self.raw)[layer][2].detach()
-        w_out = w_out - w_out.mean(1, keepdim=True)
+        out: Any = self.raw.get_submodule(OUTPUTS[self.checkpoint.architecture].format(layer))
+        w_out = self._seen_by_norms(out.weight.detach() if self.checkpoint.architecture == "gpt2" else out.weight.detach().T)
         along = w_out[intervention.along] * w_out[index].norm() / w_out[intervention.along].norm()
         changes: list[Tensor] = []
 
-        def see(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-            changes.append(changing_post(intervention, index)(module, inputs, output)[..., index] - output[..., index])
+        def see(module: nn.Module, inputs: tuple[Tensor]) -> None:
+            changes.append(changing_post(intervention, index)(module, inputs)[0][..., index] - inputs[0][..., index])
 
         def write(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
             return output + (changes[-1][..., None] * along).view_as(output)
 
-        out = self.raw.get_submodule(OUTPUTS[self.checkpoint.architecture].format(layer))
-        return [module.register_forward_hook(see), out.register_forward_hook(write)]
+        return [out.register_forward_pre_hook(see), out.register_forward_hook(write)]
 
 
 def changing_pre(intervention: Intervention, index: int) -> Callable[..., Any]:
@@ -144,13 +160,13 @@ def changing_pre(intervention: Intervention, index: int) -> Callable[..., Any]:
 
 
 def changing_post(intervention: Intervention, index: int) -> Callable[..., Any]:
-    def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        post = output.clone()
+    def hook(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        post = inputs[0].clone()
         if intervention.change == "fix":
             post[..., index] = intervention.value
         elif intervention.change == "multiply":
             post[..., index] *= intervention.value
-        return post
+        return (post,)
 
     return hook
 

@@ -8,7 +8,7 @@ import torch
 
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from ingest.roles.attention import causal_mask, centred, layer_attention, rotation, score_scale, squared_norm, visit_attention
+from ingest.roles.attention import causal_mask, layer_attention, rotation, score_scale, squared_norm, visit_attention
 from ingest.roles.bos_norms import bos_norm_ratio, folded_value_bias
 from ingest.roles.heads import Pair, check_head, check_pair
 from tests.factories import tiny_gpt2
@@ -33,7 +33,7 @@ def test_patterns_are_those_of_eager_attention(models: tuple[Checkpoint, RawMode
 
     def enter(layer: int, residual: torch.Tensor) -> None:
         attention = layer_attention(checkpoint, layer, turn)
-        own = centred(residual)
+        own = attention.norm.centre(residual)
         divisor = attention.scale_of(squared_norm(own))
         normalised = own / divisor[..., None].float()
         for head in range(N_HEADS):
@@ -48,9 +48,11 @@ def test_patterns_are_those_of_eager_attention(models: tuple[Checkpoint, RawMode
     assert not any(block._forward_pre_hooks for block in checkpoint.model.modules())
 
 
-@pytest.mark.parametrize("divided", [False, True])
-def test_scores_are_scaled_as_the_model_scales_them(tmp_path: Path, divided: bool) -> None:
-    folder = tiny_gpt2(tmp_path, n_layers=N_LAYERS, scale_attn_by_inverse_layer_idx=divided)
+@pytest.mark.parametrize(
+    "config", [{}, {"scale_attn_by_inverse_layer_idx": True}, {"scale_attn_weights": False}], ids=["usual", "by layer", "not"]
+)
+def test_scores_are_scaled_as_the_model_scales_them(tmp_path: Path, config: dict[str, bool]) -> None:
+    folder = tiny_gpt2(tmp_path, n_layers=N_LAYERS, **config)
     checkpoint, raw = open_checkpoint(parse_model_argument(str(folder)), CPU), RawModel(folder)
     assert [score_scale(checkpoint, layer) for layer in range(N_LAYERS)] == [raw.scale(layer) for layer in range(N_LAYERS)]
 
@@ -62,7 +64,7 @@ def test_value_bias_is_what_values_have_where_the_input_is_zero(models: tuple[Ch
         x = torch.randn(1, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(layer))
         norm = raw.norm(layer)
         own = raw.project(layer, norm(x))[2][0].detach()
-        unit = torch.nn.functional.layer_norm(x, (16,), eps=norm.eps)[0]
+        unit = (norm(x) - getattr(norm, "bias", 0))[0] / norm.weight
         linear = torch.einsum("d,hde->he", unit, checkpoint.weights.W_V[layer].double())
         torch.testing.assert_close(linear + folded_value_bias(checkpoint, layer).double(), own, atol=1e-5, rtol=1e-5)
         assert folded_value_bias(checkpoint, layer).abs().min() > 0

@@ -1,6 +1,7 @@
 """Checkpoints: what is refused, what is hashed, and that weights and activations are those of the processed model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from catalog.errors import InputError
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from ingest.checkpoints.folding import Folded
 from ingest.checkpoints.quiet import quiet
 from ingest.corpus.tokenizer import tokenizer_identity
 from tests.factories import (
@@ -124,16 +126,15 @@ def test_facts_of_the_configuration(model: tuple[Checkpoint, Path, Any]) -> None
 def test_a_model_that_processing_changes_is_refused(wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ingest.checkpoints import processing
 
-    boot = processing._boot
+    fold = processing.fold
 
-    def broken(checkpoint: Checkpoint) -> Any:
-        bridge = boot(checkpoint)
-        with torch.no_grad():
-            # a constant in every weight of a token's column meets only centred residuals and changes no logit
-            bridge.W_U.add_(1.0 if wrong == "weights" else torch.randn_like(bridge.W_U))
-        return bridge
+    def broken(*arguments: Any) -> Folded:
+        folded = fold(*arguments)
+        # a constant in every weight of a token's column meets only centred residuals and changes no logit
+        weight = folded.unembedding.weight + (1.0 if wrong == "weights" else torch.randn_like(folded.unembedding.weight))
+        return replace(folded, unembedding=folded.unembedding._replace(weight=weight))
 
-    monkeypatch.setattr(processing, "_boot", broken)
+    monkeypatch.setattr(processing, "fold", broken)
     with pytest.raises(InputError, match="log-probabilities" if wrong == "log-probabilities" else "off zero"):
         processed(tiny_gpt2(tmp_path / "m"))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from catalog.errors import InputError
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from tests.factories import byte_bpe_tokenizer, load_raw, save_checkpoint, tiny_gpt2, tiny_neox
+from tests.factories import byte_bpe_tokenizer, load_raw, save_checkpoint, tiny_gpt2, tiny_neox, tiny_opt
 
 
 def opened(folder: Path) -> Checkpoint:
@@ -96,7 +96,6 @@ def test_weights_of_two_dtypes_are_read_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "changes", "says"),
     [
-        (tiny_gpt2, {"scale_attn_weights": False}, r"scale_attn_weights is false"),
         (tiny_gpt2, {"add_cross_attention": True}, r"add_cross_attention"),
         (tiny_gpt2, {"seed": "forty-two"}, r"seed 'forty-two', which is no whole number of 64 bits"),
         (tiny_gpt2, {"seed": 2**70}, r"seed 1180591620717411303424, which is no whole number of 64 bits"),
@@ -110,7 +109,6 @@ def test_weights_of_two_dtypes_are_read_as_they_are(tmp_path: Path) -> None:
         (tiny_gpt2, {"n_positions": -1}, r"max_position_embeddings -1, which is no whole number above 0"),
         (tiny_gpt2, {"is_causal": False}, r"sees later tokens \(is_causal is false\)"),
         (tiny_gpt2, {"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"quantis"),
-        (tiny_neox, {"attention_bias": False}, r"has no biases of attention \(attention_bias is false\)"),
         (tiny_neox, {"head_dim": 4}, r"has head_dim 4 where its heads are 8 wide"),
         (tiny_neox, {"rope_parameters": {"rope_type": "nonsense", "rope_theta": 1e4}}, r"cannot be loaded"),
         (tiny_neox, {"rope_parameters": {"rope_theta": "x"}}, r"cannot be loaded"),
@@ -131,21 +129,20 @@ def test_a_seed_that_is_a_number_is_kept(seed: int | None, tmp_path: Path) -> No
     assert opened(configure(tiny_gpt2(tmp_path / "m"), seed=seed)).seed == seed
 
 
-def test_a_neox_without_attention_biases_is_refused_whole(tmp_path: Path) -> None:
-    """Its weights lack the biases too, so nothing of the file is wrong."""
-    with pytest.raises(InputError, match="has no biases of attention"):
-        opened(tiny_neox(tmp_path / "m", attention_bias=False))
-
-
-def test_what_a_library_asserts_of_weight_processing_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformer_lens.model_bridge import TransformerBridge
-
-    def fails(*_: Any, **__: Any) -> None:
-        raise AssertionError("shapes (3,) and (4,)\nof something")
-
-    monkeypatch.setattr(TransformerBridge, "enable_compatibility_mode", fails)
-    with pytest.raises(InputError, match=r"cannot be folded \(shapes \(3,\) and \(4,\) of something\)"):
-        opened(tiny_gpt2(tmp_path / "m")).process(300)
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (tiny_neox, {"attention_bias": False}),
+        (tiny_opt, {"enable_bias": False}),
+        (tiny_opt, {"layer_norm_elementwise_affine": False}),
+    ],
+    ids=["neox without attention biases", "opt without biases", "opt without gains"],
+)
+def test_models_without_biases_or_gains_are_folded(make: Callable[..., Path], options: dict[str, Any], tmp_path: Path) -> None:
+    """Biases of norms become biases of matrices that had none; processing asserts that the function is the same."""
+    checkpoint = opened(make(tmp_path / "m", **options))
+    checkpoint.process(300)
+    assert checkpoint.weights.b_in.any()
 
 
 # --- names -----------------------------------------------------------------------------------------------------------------

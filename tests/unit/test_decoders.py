@@ -11,7 +11,7 @@ from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.checkpoints.folding import fold, put_into
-from ingest.checkpoints.modules import Modules
+from ingest.checkpoints.modules import MlpPass, Modules
 from ingest.checkpoints.processing import logits_capped
 from ingest.checkpoints.signs import signs_of
 from ingest.corpus.tokenizer import tokenizer_identity
@@ -38,7 +38,7 @@ def tokens(checkpoint: Checkpoint) -> Tensor:
     return torch.randint(checkpoint.d_vocab, (3, 20), generator=torch.Generator().manual_seed(1))
 
 
-def raw_in_float64(checkpoint: Checkpoint, folder: Path) -> Any:
+def raw_in_float64(folder: Path) -> Any:
     """The model as transformers reads it, which knows nothing of us."""
     raw: Any = load_raw(folder).double()
     raw.set_attn_implementation("eager")
@@ -70,7 +70,7 @@ def test_activations_are_those_of_hooks_on_the_raw_model_in_float64(
     checkpoint: Checkpoint, folder: Path, tokens: Tensor
 ) -> None:
     """But for the sign of gated neurons, which the rule chooses."""
-    pre, post = hooked(raw_in_float64(checkpoint, folder), checkpoint.architecture, tokens)
+    pre, post = hooked(raw_in_float64(folder), checkpoint.architecture, tokens)
     layers = checkpoint.mlp_activations(tokens)
     assert len(layers) == len(pre) == len(post) == checkpoint.n_layers
     untouched = Modules(load_raw(folder), checkpoint.architecture)
@@ -81,24 +81,36 @@ def test_activations_are_those_of_hooks_on_the_raw_model_in_float64(
         assert not checkpoint.is_gated or {*signs.tolist()} == {-1.0, 1.0}
 
 
-def test_what_a_gated_neuron_reads_is_shown(checkpoint: Checkpoint, tokens: Tensor) -> None:
+def test_what_a_gated_neuron_reads_is_that_of_hooks_on_the_raw_model_in_float64(
+    checkpoint: Checkpoint, folder: Path, tokens: Tensor
+) -> None:
+    """With the sign that the rule chooses; post is the product of it and of what the gate gives."""
     if not checkpoint.is_gated:
         pytest.skip("has no gates")
-    seen: list[tuple[Tensor, Tensor]] = []
-    activation = checkpoint.modules.activations[1]
+    raw, expected = raw_in_float64(folder), list[Tensor]()
+    for block in raw.model.layers:
+        block.mlp.up_proj.register_forward_hook(lambda module, inputs, output: expected.append(output))
+    seen: list[MlpPass] = []
+    layers = range(checkpoint.n_layers)
 
-    def watch(shown: Any) -> None:
-        seen.append((shown.post.clone(), activation.forward(shown.pre) * shown.read))
+    def keep(shown: MlpPass) -> None:
+        seen.append(shown.each(torch.clone))
 
-    with torch.inference_mode(), checkpoint.modules.watched({1: watch}):
+    with torch.inference_mode(), checkpoint.modules.watched(dict.fromkeys(layers, keep)):
         checkpoint.model(tokens, use_cache=False)  # type: ignore[operator]
-    ((post, product),) = seen
-    torch.testing.assert_close(post, product, atol=1e-6, rtol=1e-6)
+        raw(tokens, use_cache=False)
+    untouched = Modules(load_raw(folder), checkpoint.architecture)
+    for layer, shown in enumerate(seen):
+        assert shown.read is not None
+        of_raw = expected[layer].flatten(0, 1) * signs_of(untouched, layer)
+        torch.testing.assert_close(shown.read.double(), of_raw, atol=1e-5 * of_raw.abs().max().item(), rtol=0)
+        product = checkpoint.modules.activations[layer].forward(shown.pre) * shown.read
+        torch.testing.assert_close(shown.post, product, atol=1e-6, rtol=1e-6)
 
 
 def test_folded_weights_are_the_same_function_in_float64(checkpoint: Checkpoint, folder: Path, tokens: Tensor) -> None:
-    raw = raw_in_float64(checkpoint, folder)
-    copy = raw_in_float64(checkpoint, folder)
+    raw = raw_in_float64(folder)
+    copy = raw_in_float64(folder)
     modules = Modules(raw, checkpoint.architecture)
     put_into(copy, checkpoint.architecture, fold(modules, checkpoint.d_head, logits_capped(checkpoint)))
     with torch.inference_mode():

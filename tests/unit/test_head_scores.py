@@ -36,10 +36,10 @@ def change_of_scores(raw: RawModel, head_layer: int, at: int) -> Tensor:
     key = raw.project(head_layer, norm(raw.residuals(torch.tensor([[BOS]]))[head_layer]))[1][0, 0]
     key = torch.stack([raw.turned(key[head][None], torch.tensor([0]))[0] for head in range(N_HEADS)])
     x = torch.randn(D_MODEL, dtype=torch.float64, generator=torch.Generator().manual_seed(at))
-    scale = (x.var(correction=0) + norm.eps).sqrt()
+    scale = (raw.seen_by_norms(x).square().mean() + raw.epsilon).sqrt()
 
     def scores(residual: Tensor) -> Tensor:
-        normed = (residual - residual.mean(-1, keepdim=True)) / scale * norm.weight + norm.bias
+        normed = raw.seen_by_norms(residual) / scale * norm.weight + getattr(norm, "bias", 0)
         queries = raw.project(head_layer, normed)[0]
         turned = [
             torch.stack([raw.turned(q[None], torch.tensor([at]))[0] for q in queries[:, head]]) for head in range(N_HEADS)
@@ -47,7 +47,7 @@ def change_of_scores(raw: RawModel, head_layer: int, at: int) -> Tensor:
         return torch.stack([queries @ key[head] for head, queries in enumerate(turned)], dim=1) * D_HEAD**-0.5
 
     w_out = raw.w_out[:head_layer].flatten(0, 1)
-    unit = w_out - w_out.mean(1, keepdim=True)
+    unit = raw.seen_by_norms(w_out)
     unit = unit / unit.norm(dim=1, keepdim=True)
     return (scores(x + unit) - scores(x[None])) * scale
 
@@ -57,7 +57,7 @@ def test_scores_are_the_change_of_the_score_of_bos(models: tuple[Checkpoint, Raw
     found = head_scores(checkpoint, BOS, CONTEXT)
     assert found.of_layer(0).shape == (0, N_HEADS)
     for layer in range(1, N_LAYERS):
-        at = [change_of_scores(raw, layer, int(p)) for p in (DESTINATIONS if raw.kind == "gpt_neox" else [3, 9])]
+        at = [change_of_scores(raw, layer, int(p)) for p in (DESTINATIONS if raw.turns else [3, 9])]
         expected = torch.stack(at)
         own = found.of_layer(layer)
         assert own.dtype == torch.float64 and own.shape == (layer * D_MLP, N_HEADS) and own.abs().mean() > 0.02
@@ -65,7 +65,7 @@ def test_scores_are_the_change_of_the_score_of_bos(models: tuple[Checkpoint, Raw
         neurons = torch.arange(layer * D_MLP)
         for head in range(N_HEADS):
             sd = found.deviations(neurons, layer, head)
-            if raw.kind == "gpt_neox":
+            if raw.turns:
                 torch.testing.assert_close(sd, expected[..., head].std(0, correction=0), atol=1e-5, rtol=1e-5)
                 assert sd.mean() > 0.01
             else:
@@ -80,13 +80,15 @@ def test_scores_are_the_formula_in_processed_weights(models: tuple[Checkpoint, R
     found, weights = head_scores(checkpoint, BOS, CONTEXT), checkpoint.weights
     bos = raw.residuals(torch.tensor([[BOS]]))
     for layer in range(1, N_LAYERS):
-        x = torch.nn.functional.layer_norm(bos[layer][0, 0], (D_MODEL,), eps=raw.norm(layer).eps)
+        x = raw.seen_by_norms(bos[layer][0, 0])
+        x = x / (x.square().mean() + raw.epsilon).sqrt()
         w_out = weights.W_out[:layer].double().flatten(0, 1)
         unit = w_out / w_out.norm(dim=1)[:, None]
         for head in range(N_HEADS):
             key = x @ weights.W_K[layer, head].double() + weights.b_K[layer, head].double()
             query = unit @ weights.W_Q[layer, head].double()
             # the same at every destination, unless the model is rotary
+            query, key = query[:, raw.order], key[raw.order]
             h = torch.stack([raw.turned(query, p.expand(len(query))) @ key / D_HEAD**0.5 for p in DESTINATIONS])
             torch.testing.assert_close(found.of_layer(layer)[:, head], h.mean(0), atol=1e-6, rtol=1e-5)
 
@@ -96,7 +98,7 @@ def test_selection_of_a_model(models: tuple[Checkpoint, RawModel]) -> None:
     scores = head_scores(checkpoint, BOS, CONTEXT)
     assert_selected(scores, select_scores(scores, per_head=5), per_head=5)
     found = select_scores(scores)
-    assert np.isfinite(found.h_sd).all() == (raw.kind == "gpt_neox")
+    assert np.isfinite(found.h_sd).all() == (raw.turns)
     for i in (0, len(found.h) // 2, len(found.h) - 1):
         layer, head = int(found.head_layer[i]), int(found.head[i])
         sd = scores.deviations(torch.from_numpy(found.neuron_index[i : i + 1]), layer, head)

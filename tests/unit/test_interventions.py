@@ -10,20 +10,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from ingest.checkpoints.architectures import final_norm
-from ingest.checkpoints.arguments import parse_model_argument
-from ingest.checkpoints.checkpoint import open_checkpoint
 from ingest.roles import interventions as engine
 from ingest.roles.intervention import CHANGES, Intervention
 from ingest.roles.interventions import run_interventions
 from ingest.roles.prediction_metrics import METRICS, InterventionResults, next_token_mask
-from tests.factories import mlp_parameters, tiny_neox
+from tests.factories import mlp_parameters
 from tests.unit.intervened import (
     BOS,
     CONTEXT,
-    CPU,
     FAMILIES,
     NEWLINE,
     PAD,
@@ -31,7 +26,6 @@ from tests.unit.intervened import (
     VALUES,
     Family,
     assert_by_definition,
-    some_tokens,
 )
 
 
@@ -203,7 +197,7 @@ def test_the_model_is_left_as_it_was_even_by_a_pass_that_fails(gpt2: Family, mon
     with torch.inference_mode():
         before = model(tokens).logits
     run(gpt2, every_kind(3))
-    last = final_norm(model, "gpt2")
+    last = gpt2.checkpoint.modules.last_norm
     monkeypatch.setattr(engine, "intervened_metrics", None)
     with pytest.raises(TypeError):
         run(gpt2, [Intervention("fix", ((0, 0), (2, 1)), 1.0)])
@@ -245,10 +239,3 @@ def test_what_is_no_intervention_is_refused(gpt2: Family) -> None:
     for neuron in ((3, 0), (0, 24), (-1, 0)):
         with pytest.raises(ValueError, match=rf"no neuron {neuron[0]}\.{neuron[1]}; layers are 0 to 2, neurons 0 to 23"):
             run(gpt2, [Intervention("zero", (neuron,))])
-
-
-def test_a_final_norm_that_does_not_centre_is_refused(tmp_path: Path) -> None:
-    checkpoint = open_checkpoint(parse_model_argument(str(tiny_neox(tmp_path / "m"))), CPU)
-    checkpoint.model.set_submodule("gpt_neox.final_layer_norm", nn.RMSNorm(checkpoint.d_model))
-    with pytest.raises(ValueError, match="a RMSNorm, not a LayerNorm: entropy, loss, rank and KL"):
-        run_interventions(checkpoint, some_tokens(checkpoint.d_vocab), (BOS,), [Intervention("zero", ((1, 0),))])

@@ -134,7 +134,7 @@ def test_destinations_are_in_the_second_half_and_no_special_token(models: Models
 
 
 def test_a_head_before_the_neuron_is_refused(models: Models) -> None:
-    order = "beside" if models.raw.kind == "gpt_neox" and models.raw.model.config.use_parallel_residual else "before"
+    order = "beside" if models.raw.is_parallel else "before"
     with pytest.raises(ValueError, match=f"{order} its MLP; give a head of layer 2"):
         models.run([PAIRS[0], Pair(1, 0, 1, 0)])
     with pytest.raises(ValueError, match="last layer"):

@@ -1,5 +1,6 @@
 """Activation by position: any split equals the float64 definition, the oracles of SPEC §17, and every pattern type."""
 
+import json
 from itertools import pairwise
 from math import log
 
@@ -86,6 +87,25 @@ def test_the_error_of_the_information_needs_ten_blocks(n_blocks: int) -> None:
             assert (described[name][:4] > 0).all() and described[name][4] == 0
     fewer = describe_positions(accumulated(pre, pre, blocks, [slice(0, 999)], merge=False))
     assert np.isnan(fewer["mutual_information_se"]).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(context=st.integers(2, 30), seed=st.integers(0, 99), depends=st.booleans())
+def test_without_bos_every_position_is_what_the_others_are_behind_it(context: int, seed: int, depends: bool) -> None:
+    """Whatever stood at the position of BOS changes nothing but what is told of it."""
+    generator = torch.Generator().manual_seed(seed)
+    pre = torch.randn(1000, 1 + context, 5, generator=generator)
+    if depends:
+        pre[:, 1 + context // 2 :, :2] += 9
+    blocks = torch.arange(1000) % N_BLOCKS
+    behind = describe_positions(accumulated(pre, pre, blocks, [slice(0, 1000)], merge=False))
+    alone = describe_positions(accumulated(pre[:, 1:], pre[:, 1:], blocks, [slice(0, 1000)], merge=False), with_bos=False)
+    for name in {*behind} - {"mutual_information_bos", "mutual_information_bos_se", "runs", "curve"}:
+        np.testing.assert_array_equal(alone[name], behind[name], err_msg=name)
+    assert np.isnan(alone["mutual_information_bos"]).all() and np.isnan(alone["mutual_information_bos_se"]).all()
+    np.testing.assert_array_equal(alone["curve"], behind["curve"][:, 1:])
+    earlier = [[[first - 1, last - 1, state] for first, last, state in json.loads(runs)] for runs in behind["runs"]]
+    assert [json.loads(runs) for runs in alone["runs"]] == earlier
 
 
 def test_a_gpu_adds_what_the_loop_adds() -> None:

@@ -12,7 +12,7 @@ from catalog import parts
 from catalog.errors import InputError
 from catalog.rows import Definition
 from catalog.schema.base import metadata
-from ingest.identity import OF_RUN, definitions_of, parts_by_setting
+from ingest.identity import BOS, OF_RUN, definitions_of, parts_by_setting
 from ingest.settings import IngestSettings
 from tests.database.helpers import ROOT
 
@@ -75,10 +75,10 @@ NO_NUMBER = {
 
 def test_every_setting_makes_a_run_concerns_a_part_or_changes_no_number() -> None:
     concerned = parts_by_setting()
-    kinds = [NO_NUMBER, {*OF_RUN}, {*concerned}]
+    kinds = [NO_NUMBER, {*OF_RUN}, {BOS}, {*concerned}]
     assert set().union(*kinds) == {field.name for field in fields(IngestSettings)}
     assert sum(map(len, kinds)) == len(fields(IngestSettings)), "each is one of these alone"
-    assert all({*part.settings} <= {*concerned, *OF_RUN} for part in parts.PARTS)
+    assert all({*part.settings} <= {*concerned, *OF_RUN, BOS} for part in parts.PARTS)
 
 
 def read_by(tree: ast.AST) -> set[str]:
@@ -109,13 +109,16 @@ def test_settings_that_a_measure_reads_are_seen() -> None:
 
 def test_what_a_definition_is_made_of(tmp_path: Path) -> None:
     settings = IngestSettings(("a",), min_count=3, syntax_subsets=("b", "a"))
-    found = definitions_of(("vocabulary", "syntax", "attention", "topics", "weights"), settings, 64)
+    found = definitions_of(("vocabulary", "syntax", "attention", "topics", "weights"), settings, 64, True)
     assert found["vocabulary"] == Definition(2, {"min_count": 3}) and found["weights"].settings == {}
     assert found["syntax"].settings == {"spacy_model": settings.spacy_model, "syntax_subsets": ["a", "b"]}
     assert found["attention"].settings == {"context": 64, "seed": 0} and found["topics"].settings == {"topics": None}
+    without = definitions_of(("attention", "ablations"), settings, 64, False)
+    assert without["attention"].settings == {"context": 64, "seed": 0, "bos": "never"}
+    assert "bos" not in without["ablations"].settings
     file = tmp_path / "topics.csv"
     with pytest.raises(InputError, match="cannot be read"):
-        definitions_of(("topics",), replace(settings, topics=str(file)), 64)
+        definitions_of(("topics",), replace(settings, topics=str(file)), 64, True)
     file.write_text("token_id,topic\n")
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    assert definitions_of(("topics",), replace(settings, topics=str(file)), 64)["topics"].settings == {"topics": sha256}
+    assert definitions_of(("topics",), replace(settings, topics=str(file)), 64, True)["topics"].settings == {"topics": sha256}

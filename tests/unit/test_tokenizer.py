@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from catalog.errors import InputError
 from ingest.corpus.tokenizer import tokenizer_identity
 from tests.factories import END_OF_TEXT, byte_bpe_tokenizer, random_texts
 
@@ -39,11 +37,14 @@ def test_special_ids_and_newline_are_masked() -> None:
     assert info.masked_ids == {0, 1, 2, info.newline_id}
 
 
-def test_end_of_text_serves_as_bos_and_a_tokenizer_with_neither_is_refused() -> None:
+def test_end_of_text_is_no_bos_and_there_may_be_neither() -> None:
     info = tokenizer_identity(byte_bpe_tokenizer(bos_token=None))
-    assert info.bos_id == info.eos_id == 0
-    with pytest.raises(InputError, match="neither a BOS nor an end-of-text"):
-        tokenizer_identity(byte_bpe_tokenizer(bos_token=None, eos_token=None))
+    assert (info.bos_id, info.eos_id) == (None, 0)
+    neither = tokenizer_identity(byte_bpe_tokenizer(bos_token=None, eos_token=None))
+    assert (neither.bos_id, neither.eos_id) == (None, None)
+    assert neither.special_ids == frozenset() and neither.masked_ids == {neither.newline_id}
+    without_end = tokenizer_identity(byte_bpe_tokenizer(eos_token=None))
+    assert without_end.bos_id == without_end.eos_id == 0
 
 
 def test_without_a_newline_token_nothing_more_is_masked() -> None:

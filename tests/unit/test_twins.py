@@ -1,6 +1,7 @@
 """Twins: each neuron reads a direction of its own norm, and nothing else is otherwise."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.checkpoints.processing import ProcessedWeights, processed_weights
 from ingest.checkpoints.twins import permuted, twin_of
 from ingest.corpus.tokenizer import tokenizer_identity
+from tests.decoders import tiny_decoder
 from tests.factories import tiny_gpt2, tiny_neox, tiny_opt
 
 FAMILIES: dict[str, tuple[Callable[..., Path], dict[str, Any]]] = {
@@ -22,6 +24,7 @@ FAMILIES: dict[str, tuple[Callable[..., Path], dict[str, Any]]] = {
     "neox": (tiny_neox, {}),
     "neox-serial": (tiny_neox, {"use_parallel_residual": False}),
     "opt": (tiny_opt, {}),
+    **{name: (partial(tiny_decoder, name), {}) for name in ("gptj", "llama", "gemma2", "olmo2")},
 }
 
 
@@ -52,8 +55,9 @@ def test_each_neuron_keeps_its_weights_in_another_order(original: Checkpoint) ->
 def test_nothing_else_is_otherwise(original: Checkpoint) -> None:
     twin = twin_of(original, 1)
     for name in ProcessedWeights.__dataclass_fields__:
-        if name != "W_in":
-            assert torch.equal(getattr(twin.weights, name), getattr(original.weights, name)), name
+        held, own = getattr(twin.weights, name), getattr(original.weights, name)
+        if name not in ("W_in", "W_gate"):
+            assert held is own or torch.equal(held, own), name
     for layer in range(original.n_layers):
         assert torch.equal(twin.raw_w_out(layer), original.raw_w_out(layer))
     assert torch.equal(twin.raw_w_u(), original.raw_w_u())
@@ -65,7 +69,19 @@ def test_the_raw_model_is_the_function_that_the_processed_weights_say(original: 
     twin = twin_of(original, 2)
     folded = processed_weights(twin, tokenizer_identity(twin.tokenizer).n_tokens)
     for name in ProcessedWeights.__dataclass_fields__:
-        torch.testing.assert_close(getattr(folded, name), getattr(twin.weights, name), rtol=1e-4, atol=1e-5, msg=name)
+        held, own = getattr(folded, name), getattr(twin.weights, name)
+        if own is not None:
+            torch.testing.assert_close(held, own, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_gates_go_along_with_what_they_open(original: Checkpoint) -> None:
+    """Both are in one order, so that the sign rule holds for the twin as it does for the model."""
+    weights, twin = original.weights, twin_of(original, 1).weights
+    if weights.W_gate is None or twin.W_gate is None:
+        pytest.skip("has no gates")
+    own, found = ((one.W_gate * one.W_in).sum(1) for one in (weights, twin) if one.W_gate is not None)
+    torch.testing.assert_close(found, own, rtol=1e-4, atol=1e-5)
+    assert (found >= 0).all() and not torch.equal(twin.W_gate, weights.W_gate)
 
 
 def test_it_answers_otherwise_and_the_model_as_before(original: Checkpoint) -> None:

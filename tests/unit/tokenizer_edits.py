@@ -14,7 +14,7 @@ from tests.tokenizer_factories import SCRIPTS, SPECIAL, llama_tokenizer, unigram
 
 Json = dict[str, Any]
 
-CORPUS = [*SCRIPTS.values(), *random_texts(3), "<|endoftext|> <s> written out </s>", "over THERE over there", "x=1\n\n\ny"]
+CORPUS = [*SCRIPTS.values(), *random_texts(3), "<|endoftext|> written out", "over THERE over there", "x=1\n\n\ny"]
 
 SPECIAL_OF = {"byte-level": {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}}
 

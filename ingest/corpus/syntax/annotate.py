@@ -86,7 +86,7 @@ def _requirement(name: str) -> str:
 def annotate(
     nlp: "Language", token_bytes: Sequence[bytes | None], breaks: Sequence[int], rows: Int[np.ndarray, "rows context"]
 ) -> UInt8[np.ndarray, "rows context bytes"]:
-    """The features of every position, packed as `numpy.packbits` does; the first position, BOS, has none.
+    """The features of every position, packed as `numpy.packbits` does; BOS has none.
 
     Args:
         nlp: the pipeline; what it does not annotate is false.
@@ -98,11 +98,11 @@ def annotate(
     """
     pieces_of = [b"" if i in breaks else UNKNOWN if raw is None else raw for i, raw in enumerate(token_bytes)]
     unknown = np.array([raw is None for raw in token_bytes])
-    texts = [row_text([pieces_of[i] for i in row[1:].tolist()]) for row in rows]
+    texts = [row_text([pieces_of[i] for i in row.tolist()]) for row in rows]
     pieces = [
         _Piece(number, *cut)
         for number, (row, text) in enumerate(zip(rows, texts, strict=True))
-        for cut in cut_text(text.text, text.starts[np.isin(row[1:], breaks)].tolist(), nlp.max_length)
+        for cut in cut_text(text.text, text.starts[np.isin(row, breaks)].tolist(), nlp.max_length)
     ]
     annotated: list[list[_Annotated]] = [[] for _ in rows]
     with nlp.memory_zone():
@@ -120,8 +120,9 @@ def annotate(
         features[index == MULTI, PLACE["pos", "MULTI"]] = True
         # where a text ends, spaCy ends a sentence
         features[-1:, PLACE["misc", "sent_end"]] = False
-        features[unknown[rows[number, 1:]]] = False
-        bits[number, 1:] = np.packbits(features, axis=1)
+        features[unknown[rows[number]]] = False
+        features[:1] &= rows[number, 0] not in breaks
+        bits[number] = np.packbits(features, axis=1)
     return bits
 
 

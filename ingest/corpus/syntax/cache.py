@@ -96,7 +96,7 @@ def syntax_of(
         with work_folder(cache_dir) as work:
             made = work / "made"
             made.mkdir()
-            breaks = tuple(i for i in (info.bos_id, info.eos_id, info.pad_id) if i is not None)
+            breaks = tuple(sorted(info.special_ids))
             annotator = Annotator(pipeline, loaded, info.token_bytes, breaks)
             rows = np.flatnonzero(wanted)
             _write(made, corpus, rows, annotator.parts(corpus.tokens, rows, processes or processors()), progress)
