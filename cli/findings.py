@@ -25,12 +25,16 @@ SCIENCE = (
     "Of each family: what it is, its rule, the best neurons by score over all models, what the rule looked at, and places in "
     "the text with the token in question in bold: the highest values, and one from the middle of the neuron's positive "
     "values, so that nobody is fooled by maxima. Values are activations after the non-linearity; ␣ is a space and ⏎ a new "
-    "line. A neuron may have several labels; it is universal if its excess correlation with the other models is above that of "
-    "the rules by 1.96 standard errors, and undecided where that of the rules lies within 1.96 of them. "
+    "line. A neuron may have several labels{universal}. "
     "UN is Gurnee et al. 2024, VO Voita et al. 2023, SPEC the project's specification. Families "
     "that no neuron has are at the end.\n"
 )
 """How the page is to be read."""
+UNIVERSAL = (
+    "; it is universal if its excess correlation with the other models is above that of "
+    "the rules by 1.96 standard errors, and undecided where that of the rules lies within 1.96 of them"
+)
+ALONE = ". Nothing is said of universal neurons, for no other model was compared"
 
 
 class PageFormat(StrEnum):
@@ -77,8 +81,8 @@ def page(answer: "Findings", wanted: "FindingsFilter") -> str:
     here = [family for family in answer.families if family.counts]
     absent = [family for family in answer.families if not family.counts]
     n_models = len({row["model"] for row in answer.layers})
-    sections = [_head(answer.runs, wanted), _overview(answer.layers, here, absent)]
-    sections += [_present(family, n_models, wanted) for family in here]
+    sections = [_head(answer, wanted), _overview(answer, here, absent)]
+    sections += [_present(family, n_models if answer.compared else None, wanted) for family in here]
     if absent:
         sections.append("## Not found\n\nFamilies that have a rule and no neuron, with those that come closest.\n")
     sections += [_absent(family) for family in absent]
@@ -91,23 +95,39 @@ def _words(wanted: "FindingsFilter", family: str | None) -> str:
     return "".join(f" {option} {shlex.quote(str(value))}" for option, value in filters.items() if value is not None)
 
 
-def _head(runs: Sequence[Record], wanted: "FindingsFilter") -> str:
+def _head(answer: "Findings", wanted: "FindingsFilter") -> str:
+    runs = answer.runs
     told = "; ".join(
         f"run {run['run']} of {', '.join(map(_place, run['models']))}{_corpus(run)}, parts {', '.join(run['parts'])}"
         for run in runs
     )
     command = plain(f"catalog findings{_words(wanted, wanted.family)}", spaces=False)
-    return f"# What the models hold\n\nWritten by {command} on {datetime.now(UTC):%Y-%m-%d} from {told}.\n\n{SCIENCE}"
+    science = SCIENCE.format(universal=UNIVERSAL if answer.compared else ALONE)
+    models = sorted({model for run in runs for model in run["models"]})
+    whose = "the models hold" if len(models) > 1 else f"{_place(models[0])} holds"
+    stored = sorted({_place(said) for run in runs for said in run["quantised"] or []})
+    of_values = f" Weights are stored in blocks ({'; '.join(stored)} tensors): all is told of the values that those stand for."
+    return (
+        f"# What {whose}\n\nWritten by {command} on {datetime.now(UTC):%Y-%m-%d} from {told}."
+        f"{of_values if stored else ''}\n\n{science}"
+    )
 
 
 def _corpus(run: Record) -> str:
     if run["corpus"] is None:
         return ""
-    return f" on {run['n_tokens']:,} tokens of {_place(run['corpus'])} ({run['n_kept']:,} of them kept)"
+    tokens, first = run["n_tokens"], []
+    if run["control_tokens"] is not None and run["control_tokens"] < tokens:
+        first.append(f"its control read the first {run['control_tokens']:,}")
+    if run["intervention_tokens"] is not None and run["intervention_tokens"] < tokens:
+        first.append(f"neurons were held and taken away on the first {run['intervention_tokens']:,}")
+    told = "; ".join([f"{run['n_kept']:,} of them kept", *first])
+    return f" on {tokens:,} tokens of {_place(run['corpus'])} ({told})"
 
 
-def _overview(layers: Sequence[Record], here: Sequence["Family"], absent: Sequence["Family"]) -> str:
-    """Neurons of each family, universal and undecided ones in brackets, per model and layer."""
+def _overview(answer: "Findings", here: Sequence["Family"], absent: Sequence["Family"]) -> str:
+    """Neurons of each family per model and layer; universal and undecided ones in brackets, where there can be any."""
+    counted = _three if answer.compared else _one
     totals: dict[tuple[str, int, str], list[int]] = {}
     for family in here:
         for row in family.counts:
@@ -119,21 +139,25 @@ def _overview(layers: Sequence[Record], here: Sequence["Family"], absent: Sequen
         {
             "model": _place(row["model"]),
             "layer": row["layer"],
-            "all neurons": _three(row["n_neurons"], row["n_universal"], row["n_undecided"]),
+            "all neurons": counted(row["n_neurons"], row["n_universal"], row["n_undecided"]),
             **{
-                family.family: _three(*totals.get((row["model"], row["layer"], family.family), (0, 0, 0)))
+                family.family: counted(*totals.get((row["model"], row["layer"], family.family), (0, 0, 0)))
                 for family in here
             },
         }
-        for row in layers
+        for row in answer.layers
     ]
     names = ", ".join(f"`{family.family}`" for family in absent) or "none"
-    brackets = "Neurons; in brackets those that are universal + those that are undecided."
+    brackets = "Neurons; in brackets those that are universal + those that are undecided." if answer.compared else "Neurons."
     return f"## How many\n\n{brackets}\n\n{table(shown)}\nNot found in any model: {names}.\n"
 
 
 def _three(neurons: int, universal: int, undecided: int) -> str:
     return f"{neurons:,} ({universal:,} + {undecided:,})"
+
+
+def _one(neurons: int, *_: int | None) -> str:
+    return f"{neurons:,}"
 
 
 def _rule(family: "Family") -> str:
@@ -147,8 +171,12 @@ def _rule(family: "Family") -> str:
     return f"{what} Part of the run that the rule reads: {parts}. Thresholds:\n\n{''.join(said) or NONE}"
 
 
-def _counted(counts: Sequence[Record], n_models: int) -> str:
-    """How many neurons a family has, and of which subtypes."""
+def _counted(counts: Sequence[Record], n_models: int | None) -> str:
+    """How many neurons a family has, and of which subtypes.
+
+    Args:
+        n_models: that were compared; None where none was.
+    """
     columns = ("neurons", "universal_neurons", "undecided_neurons")
     neurons, universal, undecided = (sum(row[column] for row in counts) for column in columns)
     subtypes: dict[str, int] = {}
@@ -158,17 +186,15 @@ def _counted(counts: Sequence[Record], n_models: int) -> str:
     listed = ", ".join(f"{named(subtype)} {n:,}" for subtype, n in most[:SHOWN_SUBTYPES])
     more = f" and {len(most) - SHOWN_SUBTYPES:,} more" if len(most) > SHOWN_SUBTYPES else ""
     found_in = len({row["model"] for row in counts})
-    return (
-        f"Neurons: {neurons:,}, {universal:,} of them universal and {undecided:,} undecided, in {found_in} of {n_models} "
-        f"models. Subtypes: {listed}{more}."
-    )
+    compared = f", {universal:,} of them universal and {undecided:,} undecided, in {found_in} of {n_models} models"
+    return f"Neurons: {neurons:,}{compared if n_models is not None else ''}. Subtypes: {listed}{more}."
 
 
 def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}."
 
 
-def _present(family: "Family", n_models: int, wanted: "FindingsFilter") -> str:
+def _present(family: "Family", n_models: int | None, wanted: "FindingsFilter") -> str:
     name = family.family
     order = "score" if family.lowest_is_best else "score DESC"
     view = "neuron_labels" if wanted.run is None else "history.neuron_labels"
@@ -180,7 +206,7 @@ def _present(family: "Family", n_models: int, wanted: "FindingsFilter") -> str:
         f"```sh\ncatalog find{_words(wanted, name)} --limit {wanted.limit}\n```\n\n"
         f"```sql\nSELECT model, layer, neuron, subtype, score, evidence FROM {view} WHERE {conditions}\n"
         f"ORDER BY {order}, model, layer, neuron LIMIT {wanted.limit};\n```\n\n"
-        f"{table([_row(label) for label in family.best])}\n" + "".join(map(_places, family.best))
+        f"{table([_row(label, n_models is not None) for label in family.best])}\n" + "".join(map(_places, family.best))
     )
 
 
@@ -189,7 +215,7 @@ def _literal(value: str | int) -> str:
     return str(value) if isinstance(value, int) else "'{}'".format(value.replace("'", "''"))
 
 
-def _row(label: Record) -> dict[str, Any]:
+def _row(label: Record, compared: bool) -> dict[str, Any]:
     excess, ngrams = label["excess_corr"], label["detected"]
     error = "" if label["excess_se"] is None else f" ± {label['excess_se']:.3f}"
     looked_at = plain(label["in_words"], spaces=False)
@@ -200,7 +226,7 @@ def _row(label: Record) -> dict[str, Any]:
         "neuron": _neuron(label),
         "subtype": named(label["subtype"]),
         "score": label["score"],
-        "excess": "–" if excess is None else f"{excess:.3f}{error}{STATES[label['universal']]}",
+        **({"excess": "–" if excess is None else f"{excess:.3f}{error}{STATES[label['universal']]}"} if compared else {}),
         "top tokens": "  ".join(map(plain, label["top_tokens"])),
         "what the rule looked at": looked_at,
     }

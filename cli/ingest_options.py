@@ -30,7 +30,7 @@ class Options:
     """The options by the field of the settings, in the order of the help. Defaults are those of the fields."""
 
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Folders or hub names, each [NAME=]LOCATION[@REVISION].")
+        list[str], typer.Argument(metavar="MODEL...", help="Folders, GGUF files or hub names, each [NAME=]LOCATION[@REVISION].")
     ]
     corpus: Annotated[
         str | None, typer.Option("--corpus", help="A JSON Lines or Parquet file, a folder of them, or a data set on the hub.")

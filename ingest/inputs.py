@@ -19,7 +19,7 @@ from ingest.corpus.tokenizer import TokenizerInfo, tokenizer_identity
 from ingest.corpus.told import sentences
 from ingest.device import check_precision, describe, memory_budget, resolve_device
 from ingest.progress import Progress
-from ingest.remembered.inputs import NO_NEWLINE, Asked, facts_of, facts_of_corpus, read_corpus, read_model
+from ingest.remembered.inputs import NO_NEWLINE, Asked, facts_of, facts_of_corpus, read_corpus, read_model, told_of
 from ingest.settings import IngestSettings
 
 FEW_TOKENS = 50_000
@@ -106,6 +106,9 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
             reading.remember(asdict(facts_of(checkpoint, tokenizer)))
     if tokenizer.newline_id is None:
         progress.say(NO_NEWLINE)
+    for checkpoint in checkpoints:
+        for sentence in told_of(checkpoint.name, checkpoint.quantised):
+            progress.say(sentence)
     start = row_start(settings.bos, tokenizer.bos)
     for sentence in start.told(settings.parts):
         progress.say(sentence)

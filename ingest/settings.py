@@ -42,7 +42,7 @@ class IngestSettings:
     which declare it (`catalog.parts.part.Part.settings`)."""
 
     models: tuple[str, ...]
-    """Folders or hub names, each `[NAME=]LOCATION[@REVISION]`."""
+    """Folders, GGUF files or hub names, each `[NAME=]LOCATION[@REVISION]`."""
     corpus: str | None = None
     model_family: str | None = None
     context: int | None = None

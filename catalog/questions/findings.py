@@ -74,11 +74,17 @@ class Findings:
     """What a catalog holds of every family."""
 
     runs: list[Values]
-    """run, models, corpus, n_tokens, n_kept, parts."""
+    """run, models, quantised (those whose file stores blocks, and how), corpus, n_tokens, n_kept, parts, intervention_tokens
+    (NULL where no part asks for them), control_tokens (of the first control; NULL without one)."""
     layers: list[Values]
     """model, layer, n_neurons, n_universal, n_undecided."""
     families: list[Family]
     """By name; nothing where no run is published."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether neurons were compared with those of other models, so that some may be universal."""
+        return any("correlations" in run["parts"] for run in self.runs)
 
 
 def findings(connection: Connection, wanted: FindingsFilter) -> Findings:
@@ -124,7 +130,14 @@ class _Question:
 
 _RUNS = """
 SELECT r.id AS run, (SELECT array_agg(m.model ORDER BY m.model) FROM m WHERE m.run_id = r.id) AS models,
+       (SELECT array_agg(m.model || ': ' || o.quantisation ORDER BY m.model)
+          FROM m JOIN public.models o ON o.id = m.model_id WHERE m.run_id = r.id AND o.quantisation IS NOT NULL) AS quantised,
        c.name AS corpus, c.n_tokens, c.n_kept,
+       (SELECT min((p.settings ->> 'intervention_tokens')::bigint) FROM public.run_parts p
+         WHERE p.run_id = r.id) AS intervention_tokens,
+       (SELECT k.n_tokens FROM public.run_controls rc JOIN public.runs kr ON kr.id = rc.control_run_id
+          JOIN public.corpora k ON k.id = kr.corpus_id
+         WHERE rc.run_id = r.id ORDER BY rc.control_run_id LIMIT 1) AS control_tokens,
        (SELECT array_agg(p.part ORDER BY p.part) FROM public.run_parts p WHERE p.run_id = r.id) AS parts
   FROM public.runs r LEFT JOIN public.corpora c ON c.id = r.corpus_id
  WHERE r.id IN (SELECT run_id FROM m) ORDER BY r.id"""

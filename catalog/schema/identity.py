@@ -55,7 +55,7 @@ models = table(
     column("tokenizer_id", Integer, "Its tokenizer.", refers("tokenizers.id")),
     column("weights_sha256", Text, "sha256 over names, shapes and fp32 bytes of the raw parameters, -0 as 0."),
     column("weight_processing", Text, "How the weights were folded and centred (SPEC 0.2)."),
-    column("source", Text, "Folder or hub name that it was read from."),
+    column("source", Text, "Folder, GGUF file or hub name that it was read from."),
     column("behaviour", JSONB, "What the config makes the model compute: activation, eps, heads, rotary keys and the like."),
     column("identity", Text, "sha256 over weights_sha256 and behaviour; equal for equal models, whatever they are called."),
     column(
@@ -87,6 +87,13 @@ models = table(
         Boolean,
         "Its neurons have gates: post = act(pre) * u, pre is what the gate reads, and u what the input weights read.",
         server_default=text("false"),
+    ),
+    column(
+        "quantisation",
+        Text,
+        "Of a GGUF file: how many of its tensors are stored in each type. Weights, and all statistics, are of the values that "
+        "they stand for. NULL of other checkpoints.",
+        null=True,
     ),
     unique("name", "revision", serves="ingest: whether a name and revision are taken"),
     comment="Language-model checkpoints, one row per checkpoint at one revision.",

@@ -16,6 +16,25 @@ class ModelSource:
     revision: str | None
     is_local: bool
 
+    @property
+    def file(self) -> Path | None:
+        """The one GGUF file that is the whole checkpoint; None of folders and names."""
+        return Path(self.location) if self.is_local and _is_file(Path(self.location)) else None
+
+    @property
+    def folder(self) -> str:
+        """What libraries are given: a folder, or a name on the hub."""
+        return self.location if self.file is None else str(self.file.parent)
+
+    @property
+    def in_folder(self) -> dict[str, str]:
+        """What libraries are told of a file in it, by option."""
+        return {} if self.file is None else {"gguf_file": self.file.name}
+
+
+def _is_file(path: Path) -> bool:
+    return path.suffix == ".gguf" and path.is_file()
+
 
 def parse_model_argument(argument: str) -> ModelSource:
     """Split an argument into name, location and revision; the name defaults to the location's last part.
@@ -30,7 +49,11 @@ def parse_model_argument(argument: str) -> ModelSource:
         raise InputError(f"the model {argument!r} has no location; give a checkpoint's folder, or a hub name as OWNER/NAME.")
     if Path(location).expanduser().exists():
         path = Path(location).expanduser().absolute()
+        if _is_file(path):  # it may be a link to a file without an ending, as in the hub's cache
+            return ModelSource(name or path.stem, str(path.parent.resolve() / path.name), None, True)
         return ModelSource(name or folder_name(path), str(path.resolve()), None, True)
+    if location.endswith(".gguf"):
+        raise InputError(f"there is no file {location!r}{nearest(location)}; give a GGUF file, or the folder of a checkpoint.")
     location, _, revision = location.rpartition("@") if "@" in location else (location, "", "")
     if Path(location).expanduser().is_dir():
         raise InputError(f"{location} is a folder and has no revision {revision!r}; leave out @{revision}.")
@@ -53,11 +76,11 @@ def folder_name(folder: Path) -> str:
     return folder.name or folder.resolve().name
 
 
-def nearest_folder(location: str) -> str:
-    """For a sentence that misses a folder: one of nearly this name, beside where it would be."""
+def nearest(location: str) -> str:
+    """For a sentence that misses a folder or a GGUF file: one of nearly this name, beside where it would be."""
     path = Path(location).expanduser()
     try:
-        beside = [folder.name for folder in path.parent.iterdir() if folder.is_dir()]
+        beside = [one.name for one in path.parent.iterdir() if one.is_dir() or _is_file(one)]
     except OSError:
         return ""
     return did_you_mean(path.name, beside, before=location.removesuffix(path.name))
@@ -65,6 +88,6 @@ def nearest_folder(location: str) -> str:
 
 def _no_folder(location: str) -> str:
     return (
-        f"there is no folder {location!r}{nearest_folder(location)}; give the folder of a checkpoint, or a hub name as "
+        f"there is no folder {location!r}{nearest(location)}; give the folder of a checkpoint, or a hub name as "
         "OWNER/NAME."
     )

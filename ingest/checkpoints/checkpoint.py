@@ -31,6 +31,7 @@ from ingest.checkpoints.arguments import ModelSource
 from ingest.checkpoints.behaviour import ModelIdentity, behaviour_of
 from ingest.checkpoints.config import head_width, read_config
 from ingest.checkpoints.files import load_model, load_tokenizer
+from ingest.checkpoints.gguf_file import read_header
 from ingest.checkpoints.modules import MlpPass, Modules
 from ingest.checkpoints.processing import ProcessedWeights, caps_logits, processed_weights, processing_of
 from ingest.checkpoints.signs import apply_sign_rule
@@ -67,6 +68,10 @@ class Checkpoint:
     """In the training that it is a step of, if it is known to be one."""
     model: nn.Module
     weight_processing: str
+    quantisation: str | None = None
+    """How many tensors a GGUF file stores in each type; None of other checkpoints. `model` has the values they stand for."""
+    quantised: list[str] = field(default_factory=list)
+    """The types among those that store blocks, no numbers."""
     weights: ProcessedWeights = field(init=False, repr=False)
 
     @property
@@ -188,6 +193,8 @@ def open_checkpoint(source: ModelSource, device: torch.device) -> Checkpoint:
         place=place_of(source.name, source.revision or "", source.location if source.is_local else ""),
         model=model,
         weight_processing=processing_of(modules.architecture, capped=caps_logits(config)),
+        quantisation=None if source.file is None else read_header(source.file).quantisation,
+        quantised=[] if source.file is None else read_header(source.file).quantised,
     )
 
 

@@ -13,7 +13,9 @@ from transformers.activations import ACT2FN
 from catalog.errors import InputError
 from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.checkpoints.arguments import ModelSource
-from ingest.checkpoints.first_looks import config_text, refuse_architecture
+from ingest.checkpoints.first_looks import config_text, refuse_architecture, refuse_code
+from ingest.checkpoints.gguf_file import check_header, read_header
+from ingest.checkpoints.gguf_model import complete
 from ingest.checkpoints.libraries import load
 
 WRAPPING = {"return_dict": True, "output_attentions": False, "output_hidden_states": False}
@@ -25,11 +27,19 @@ def read_config(source: ModelSource) -> Any:
     """The model's configuration.
 
     Raises:
-        InputError: no config.json in the folder, one that is damaged, or no such model on the hub.
+        InputError: no config.json in the folder, one that is damaged, no such model on the hub, or a GGUF file that cannot be
+            read.
     """
-    if source.is_local:
-        refuse_architecture(source, config_text(source).get("model_type"))
-    config = load(source, "configuration", AutoConfig.from_pretrained, **WRAPPING)
+    header = None if source.file is None else read_header(source.file)
+    if header is not None:
+        check_header(header)
+    elif source.is_local:
+        said = config_text(source)
+        refuse_code(source, "config.json", said.get("auto_map"))
+        refuse_architecture(source, said.get("model_type"))
+    config = load(source, "configuration", AutoConfig.from_pretrained, **WRAPPING, **source.in_folder)
+    if header is not None:
+        complete(config, header)
     check_config(source, config)
     return config
 
@@ -39,6 +49,7 @@ def check_config(source: ModelSource, config: Any) -> None:
     InputError: weights of this architecture cannot be processed, or a value is none that it can have; the sentence names
         the key, the value and the rule.
     """
+    refuse_code(source, "config.json", getattr(config, "auto_map", None))
     refuse_architecture(source, config.model_type)
     _check_values(source, config)
     for wrong, sentence in _unfoldable(config):
@@ -57,6 +68,8 @@ def _check_values(source: ModelSource, config: Any) -> None:
 
     for name in ("n_layers", "d_model", "n_heads", "d_vocab", "n_ctx", "d_mlp"):
         value = getattr(config, reads[name])
+        if name == "d_mlp" and isinstance(value, (list, tuple)):
+            refuse(name, "a width for each layer, and a model here has as many neurons in every layer")
         if not (value is None and name == "d_mlp") and (type(value) is not int or value < 1):
             refuse(name, "no whole number above 0")
     if config.hidden_size % config.num_attention_heads:

@@ -12,6 +12,9 @@ from transformers.utils import cached_file
 
 from catalog.errors import InputError
 from ingest.checkpoints.arguments import ModelSource
+from ingest.checkpoints.first_looks import check_pieces, refuse_code
+from ingest.checkpoints.gguf_file import read_header
+from ingest.checkpoints.gguf_model import left_over, read_tokenizer
 from ingest.checkpoints.libraries import load
 from ingest.checkpoints.tokenizer_config import keep_statements
 
@@ -28,10 +31,18 @@ def load_tokenizer(source: ModelSource, d_vocab: int) -> Any:
     Raises:
         InputError: there is none (the library would make up an empty one), or it gives ids that the model does not embed.
     """
+    if source.file is not None:
+        return _within(source, load(source, "tokenizer", lambda *_, **__: read_tokenizer(read_header(source.file))), d_vocab)
+    refuse_code(source, "tokenizer_config.json", load(source, "tokenizer", get_tokenizer_config).get("auto_map"))
     tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained)
     if _pads_by_chance(source, tokenizer):
         tokenizer = load(source, "tokenizer", AutoTokenizer.from_pretrained, pad_token=None)
     keep_statements(tokenizer, load(source, "tokenizer", get_tokenizer_config))
+    return _within(source, tokenizer, d_vocab)
+
+
+def _within(source: ModelSource, tokenizer: Any, d_vocab: int) -> Any:
+    """The tokenizer, if it has tokens, and the model embeds them all."""
     ids = set(tokenizer.get_vocab().values())
     if ids <= set(tokenizer.all_special_ids):
         raise InputError(f"{source.location} has no tokenizer; put the tokenizer files that the model was trained with there.")
@@ -59,11 +70,14 @@ def load_model(source: ModelSource, config: Any) -> Any:
             of the file have no place in the model; an adapter lies beside it; or the model cannot be run.
     """
     refuse_adapter(source)
+    if source.is_local and source.file is None:
+        check_pieces(source)
     model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     # fused attention knows no cap of scores
     fused = model_class._supports_sdpa and not getattr(config, "attn_logit_softcapping", None)
     attention = "sdpa" if fused else "eager"
     options = {"config": config, "dtype": torch.float32, "attn_implementation": attention, "output_loading_info": True}
+    options |= source.in_folder
     with _all_told(config):
         model, report = load(source, "weights", AutoModelForCausalLM.from_pretrained, **options)
     absent = sorted(report["missing_keys"]) + sorted(str(key[0]) for key in report["mismatched_keys"])
@@ -73,6 +87,8 @@ def load_model(source: ModelSource, config: Any) -> Any:
             "Hugging Face checkpoint."
         )
     refuse_left_over(source, report["unexpected_keys"])
+    if source.file is not None:
+        refuse_left_over(source, left_over(read_header(source.file), model))
     load(source, "model", lambda *_, **__: _try(model))
     return model
 

@@ -8,11 +8,14 @@ from typing import Any
 from catalog import parts as catalog_parts
 from catalog.errors import InputError, did_you_mean
 from ingest.checkpoints.architectures import ARCHITECTURES
-from ingest.checkpoints.arguments import ModelSource, nearest_folder, parse_model_argument
+from ingest.checkpoints.arguments import ModelSource, nearest, parse_model_argument
+from ingest.checkpoints.gguf_file import check_header, read_header
 from ingest.checkpoints.hub import ask_hub
 
 WEIGHTS = (".safetensors", ".bin")
 """Endings of files that hold tensors."""
+WHOLE_OR_PIECES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Files of which the library takes the first that is there."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 """Files of which a tokenizer needs one."""
 DEFAULT_CONTEXT = 512
@@ -38,15 +41,25 @@ def check_models(
         if not source.is_local:
             _check_on_hub(source)
             continue
-        config = config_text(source)
-        refuse_architecture(source, config.get("model_type"))
-        longest = config.get("max_position_embeddings", config.get("n_positions"))
+        longest = _look(source, only_configurations)
         n_ctx += [longest] if isinstance(longest, int) else []
-        if not only_configurations:
-            _check_files(source)
     if n_ctx:
         context_length(context, n_ctx)
     return sources
+
+
+def _look(source: ModelSource, only_configuration: bool) -> object:
+    """What can be told of a model here; gives what its configuration says of the longest row that it reads."""
+    if source.file is not None:
+        header = read_header(source.file)
+        check_header(header)
+        return header.of_architecture().get("context_length")
+    config = config_text(source)
+    refuse_code(source, "config.json", config.get("auto_map"))
+    refuse_architecture(source, config.get("model_type"))
+    if not only_configuration:
+        _check_files(source)
+    return config.get("max_position_embeddings", config.get("n_positions"))
 
 
 def context_length(asked: int | None, n_ctx: Sequence[int]) -> int:
@@ -106,6 +119,19 @@ def config_text(source: ModelSource) -> dict[str, Any]:
     return config
 
 
+def refuse_code(source: ModelSource, file: str, auto_map: object) -> None:
+    """Raises:
+    InputError: the file names Python code that comes with the model, which would have to be run.
+    """
+    if not auto_map:
+        return
+    named = sorted(map(str, auto_map.values())) if isinstance(auto_map, dict) else [str(auto_map)]
+    raise InputError(
+        f"{file} of {source.location} names code of its own (auto_map: {named[0]}), which is never run here; give a model of "
+        "an architecture that needs none."
+    )
+
+
 def refuse_architecture(source: ModelSource, model_type: object) -> None:
     """Raises:
     InputError: there is no description of this architecture; the sentence names those that there are.
@@ -126,8 +152,29 @@ def _check_files(source: ModelSource) -> None:
     names = [file.name for file in Path(source.location).iterdir()]
     if not any(name.endswith(WEIGHTS) for name in names):
         raise InputError(f"{source.location} has no weights ({' or '.join(WEIGHTS)}); give a complete Hugging Face checkpoint.")
+    check_pieces(source)
     if not set(TOKENIZERS) & set(names):
         raise InputError(f"{source.location} has no tokenizer; put the tokenizer files that the model was trained with there.")
+
+
+def check_pieces(source: ModelSource) -> None:
+    """Raises:
+    InputError: weights are in pieces, and one of them is missing, or the list of them is damaged.
+    """
+    first = next((name for name in WHOLE_OR_PIECES if (Path(source.location) / name).exists()), "")
+    if not first.endswith(".json"):
+        return
+    path = Path(source.location) / first
+    try:
+        pieces = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, OSError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); get an undamaged checkpoint.") from None
+    missing = [piece for piece in pieces if not (Path(source.location) / piece).is_file()]
+    if missing:
+        raise InputError(
+            f"{source.location} lacks {missing[0]} ({len(missing)} of the {len(pieces)} files that {first} names are missing); "
+            "get the whole checkpoint."
+        )
 
 
 def _check_on_hub(source: ModelSource) -> None:
@@ -136,7 +183,7 @@ def _check_on_hub(source: ModelSource) -> None:
     if isinstance(try_to_load_from_cache(source.location, "config.json", revision=source.revision), str):
         return
     answer = ask_hub("model", source.location, source.revision)
-    refused = f"there is no folder {source.location!r}{nearest_folder(source.location)}, and "
+    refused = f"there is no folder {source.location!r}{nearest(source.location)}, and "
     if answer.state == "unreachable":
         raise InputError(
             f"{refused}the hub cannot be asked for such a model ({answer.reason}); give the folder of a checkpoint."

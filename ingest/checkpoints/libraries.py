@@ -22,7 +22,7 @@ def load(source: ModelSource, what: str, loader: Any, **options: Any) -> Any:
         arguments["local_files_only"] = True
     try:
         with quiet():
-            return loader(source.location, **arguments, **options)
+            return loader(source.folder, **arguments, **options)
     except (CatalogError, MemoryError, OutOfMemoryError):
         raise
     except Exception as error:

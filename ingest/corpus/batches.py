@@ -54,6 +54,7 @@ def token_batches(
     step = max(1, batch_tokens // context)
     end = corpus.n_rows if end_row is None else end_row
     first_kept = corpus.count_kept(first_row)
+    ids = torch.from_numpy(corpus.ids).to(device)
     for start in range(first_row, end, step):
         rows = np.asarray(corpus.tokens[start : min(start + step, end)], dtype=np.int64)
         mask = torch.from_numpy(corpus.kept_mask(rows)).flatten()
@@ -79,6 +80,7 @@ def token_batches(
             move(subsets),
             move(blocks),
             of_positions,
+            ids,
         )
         first_kept += len(kept)
 

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,17 @@ class TokenCorpus:
     @property
     def subset_names(self) -> list[str]:
         return self.meta.subset_names
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """(ids,) int64: the token ids that occur, in order; in a vocabulary of many, few do."""
+        occurs = np.zeros(1 + max((int(part.max()) for part in self._parts()), default=0), dtype=bool)
+        for part in self._parts():
+            occurs[part] = True
+        return np.flatnonzero(occurs)
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        return (self.tokens[start : start + ROWS_AT_ONCE] for start in range(0, len(self.tokens), ROWS_AT_ONCE))
 
     def read_rows(self, numbers: np.ndarray) -> TokenRows:
         """Some rows with their subsets."""

@@ -84,6 +84,10 @@ class LetterClasses:
     rest: Bool[np.ndarray, "26 tokens"]
     """C."""
 
+    def of(self, ids: Int64[np.ndarray, " ids"]) -> "LetterClasses":
+        """The same over some ids alone."""
+        return LetterClasses(self.itself[:, ids], self.starting[:, ids], self.rest[:, ids])
+
 
 def letter_classes(strings: Sequence[str], excluded_ids: Collection[int]) -> LetterClasses:
     """Classes A, B and C of all letters."""

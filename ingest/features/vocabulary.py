@@ -6,10 +6,10 @@ times are found inside longer words (B20).
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 
 from ingest.features import word_lists as words
 
@@ -24,6 +24,10 @@ class FeatureTable:
     definitions: list[str]
     """Each rule in words."""
     matrix: Bool[np.ndarray, "features tokens"]
+
+    def of(self, ids: Int64[np.ndarray, " ids"]) -> "FeatureTable":
+        """The same over some ids alone."""
+        return replace(self, matrix=self.matrix[:, ids])
 
     @staticmethod
     def concatenate(tables: Sequence["FeatureTable"]) -> "FeatureTable":

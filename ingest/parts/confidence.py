@@ -59,6 +59,7 @@ class LastLayer(ModelMeasure):
     part = "confidence"
     name = "last_layer"
     title = "last layer"
+    tables = ("confidence", "confidence_models")
     provides = ("last_layer",)
     reads_corpus = True
 
@@ -137,6 +138,7 @@ class FrequencyControls(ModelMeasure):
     part = "confidence"
     name = "frequency_controls"
     title = "controls of token frequency"
+    tables = ("frequency_tests", "frequency_controls")
     needs = ("last_layer",)
     reads_corpus = True
 

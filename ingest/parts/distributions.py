@@ -64,10 +64,10 @@ class Subsets(LayerMeasure[SubsetAccumulator]):
 
     def size(self, shape: LayerShape) -> Size:
         n, n_subsets = shape.n_neurons, shape.corpus.n_subsets
-        return Size(SubsetAccumulator.bytes_needed(n_subsets, shape.d_vocab, n), operations=n, finish_operations=n * n_subsets)
+        return Size(SubsetAccumulator.bytes_needed(n_subsets, shape.n_ids, n), operations=n, finish_operations=n * n_subsets)
 
     def start(self, shape: LayerShape, pivots: LayerPivots) -> SubsetAccumulator:
-        return SubsetAccumulator(shape.corpus.n_subsets, shape.d_vocab, pivots.pre, pivots.post, shape.gated)
+        return SubsetAccumulator(shape.corpus.n_subsets, shape.n_ids, pivots.pre, pivots.post, shape.gated)
 
     def finish(self, sums: SubsetAccumulator, layers: Layers, ground: Ground) -> Arrays:
         return describe_subsets(sums)

@@ -30,13 +30,13 @@ class NextTokens(LayerMeasure[NextTokenAccumulator]):
 
     def size(self, shape: LayerShape) -> Size:
         n = shape.n_neurons
-        return Size(NextTokenAccumulator.bytes_needed(shape.d_vocab, n), operations=n, finish_operations=n * shape.d_vocab)
+        return Size(NextTokenAccumulator.bytes_needed(shape.n_ids, n), operations=n, finish_operations=n * shape.n_ids)
 
     def start(self, shape: LayerShape, pivots: LayerPivots) -> NextTokenAccumulator:
-        return NextTokenAccumulator(shape.d_vocab, pivots.pre)
+        return NextTokenAccumulator(shape.n_ids, pivots.pre)
 
     def finish(self, sums: NextTokenAccumulator, layers: Layers, ground: Ground) -> Arrays:
-        return describe_next_tokens(sums, ground.features.tokens)
+        return describe_next_tokens(sums, ground.features.tokens.of(ground.corpus.ids))
 
     def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
         return next_token_columns(arrays, ids)
@@ -49,7 +49,7 @@ def describe_next_tokens(accumulator: NextTokenAccumulator, table: FeatureTable,
     """Of each neuron the five classes of tokens before which its pre-activation differs most, by Cohen's d (SPEC 3.5).
 
     Args:
-        table: the classes.
+        table: the classes, over the ids that the rows of the sums are of.
         least_support: positions that a class and its rest need.
     Returns:
         Columns of next_token_statistics; `neuron_index` and `feature_index` are places. No rows for neurons that do not vary.

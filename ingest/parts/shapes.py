@@ -83,6 +83,8 @@ class CorpusShape(NamedTuple):
     """Ways in which features of the current and of the previous token divide the positions."""
     begins_with_bos: bool = True
     """Every row does."""
+    n_ids: int = 0
+    """Token ids that occur; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class LayerShape:
     """Of what is sampled."""
     gated: bool = False
     """The neurons have gates."""
+
+    @property
+    def n_ids(self) -> int:
+        """The most token ids that occur: sums by id have a row for each."""
+        return min(self.corpus.n_ids or self.d_vocab, self.d_vocab)
 
     @property
     def bit_tokens(self) -> int:

@@ -24,20 +24,20 @@ N_FEATURES = len(SYNTAX_ROWS)
 class SyntaxSums(LayerAccumulator):
     """Sums by block and syntax, and by token, over the positions that are annotated."""
 
-    def __init__(self, name: str, d_vocab: int, pivot: Tensor, gated: bool = False) -> None:
+    def __init__(self, name: str, n_ids: int, pivot: Tensor, gated: bool = False) -> None:
         self.of_features = FeatureAccumulator(name, 2 * N_FEATURES, pivot, N_FEATURES, gated)
-        self.of_tokens = TokenClassSums(d_vocab, N_FEATURES, len(pivot), pivot.device)
+        self.of_tokens = TokenClassSums(n_ids, N_FEATURES, len(pivot), pivot.device)
 
     @staticmethod
-    def bytes_needed(d_vocab: int, n_neurons: int) -> int:
+    def bytes_needed(n_ids: int, n_neurons: int) -> int:
         """Bytes of the resident sums."""
         of_features = FeatureAccumulator.bytes_needed(2 * N_FEATURES, n_neurons, N_FEATURES)
-        return of_features + TokenClassSums.bytes_needed(d_vocab, N_FEATURES, n_neurons)
+        return of_features + TokenClassSums.bytes_needed(n_ids, N_FEATURES, n_neurons)
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
         """Add the positions of a batch that are annotated."""
         self.of_features.update(batch, pre, post)
-        known, ids = batch.features[self.of_features.name], batch.current
+        known, ids = batch.features[self.of_features.name], batch.current_rows
         if known.places is not None:
             post, ids = post.index_select(0, known.places), ids.index_select(0, known.places)
         self.of_tokens.add(post, ids, known.features[:, :N_FEATURES])
@@ -64,10 +64,10 @@ class Syntax(LayerMeasure[SyntaxSums]):
 
     def size(self, shape: LayerShape) -> Size:
         n = shape.n_neurons
-        return Size(SyntaxSums.bytes_needed(shape.d_vocab, n), operations=n, finish_operations=n)
+        return Size(SyntaxSums.bytes_needed(shape.n_ids, n), operations=n, finish_operations=n)
 
     def start(self, shape: LayerShape, pivots: LayerPivots) -> SyntaxSums:
-        return SyntaxSums(self.name, shape.d_vocab, pivots.post, shape.gated)
+        return SyntaxSums(self.name, shape.n_ids, pivots.post, shape.gated)
 
     def finish(self, sums: SyntaxSums, layers: Layers, ground: Ground) -> Arrays:
         of_classes = sums.of_features.sums_[:, :N_FEATURES].sum(0).cpu().numpy()

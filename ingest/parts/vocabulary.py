@@ -1,7 +1,7 @@
 """vocabulary: what classes of tokens explain of neurons, from sums per token id to explanations, letters and top tokens."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 from torch import Tensor
@@ -25,8 +25,8 @@ from ingest.statistics.token_sums import TokenSumAccumulator
 class VocabularySums(LayerAccumulator):
     """Sums by the current token id, and by block and the divisions of the current and of the previous token."""
 
-    def __init__(self, name: str, d_vocab: int, n_divisions: int, pivot: Tensor) -> None:
-        self.of_tokens = TokenSumAccumulator(d_vocab, pivot)
+    def __init__(self, name: str, n_ids: int, n_divisions: int, pivot: Tensor) -> None:
+        self.of_tokens = TokenSumAccumulator(n_ids, pivot)
         self.of_divisions = FeatureAccumulator(name, n_divisions, pivot)
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
@@ -60,29 +60,29 @@ class Vocabulary(LayerMeasure[VocabularySums]):
 
     def size(self, shape: LayerShape) -> Size:
         n, n_divisions = shape.n_neurons, shape.corpus.n_divisions
-        size = TokenSumAccumulator.bytes_needed(shape.d_vocab, n) + FeatureAccumulator.bytes_needed(n_divisions, n)
-        return Size(size, operations=n, finish_operations=n * shape.d_vocab)
+        size = TokenSumAccumulator.bytes_needed(shape.n_ids, n) + FeatureAccumulator.bytes_needed(n_divisions, n)
+        return Size(size, operations=n, finish_operations=n * shape.n_ids)
 
     def start(self, shape: LayerShape, pivots: LayerPivots) -> VocabularySums:
-        return VocabularySums(self.name, shape.d_vocab, shape.corpus.n_divisions, pivots.post)
+        return VocabularySums(self.name, shape.n_ids, shape.corpus.n_divisions, pivots.post)
 
     def finish(self, sums: VocabularySums, layers: Layers, ground: Ground) -> Arrays:
-        """Ids beyond the tokenizer's never occur in a corpus."""
-        n_ids, features = ground.tokenizer.n_tokens, ground.features
-        counts, pivot = features.counts.current[:n_ids], sums.of_tokens.pivot.cpu().numpy()
-        of_tokens = sums.of_tokens.sums_[:n_ids].cpu().numpy()
+        ids, features = ground.corpus.ids, ground.features
+        counts, pivot = features.counts.current[ids], sums.of_tokens.pivot.cpu().numpy()
+        of_tokens = sums.of_tokens.sums_[: len(ids)].cpu().numpy()
         held = sums.of_divisions.counts_, sums.of_divisions.sums_, sums.of_divisions.squares_
         explained = explain(
             features.tokens.names,
             features.divisions,
             DivisionSums(*(values.cpu().numpy() for values in held)),
-            features.letters,
+            features.letters.of(ids),
             token_counts=counts,
             token_sums=of_tokens,
             pivot=pivot.astype(np.float64),
             degenerate=ground.moments(layers.model).post.compute().degenerate[layers.neurons].cpu().numpy(),
         )
-        return _arrays(explained, top_tokens(counts, of_tokens, pivot=pivot, min_count=ground.settings.min_count))
+        top = top_tokens(counts, of_tokens, pivot=pivot, min_count=ground.settings.min_count)
+        return _arrays(explained, replace(top, token_id=ids[top.token_id]))
 
     def rows(self, arrays: Arrays, layers: Layers, ids: Ids, ground: Ground) -> Iterator[TableRows]:
         yield from explanation_columns(_named("explanations", arrays), ids)

@@ -241,4 +241,5 @@ class RunWork:
             control_of=None if self.inputs.original is None else self.inputs.original.identity.sha256,
             gated=checkpoint.is_gated,
             **({} if checkpoint.place is None else checkpoint.place._asdict()),
+            quantisation=checkpoint.quantisation,
         )

@@ -136,6 +136,7 @@ class RunPlanner:
             ngram_tokens=self.settings.ngram_tokens,
             n_divisions=0 if features is None else features.n_divisions,
             begins_with_bos=self.inputs.start.with_bos,
+            n_ids=len(corpus.ids),
         )
 
     def _topics(self, known: reuse.Known, progress: Progress) -> Topics:

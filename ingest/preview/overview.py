@@ -175,8 +175,9 @@ def _tokens(settings: IngestSettings, source: ModelSource, config: Any, context:
         info = tokenizer_identity(tokenizer)
         start = row_start(settings.bos, info.bos)
         corpus = open_corpus(settings, info, tokenizer, context, progress)
-        counts = (corpus.n_rows, context, corpus.n_subsets, COMPONENTS, settings.ngram_tokens, DIVISIONS)
-        return _Tokens(tokenizer, info, start, corpus, CorpusShape(*counts, begins_with_bos=start.with_bos))
+        sizes = corpus.n_subsets, COMPONENTS, settings.ngram_tokens, DIVISIONS
+        shape = CorpusShape(corpus.n_rows, context, *sizes, begins_with_bos=start.with_bos, n_ids=len(corpus.ids))
+        return _Tokens(tokenizer, info, start, corpus, shape)
     n_rows = max(1, (settings.max_tokens or 0) // context) if settings.needs_corpus else 0
     shape = CorpusShape(n_rows, context, 1, COMPONENTS, settings.ngram_tokens, DIVISIONS)
     try:

@@ -29,7 +29,7 @@ MOST_FILES = 10_000
 """Of which the state is taken; a folder of more is no checkpoint."""
 SOURCES = ("catalog", "ingest", "ingest/checkpoints", "ingest/corpus", "ingest/remembered")
 """Folders of the code that reads files."""
-LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "datasets", "pyarrow")
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "gguf", "huggingface-hub", "datasets", "pyarrow")
 
 State = dict[str, list[Any]]
 """By file name: size, mtime and ctime in ns, inode, and the sha256 of small files."""

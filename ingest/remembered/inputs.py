@@ -39,6 +39,8 @@ class ModelFacts:
     has_newline: bool
     n_ctx: int
     bos: Bos
+    quantised: list[str]
+    """Types in which a GGUF file stores weights that are no numbers."""
 
     @property
     def identity(self) -> ModelIdentity:
@@ -69,7 +71,15 @@ def facts_of(checkpoint: "Checkpoint", tokenizer: "TokenizerInfo") -> ModelFacts
     identity = checkpoint.identity
     has_newline = tokenizer.newline_id is not None
     n_ctx, bos = checkpoint.n_ctx, tokenizer.bos
-    return ModelFacts(identity.weights_sha256, identity.behaviour, tokenizer.sha256, has_newline, n_ctx, bos)
+    content = identity.weights_sha256, identity.behaviour, tokenizer.sha256
+    return ModelFacts(*content, has_newline, n_ctx, bos, checkpoint.quantised)
+
+
+def told_of(name: str, quantised: Sequence[str]) -> list[str]:
+    """What a person is told of a model."""
+    if not quantised:
+        return []
+    return [f"{name} is quantised ({', '.join(quantised)}), so all that is told is of the weights that its blocks stand for"]
 
 
 def read_model(source: ModelSource) -> entries.Reading | None:
@@ -104,7 +114,9 @@ def _folder(source: ModelSource) -> Path | None:
 
 
 def _state_of_folder(folder: Path) -> entries.State | None:
-    """Every file below the folder, through links too; each folder once, for links can go round."""
+    """Every file below the folder, through links too; each folder once, for links can go round. Of a GGUF file: itself."""
+    if folder.is_file():
+        return entries.state_of({folder.name: folder}, entries.SMALL)
     files: dict[str, Path] = {}
     seen: set[tuple[int, int]] = set()
     for top, folders, names in os.walk(folder, followlinks=True):
@@ -175,6 +187,8 @@ def recall_inputs(settings: IngestSettings) -> Asked | None:
     if len(models) < len(sources) or not _belong_together(models):
         return None
     sentences = [] if models[0].has_newline else [NO_NEWLINE]
+    for source, facts in zip(sources, models, strict=True):
+        sentences += told_of(source.name, facts.quantised)
     tokenizer = models[0].tokenizer_sha256
     try:
         start = row_start(settings.bos, models[0].bos)

@@ -165,7 +165,7 @@ class Cells(NamedTuple):
 class SubsetAccumulator(LayerAccumulator):
     """Sums of pre and post, and activity, per subset and block, and of the early positions of all rows; of post by token."""
 
-    def __init__(self, n_subsets: int, d_vocab: int, pivot_pre: Tensor, pivot_post: Tensor, gated: bool = False) -> None:
+    def __init__(self, n_subsets: int, n_ids: int, pivot_pre: Tensor, pivot_post: Tensor, gated: bool = False) -> None:
         """Args:
         pivot_pre, pivot_post: (neurons,) fp32.
         gated: the neurons have gates.
@@ -179,13 +179,13 @@ class SubsetAccumulator(LayerAccumulator):
         self.active_ = torch.zeros(groups, n, dtype=torch.int64, device=device)
         self.rectified_ = torch.zeros(groups, n, dtype=torch.float64, device=device)
         self.powers_ = {name: torch.zeros(groups, 4, n, dtype=torch.float64, device=device) for name in self.pivots}
-        self.of_tokens = TokenClassSums(d_vocab, n_subsets, n, device)
+        self.of_tokens = TokenClassSums(n_ids, n_subsets, n, device)
 
     @staticmethod
-    def bytes_needed(n_subsets: int, d_vocab: int, n_neurons: int) -> int:
+    def bytes_needed(n_subsets: int, n_ids: int, n_neurons: int) -> int:
         """Bytes of the resident sums."""
         groups = n_subsets * N_BLOCKS + 1
-        return groups * n_neurons * 8 * 10 + TokenClassSums.bytes_needed(d_vocab, n_subsets, n_neurons)
+        return groups * n_neurons * 8 * 10 + TokenClassSums.bytes_needed(n_ids, n_subsets, n_neurons)
 
     def observe(
         self, batch: TokenBatch, pre: Tensor, post: Tensor, neurons: slice, read: Tensor | None = None
@@ -226,7 +226,7 @@ class SubsetAccumulator(LayerAccumulator):
             self.n_[group] += tokens.stop - tokens.start
         subsets = batch.subsets[batch.kept // batch.tokens.shape[1]]
         members = subsets[:, None] == torch.arange(self.n_subsets, device=subsets.device)
-        self.of_tokens.add(post, batch.current, members)
+        self.of_tokens.add(post, batch.current_rows, members)
 
     def _parts(self, batch: TokenBatch) -> list[tuple[int, slice]]:
         """The group and the range of kept tokens of every row, and of the early positions of every row."""

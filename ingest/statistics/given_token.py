@@ -36,7 +36,7 @@ class Partial(NamedTuple):
 class TokenClassSums:
     """Sums of `post - pivot` by the current token, and how often each token is in each class.
 
-    Costs 8 * (d_vocab + 2) bytes per neuron, and 8 * d_vocab for each class. Two additions and a multiplication per position.
+    Costs 8 * (n_ids + 2) bytes per neuron, and 8 * n_ids for each class. Two additions and a multiplication per position.
     """
 
     counts_: Int64[Tensor, "tokens classes"]
@@ -45,23 +45,23 @@ class TokenClassSums:
     total_: Float64[Tensor, " neurons"]
     squares_: Float64[Tensor, " neurons"]
 
-    def __init__(self, d_vocab: int, n_classes: int, n_neurons: int, device: torch.device) -> None:
-        self.counts_ = torch.zeros(d_vocab, n_classes + 1, dtype=torch.int64, device=device)
-        self.sums_ = torch.zeros(d_vocab, n_neurons, dtype=torch.float64, device=device)
+    def __init__(self, n_ids: int, n_classes: int, n_neurons: int, device: torch.device) -> None:
+        self.counts_ = torch.zeros(n_ids, n_classes + 1, dtype=torch.int64, device=device)
+        self.sums_ = torch.zeros(n_ids, n_neurons, dtype=torch.float64, device=device)
         self.total_ = torch.zeros(n_neurons, dtype=torch.float64, device=device)
         self.squares_ = torch.zeros(n_neurons, dtype=torch.float64, device=device)
 
     @staticmethod
-    def bytes_needed(d_vocab: int, n_classes: int, n_neurons: int) -> int:
+    def bytes_needed(n_ids: int, n_classes: int, n_neurons: int) -> int:
         """Bytes of the resident sums."""
-        return 8 * ((d_vocab + 2) * n_neurons + d_vocab * (n_classes + 1))
+        return 8 * ((n_ids + 2) * n_neurons + n_ids * (n_classes + 1))
 
     def add(self, post: Tensor, ids: Tensor, members: Tensor) -> None:
         """Add positions.
 
         Args:
             post: (positions, neurons) fp32 about the pivot.
-            ids: (positions,) int64, the current tokens.
+            ids: (positions,) int64, the row of each current token (`TokenBatch.current_rows`).
             members: (positions, classes) bool.
         """
         everything = torch.ones(len(ids), 1, dtype=torch.int64, device=ids.device)

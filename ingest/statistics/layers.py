@@ -50,6 +50,8 @@ class TokenBatch:
     """(rows,) int64: the block of documents that each row is of (`ingest.corpus.blocks`)."""
     features: Mapping[str, FeatureBatch] = field(default_factory=dict)
     """By name, those that a statistic asks for."""
+    ids: Tensor | None = None
+    """(ids,) int64, in order: those that the corpus has, of which sums by id have a row each; None: ids are their rows."""
 
     @cached_property
     def masked(self) -> Tensor:
@@ -77,6 +79,17 @@ class TokenBatch:
         following = torch.full_like(self.tokens, -1)
         following[:, :-1] = self.tokens[:, 1:]
         return following.flatten()[self.kept]
+
+    @cached_property
+    def current_rows(self) -> Tensor:
+        """(kept,) int64: the row of the current token in sums by id."""
+        return self.current if self.ids is None else torch.searchsorted(self.ids, self.current)
+
+    @cached_property
+    def following_rows(self) -> Tensor:
+        """(kept,) int64: the row of the next token in sums by id; -1 at the last position."""
+        following = self.following
+        return following if self.ids is None else torch.where(following < 0, -1, torch.searchsorted(self.ids, following))
 
     @cached_property
     def places(self) -> Tensor:

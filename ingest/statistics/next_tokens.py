@@ -22,24 +22,25 @@ class NextTokenAccumulator(LayerAccumulator):
     squares_: Float64[Tensor, " neurons"]
     """Of (pre - pivot)² over all these positions."""
 
-    def __init__(self, d_vocab: int, pivot: Tensor) -> None:
+    def __init__(self, n_ids: int, pivot: Tensor) -> None:
         """Args:
+        n_ids: rows of the sums (`TokenBatch.following_rows`).
         pivot: (neurons,) fp32, of pre; it is on the device of the sums.
         """
         self.pivot = pivot
-        self.counts_ = torch.zeros(d_vocab, dtype=torch.int64, device=pivot.device)
-        self.sums_ = torch.zeros(d_vocab, len(pivot), dtype=torch.float64, device=pivot.device)
-        self.active_ = torch.zeros(d_vocab, len(pivot), dtype=torch.int32, device=pivot.device)
+        self.counts_ = torch.zeros(n_ids, dtype=torch.int64, device=pivot.device)
+        self.sums_ = torch.zeros(n_ids, len(pivot), dtype=torch.float64, device=pivot.device)
+        self.active_ = torch.zeros(n_ids, len(pivot), dtype=torch.int32, device=pivot.device)
         self.squares_ = torch.zeros(len(pivot), dtype=torch.float64, device=pivot.device)
 
     @staticmethod
-    def bytes_needed(d_vocab: int, n_neurons: int) -> int:
+    def bytes_needed(n_ids: int, n_neurons: int) -> int:
         """Bytes of the resident sums."""
-        return 12 * d_vocab * n_neurons + 8 * (d_vocab + n_neurons)
+        return 12 * n_ids * n_neurons + 8 * (n_ids + n_neurons)
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
         """Add a batch, in float64."""
-        following = batch.following
+        following = batch.following_rows
         self.counts_ += torch.bincount(following[following >= 0], minlength=len(self.counts_))
         add = loops.add_following if pre.device.type == "cpu" else add_following
         add(pre, following, self.pivot, self.sums_, self.active_, self.squares_)

@@ -22,22 +22,23 @@ class TokenSumAccumulator(LayerAccumulator):
 
     sums_: Float64[Tensor, "tokens neurons"]
 
-    def __init__(self, d_vocab: int, pivot: Tensor) -> None:
+    def __init__(self, n_ids: int, pivot: Tensor) -> None:
         """Args:
+        n_ids: rows of the sums (`TokenBatch.current_rows`).
         pivot: (neurons,) fp32, of post; it is on the device of the sums.
         """
         self.pivot = pivot
-        self.sums_ = torch.zeros(d_vocab, len(pivot), dtype=torch.float64, device=pivot.device)
+        self.sums_ = torch.zeros(n_ids, len(pivot), dtype=torch.float64, device=pivot.device)
 
     @staticmethod
-    def bytes_needed(d_vocab: int, n_neurons: int) -> int:
+    def bytes_needed(n_ids: int, n_neurons: int) -> int:
         """Bytes of the resident sums."""
-        return d_vocab * n_neurons * 8
+        return n_ids * n_neurons * 8
 
     def update(self, batch: TokenBatch, pre: Tensor, post: Tensor) -> None:
         """Add a batch, in float64."""
         add = loops.add_rows if post.device.type == "cpu" else add_rows
-        add(post, batch.current, self.sums_)
+        add(post, batch.current_rows, self.sums_)
 
     def state(self) -> dict[str, Tensor]:
         """The live sums, which may be added to."""

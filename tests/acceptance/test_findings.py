@@ -108,7 +108,7 @@ def test_a_family_that_the_page_does_not_know_is_shown_all_the_same(catalog: Ask
 def test_one_family_of_one_model_in_one_run(catalog: Asked) -> None:
     words = ("findings", "--family", "alphabet", "--model", MODELS[1], "--run", "1", "--limit", "2")
     sections = sections_of(catalog(*words))
-    assert list(sections) == ["What the models hold", "How many", "alphabet"]
+    assert list(sections) == [f"What {MODELS[1]} holds", "How many", "alphabet"]
     assert MODELS[0] not in sections["How many"]
     assert "Neurons: 1, 1 of them universal and 0 undecided, in 1 of 1 models" in sections["alphabet"]
     (command,) = re.findall(r"```sh\ncatalog (.*)\n```", sections["alphabet"])
