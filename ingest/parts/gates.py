@@ -4,8 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ingest.checkpoints.architectures import ARCHITECTURES
-from ingest.checkpoints.undefined import Described
 from ingest.parts.arrays import Arrays, Ids, TableRows
 from ingest.parts.ground import Ground
 from ingest.parts.measure import LayerMeasure, Written
@@ -18,11 +16,6 @@ class Gates(LayerMeasure[QuadrantAccumulator]):
     """Frequency, post and its size in each quadrant of (g, u) of gated neurons, by block of documents."""
 
     part = name = "gates"
-
-    tables = ("gate_statistics",)
-
-    def undefined(self, model: Described, context: int) -> str | None:
-        return "neurons have no gates" if ARCHITECTURES[model.architecture].gate is None else None
 
     def sums_of(self, shape: ModelShape) -> bool:
         return shape.gated
