@@ -136,7 +136,7 @@ SELECT 'neuron ' || c.neuron_id || ': ' || s.name AS what
        AS s(name, share, without)
  WHERE c.run_id = :run_id
    AND ((s.share IS NOT NULL) <> COALESCE(c.total_effect > {BOUND} * c.total_effect_se, false)
-        OR abs(s.share - (1 - s.without / c.total_effect)) > 1e-9
+        OR abs(s.share - (1 - s.without / NULLIF(c.total_effect, 0))) > 1e-9
         OR abs(c.frequency_effect - (c.total_effect - c.held_effect)) > 1e-9)"""
 
 _CONTROLLED = """

@@ -152,7 +152,9 @@ def test_show_has_every_section_and_visible_tokens(catalog):
     table = list(csv.DictReader(io.StringIO(catalog("show", MODELS[0], "1.10", "--format", "csv").out)))
     assert {row["section"] for row in table} == {name for name, content in page.items() if content}
     empty = {name for name, content in page.items() if not content}
-    assert empty == {"directions", "logit_explanations", "heads", "interventions", "similar", "substitutions"}
+    assert empty == {
+        "directions", "logit_explanations", "heads", "interventions", "similar", "substitutions", "confidence", "gates",
+    }  # fmt: skip
 
 
 def test_show_draws_how_activity_depends_on_the_position(catalog, copied, settings):

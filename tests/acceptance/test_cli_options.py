@@ -118,7 +118,7 @@ def test_parameters_are_named_like_their_options():
 def test_the_help_says_for_which_parts_an_option_is(command):
     told = " ".join(context_of((command,)).get_help().split())
     assert "among a neuron's top tokens. For vocabulary." in told
-    assert "taken from heads. For ablations, class_activity, confidence, entropy." in told
+    assert "taken from heads. For ablations, class_activity, entropy, confidence." in told
     assert "rotated baseline. [env var" in told, "the seed makes the run"
 
 
