@@ -4,7 +4,8 @@ The unembedding is not tied, so it is written in folded form, too. Its columns a
 
 - numbers have a part in `up` and in `down`. A neuron that writes `up` promotes them, one that writes against `down`
   suppresses them; what the two write is orthogonal, for an antipodal pair is planted elsewhere.
-- tokens that start with a space have a part along `space`, the others against it.
+- tokens that start with a space have a part along `space`, the others against it. They are the words of the corpus, so that
+  what is written along it raises what is frequent.
 - `null`, `quiet` and `early` are in no column. All residuals have a constant part along `null` at the end. A neuron of the last
   layer that writes `null` adds to it, so that the final layer norm shrinks the logits; its opposite in the layer before
   takes it away. Its weights make the first a candidate (SPEC 8.1), and the other is one as its antipode alone. A decoy in the
@@ -46,7 +47,7 @@ CONSTANT = 2.0
 """The part of all residuals along `null`; what else there is has a norm of about 1.5."""
 FAMILIES = (
     "prediction", "suppression", "partition", "entropy", "anti_entropy", "attn_deactivation", "attn_activation", "duplicate",
-    "antipodal",
+    "antipodal", "token_frequency",
 )  # fmt: skip
 """What is planted here."""
 
@@ -97,7 +98,7 @@ class _RolesBuilder(Builder):
         wanted = (
             (up, "prediction", "all_numeric", ()),
             (down, "suppression", "all_numeric", ()),
-            (space, "partition", "starts_w_space", ()),
+            (space, "partition", "starts_w_space", (("token_frequency", "frequent"),)),
             (entropy, "entropy", "entropy", (("antipodal", _name(opposite)),)),
             (opposite, "anti_entropy", "anti_entropy", (("antipodal", _name(entropy)),)),
             (raises, "attn_deactivation", head, ()),

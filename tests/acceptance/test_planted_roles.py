@@ -165,5 +165,5 @@ def test_they_are_found_by_family(published: str, family: PlantedFamily) -> None
 
 def test_what_no_rule_knows_was_asked_for_all_of_them(published: str) -> None:
     evaluated = rows(published, "SELECT DISTINCT evidence -> 'evaluated' FROM neuron_labels WHERE family = 'unexplained'")
-    known = {"position", "bos", "token_frequency", *FAMILIES} - {"duplicate", "antipodal"}
+    known = {"position", "bos", *FAMILIES} - {"duplicate", "antipodal"}
     assert [set(families) for (families,) in evaluated] == [known]
