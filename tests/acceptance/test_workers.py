@@ -83,7 +83,7 @@ def test_a_cancelled_run_stops_and_goes_on(place: Place, inline: dict[str, pd.Da
     [
         (
             "jsonb_set(plan, '{definitions,weights,0}', '99')",
-            "planned with definition 99 of weights, and this worker computes 1",
+            "planned with definition 99 of weights, and this worker computes 2",
         ),
         ("jsonb_set(plan, '{models,0}', to_jsonb(repeat('f', 64)))", "holds another model here"),
     ],

@@ -248,7 +248,7 @@ def test_a_page_costs_a_fixed_number_of_queries(store, engine):
     for_a_page = len(statements)
     statements.clear()
     store.find_labels(LabelFilter(family="alphabet", model=A, limit=0))
-    assert for_a_page <= 26 and len(statements) <= 5, (for_a_page, len(statements))
+    assert for_a_page <= 28 and len(statements) <= 5, (for_a_page, len(statements))
 
 
 def test_layers_and_models_and_runs(store):
