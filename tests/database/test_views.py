@@ -44,6 +44,7 @@ PROMISED = {
     "bos_neurons": "model layer neuron bos_activation ratio",
     "neuron_subsets": "model layer neuron subset n_tokens mean sparsity variance_reduction",
     "neuron_examples": "model layer neuron kind rank value subset row position token before after",
+    "neuron_gates": "model layer neuron frequency_open_positive post_mean_open_positive share_open_positive",
     "io_classes": "model layer neuron class in_out_sim gate_out_sim gate_in_sim mismatched_class",
     "io_class_counts": "model layer class neurons expected_by_chance mismatched_neurons",
     "prediction_neurons": "model layer neuron class vocab_kurt vocab_skew vocab_var feature high_vocab_var",
