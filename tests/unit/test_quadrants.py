@@ -202,7 +202,7 @@ def test_models_without_gates_have_nothing_summed() -> None:
     alone = make_plan(Work((), {"gates": (0, 1)}), shapes, CorpusShape(12, 9), 10**8)
     assert {model for job in alone.jobs for model in job.models} == {1}, "nobody reads the corpus for nothing"
     gates = LAYER_MEASURES["gates"]
-    assert gates.undefined(shapes[0]) == "its neurons have no gates" and gates.undefined(shapes[1]) is None
+    assert [gates.sums_of(shape) for shape in shapes] == [False, True]
     with pytest.raises(ValueError, match="neurons without gates"):
         sums().observe(None, torch.zeros(1, N), torch.zeros(1, N), slice(0, N))  # type: ignore[arg-type]
 
