@@ -82,7 +82,9 @@ def assert_by_definition(found: dict[str, np.ndarray], effect: np.ndarray, matri
     assert found["rank"].tolist() == [row[2] for row in expected_rows]
     for name in expected_rows[0][3]:
         expected = np.array([row[3][name] for row in expected_rows])
-        np.testing.assert_allclose(found[name], expected, rtol=1e-7, atol=1e-9, err_msg=name)
+        # of a few tokens with nearly one effect, powers about the mean of all tokens keep fewer digits
+        rtol, atol = (1e-5, 1e-6) if name in ("skew_reduction", "kurt_reduction") else (1e-7, 1e-9)
+        np.testing.assert_allclose(found[name], expected, rtol=rtol, atol=atol, err_msg=name)
 
 
 @settings(max_examples=6, deadline=None)
