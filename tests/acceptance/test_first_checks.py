@@ -9,7 +9,7 @@ import pytest
 
 from catalog.errors import InputError
 from ingest.checkpoints import hub
-from ingest.checkpoints.architectures import LAYERS
+from ingest.checkpoints.architectures import ARCHITECTURES
 from ingest.checkpoints.first_looks import check_models
 from tests.commands import use_published_family
 from tests.published_rows import MODELS
@@ -49,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("good-a", "good-b"):
         model(tmp_path / name)
     model(tmp_path / "other" / "good-a")
-    model(tmp_path / "llama", model_type="llama", rms_norm_eps=1e-6)
+    model(tmp_path / "mamba", model_type="mamba", rms_norm_eps=1e-6)
     model(tmp_path / "bert", model_type="bert")
     model(tmp_path / "untyped", model_type=None)
     model(tmp_path / "no-weights", "tokenizer.json")
@@ -85,8 +85,8 @@ MISTYPED = [
     (["ingest", "good-a", "damaged", "--corpus", "corpus.jsonl"], "damaged/config.json cannot be read"),
     (["ingest", "good-a", "a-list", "--corpus", "corpus.jsonl"], "it holds no JSON object"),
     (["ingest", "good-a", "untyped", "--corpus", "corpus.jsonl"], "names no model_type"),
-    (["ingest", "good-a", "bert", "--corpus", "corpus.jsonl"], "is a 'bert' model; those that work are gpt2, gpt_neox, opt."),
-    (["ingest", "good-a", "llama", "--corpus", "corpus.jsonl"], "normalises by RMSNorm"),
+    (["ingest", "good-a", "bert", "--corpus", "corpus.jsonl"], "is a 'bert' model, an architecture without description here"),
+    (["ingest", "good-a", "mamba", "--corpus", "corpus.jsonl"], "is a 'mamba' model"),
     (["ingest", "good-a", "no-weights", "--corpus", "corpus.jsonl"], "no-weights has no weights"),
     (["ingest", "good-a", "no-tokenizer", "--corpus", "corpus.jsonl"], "no-tokenizer has no tokenizer"),
     (["ingest", "good-a", "good-a", "--corpus", "corpus.jsonl"], "good-a is given twice"),
@@ -162,10 +162,10 @@ def test_a_server_without_a_schema_is_told_before_anything_heavy_is_imported(set
 
 
 def test_what_is_right_passes_the_first_checks(folder):
-    for kind in LAYERS:
+    for kind in ARCHITECTURES:
         model(folder / kind, model_type=kind)
-    sources = check_models([f"{kind}={folder / kind}" for kind in LAYERS], ("correlations",), context=32)
-    assert [source.name for source in sources] == list(LAYERS)
+    sources = check_models([f"{kind}={folder / kind}" for kind in ARCHITECTURES], ("correlations",), context=32)
+    assert [source.name for source in sources] == list(ARCHITECTURES)
     (folder / "gpt2" / "tokenizer.json").unlink()
     assert check_models(["gpt2"], ("weights",), None, only_configurations=True)[0].is_local
 
@@ -175,7 +175,7 @@ def test_what_is_right_passes_the_first_checks(folder):
     [
         ("absent", r"there is no folder 'owner/name', and no model owner/name on the hub that may be read"),
         ("unreachable", r"there is no folder 'owner/name', and the hub cannot be asked for such a model \(no route\)"),
-        ("there", r"is a 'bert' model; those that work are"),
+        ("there", r"is a 'bert' model, an architecture without description here; those that work are"),
         ("unknown", None),
     ],
 )

@@ -13,7 +13,6 @@ from catalog.server.engine import writer_engine
 from catalog.verify.checks import checks, verify
 from ingest.asked.intervene import intervene
 from ingest.asked.settings import InterveneSettings
-from ingest.checkpoints.architectures import nonlinearities
 from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.progress import Silent
@@ -147,7 +146,7 @@ def plain_forward(checkpoint: Checkpoint, tokens: torch.Tensor, changes: dict[in
 
         return hook
 
-    modules = nonlinearities(checkpoint.model, checkpoint.architecture)
+    modules = checkpoint.modules.activations
     handles = [modules[layer].register_forward_hook(replaced(*change)) for layer, change in changes.items()]
     try:
         with torch.inference_mode():

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import parts
-from ingest.checkpoints.architectures import nonlinearities
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.parts.partners import Partners
@@ -117,7 +116,7 @@ def test_what_is_found_of_a_neuron_does_not_depend_on_the_others(pair: Pair) -> 
 
 def test_a_substitute_that_never_varies_is_the_mean(pair: Pair) -> None:
     one = Replaced(3, ((1, 4),))
-    layer = nonlinearities(pair.models[1].model, pair.models[1].architecture)[0]
+    layer = pair.models[1].modules.activations[0]
     handle = layer.register_forward_hook(lambda module, inputs, output: torch.full_like(output, 0.3))
     (line,), losses = pair.substitute([one])
     handle.remove()
