@@ -32,6 +32,8 @@ class RawModel(Protocol):
     model: Any
 
     @property
+    def config(self) -> Any: ...
+    @property
     def modules(self) -> Modules: ...
 
 
@@ -65,7 +67,7 @@ def processed_weights(checkpoint: RawModel, n_real_tokens: int) -> ProcessedWeig
     Raises:
         InputError: an invariant of §0.2 fails, or log-probabilities or activations differ from the raw model's.
     """
-    folded = fold(checkpoint.modules, checkpoint.d_head, logits_capped(checkpoint))
+    folded = fold(checkpoint.modules, checkpoint.d_head, caps_logits(checkpoint.config))
     _check_function(checkpoint, folded, n_real_tokens)
     weights = _weights(checkpoint, folded)
     _check_invariants(checkpoint, weights)
@@ -87,13 +89,8 @@ def processing_of(architecture: Architecture, capped: bool) -> str:
     )
 
 
-def logits_capped(checkpoint: RawModel) -> bool:
-    """Whether logits are bounded after the unembedding."""
-    return caps_logits(checkpoint.model.config)
-
-
 def caps_logits(config: Any) -> bool:
-    """The same of a configuration."""
+    """Whether a model of this configuration bounds logits after the unembedding."""
     return bool(getattr(config, "final_logit_softcapping", None))
 
 
@@ -176,7 +173,7 @@ def _check_invariants(checkpoint: RawModel, weights: ProcessedWeights) -> None:
     if architecture.centred:
         held = {name: (getattr(weights, name), dim) for name, dim in {**reads, **writes}.items()}
         means = {f"{name} over d_model": (matrix, dim) for name, (matrix, dim) in held.items() if matrix is not None}
-    if not logits_capped(checkpoint):
+    if not caps_logits(checkpoint.config):
         means["W_U over tokens"] = (weights.W_U, 1)
     for name, (matrix, dim) in means.items():
         off = (matrix.double().mean(dim).abs().max() / matrix.abs().max().clamp_min(1e-30)).item()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ingest.checkpoints.behaviour import ModelIdentity
 from ingest.checkpoints.checkpoint import Checkpoint
 from ingest.checkpoints.folding import fold, put_blocks_into
-from ingest.checkpoints.processing import logits_capped
+from ingest.checkpoints.processing import caps_logits
 
 RECIPE = "input weights permuted per neuron, 2"
 """Raised whenever twins of the same numbers become others."""
@@ -75,7 +75,7 @@ def permuted(w_in: Float[Tensor, "layers d_model d_mlp"], key: str) -> Float[Ten
 @torch.no_grad()
 def _reading(original: Checkpoint, read: dict[str, Tensor]) -> nn.Module:
     """The raw model with these input weights, which read the residual as it is after normalisation."""
-    folded = fold(original.modules, original.d_head, logits_capped(original))
+    folded = fold(original.modules, original.d_head, caps_logits(original.config))
     blocks = [
         replace(
             block,

@@ -12,7 +12,7 @@ from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from ingest.checkpoints.folding import fold, put_into
 from ingest.checkpoints.modules import MlpPass, Modules
-from ingest.checkpoints.processing import logits_capped
+from ingest.checkpoints.processing import caps_logits
 from ingest.checkpoints.signs import signs_of
 from ingest.corpus.tokenizer import tokenizer_identity
 from tests.decoders import CONFIGS, tiny_decoder
@@ -112,7 +112,7 @@ def test_folded_weights_are_the_same_function_in_float64(checkpoint: Checkpoint,
     raw = raw_in_float64(folder)
     copy = raw_in_float64(folder)
     modules = Modules(raw, checkpoint.architecture)
-    put_into(copy, checkpoint.architecture, fold(modules, checkpoint.d_head, logits_capped(checkpoint)))
+    put_into(copy, checkpoint.architecture, fold(modules, checkpoint.d_head, caps_logits(checkpoint.config)))
     with torch.inference_mode():
         before, after = (model(tokens, use_cache=False).logits.log_softmax(-1) for model in (raw, copy))
     torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
