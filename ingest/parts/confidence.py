@@ -37,7 +37,7 @@ from ingest.roles.token_frequency import PSEUDO_COUNT, TokenFrequency, count_ids
 from ingest.settings import IngestSettings
 from ingest.statistics.mediation import Estimate, mean, mediated
 
-SCORED_TOKENS = 5000
+SCORED_TOKENS = 2048
 """Positions whose losses are measured, at most: every second, third ... of those that count."""
 CONTROL_TOKENS = 256
 """Of them, for candidates and their controls."""

@@ -49,14 +49,16 @@ def candidates(
     w_out_unit: Float[np.ndarray, "neurons d_model"],
     thresholds: EntropyThresholds = DEFAULTS,
 ) -> Candidates:
-    """Neurons of the last layers with large weights and a small variance of cosines with the vocabulary, and their antipodes.
+    """Neurons of the last layers with large weights and a small variance of cosines with the vocabulary; antipodes among them.
 
     Args:
         w_out_unit: output weights of processed weights (§0.2), divided by their norm; NaN where that is 0.
-    An antipode has no threshold but the cosine, and antipodes of antipodes are not looked for.
+    An antipode has no threshold but the cosine, and antipodes of antipodes are not looked for. One of an earlier layer acts on
+    all that the layers between do, and not on the final norm's scale alone.
     """
     defined = _defined(l2_penalty, vocab_var)
-    chosen = defined & (layer >= _n_layers(layer) - thresholds.last_layers)
+    last = layer >= _n_layers(layer) - thresholds.last_layers
+    chosen = defined & last
     chosen &= _at_least(l2_penalty, thresholds.least_l2_percentile, defined)
     for number in np.unique(layer[chosen]):
         in_layer = layer == number
@@ -64,7 +66,7 @@ def candidates(
     by_thresholds = np.flatnonzero(chosen)
     by_thresholds = by_thresholds[np.argsort(vocab_var[by_thresholds], kind="stable")]
     cosines = np.nan_to_num(w_out_unit) @ np.nan_to_num(w_out_unit[by_thresholds]).T
-    cosines[~defined | chosen] = np.inf
+    cosines[~defined | ~last | chosen] = np.inf
     opposed = np.flatnonzero((cosines <= thresholds.antipode_cosine).any(1))
     nearest = cosines[opposed].argmin(1) if len(opposed) else np.empty(0, dtype=np.int64)
     cosine = cosines[opposed, nearest]

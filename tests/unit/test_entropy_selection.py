@@ -28,7 +28,7 @@ class Neurons:
         self.l2[planted] += 100
         self.var[planted] = 1e-6 * generator.random(n_planted)
         for neuron in planted:
-            w_out[generator.integers(n)] = -w_out[neuron] + 0.3 * generator.normal(size=D_MODEL)
+            w_out[generator.integers(n // 4, n)] = -w_out[neuron] + 0.3 * generator.normal(size=D_MODEL)
         self.unit = w_out / np.linalg.norm(w_out, axis=1, keepdims=True)
         undefined = generator.choice(n, 12, replace=False)
         self.l2[undefined[:4]] = np.nan
@@ -53,7 +53,7 @@ class Neurons:
         for j in range(len(self.layer)):
             cosines = {i: float(self.unit[j] @ self.unit[i]) for i in chosen}
             opposed = {i: cosine for i, cosine in cosines.items() if cosine <= -0.7}
-            if opposed and j not in chosen and not (np.isnan(self.l2[j]) or np.isnan(self.var[j])):
+            if opposed and self.layer[j] >= LAYERS - 2 and j not in chosen and not (np.isnan(self.l2[j]) or np.isnan(self.var[j])):
                 best = min(opposed, key=opposed.__getitem__)
                 found[j] = (best, opposed[best])
         return found
