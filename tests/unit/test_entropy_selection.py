@@ -53,7 +53,9 @@ class Neurons:
         for j in range(len(self.layer)):
             cosines = {i: float(self.unit[j] @ self.unit[i]) for i in chosen}
             opposed = {i: cosine for i, cosine in cosines.items() if cosine <= -0.7}
-            if opposed and self.layer[j] >= LAYERS - 2 and j not in chosen and not (np.isnan(self.l2[j]) or np.isnan(self.var[j])):
+            if not opposed or j in chosen or self.layer[j] < LAYERS - 2:
+                continue
+            if not (np.isnan(self.l2[j]) or np.isnan(self.var[j])):
                 best = min(opposed, key=opposed.__getitem__)
                 found[j] = (best, opposed[best])
         return found
