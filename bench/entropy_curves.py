@@ -63,6 +63,7 @@ _CURVES = f"""SELECT i.model, i.layer, i.neuron, i.purpose, i.value, i.n_tokens,
 _CONTROLS = """SELECT c.value, c.entropy_delta AS entropy, c.scale_delta AS scale
                FROM entropy_controls c JOIN neurons n ON n.id = c.neuron_id
                JOIN members b ON b.run_id = c.run_id AND b.model_id = n.model_id
+               WHERE c.along_neuron_id <> c.neuron_id
                ORDER BY n.id, c.value, c.along_neuron_id"""
 
 Row = dict[str, Any]

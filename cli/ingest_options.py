@@ -90,6 +90,10 @@ class Options:
     intervention_tokens: Annotated[
         int, typer.Option("--intervention-tokens", help="Tokens on which neurons are held, or taken from heads.")
     ]
+    direction_tokens: Annotated[
+        int | None,
+        typer.Option("--direction-tokens", help="Of these, on which entropy neurons face other directions; else all."),
+    ]
     ablation_pairs: Annotated[
         int, typer.Option("--ablation-pairs", help="Neurons and heads of each sign of h whose path is ablated.")
     ]

@@ -88,6 +88,8 @@ class IngestSettings:
     """Subsets whose rows are annotated; empty: those that are English prose by their names."""
     intervention_tokens: int = INTERVENTION_TOKENS
     """Tokens, the first of the shuffled corpus, on which interventions, ablations and norms of heads are measured."""
+    direction_tokens: int | None = None
+    """Of these, on which candidates for entropy neurons are compared with other directions; None: all."""
     ablation_pairs: int = ABLATION_PAIRS
     """Pairs of neuron and head with the largest h, and with the smallest, whose path is ablated."""
     substitution_tokens: int = SUBSTITUTION_TOKENS
@@ -205,6 +207,7 @@ class IngestSettings:
             ("--min-count", self.min_count, 1),
             ("--ngram-tokens", self.ngram_tokens, 1),
             ("--intervention-tokens", self.intervention_tokens, 1),
+            ("--direction-tokens", self.direction_tokens, 1),
             ("--ablation-pairs", self.ablation_pairs, 1),
             ("--substitution-tokens", self.substitution_tokens, 1),
             ("--substitution-neurons", self.substitution_neurons, 2),

@@ -44,9 +44,11 @@ SELECT :run, n.id, '{{}}', 'fix', v.value, 100, 6000, 'candidate',
 
 # Layers of sixteen neurons are too small for a p below 0.05: neurons of all layers and models stand in for those of one.
 _CONTROLS = f"""
-SELECT :run, n.id, 6, o.id, 0.001 * (o.id % 20 - 10), 0.001 * (o.id % 20)
+SELECT :run, n.id, 6, o.id, 0.001 * (o.id % 20 - 10), 0.001 * (o.id % 20), 6000
   FROM ({_OF_A}) n JOIN neurons o ON o.id NOT IN ({_ID.format(ENTROPY)}, {_ID.format(ANTI_ENTROPY)})
- WHERE n.flat IN ({ENTROPY}, {ANTI_ENTROPY})"""
+ WHERE n.flat IN ({ENTROPY}, {ANTI_ENTROPY})
+ UNION ALL
+SELECT run_id, neuron_id, value, neuron_id, entropy_delta, scale_delta, n_tokens FROM interventions WHERE value = 6"""
 
 _CONFIDENCE = f"""
 SELECT :run, n.id, 0.1, CASE WHEN n.flat = {FREQUENCY} THEN 0.9 WHEN n.flat % 2 = 0 THEN 0.1 ELSE -0.1 END, 0.5, 900,

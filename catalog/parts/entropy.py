@@ -65,7 +65,8 @@ _ENTROPY = """
 SELECT t.neuron_id, '{family}', t.entropy_delta,
        jsonb_build_object('value', t.value, 'entropy_delta', t.entropy_delta, 'entropy_se', t.entropy_se,
                           'scale_delta', t.scale_delta, 'loss_delta', t.loss_delta, 'n_tokens', t.n_tokens,
-                          'controls', t.controls, 'largest_control', t.largest_control, 'p', t.p, 'adjusted_p', t.adjusted_p,
+                          'controls', t.controls, 'compared_tokens', t.compared_tokens,
+                          'largest_control', t.largest_control, 'p', t.p, 'adjusted_p', t.adjusted_p,
                           'candidates', t.candidates, 'min_delta', {min_delta},
                           'l2_penalty', w.l2_penalty, 'vocab_var', w.vocab_var, 'opposite_of', o.layer || '.' || o."index")
   FROM ({tested}) t
@@ -95,10 +96,12 @@ def _words(evidence: Evidence) -> str:
     se, floor = shown(evidence["entropy_se"]), shown(evidence["min_delta"])
     most = "none" if evidence["largest_control"] is None else f"at most {signed(evidence['largest_control'])}"
     p, adjusted = shown(evidence["p"]), shown(evidence["adjusted_p"])
+    fewer = evidence["compared_tokens"] < evidence["n_tokens"]
+    on = f" on {evidence['compared_tokens']:,} of the tokens" if fewer else ""
     return (
         f"held at {shown(evidence['value'])}, entropy {signed(evidence['entropy_delta'], ' nats')} (standard error {se}, floor "
         f"{floor}) and scale {signed(evidence['scale_delta'])}; both along {evidence['controls']} other directions of its "
-        f"layer: {most}, p {p}, {adjusted} among {evidence['candidates']} candidates; loss {signed(evidence['loss_delta'])}"
+        f"layer{on}: {most}, p {p}, {adjusted} among {evidence['candidates']} candidates; loss {signed(evidence['loss_delta'])}"
         f"{opposite}"
     )
 
@@ -240,7 +243,9 @@ _CONTROLLED = """
 SELECT 'neuron ' || neuron_id || ' along neuron ' || along_neuron_id AS what
   FROM entropy_controls c JOIN neurons own ON own.id = c.neuron_id JOIN neurons other ON other.id = c.along_neuron_id
  WHERE c.run_id = :run_id
-   AND ((own.model_id, own.layer) <> (other.model_id, other.layer) OR own.id = other.id
+   AND ((own.model_id, own.layer) <> (other.model_id, other.layer)
+        OR NOT EXISTS (SELECT FROM entropy_controls o WHERE (o.run_id, o.neuron_id, o.value) = (c.run_id, c.neuron_id, c.value)
+                          AND o.along_neuron_id = o.neuron_id AND o.n_tokens = c.n_tokens)
         OR NOT EXISTS (SELECT FROM interventions i WHERE i.run_id = c.run_id AND i.neuron_id = c.neuron_id
                           AND i.purpose = 'candidate' AND i.kind = 'fix' AND i.value = c.value))"""
 
@@ -249,7 +254,7 @@ PART = Part(
     about="what is predicted when it is held at a value",
     reads="corpus",
     version=3,
-    settings=("intervention_tokens",),
+    settings=("intervention_tokens", "direction_tokens"),
     group="roles",
     rows=(
         Rows(entropy_controls, "some"),
@@ -273,7 +278,7 @@ PART = Part(
     ),
     checks=(
         Check("every candidate is held at the same values", _HELD),
-        Check("controls are along other neurons of a candidate's layer", _CONTROLLED),
+        Check("controls are along neurons of a candidate's layer, and itself, on the same tokens", _CONTROLLED),
     ),
     page=(
         Section(

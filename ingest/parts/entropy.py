@@ -76,7 +76,9 @@ class Candidates(ModelMeasure):
         chosen = (layer, statistics.l2_penalty.cpu().numpy(), statistics.vocab_var.cpu().numpy())
         units = unit_rows(checkpoint.weights.W_out.flatten(0, 1), torch.float32)[0].cpu().numpy()
         candidates = entropy_candidates.candidates(*chosen, units, CHOSEN_BY)
-        controls = entropy_candidates.controls(layer, units, candidates, ground.settings.seed, CHOSEN_BY)
+        others = entropy_candidates.controls(layer, units, candidates, ground.settings.seed, CHOSEN_BY)
+        # beside them itself, on the same tokens
+        controls = [np.append(drawn, own) for own, drawn in zip(candidates.neurons, others, strict=True)]
         advance(checkpoint.n_layers * checkpoint.d_mlp)
         return _held(candidates.neurons, candidates.antipode_of, controls)
 
@@ -130,36 +132,48 @@ class Interventions(ModelMeasure):
     def find(self, model: int, share: Share, ground: Ground, advance: Advance) -> Arrays:
         (held,) = ground.found(Candidates.name, model)
         interventions = _interventions(held, ground.checkpoints[model].d_mlp)
-        wanted = share.slice(len(interventions))
-        results = hold(model, interventions, ground, advance, wanted) if interventions[wanted] else no_results()
-        return {
-            **{name: values[wanted] for name, values in held.items()},
-            **vars(results),
-            "n_tokens": np.array(results.n_tokens),
-        }
+        wanted, n_held = share.slice(len(interventions)), int((held["along"] < 0).sum())
+        found: Arrays = {name: values[wanted] for name, values in held.items()}
+        for name, of_kind, most in (
+            ("held", slice(0, n_held), None),
+            ("controls", slice(n_held, None), ground.settings.direction_tokens),
+        ):
+            kind = interventions[of_kind]
+            answered = _among(wanted, of_kind, len(interventions))
+            results = hold(model, kind, ground, advance, answered, most) if kind[answered] else no_results()
+            found |= {f"{name}_{key}": np.array(value) for key, value in vars(results).items()}
+        return found
 
     def count(self, arrays: Arrays) -> int:
         return len(arrays["value"])
 
     def rows(self, arrays: Arrays, model: int, keys: Keys, ground: Ground) -> Iterator[TableRows]:
         d_mlp, ids, controls = ground.checkpoints[model].d_mlp, keys.models[model].neuron_ids, arrays["along"] >= 0
-        of_candidates = {name: values[~controls] for name, values in arrays.items() if name not in ("n_tokens", "nominal")}
-        results = (of_candidates[name] for name in ("mean", "delta", "se"))
+        of_candidates = {name: arrays[name][~controls] for name in ("neuron", "value", "along", "antipode_of")}
+        results = (arrays[f"held_{name}"] for name in ("nominal", "mean", "delta", "se"))
         measured = Measured(
             _interventions(of_candidates, d_mlp),
             ["candidate"] * int((~controls).sum()),
             of_candidates["antipode_of"].tolist(),
-            InterventionResults(int(arrays["n_tokens"]), arrays["nominal"], *results),
+            InterventionResults(int(arrays["held_n_tokens"]), *results),
             ground.n_rows_read,
         )
         yield from intervention_columns(measured, ids, d_mlp)
         if controls.any():
-            deltas = {f"{name}_delta": arrays["delta"][controls, METRICS.index(name)] for name in CONTROLLED}
+            deltas = {f"{name}_delta": arrays["controls_delta"][:, METRICS.index(name)] for name in CONTROLLED}
             others = {"neuron_id": ids[arrays["neuron"][controls]], "along_neuron_id": ids[arrays["along"][controls]]}
-            yield "entropy_controls", {**others, "value": arrays["value"][controls], **deltas}
+            n_tokens = np.full(int(controls.sum()), arrays["controls_n_tokens"], dtype=np.int64)
+            yield "entropy_controls", {**others, "value": arrays["value"][controls], "n_tokens": n_tokens, **deltas}
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(moved=0.2)
+
+
+def _among(wanted: slice, of_kind: slice, n: int) -> slice:
+    """Which of consecutive ones of n things are wanted, by their places among these."""
+    both, kind = range(n)[of_kind], range(n)[wanted]
+    first, end = max(both.start, kind.start), min(both.stop, kind.stop)
+    return slice(first - both.start, max(first, end) - both.start)
 
 
 def _interventions(held: Arrays, d_mlp: int) -> list[Intervention]:
@@ -177,12 +191,18 @@ def no_results() -> InterventionResults:
 
 
 def hold(
-    model: int, interventions: Sequence[Intervention], ground: Ground, advance: Advance, answered: slice = slice(None)
+    model: int,
+    interventions: Sequence[Intervention],
+    ground: Ground,
+    advance: Advance,
+    answered: slice = slice(None),
+    most: int | None = None,
 ) -> InterventionResults:
     """Hold neurons on the first tokens of the corpus.
 
     Args:
         answered: the interventions that are wanted, of all that are prepared: what is found does not depend on which.
+        most: tokens that count, evenly taken; None: all.
     Raises:
         ValueError: the model has no such neuron.
     """
@@ -191,7 +211,7 @@ def hold(
     at_once = tokens_at_once(ground.memory_bytes, checkpoint.d_vocab, batch_tokens)
     return run_interventions(
         checkpoint, ground.corpus.tokens, ground.tokenizer.special_ids, interventions, n_tokens, at_once, device, advance,
-        answered,
+        answered, most,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ what is found of one is the same to the bit, whichever others are asked for: pro
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from torch import Tensor
 from ingest.roles.final_layer import Written
 from ingest.roles.later_layers import Model, Seen, forward, unembed
 from ingest.roles.log_ratios import Before, Change, beyond, excesses
-from ingest.roles.prediction_metrics import centre, dot, next_token_mask
+from ingest.roles.prediction_metrics import centre, dot, next_token_mask, scored_mask
 from ingest.roles.token_frequency import TokenFrequency
 from ingest.statistics.jackknife import N_BLOCKS
 
@@ -67,12 +68,8 @@ class Reading:
             yield slice(start, min(start + step, len(self.rows)))
 
     def scored(self, most: int) -> Bool[np.ndarray, "rows context"]:
-        """Positions of M_next: all where these are so many at most, else every second, third ... of them."""
-        mask = next_token_mask(np.asarray(self.rows), self.special_ids)
-        places = np.flatnonzero(mask)
-        chosen = np.zeros(mask.size, dtype=bool)
-        chosen[places[:: max(1, -(-len(places) // most))]] = True
-        return chosen.reshape(mask.shape)
+        """Positions whose losses are measured."""
+        return scored_mask(np.asarray(self.rows), self.special_ids, most)
 
 
 @torch.inference_mode()
@@ -200,16 +197,22 @@ class ConfidenceSums:
 
 
 def _batches(
-    model: Model, frequency: TokenFrequency, reading: Reading, most: int
-) -> Iterator[tuple[_Scored, Int64[np.ndarray, " tokens"]]]:
-    """Batches of scored positions, and the block of documents of each position."""
-    scored = reading.scored(most)
+    model: Model, frequency: TokenFrequency, reading: Reading, most: int, n_neurons: int
+) -> Iterator[tuple[_Scored, Int64[np.ndarray, " tokens"], list[tuple[int, int]]]]:
+    """Batches of scored positions, and the block of documents of each position; and blocks of so many neurons.
+
+    With each of these the first neuron, and how many tokens more are done after it: a batch takes long with a large vocabulary.
+    """
+    scored, firsts = reading.scored(most), range(0, n_neurons, NEURONS_AT_ONCE)
     for part in reading.batches():
         rows, here = np.asarray(reading.rows[part], dtype=np.int64), scored[part]
-        if here.any():
+        edges = [rows.size * number // max(1, len(firsts)) for number in range(len(firsts) + 1)]
+        if here.any() and n_neurons:
             blocks = np.repeat(np.asarray(reading.corpus.block_ids[part], dtype=np.int64), here.sum(1))
-            yield _Scored(model, frequency, rows, here, reading.device), blocks
-        reading.advance(rows.size)
+            done = [after - before for before, after in pairwise(edges)]
+            yield _Scored(model, frequency, rows, here, reading.device), blocks, list(zip(firsts, done, strict=True))
+        else:
+            reading.advance(rows.size)
 
 
 @torch.inference_mode()
@@ -232,17 +235,17 @@ def ablate_to_means(
     n, loss, divergence = np.zeros(N_BLOCKS, dtype=np.int64), *np.zeros((2, N_BLOCKS))
     changes = np.zeros((len(SUMMED), len(wanted), N_BLOCKS))
     of_all, ids = torch.from_numpy(means).to(reading.device), slice(len(frequency.counts))
-    for batch, blocks in _batches(model, frequency, reading, most):
+    for batch, blocks, some_neurons in _batches(model, frequency, reading, most, len(wanted)):
         np.add.at(n, blocks, 1)
         np.add.at(loss, blocks, batch.loss.cpu().numpy())
         np.add.at(divergence, blocks, batch.divergence.cpu().numpy())
-        for first in range(0, len(wanted), NEURONS_AT_ONCE):
+        for first, done in some_neurons:
             some = wanted[first : first + NEURONS_AT_ONCE]
             delta = of_all[some.start : some.stop] - batch.post[:, some.start : some.stop]
             variants = Written(model, some, ids), delta, torch.arange(len(some), device=reading.device)
             for place, values in enumerate(_summed(batch.ablated(*variants), batch.with_frozen_scale(*variants))):
                 changes[place, first : first + len(some)] += _by_block(values, blocks)
-            reading.advance(0)
+            reading.advance(done)
     return ConfidenceSums(n, loss, divergence, changes)
 
 
@@ -277,14 +280,14 @@ def along_others(
     found, n = torch.zeros(len(neurons), len(others), dtype=torch.float64, device=reading.device), 0
     of_all = torch.from_numpy(means).to(reading.device)
     own = model.modules.final_norm.centre(model.raw_w_out(model.n_layers - 1)[list(neurons)].double()).norm(dim=1)
-    for batch, _ in _batches(model, frequency, reading, most):
+    for batch, _, some_neurons in _batches(model, frequency, reading, most, len(others)):
         n += len(batch.targets)
-        for first in range(0, len(others), NEURONS_AT_ONCE):
+        for first, done in some_neurons:
             written = Written(model, others[first : first + NEURONS_AT_ONCE], slice(len(frequency.counts)))
             chosen = torch.arange(len(written.writes), device=reading.device)
             for place, neuron in enumerate(neurons):
                 delta = (of_all[neuron] - batch.post[:, neuron, None]) * own[place] / written.writes.norm(dim=1)
                 ablated = batch.ablated(written, delta, chosen)
                 found[place, first : first + len(chosen)] += (ablated.total.abs() - ablated.held.abs()).sum(0)
-            reading.advance(0)
+            reading.advance(done)
     return (found / (n or torch.nan)).cpu().numpy(), n

@@ -21,8 +21,8 @@ from ingest.roles.prediction_metrics import (
     Nominal,
     PairedSums,
     intervened_metrics,
-    next_token_mask,
     nominal_metrics,
+    scored_mask,
 )
 
 DEFAULT_TOKENS = 100_000
@@ -43,6 +43,7 @@ def run_interventions(
     device: torch.device | None = None,
     advance: Callable[[int], None] = lambda tokens: None,
     answered: slice = slice(None),
+    most: int | None = None,
 ) -> InterventionResults:
     """Metrics of the model as it is and under each intervention, over M_next of the first rows of a corpus.
 
@@ -55,6 +56,7 @@ def run_interventions(
         device: where the model is; None: the CPU.
         advance: is told how many tokens were read.
         answered: which of the interventions are; what is found of one is the same to the bit, whichever others are.
+        most: positions that count, evenly taken from M_next; None: all.
     Returns:
         Of those that are answered, in order.
     Raises:
@@ -65,9 +67,11 @@ def run_interventions(
     engine = _Engine(model, interventions, device, range(len(interventions))[answered])
     context = tokens.shape[1]
     n_rows, step = min(len(tokens), -(-n_tokens // context)), max(1, batch_tokens // context)
+    scored = scored_mask(np.asarray(tokens[:n_rows]), special_ids, most)
     for start in range(0, n_rows, step):
-        rows = np.asarray(tokens[start : min(start + step, n_rows)], dtype=np.int64)
-        engine.add(rows, next_token_mask(rows, special_ids))
+        part = slice(start, min(start + step, n_rows))
+        rows = np.asarray(tokens[part], dtype=np.int64)
+        engine.add(rows, scored[part])
         advance(rows.size)
     return engine.sums.results(answered)
 

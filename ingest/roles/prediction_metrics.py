@@ -46,6 +46,22 @@ def next_token_mask(tokens: np.ndarray, special_ids: Collection[int]) -> np.ndar
     return mask
 
 
+def scored_mask(tokens: np.ndarray, special_ids: Collection[int], most: int | None) -> np.ndarray:
+    """Positions of M_next that are scored: all where these are so many at most, else every second, third ... of them.
+
+    Args:
+        tokens: (rows, context) ids.
+        most: positions; None: all.
+    Returns:
+        (rows, context) bool.
+    """
+    mask = next_token_mask(tokens, special_ids)
+    places = np.flatnonzero(mask)
+    chosen = np.zeros(mask.size, dtype=bool)
+    chosen[places[:: 1 if most is None else max(1, -(-len(places) // most))]] = True
+    return chosen.reshape(mask.shape)
+
+
 @dataclass(frozen=True)
 class TokenMetrics:
     """Metrics of some tokens in some variants of a model; (tokens, variants) float64 each."""

@@ -194,7 +194,13 @@ def test_candidates_are_held_at_every_value_and_have_controls_at_one(url: str) -
                    FROM entropy_controls c JOIN neurons n ON n.id = c.neuron_id JOIN neurons o ON o.id = c.along_neuron_id
                    GROUP BY 1, 2"""
     controls = rows(url, statement)
-    assert [row[1:] for row in controls] == [(6, D_MLP - 1, D_MLP - 1)] * 2
+    assert [row[1:] for row in controls] == [(6, D_MLP, D_MLP)] * 2
+    itself = """SELECT i.entropy_delta, c.entropy_delta, i.scale_delta, c.scale_delta, i.n_tokens = c.n_tokens
+                FROM interventions i
+                JOIN entropy_controls c ON (c.run_id, c.neuron_id, c.value) = (i.run_id, i.neuron_id, i.value)
+                WHERE c.along_neuron_id = c.neuron_id AND i.purpose = 'candidate'"""
+    for entropy, beside, scale, scale_beside, on_the_same in rows(url, itself):
+        assert on_the_same and (beside, scale_beside) == (pytest.approx(entropy, abs=1e-6), pytest.approx(scale, abs=1e-6))
 
 
 def test_a_run_with_roles_is_as_it_was_published(url: str) -> None:
@@ -217,8 +223,9 @@ BROKEN = [
     ("""DELETE FROM interventions WHERE value = 5 AND neuron_id =
           (SELECT min(neuron_id) FROM interventions WHERE purpose = 'candidate')""",
      "every candidate is held"),
-    ("UPDATE entropy_controls SET along_neuron_id = neuron_id WHERE ctid = (SELECT min(ctid) FROM entropy_controls)",
-     "controls are along other neurons"),
+    ("""DELETE FROM entropy_controls WHERE along_neuron_id = neuron_id
+           AND neuron_id = (SELECT min(neuron_id) FROM entropy_controls)""",
+     "controls are along neurons"),
     ("UPDATE logit_explanations SET neuron_id = (SELECT max(id) + 1 FROM neurons) WHERE rank = 1 AND neuron_id = 1",
      "logit_explanations has rows of neurons of the run only"),
 ]  # fmt: skip

@@ -37,8 +37,10 @@ def neuron(published_every_family, engine):
     """A candidate by its weights, whose controls change entropy by -0.3 to 0.1; its opposite and that one's do nothing."""
     found = neuron_id(engine, ENTROPY)
     execute(engine, "UPDATE interventions SET entropy_delta = 0, scale_delta = 0 WHERE neuron_id <> :neuron", neuron=found)
-    execute(engine, "UPDATE entropy_controls SET entropy_delta = 0, scale_delta = 0.1")
-    own = "UPDATE entropy_controls SET entropy_delta = {} WHERE neuron_id = :neuron"
+    execute(engine, "UPDATE entropy_controls SET entropy_delta = 0, scale_delta = 0.1 WHERE along_neuron_id <> neuron_id")
+    itself = "UPDATE entropy_controls SET entropy_delta = 0, scale_delta = 0 WHERE along_neuron_id = neuron_id AND {}"
+    execute(engine, itself.format("neuron_id <> :neuron"), neuron=found)
+    own = "UPDATE entropy_controls SET entropy_delta = {} WHERE neuron_id = :neuron AND along_neuron_id <> neuron_id"
     extreme = "AND along_neuron_id = (SELECT {}(along_neuron_id) FROM entropy_controls)"
     execute(engine, own.format("0.1"), neuron=found)
     execute(engine, f"{own.format('-0.3, scale_delta = -0.1')} {extreme.format('min')}", neuron=found)
@@ -49,7 +51,9 @@ def neuron(published_every_family, engine):
 def hold(engine, neuron: int, entropy: float | None, scale: float | None) -> None:
     changes = "entropy_delta = :entropy, scale_delta = :scale"
     statement = f"UPDATE interventions SET {changes} WHERE neuron_id = :neuron AND value = 6"
-    execute(engine, statement, neuron=neuron, entropy=entropy, scale=scale)
+    itself = f"UPDATE entropy_controls SET {changes} WHERE neuron_id = :neuron AND along_neuron_id = neuron_id"
+    for each in (statement, itself):
+        execute(engine, each, neuron=neuron, entropy=entropy, scale=scale)
 
 
 def signs(engine, neuron: object) -> list[tuple]:
@@ -83,6 +87,7 @@ def test_what_the_rule_looked_at_is_told(engine, neuron):
         "held at 6, entropy -0.25 nats (standard error 0.001, floor 0.05) and scale -0.1; both along 93 other directions of "
         "its layer: at most -0.3, p 0.0213, 0.0426 among 2 candidates; loss +0.01"
     )
+    assert " of its layer on 1,024 of the tokens: at most" in rule.words(evidence | {"compared_tokens": 1024})
     shown = """SELECT sign, p, adjusted_p, controls, candidates FROM entropy_candidates WHERE neuron_id = :neuron ORDER BY 1"""
     found = rows(engine, shown, neuron=neuron)
     assert [(row[0], row[3], row[4]) for row in found] == [("anti_entropy", 93, 2), ("entropy", 93, 2)]
@@ -102,7 +107,8 @@ def ref(engine, neuron: int):
 @pytest.mark.parametrize("family", ["entropy", "anti_entropy"])
 def test_a_floor_and_a_rate_are_rules(engine, neuron, family):
     sign = 1 if family == "entropy" else -1
-    execute(engine, "UPDATE entropy_controls SET entropy_delta = 0, scale_delta = :scale", scale=sign * 0.1)
+    changed = "UPDATE entropy_controls SET entropy_delta = 0, scale_delta = :scale WHERE along_neuron_id <> neuron_id"
+    execute(engine, changed, scale=sign * 0.1)
     with connect_rows(engine.url) as store:
         for delta, floor, expected in ((0.051, 0.05, sign), (0.049, 0.05, 0), (0.049, 0.04, sign), (0.051, 0.06, 0)):
             store.set_rule(f"{family}.min_delta", floor)
@@ -173,12 +179,13 @@ def test_models_without_candidates_are_named_beside_one_that_has_some(engine, ne
 
 def test_controls_of_no_candidate_or_of_another_layer_are_found(engine, neuron):
     """Those of this family stand in for the layer's; with none of them, what is left is as it should be."""
-    wrong = "controls are along other neurons of a candidate's layer"
+    wrong = "controls are along neurons of a candidate's layer, and itself, on the same tokens"
     own = """DELETE FROM entropy_controls c USING neurons a, neurons o WHERE a.id = c.neuron_id AND o.id = c.along_neuron_id
              AND (a.model_id, a.layer) <> (o.model_id, o.layer)"""
     changes = {
         own: False,
-        "UPDATE entropy_controls SET along_neuron_id = neuron_id WHERE ctid = (SELECT min(ctid) FROM entropy_controls)": True,
+        "DELETE FROM entropy_controls WHERE along_neuron_id = neuron_id": True,
+        "UPDATE entropy_controls SET n_tokens = 5 WHERE ctid = (SELECT min(ctid) FROM entropy_controls)": True,
         "UPDATE entropy_controls SET value = 5 WHERE ctid = (SELECT min(ctid) FROM entropy_controls)": True,
         "UPDATE interventions SET purpose = 'asked'": True,
     }
@@ -269,7 +276,10 @@ IDS = "SELECT n.id FROM neurons n JOIN models m ON m.id = n.model_id WHERE m.nam
 CANDIDATE = """INSERT INTO interventions (run_id, neuron_id, together, kind, value, n_rows, n_tokens, purpose, entropy_delta,
                                           scale_delta)
                VALUES (1, :neuron, '{}', 'fix', 6, 100, 6000, 'candidate', :entropy, :scale)"""
-CONTROLS = """INSERT INTO entropy_controls (run_id, neuron_id, value, along_neuron_id, entropy_delta, scale_delta)
-              SELECT 1, :neuron, 6, o.id, (c.deltas -> 0)::double precision, (c.deltas -> 1)::double precision
+CONTROLS = """INSERT INTO entropy_controls (run_id, neuron_id, value, along_neuron_id, entropy_delta, scale_delta, n_tokens)
+              SELECT 1, :neuron, 6, o.id, (c.deltas -> 0)::double precision, (c.deltas -> 1)::double precision, 6000
                 FROM jsonb_array_elements(CAST(:deltas AS jsonb)) WITH ORDINALITY AS c(deltas, place)
-                JOIN (SELECT id, row_number() OVER (ORDER BY id) AS place FROM neurons) o USING (place)"""
+                JOIN (SELECT id, row_number() OVER (ORDER BY id) AS place FROM neurons WHERE id <> :neuron) o USING (place)
+              UNION ALL
+              SELECT run_id, neuron_id, value, neuron_id, entropy_delta, scale_delta, n_tokens
+                FROM interventions WHERE neuron_id = :neuron"""

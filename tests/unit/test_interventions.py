@@ -179,6 +179,16 @@ def test_rows_are_read_until_the_tokens_are_used_up(gpt2: Family) -> None:
     np.testing.assert_allclose(results.mean, first.mean, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.15])
+def test_of_many_positions_every_second_or_third_counts(gpt2: Family, share: float) -> None:
+    interventions = [*every_kind(3)[::4], *controls(3)]
+    n = int(next_token_mask(gpt2.tokens, (BOS, PAD)).sum())
+    most = int(share * n)
+    found = run(gpt2, interventions, most=most, batch_tokens=3 * CONTEXT)
+    assert most / 2 < found.n_tokens <= most
+    assert_by_definition(gpt2, interventions, found, step=-(-n // most))
+
+
 def test_positions_that_count_have_a_next_token_and_are_not_special() -> None:
     tokens = np.array([[BOS, 3, NEWLINE, PAD, 4, BOS, 9, 9]])
     assert next_token_mask(tokens, (BOS, PAD)).tolist() == [[False, True, True, False, True, False, True, False]]
