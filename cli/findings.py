@@ -81,7 +81,7 @@ def page(answer: "Findings", wanted: "FindingsFilter") -> str:
     here = [family for family in answer.families if family.counts]
     absent = [family for family in answer.families if not family.counts]
     n_models = len({row["model"] for row in answer.layers})
-    sections = [_head(answer, wanted), _overview(answer, here, absent)]
+    sections = [_head(answer, wanted), _in_short(answer, here, absent), _overview(answer, here)]
     sections += [_present(family, n_models if answer.compared else None, wanted) for family in here]
     if absent:
         sections.append("## Not found\n\nFamilies that have a rule and no neuron, with those that come closest.\n")
@@ -125,7 +125,30 @@ def _corpus(run: Record) -> str:
     return f" on {tokens:,} tokens of {_place(run['corpus'])} ({told})"
 
 
-def _overview(answer: "Findings", here: Sequence["Family"], absent: Sequence["Family"]) -> str:
+def _in_short(answer: "Findings", here: Sequence["Family"], absent: Sequence["Family"]) -> str:
+    """A sentence or two on each family: how many neurons, where most of them are, what it is; then those that are not there."""
+    n_neurons = sum(row["n_neurons"] for row in answer.layers)
+    said = [(family.family, f"{_mostly(family, n_neurons)}. {family.about} {_sentence(family.chance)}") for family in here]
+    for family in absent:
+        none = "not looked for" if family.not_looked_for or not family.looked_for else "none"
+        said.append((family.family, f"{none}. {family.about}"))
+    lines = [f"- `{name}`: {' '.join(words.split())}\n" for name, words in said]
+    return f"## In short\n\nOf {n_neurons:,} neurons:\n\n{''.join(lines)}"
+
+
+def _mostly(family: "Family", n_neurons: int) -> str:
+    neurons = sum(row["neurons"] for row in family.counts)
+    by_layer: dict[tuple[str, int], int] = {}
+    for row in family.counts:
+        place = row["model"], row["layer"]
+        by_layer[place] = by_layer.get(place, 0) + row["neurons"]
+    (model, layer), most = max(by_layer.items(), key=lambda item: item[1])
+    of_one = len({row["model"] for row in family.counts}) == 1
+    where = f"layer {layer}" if of_one else f"layer {layer} of {_place(model)}"
+    return f"{neurons:,} ({100 * neurons / n_neurons:.2g} %), most of them in {where} ({most:,})"
+
+
+def _overview(answer: "Findings", here: Sequence["Family"]) -> str:
     """Neurons of each family per model and layer; universal and undecided ones in brackets, where there can be any."""
     counted = _three if answer.compared else _one
     totals: dict[tuple[str, int, str], list[int]] = {}
@@ -147,9 +170,8 @@ def _overview(answer: "Findings", here: Sequence["Family"], absent: Sequence["Fa
         }
         for row in answer.layers
     ]
-    names = ", ".join(f"`{family.family}`" for family in absent) or "none"
     brackets = "Neurons; in brackets those that are universal + those that are undecided." if answer.compared else "Neurons."
-    return f"## How many\n\n{brackets}\n\n{table(shown)}\nNot found in any model: {names}.\n"
+    return f"## How many\n\n{brackets}\n\n{table(shown)}\n"
 
 
 def _three(neurons: int, universal: int, undecided: int) -> str:

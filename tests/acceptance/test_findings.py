@@ -43,12 +43,15 @@ def sections(catalog: Asked) -> dict[str, str]:
 
 def test_every_family_has_a_section_and_the_counts_are_those_of_the_labels(sections: dict[str, str]) -> None:
     headings = list(sections)
-    assert headings[:2] == ["What the models hold", "How many"]
-    assert tuple(headings[2 : headings.index("Not found")]) == FOUND
+    assert headings[:3] == ["What the models hold", "In short", "How many"]
+    assert tuple(headings[3 : headings.index("Not found")]) == FOUND
     assert tuple(headings[headings.index("Not found") + 1 :]) == ABSENT
     counts = sections["How many"]
     assert f"| {MODELS[0]} | 1 | 16 (2 + 0) | 1 (1 + 0) | 1 (1 + 0) | 0 (0 + 0) | 1 (1 + 0) |\n" in counts
-    assert ", ".join(f"`{name}`" for name in ABSENT) in counts
+    short = [line.split("`")[1] for line in sections["In short"].splitlines() if line.startswith("- ")]
+    assert short == [*FOUND, *ABSENT]
+    assert "- `alphabet`: 3 (3.1 %), most of them in layer 1 of" in sections["In short"]
+    assert "- `syntax`: not looked for. " in sections["In short"] and "- `dead`: none. " in sections["In short"]
     assert "Neurons: 3, 3 of them universal and 0 undecided, in 3 of 3 models. Subtypes: s 3." in sections["alphabet"]
     assert f"from run 1 of {', '.join(MODELS)} on 12,800 tokens of small (12,000 of them kept)" in sections[headings[0]]
 
@@ -108,7 +111,7 @@ def test_a_family_that_the_page_does_not_know_is_shown_all_the_same(catalog: Ask
 def test_one_family_of_one_model_in_one_run(catalog: Asked) -> None:
     words = ("findings", "--family", "alphabet", "--model", MODELS[1], "--run", "1", "--limit", "2")
     sections = sections_of(catalog(*words))
-    assert list(sections) == [f"What {MODELS[1]} holds", "How many", "alphabet"]
+    assert list(sections) == [f"What {MODELS[1]} holds", "In short", "How many", "alphabet"]
     assert MODELS[0] not in sections["How many"]
     assert "Neurons: 1, 1 of them universal and 0 undecided, in 1 of 1 models" in sections["alphabet"]
     (command,) = re.findall(r"```sh\ncatalog (.*)\n```", sections["alphabet"])
