@@ -158,7 +158,9 @@ def main() -> None:
         with own_catalog() as engine:
             models = [f"{ORIGINAL}={location}", f"{COPY}={folder}"]
             only = ("activations", "correlations")
-            run = ingested(models, arguments.corpus, only, max_tokens=arguments.max_tokens, controls=0)
+            # nothing here asks for the baseline
+            settings: dict[str, int] = {"max_tokens": arguments.max_tokens, "baseline_draws": 1, "top_k": 2, "controls": 0}
+            run = ingested(models, arguments.corpus, only, **settings)
             directions = measure(engine, run, orders, any_sign)
     print(table(report(directions)))
     failed = failures(directions, orders.size)
