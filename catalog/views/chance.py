@@ -20,7 +20,7 @@ WORDS = {
         "The same at the upper limit, one-sided at 95 %, of the number of labels in the controls, a Poisson number (by Byar's "
         "formula, within 1 %): above 0 where controls have none. chance_ratio where a formula gives it."
     ),
-    "control": f"Whether chance_ratio is above {LARGEST:.0%}; or that there is no control, or none of this kind.",
+    "control": f"Whether chance_ratio, of no neuron as of one, is above {LARGEST:.0%}; or that no control is there, or of this kind.",
 }
 """Of the columns that tell it."""
 
@@ -31,7 +31,7 @@ _COUNTS = """SELECT m.run_id, m.model, {layer_shown}t.family, t.neurons, t.unive
        c.expected AS expected_by_chance, c.expected / NULLIF(t.neurons, 0) AS chance_ratio,
        c.upper / NULLIF(t.neurons, 0) AS chance_ratio_upper,
        CASE WHEN t.family NOT IN ({known}) THEN 'no control of this kind' WHEN c.expected IS NULL THEN 'no control'
-            WHEN c.expected > {largest} * t.neurons THEN 'above {percent}' ELSE 'at most {percent}' END AS control
+            WHEN c.expected > {largest} * greatest(t.neurons, 1) THEN 'above {percent}' ELSE 'at most {percent}' END AS control
   FROM {{members}} m
   JOIN public.models o ON o.id = m.model_id
  CROSS JOIN LATERAL (SELECT {layer}t.family, sum(t.neurons) AS neurons, sum(t.universal_neurons) AS universal_neurons,
