@@ -20,7 +20,9 @@ WORDS = {
         "The same at the upper limit, one-sided at 95 %, of the number of labels in the controls, a Poisson number (by Byar's "
         "formula, within 1 %): above 0 where controls have none. chance_ratio where a formula gives it."
     ),
-    "control": f"Whether chance_ratio, of no neuron as of one, is above {LARGEST:.0%}; or that no control is there, or of this kind.",
+    "control": (
+        f"Whether chance_ratio is above {LARGEST:.0%}, of no neuron as of one; or that there is no control, or none of this kind."
+    ),
 }
 """Of the columns that tell it."""
 
