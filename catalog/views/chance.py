@@ -21,7 +21,8 @@ WORDS = {
         "formula, within 1 %): above 0 where controls have none. chance_ratio where a formula gives it."
     ),
     "control": (
-        f"Whether chance_ratio is above {LARGEST:.0%}, of no neuron as of one; or that there is no control, or none of this kind."
+        f"Whether chance_ratio is above {LARGEST:.0%}, of no neuron as of one; or that there is no control, or none of this "
+        "kind."
     ),
 }
 """Of the columns that tell it."""
