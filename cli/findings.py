@@ -145,7 +145,7 @@ def _mostly(family: "Family", n_neurons: int) -> str:
     (model, layer), most = max(by_layer.items(), key=lambda item: item[1])
     of_one = len({row["model"] for row in family.counts}) == 1
     where = f"layer {layer}" if of_one else f"layer {layer} of {_place(model)}"
-    return f"{neurons:,} ({100 * neurons / n_neurons:.2g} %), most of them in {where} ({most:,})"
+    return f"{neurons:,} ({100 * neurons / n_neurons:.2g} %), most in {where} ({most:,})"
 
 
 def _overview(answer: "Findings", here: Sequence["Family"]) -> str:

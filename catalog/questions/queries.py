@@ -189,13 +189,17 @@ def chances(connection: Connection, model: str | None = None, run: int | None = 
     return {family: _chance(counts) for family, counts in by_family.items()}
 
 
+MANY_TIMES = 10
+"""As many as are found, from which on what chance gives is told in times and not in percent."""
+
+
 def _chance(counts: Sequence[Values]) -> str:
     """Of one family, given its counts of models."""
     known = [count for count in counts if count["expected_by_chance"] is not None]
     if not known:
         return str(counts[0]["control"])
     expected = sum(count["expected_by_chance"] for count in known)
-    said = f"{expected:,.4g} neurons expected by chance"
+    said = f"{'fewer than 0.001' if 0 < expected < 0.001 else f'{expected:,.4g}'} neurons expected by chance"
     found = [count for count in known if count["neurons"]]
     if not found:
         return said
@@ -203,7 +207,10 @@ def _chance(counts: Sequence[Values]) -> str:
     # the limit is that of the control, the same for models that have none
     limits = [count["chance_ratio_upper"] * float(count["neurons"]) for count in found]
     upper = sum(limits) / len(limits) * len(known)
-    return f"{said}, {100 * expected / float(neurons):,.0f} % of those found, at most {100 * upper / float(neurons):,.0f} %"
+    ratio, most = expected / float(neurons), upper / float(neurons)
+    if most > MANY_TIMES:
+        return f"{said}, {ratio:,.0f} times as many as found, at most {most:,.0f} times"
+    return f"{said}, {100 * ratio:,.0f} % of those found, at most {100 * most:,.0f} %"
 
 
 def layer_profiles(connection: Connection, model: str | None = None, run: int | None = None) -> Rows:

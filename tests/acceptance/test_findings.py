@@ -50,7 +50,7 @@ def test_every_family_has_a_section_and_the_counts_are_those_of_the_labels(secti
     assert f"| {MODELS[0]} | 1 | 16 (2 + 0) | 1 (1 + 0) | 1 (1 + 0) | 0 (0 + 0) | 1 (1 + 0) |\n" in counts
     short = [line.split("`")[1] for line in sections["In short"].splitlines() if line.startswith("- ")]
     assert short == [*FOUND, *ABSENT]
-    assert "- `alphabet`: 3 (3.1 %), most of them in layer 1 of" in sections["In short"]
+    assert "- `alphabet`: 3 (3.1 %), most in layer 1 of" in sections["In short"]
     assert "- `syntax`: not looked for. " in sections["In short"] and "- `dead`: none. " in sections["In short"]
     assert "Neurons: 3, 3 of them universal and 0 undecided, in 3 of 3 models. Subtypes: s 3." in sections["alphabet"]
     assert f"from run 1 of {', '.join(MODELS)} on 12,800 tokens of small (12,000 of them kept)" in sections[headings[0]]

@@ -82,6 +82,11 @@ def test_what_chance_gives_stands_beside_what_there_is(engine, published_family,
     assert counted(engine, "dead")[1:3] == (0.0, 0.0) and counted(engine, "dead")[4] == "at most 5 %"
     assert counted(engine, "dead")[3] == pytest.approx(upper(0) / 10, rel=0.01) and upper(0) == pytest.approx(-math.log(0.05))
     assert store.chance_of("dead", MODELS[0]) == "0 neurons expected by chance, 0 % of those found, at most 30 %"
+    kill(engine, published_family, 1)
+    kill(engine, control, *range(12))
+    store.relabel()
+    told = store.chance_of("dead", MODELS[0])
+    assert told == f"12 neurons expected by chance, 12 times as many as found, at most {upper(12):.0f} times"
     assert store.chance_of("prediction") == "no control of this kind" and store.chance_of("syntax") == "no control"
     assert counted(engine, "prediction")[1:] == (None, None, None, "no control of this kind")
     assert counted(engine, "unexplained")[4] == "no control of this kind"
