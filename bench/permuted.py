@@ -13,6 +13,7 @@ is not itself.
 import argparse
 import tempfile
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,13 @@ def permuted(checkpoint: Checkpoint, folder: Path, seed: int) -> Int[np.ndarray,
         _rearrange(modules, layer, order, signs)
         orders.append(order.numpy())
     model: Any = checkpoint.model
-    model.save_pretrained(folder)
+    # a model that was read from blocks is not saved as such: its values are, in a model that never was quantised
+    config = deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = type(model)(config).to(next(model.parameters()).dtype)
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(folder)
     checkpoint.tokenizer.save_pretrained(folder)
     return np.stack(orders)
 
