@@ -13,6 +13,7 @@ of the model does. So that a sign means something, it is that of gate·in (folde
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -36,6 +37,10 @@ from ingest.checkpoints.modules import MlpPass, Modules
 from ingest.checkpoints.processing import ProcessedWeights, caps_logits, processed_weights, processing_of
 from ingest.checkpoints.signs import apply_sign_rule
 from ingest.checkpoints.tensors import hashed_weights
+
+
+class _Seen(Exception):
+    """The last layer that is asked for has been visited."""
 
 
 @dataclass
@@ -107,15 +112,22 @@ class Checkpoint:
         return one_norm or bool(getattr(self.model.config, "use_parallel_residual", False))
 
     @torch.inference_mode()
-    def visit_mlps(self, tokens: Tensor, visit: Callable[[int, MlpPass], None]) -> None:
+    def visit_mlps(self, tokens: Tensor, visit: Callable[[int, MlpPass], None], last: int | None = None) -> None:
         """Call `visit(layer, its MLP)` as the forward pass reaches each layer; the unembedding is not computed.
 
         Args:
             tokens: (rows, context) int64, BOS included.
             visit: must not keep what it is shown, fp32.
+            last: the last layer that is visited, after which the forward pass ends; None: that of the model.
         """
-        watchers = {layer: partial(visit, layer) for layer in range(self.n_layers)}
-        with self.modules.watched(watchers):
+
+        def see(layer: int, shown: MlpPass) -> None:
+            visit(layer, shown)
+            if layer == last and layer < self.n_layers - 1:
+                raise _Seen
+
+        watchers = {layer: partial(see, layer) for layer in range(self.n_layers if last is None else last + 1)}
+        with self.modules.watched(watchers), suppress(_Seen):
             self.model.base_model(tokens, use_cache=False)  # type: ignore[operator]
 
     def visit_activations(self, tokens: Tensor, visit: Callable[[int, Tensor, Tensor], None]) -> None:

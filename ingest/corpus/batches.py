@@ -146,16 +146,22 @@ class Buffers:
 
 
 def kept_activations(
-    checkpoint: Checkpoint, batch: TokenRows, observe: Observe | None = None, buffers: Buffers | None = None
+    checkpoint: Checkpoint,
+    batch: TokenRows,
+    observe: Observe | None = None,
+    buffers: Buffers | None = None,
+    last: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Pre- and post-activations of all layers at the kept positions, (kept, neurons) fp32 each, flat order.
+    """Pre- and post-activations of the layers at the kept positions, (kept, neurons) fp32 each, flat order.
 
     Args:
         observe: is shown every layer as the forward pass reaches it.
         buffers: where the activations go, until the next batch; None: into memory of their own.
+        last: the last layer that is wanted, after which the forward pass ends; None: that of the model.
     """
     d_mlp = checkpoint.d_mlp
-    pre, post = (buffers or Buffers())(checkpoint, batch)[:, : len(batch.kept)]
+    wanted = checkpoint.n_layers if last is None else last + 1
+    pre, post = (buffers or Buffers())(checkpoint, batch)[:, : len(batch.kept), : wanted * d_mlp]
 
     def keep(layer: int, shown: MlpPass) -> None:
         neurons = slice(layer * d_mlp, (layer + 1) * d_mlp)
@@ -164,7 +170,7 @@ def kept_activations(
         if observe is not None:
             observe(layer, shown)
 
-    checkpoint.visit_mlps(batch.tokens, keep)
+    checkpoint.visit_mlps(batch.tokens, keep, last)
     return pre, post
 
 

@@ -117,14 +117,16 @@ def _accumulate(context: JobContext, job: Job, sums: JobSums, known: dict[int, P
         store.checkpoint(job, row, {**sums.state(), **sums.moment_state()})
 
     saved, buffers = time.monotonic(), Buffers()
+    last = {model: plan.last_layer(job, model) for model in job.models}
     rows = token_batches(inputs.corpus, settings.batch_tokens, inputs.device, row, job.end_row, context.sources)
     for batch in rows:
         pre: dict[int, Tensor] = {}
         post: dict[int, Tensor] = {}
         for model in job.models:
             observe = partial(sums.observe, batch, model)
-            pre[model], post[model] = kept_activations(inputs.checkpoints[model], batch, observe, buffers)
-            post[model] -= known[model].post
+            checkpoint = inputs.checkpoints[model]
+            pre[model], post[model] = kept_activations(checkpoint, batch, observe, buffers, last[model])
+            post[model] -= known[model].post[: post[model].shape[1]]
         sums.update(batch, pre, post)
         row += batch.n_rows
         try:

@@ -171,17 +171,22 @@ def _check_budget(work: Work, shapes: list[ModelShape], corpus: CorpusShape, bud
 def _items(
     work: Work, shapes: list[ModelShape], corpus: CorpusShape, tile_bytes: int, models: list[int] | None = None
 ) -> list[Item]:
-    """All items in the order in which they are packed: those that others wait for come first."""
+    """All items in the order in which they are packed: those that others wait for come first, then the last layers.
+
+    Forward passes of a job end at its last layer, so that where memory asks for several, most of them are short.
+    """
     wanted = work.models if models is None else models
     paired = {model for pair in work.pairs for model in pair}
     items: list[Item] = [MomentItem(model) for model in wanted]
     for model in wanted:
         spans = [LayerSpan(layer, layer, shapes[model].d_mlp) for layer in range(shapes[model].n_layers)]
         items += [OwnItem(model, span) for span in spans if model in paired]
-        for name, measure in LAYER_MEASURES.items():
-            if work.wants(measure.part, model) and measure.sums_of(shapes[model]):
-                size = measure.size(shapes[model].of_neurons(shapes[model].d_mlp, corpus))
-                items += [LayerItem(name, model, span, size) for span in spans]
+        sizes = {
+            name: measure.size(shapes[model].of_neurons(shapes[model].d_mlp, corpus))
+            for name, measure in LAYER_MEASURES.items()
+            if work.wants(measure.part, model) and measure.sums_of(shapes[model])
+        }
+        items += [LayerItem(name, model, span, size) for span in reversed(spans) for name, size in sizes.items()]
     if models is None:
         items += tiles(work, shapes, tile_bytes)
     return items

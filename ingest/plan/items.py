@@ -206,6 +206,18 @@ def own_key(model: int, layer: int) -> str:
     return f"own:{model}:{layer}"
 
 
+def _last_layer(item: Item, model: int, shapes: Sequence[ModelShape]) -> int:
+    match item:
+        case LayerItem():
+            return item.layers.last
+        case OwnItem():
+            return item.layer.last
+        case TileItem():
+            return max(span.last for of, span in ((item.a, item.rows), (item.b, item.columns)) if of == model)
+        case _:
+            return shapes[model].n_layers - 1
+
+
 @dataclass(frozen=True)
 class Job:
     """One piece of work; see the module docstring."""
@@ -267,11 +279,17 @@ class Plan:
             return sum(item.operations for item in job.items if isinstance(item, ModelItem))
         return self.tokens(job) * sum(item.flop(self.shapes) for item in job.items)
 
+    def last_layer(self, job: Job, model: int) -> int:
+        """The last layer of a model whose activations the job sums: forward passes end there."""
+        return max(_last_layer(item, model, self.shapes) for item in job.items if model in item.models)
+
     def forward_flop(self, job: Job) -> float:
         """Operations of the forward passes; measures of models count theirs among the others."""
         if job.kind == "measure":
             return 0.0
-        return self.tokens(job) * sum(self.shapes[model].forward_flop(self.corpus.context) for model in job.models)
+        shares = {model: (self.last_layer(job, model) + 1) / self.shapes[model].n_layers for model in job.models}
+        flop = sum(self.shapes[model].forward_flop(self.corpus.context) * share for model, share in shares.items())
+        return self.tokens(job) * flop
 
     def file_bytes(self, job: Job) -> int:
         """Bytes of the sums that the job leaves for others."""

@@ -81,6 +81,22 @@ def test_activations_are_those_of_hooks_on_the_raw_model_in_float64(
         assert not checkpoint.is_gated or {*signs.tolist()} == {-1.0, 1.0}
 
 
+def test_a_pass_that_ends_at_a_layer_has_seen_the_same_and_the_model_is_whole(checkpoint: Checkpoint, tokens: Tensor) -> None:
+    def seen(last: int | None) -> list[tuple[int, Tensor, Tensor]]:
+        found: list[tuple[int, Tensor, Tensor]] = []
+        with torch.inference_mode():
+            checkpoint.visit_mlps(tokens, lambda layer, shown: found.append((layer, shown.pre, shown.post)), last)
+        return found
+
+    whole = seen(None)
+    for last in range(checkpoint.n_layers):
+        part = seen(last)
+        assert [layer for layer, *_ in part] == list(range(last + 1))
+        for (_, *one), (_, *other) in zip(part, whole, strict=False):
+            assert all(map(torch.equal, one, other))
+    assert [layer for layer, *_ in seen(None)] == list(range(checkpoint.n_layers))
+
+
 def test_what_a_gated_neuron_reads_is_that_of_hooks_on_the_raw_model_in_float64(
     checkpoint: Checkpoint, folder: Path, tokens: Tensor
 ) -> None:

@@ -139,6 +139,20 @@ def test_large_models_are_cut_by_tiles_and_small_ones_by_rows() -> None:
     assert sum(job.kind == "combine" for job in by_rows.jobs) >= 1
 
 
+def test_where_memory_asks_for_several_passes_most_end_early() -> None:
+    """The first sees all layers, for moments; those after it end at layers before."""
+    shapes = [ModelShape(8, 64, 256, 500)]
+    work = Work((), {part: (0,) for part in OF_ONE_MODEL})
+    one = make_plan(work, shapes, CORPUS, LARGE)
+    (_, whole) = one.jobs
+    several = make_plan(work, shapes, CORPUS, one.bytes_needed(whole) // 3)
+    passes = accumulating(several)
+    ends = [several.last_layer(job, 0) for job in passes]
+    assert len(ends) > 2 and ends[0] == 7 and ends == sorted(ends, reverse=True) and ends[-1] < 4
+    per_pass = one.forward_flop(whole)
+    assert [several.forward_flop(job) for job in passes] == pytest.approx([per_pass * (end + 1) / 8 for end in ends])
+
+
 def test_what_the_finish_takes_is_counted_once_per_job() -> None:
     """n-grams are grouped once for all layers and models of a job, where the job finishes them."""
     work, shapes = Work((), {"ngrams": (0, 1), "examples": (0,)}), [ModelShape(3, 8, 6, 20)] * 2
