@@ -11,7 +11,7 @@ from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.checkpoint import Checkpoint, check_family, open_checkpoint
 from ingest.checkpoints.first_looks import context_length
 from ingest.checkpoints.twins import twin_of
-from ingest.corpus.bos import RowStart, row_start
+from ingest.corpus.bos import RowStart, agreed, row_start
 from ingest.corpus.rows import TokenCorpus, first_rows
 from ingest.corpus.syntax.annotate import check_installed
 from ingest.corpus.tokenising import tokenise
@@ -100,10 +100,10 @@ def load_inputs(settings: IngestSettings, progress: Progress) -> Inputs:
         progress.advance(1)
     tokenizers = [tokenizer_identity(checkpoint.tokenizer) for checkpoint in checkpoints]
     check_family(checkpoints, [info.sha256 for info in tokenizers])
-    tokenizer = tokenizers[0]
-    for reading, checkpoint in zip(readings, checkpoints, strict=True):
+    for reading, checkpoint, own in zip(readings, checkpoints, tokenizers, strict=True):
         if reading is not None:
-            reading.remember(asdict(facts_of(checkpoint, tokenizer)))
+            reading.remember(asdict(facts_of(checkpoint, own)))
+    tokenizer = replace(tokenizers[0], bos=agreed(settings.bos, [info.bos for info in tokenizers]))
     if tokenizer.newline_id is None:
         progress.say(NO_NEWLINE)
     for checkpoint in checkpoints:
@@ -163,7 +163,7 @@ def open_corpus(
     source = settings.corpus_source
     assert source is not None
     progress.phase("tokenise", None, "documents")
-    reading = read_corpus(settings, info.sha256, context)
+    reading = read_corpus(settings, info.sha256, context, row_start(settings.bos, info.bos).bos_id)
     corpus = tokenise(
         source,
         info,

@@ -9,12 +9,15 @@ auto: a BOS token that the tokenizer has is put before every row, unless its fil
 4. else what its files say: where its post-processor puts other tokens about a text and not BOS before it, or where
    tokenizer_config.json has add_bos_token false, rows begin with text; where they say nothing, with BOS.
 
+Models of a run whose tokenizers are alike may differ in this, for a copy of a checkpoint easily loses what is said beside its
+tokenizer.json: what one says then holds for those that say nothing. Where one says so and another the contrary, a person says.
+
 Where rows begin with text, no position is that of BOS. The first token of a row is a token like any other: it is kept by
 M_corr and M_next (SPEC 0.3) unless it is masked for what it is. It has no predecessor: no feature of the previous token is true
 of it, no bigram ends there, nor a trigram at the second. What is told of positions is told of all, the first included.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,6 +35,8 @@ class Bos(NamedTuple):
     text: str | None
     usual: bool
     """Texts begin with it, by what the files of the tokenizer say."""
+    stated: bool = True
+    """They do say it; False: it follows from their silence."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,21 @@ def check_mode(mode: str) -> None:
     """
     if mode not in MODES:
         raise InputError(f"--bos {mode!r} is not offered{did_you_mean(mode, MODES)}; choose from {', '.join(MODES)}.")
+
+
+def agreed(mode: str, of_models: Sequence[Bos]) -> Bos:
+    """What holds for all models of a run, which have the same BOS token.
+
+    Raises:
+        InputError: by `auto`, and the files of one say that texts begin with it, those of another that they do not.
+    """
+    stated = [bos for bos in of_models if bos.stated]
+    if mode == "auto" and len({bos.usual for bos in stated}) > 1:
+        raise InputError(
+            f"the tokenizers of these models differ in whether texts begin with {stated[0].text}, so that --bos auto cannot "
+            "decide it; give --bos always or --bos never."
+        )
+    return (stated or list(of_models))[0]
 
 
 def row_start(mode: str, bos: Bos) -> RowStart:

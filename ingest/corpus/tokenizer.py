@@ -73,7 +73,7 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> TokenizerInfo:
         InputError: its ids are not decided by its tokenizer.json alone, or its tokens have no bytes of their own.
     """
     backend, description = _described(tokenizer)
-    bos = Bos(tokenizer.bos_token_id, tokenizer.bos_token, texts_begin_with_bos(tokenizer))
+    bos = Bos(tokenizer.bos_token_id, tokenizer.bos_token, *_texts_begin_with_bos(tokenizer))
     eos = bos.id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     special = {"bos": bos.id, "eos": eos, "pad": tokenizer.pad_token_id}
     names = {i: name for name, i in backend.get_vocab(with_added_tokens=True).items()}
@@ -81,9 +81,7 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> TokenizerInfo:
     unknown = _unknown(tokenizer, description["model"], {name: i for i, name in names.items()}, set(special.values()))
     raw_bytes = token_bytes(backend, description, unknown, n_tokens)
     newline = _newline(raw_bytes, tokenizer)
-    # what rows begin with by `--bos auto` follows from equal identities, too
-    unusual = ["texts do not begin with BOS"] if bos.id is not None and not bos.usual else []
-    content = json.dumps([description, special, sorted(unknown), *unusual], sort_keys=True)
+    content = json.dumps([description, special, sorted(unknown)], sort_keys=True)
     return TokenizerInfo(
         sha256=hashlib.sha256(content.encode()).hexdigest(),
         n_tokens=n_tokens,
@@ -97,15 +95,18 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> TokenizerInfo:
     )
 
 
-def texts_begin_with_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a text begins with BOS, by what the files of the tokenizer say; the rule is that of `ingest.corpus.bos`."""
+def _texts_begin_with_bos(tokenizer: PreTrainedTokenizerBase) -> tuple[bool, bool]:
+    """Whether a text begins with BOS, and whether the tokenizer's files say so; the rule is that of `ingest.corpus.bos`."""
     bos = tokenizer.bos_token_id
     if bos is None:
-        return False
+        return False, True
     put_about_texts = tokenizer("", add_special_tokens=True)["input_ids"]
     if put_about_texts[:1] == [bos] or bos == tokenizer.eos_token_id:
-        return True
-    return not put_about_texts and said_of_bos(tokenizer) is not False
+        return True, True
+    if put_about_texts:
+        return False, True
+    said = said_of_bos(tokenizer)
+    return said is not False, said is not None
 
 
 def text_encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:

@@ -16,7 +16,8 @@ def spec_of(settings: IngestSettings, inputs: Inputs, missing: tuple[str, ...]) 
         missing: parts that are to be computed.
     """
     token_sha256 = inputs.corpus.token_sha256 if inputs.corpus is not None else None
-    asked = recorded(replace(settings, only=missing), inputs.arguments)
+    # whoever reads the inputs again, or some of them, has rows begin alike
+    asked = recorded(replace(settings, only=missing, bos="always" if inputs.start.with_bos else "never"), inputs.arguments)
     of_parts = parts_by_setting()
     record = {
         **run_settings(settings, inputs.context, inputs.start.with_bos),

@@ -5,7 +5,9 @@ from catalog.verify.checks import Finding
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.behaviour import changed
 from ingest.checkpoints.first_looks import context_length
+from ingest.corpus.bos import agreed, row_start
 from ingest.corpus.meta import CorpusMeta
+from ingest.corpus.tokenizer import tokenizer_identity
 from ingest.inputs import Inputs
 from ingest.remembered.inputs import ModelFacts, facts_of, recall_corpus, recall_model
 from ingest.settings import IngestSettings
@@ -24,7 +26,8 @@ class Memory:
             known = [facts for facts in self._models if facts is not None]
             if known and settings.needs_corpus:
                 context = context_length(settings.context, [facts.n_ctx for facts in known])
-                self._corpus = recall_corpus(settings, known[0].tokenizer_sha256, context)
+                start = row_start(settings.bos, agreed(settings.bos, [facts.bos for facts in known]))
+                self._corpus = recall_corpus(settings, known[0].tokenizer_sha256, context, start.bos_id)
         except CatalogError:  # reading them will say so
             return
 
@@ -36,7 +39,7 @@ class Memory:
         """
         lies = []
         for facts, checkpoint in zip(self._models, inputs.opened, strict=False):
-            lie = "" if facts is None else _lie(facts, facts_of(checkpoint, inputs.tokenizer))
+            lie = "" if facts is None else _lie(facts, facts_of(checkpoint, tokenizer_identity(checkpoint.tokenizer)))
             if lie:
                 lies.append(f"{checkpoint.name} was remembered wrongly (it has {lie})")
         corpus = inputs.describing_corpus

@@ -15,7 +15,7 @@ from ingest.checkpoints.behaviour import ModelIdentity
 from ingest.checkpoints.first_looks import context_length
 from ingest.checkpoints.hub import ask_hub
 from ingest.corpus import told
-from ingest.corpus.bos import Bos, RowStart, row_start
+from ingest.corpus.bos import Bos, RowStart, agreed, row_start
 from ingest.corpus.files import CorpusSource, check_source
 from ingest.corpus.meta import CACHED_FILES, CorpusMeta, as_given
 from ingest.remembered import entries
@@ -131,8 +131,10 @@ def _state_of_folder(folder: Path) -> entries.State | None:
     return entries.state_of(files, entries.SMALL)
 
 
-def _corpus_key(settings: IngestSettings, source: CorpusSource, tokenizer: str, context: int) -> list[Any]:
-    recipe = [context, settings.max_tokens, settings.seed, settings.keep_eos, settings.bos, tokenizer]
+def _corpus_key(
+    settings: IngestSettings, source: CorpusSource, tokenizer: str, context: int, bos_id: int | None
+) -> list[Any]:
+    recipe = [context, settings.max_tokens, settings.seed, settings.keep_eos, bos_id, tokenizer]
     files = check_source(source)
     if source.path is None or files is None:
         return [asdict(source), *recipe]
@@ -149,11 +151,16 @@ def _state_of_cache(folder: str) -> entries.State | None:
     return entries.state_of({name: home() / "corpora" / folder / name for name in CACHED_FILES})
 
 
-def read_corpus(settings: IngestSettings, tokenizer: str, context: int) -> entries.Reading:
-    """A corpus that is about to be read."""
+def read_corpus(settings: IngestSettings, tokenizer: str, context: int, bos_id: int | None) -> entries.Reading:
+    """A corpus that is about to be read.
+
+    Args:
+        bos_id: what rows begin with; None: text.
+    """
     source = settings.corpus_source
     assert source is not None
-    return entries.Reading("corpora", _corpus_key(settings, source, tokenizer, context), lambda: _state_of_corpus(source))
+    key = _corpus_key(settings, source, tokenizer, context, bos_id)
+    return entries.Reading("corpora", key, lambda: _state_of_corpus(source))
 
 
 def facts_of_corpus(corpus: "TokenCorpus") -> dict[str, Any]:
@@ -162,11 +169,11 @@ def facts_of_corpus(corpus: "TokenCorpus") -> dict[str, Any]:
     return {"meta": asdict(corpus.meta), "folder": corpus.folder.name, "cached": _state_of_cache(corpus.folder.name)}
 
 
-def recall_corpus(settings: IngestSettings, tokenizer: str, context: int) -> CorpusMeta | None:
+def recall_corpus(settings: IngestSettings, tokenizer: str, context: int, bos_id: int | None) -> CorpusMeta | None:
     """What is remembered of a corpus whose files are as they were, and whose rows lie in the cache as they did."""
     source = settings.corpus_source
     assert source is not None
-    key = _corpus_key(settings, source, tokenizer, context)
+    key = _corpus_key(settings, source, tokenizer, context, bos_id)
     facts = entries.recall("corpora", key, _state_of_corpus(source))
     try:
         if facts is None or facts["cached"] is None or facts["cached"] != _state_of_cache(facts["folder"]):
@@ -191,9 +198,9 @@ def recall_inputs(settings: IngestSettings) -> Asked | None:
         sentences += told_of(source.name, facts.quantised)
     tokenizer = models[0].tokenizer_sha256
     try:
-        start = row_start(settings.bos, models[0].bos)
+        start = row_start(settings.bos, agreed(settings.bos, [facts.bos for facts in models]))
         context = context_length(settings.context, [facts.n_ctx for facts in models])
-        meta = recall_corpus(settings, tokenizer, context) if settings.needs_corpus else None
+        meta = recall_corpus(settings, tokenizer, context, start.bos_id) if settings.needs_corpus else None
     except CatalogError:
         return None
     if settings.needs_corpus and meta is None:

@@ -1,5 +1,6 @@
 """Two models whose tokenizer has no BOS, from the ingest to SQL: nothing of BOS is there, and everything else is."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,20 @@ from ingest.recompute.neurons import recompute
 from tests import factories
 from tests.acceptance.ingests import BUT_SYNTAX, rows, run_ingest
 from tests.acceptance.role_models import opened
-from tests.acceptance.without_bos import CONTEXT, REASON, SPECIAL, Published, Told, asked, count, publish_without_bos
+from tests.acceptance.without_bos import (
+    CONTEXT,
+    REASON,
+    SPECIAL,
+    Published,
+    Told,
+    asked,
+    copy_with_noise,
+    count,
+    publish_without_bos,
+)
 from tests.commands import run_catalog, use_published_family
 from tests.conftest import database
+from tests.tokenizer_factories import llama_tokenizer
 
 settings, catalog = use_published_family, run_catalog
 
@@ -249,6 +261,31 @@ def test_never_is_another_corpus_and_another_attention_and_auto_is_always(
         assert count(url, "head_scores", f"run_id = {weights[0].run_id}") > 0
         engine = writer_engine(url)
         found = [*verify(engine, never.run_id), *recompute(engine, never.run_id, 8, 0, "cpu", Silent())]
+        engine.dispose()
+        assert [finding for finding in found if finding.status != "ok"] == []
+
+
+@pytest.mark.parametrize("first", ["said", "silent"])
+def test_a_copy_that_lost_what_is_said_of_bos_begins_as_its_model(
+    server: URL, template: str, tmp_path: Path, first: str
+) -> None:
+    """With a control, which is of the first model alone, as is all that is read again."""
+    models = [factories.tiny_gpt2(tmp_path / "said", 0, llama_tokenizer()), tmp_path / "silent"]
+    copy_with_noise(*models)
+    config = models[0] / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"add_bos_token": False}))
+    corpus = factories.write_jsonl(tmp_path / "c.jsonl", factories.random_texts(60))
+    ordered = models if first == "said" else models[::-1]
+    with database(server, template) as url:
+        wanted = asked(ordered, corpus, only=("activations", "correlations"), controls=1, database_url=url)
+        assert ingest(wanted, Silent()).outcome == "published"
+        records = rows(url, "SELECT settings -> 'bos' ->> 'mode', settings -> 'bos' -> 'prepended' FROM runs ORDER BY id")
+        assert records == [("auto", False), ("auto", False)]
+        assert rows(url, "SELECT DISTINCT begins_with_bos FROM corpora") == [(False,)]
+        assert ingest(wanted, Silent()).outcome == "already_published"
+        engine = writer_engine(url)
+        verified = [finding for run in (1, 2) for finding in verify(engine, run)]
+        found = verified + [finding for run in (1, 2) for finding in recompute(engine, run, 4, 0, "cpu", Silent())]
         engine.dispose()
         assert [finding for finding in found if finding.status != "ok"] == []
 

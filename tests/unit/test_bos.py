@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from catalog.errors import InputError
 from ingest.checkpoints.arguments import parse_model_argument
 from ingest.checkpoints.files import load_tokenizer
-from ingest.corpus.bos import Bos, RowStart, row_start
+from ingest.corpus.bos import Bos, RowStart, agreed, row_start
 from ingest.corpus.counts import kept_windows
 from ingest.corpus.files import CorpusSource
 from ingest.corpus.rows import TokenCorpus
@@ -103,8 +103,15 @@ def test_add_bos_token_decides_where_nothing_else_does(tmp_path: Path) -> None:
         for name, stated in (("silent", {}), ("no", {"add_bos_token": False}), ("yes", {"add_bos_token": True}))
     )
     assert (silent.bos.usual, no.bos.usual, yes.bos.usual) == (True, False, True)
-    # models of one run share a tokenizer, and with it the rule
-    assert silent.sha256 == yes.sha256 == tokenizer_identity(llama_tokenizer()).sha256 != no.sha256
+    assert (silent.bos.stated, no.bos.stated, yes.bos.stated) == (False, True, True)
+    assert silent.sha256 == yes.sha256 == tokenizer_identity(llama_tokenizer()).sha256 == no.sha256
+    # models of one run have rows that begin alike: what one says holds for those that say nothing
+    for said in (no.bos, yes.bos):
+        assert agreed("auto", [silent.bos, said]) == agreed("auto", [said, silent.bos]) == agreed("auto", [said]) == said
+    assert agreed("auto", [silent.bos, silent.bos]) == silent.bos
+    with pytest.raises(InputError, match=r"differ in whether texts begin with <s>, .*; give --bos always or --bos never\.$"):
+        agreed("auto", [no.bos, silent.bos, yes.bos])
+    assert all(row_start(mode, agreed(mode, [no.bos, yes.bos])).with_bos == (mode == "always") for mode in ("always", "never"))
     # GPT-2's says the same, from some versions of the library on; it stays GPT-2's
     gpt2 = tokenizer_identity(saved(tmp_path / "gpt2", byte_bpe_tokenizer(), add_bos_token=False))
     assert gpt2.bos.usual and gpt2.sha256 == tokenizer_identity(byte_bpe_tokenizer()).sha256
