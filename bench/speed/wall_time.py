@@ -70,13 +70,15 @@ def instrument(clock: Clock) -> None:
 
     inner = checkpoint.Checkpoint.visit_mlps
 
-    def visit_timed(self: checkpoint.Checkpoint, tokens: "Tensor", visit: "Callable[[int, MlpPass], None]") -> None:
+    def visit_timed(
+        self: checkpoint.Checkpoint, tokens: "Tensor", visit: "Callable[[int, MlpPass], None]", last: int | None = None
+    ) -> None:
         def timed_take(*arguments: Any) -> None:
             with clock.part("copies of activations"):
                 visit(*arguments)
 
         with clock.part("forward passes"):
-            inner(self, tokens, timed_take)
+            inner(self, tokens, timed_take, last)
 
     checkpoint.Checkpoint.visit_mlps = visit_timed  # type: ignore[method-assign]
     clock.wrap(correlation, "add_product", "matrix products")
