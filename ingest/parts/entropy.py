@@ -134,13 +134,21 @@ class Interventions(ModelMeasure):
         interventions = _interventions(held, ground.checkpoints[model].d_mlp)
         wanted, n_held = share.slice(len(interventions)), int((held["along"] < 0).sum())
         found: Arrays = {name: values[wanted] for name, values in held.items()}
-        for name, of_kind, most in (
-            ("held", slice(0, n_held), None),
-            ("controls", slice(n_held, None), ground.settings.direction_tokens),
-        ):
-            kind = interventions[of_kind]
-            answered = _among(wanted, of_kind, len(interventions))
-            results = hold(model, kind, ground, advance, answered, most) if kind[answered] else no_results()
+        of_held, of_controls = (
+            slice(edge(wanted.start, n_held) - before, edge(wanted.stop, n_held) - before)
+            for edge, before in ((min, 0), (max, n_held))
+        )
+        kinds = (
+            ("held", interventions[:n_held], of_held, None),
+            ("controls", interventions[n_held:], of_controls, ground.settings.direction_tokens),
+        )
+        readings = sum(bool(kind[answered]) for _, kind, answered, _ in kinds)
+
+        def told(amount: int) -> None:
+            advance(amount // readings)  # the tokens of a share are told once, however often it reads them
+
+        for name, kind, answered, most in kinds:
+            results = hold(model, kind, ground, told, answered, most) if kind[answered] else no_results()
             found |= {f"{name}_{key}": np.array(value) for key, value in vars(results).items()}
         return found
 
@@ -167,13 +175,6 @@ class Interventions(ModelMeasure):
 
     def written(self, n_models: int, n_subsets: int, top_k: int) -> Written:
         return Written(moved=0.2)
-
-
-def _among(wanted: slice, of_kind: slice, n: int) -> slice:
-    """Which of consecutive ones of n things are wanted, by their places among these."""
-    both, kind = range(n)[of_kind], range(n)[wanted]
-    first, end = max(both.start, kind.start), min(both.stop, kind.stop)
-    return slice(first - both.start, max(first, end) - both.start)
 
 
 def _interventions(held: Arrays, d_mlp: int) -> list[Intervention]:
